@@ -1,0 +1,20 @@
+"""algocline-mcp: an MCP server that runs reasoning strategies and loses no answer.
+
+Reading order: session -> journal -> worker/keeper -> worker/engine -> pool/dispatch -> tools.
+
+The rooms:
+  session    THE CENTRE, pure: what a record means, which records an event deserves, what the host is told
+  journal    one append-only file per session: codec, append, flush, lock, recovery
+  wire       JSON lines between server and worker, pure
+  limits     every limit with its unit, every path under ALC_HOME
+  errors     the tree of errors and their stable codes
+  pool/      the server's half: registry, spawn, client, dispatch
+  worker/    the worker's half: keeper, engine, effects, one folder per language
+  stdio      the wire to the host     server, tools   the MCP surface     cli   the terminal
+
+The import rule, checked by import-linter: limits and errors import the standard library only; session and
+wire may import those two; journal may import these four; both halves may import these five and never each
+other; the worker imports neither mcp, anyio nor pydantic.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,67 @@
+"""What can go wrong, as a tree with stable codes.
+
+AlcError                 everything below; `code` never changes once released, the sentence may
+├── Refused              a request that cannot be: nothing was changed; the sentence says what to do
+├── HomeUnusable         ALC_HOME or a setting does not work; every tool call tells it, the server stays up
+├── Unreachable          a worker did not answer within its time; asking again is safe
+├── WireBroken           the other side of a socket broke the protocol; close that connection
+├── StorageFailed        the disk refused a record; it is not in the journal and was not acknowledged
+│   └── StorageBroken    what the disk holds is unknown: use that descriptor no more, exit, recover
+└── JournalCorrupt       a journal is damaged below its last flushed mark; it is never repaired by guessing
+
+A class stands here only because some caller does something different with it. The host sees the sentence and
+the code; it never sees a traceback.
+"""
+
+from pathlib import Path
+
+
+class AlcError(Exception):
+    """`str(error)` is one sentence that names the thing, its state and the cure; `code` is stable."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str | None = None) -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code
+
+
+class Refused(AlcError):
+    code = "refused"
+
+
+class HomeUnusable(AlcError):
+    code = "home_unusable"
+
+
+class Unreachable(AlcError):
+    code = "unreachable"
+
+
+class WireBroken(AlcError):
+    code = "wire_broken"
+
+
+class StorageFailed(AlcError):
+    code = "storage_failed"
+
+
+class StorageBroken(StorageFailed):
+    """A flush failed (the kernel drops the pages it could not write) or half a record could not be taken back."""
+
+    code = "storage_broken"
+
+
+class JournalCorrupt(AlcError):
+    """Carries the file and the line (from 1) of the first damage."""
+
+    code = "corrupt"
+
+    def __init__(self, path: Path, line: int) -> None:
+        super().__init__(
+            f"journal {path} is damaged in line {line}, below what was acknowledged: "
+            "restore the file from a copy, or start the strategy again with alc_run"
+        )
+        self.path = path
+        self.line = line

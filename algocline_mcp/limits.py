@@ -1,0 +1,146 @@
+"""Every limit with its unit and its environment variable, and every path under ALC_HOME.
+
+Contract: `Limits.from_env` and `Home.from_env` read the mapping they are given and nothing else; a value that
+cannot be used raises HomeUnusable, which names the variable and the cure. Nothing here touches the disk.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from algocline_mcp.errors import HomeUnusable
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# Linux takes 107 bytes in sun_path beside the closing NUL, macOS 103: the smaller one keeps a home portable.
+SOCKET_PATH_MAX_BYTES = 107 if os.uname().sysname == "Linux" else 103
+
+
+def _limit(default: float, variable: str, meaning: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """All limits of server and worker. The unit ends the name: _s seconds, _bytes bytes; others are counts."""
+
+    wait_s: float = _limit(45.0, "ALC_WAIT_S", "how long a tool call waits for the next pause")
+    wait_max_s: float = _limit(3600.0, "ALC_WAIT_MAX_S", "the longest wait_s a call may ask for")
+    grace_s: float = _limit(5.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
+    reach_s: float = _limit(5.0, "ALC_REACH_S", "how long a server tries to reach a worker")
+    stubborn_s: float = _limit(1.0, "ALC_STUBBORN_S", "an owner without a socket gets SIGTERM after this")
+    back_off_max_s: float = _limit(0.25, "ALC_BACK_OFF_MAX_S", "longest pause between two tries to reach")
+    resends: int = _limit(5, "ALC_RESENDS", "how often a request is sent again to a worker that ended over it")
+    registry_lock_s: float = _limit(2.0, "ALC_REGISTRY_LOCK_S", "wait for registry.lock, then pool_save_error")
+    idle_s: float = _limit(600.0, "ALC_POOL_IDLE_TIMEOUT", "an unasked worker hibernates after this; 0: never")
+    leave_s: float = _limit(1.0, "ALC_LEAVE_S", "a worker told to go has left after this")
+    client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client of a worker sends a request, takes a reply in this")
+    linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker at its end waits this long for clients on their way")
+
+    clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further ones are closed")
+    # A prompt, answer or result of 4 MiB takes six times as much on a line if every byte needs an escape.
+    line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")
+    code_bytes: int = _limit(1 * MIB, "ALC_CODE_BYTES", "the code of a strategy, and of each module")
+    ctx_bytes: int = _limit(2 * MIB, "ALC_CTX_BYTES", "ctx as JSON")
+    prompt_bytes: int = _limit(4 * MIB, "ALC_PROMPT_BYTES", "all prompts of one pause")
+    answer_bytes: int = _limit(4 * MIB, "ALC_ANSWER_BYTES", "all answers to one pause")
+    result_bytes: int = _limit(4 * MIB, "ALC_RESULT_BYTES", "the result of a session as JSON")
+    journal_bytes: int = _limit(256 * MIB, "ALC_JOURNAL_BYTES", "one session's journal")
+    notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
+    title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
+    queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")
+    json_depth: int = _limit(128, "ALC_JSON_DEPTH", "nesting of JSON from outside and from strategies")
+    listed: int = _limit(50, "ALC_LISTED", "sessions in one list")
+
+    heap_bytes: int = _limit(128 * MIB, "ALC_HEAP_BYTES", "memory of a strategy's own values")
+    headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "beyond heap_bytes, for one answer in flight")
+    step_cpu_s: int = _limit(180, "ALC_STEP_CPU_S", "processor time of one step, then a strike")
+    strikes: int = _limit(3, "ALC_STRIKES", "deaths of the engine in one step, then crash_loop")
+    engine_log_bytes: int = _limit(1 * MIB, "ALC_ENGINE_LOG_BYTES", "what an engine may write to stderr")
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Limits":
+        """Defaults, overridden by the variables that are set. Raises HomeUnusable for a value out of range."""
+        chosen: dict[str, Any] = {}
+        for each in fields(cls):
+            variable = each.metadata["variable"]
+            text = environ.get(variable, "")
+            if text:
+                chosen[each.name] = _number(text, variable, whole=isinstance(each.default, int))
+        return cls(**chosen)
+
+    def as_env(self) -> dict[str, str]:
+        """The variables that make `from_env` yield these limits again."""
+        return {each.metadata["variable"]: str(getattr(self, each.name)) for each in fields(self)}
+
+
+def _number(text: str, variable: str, *, whole: bool) -> float:
+    try:
+        value = int(text) if whole else float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < float("inf"):
+        kind = "a whole number" if whole else "a number"
+        raise HomeUnusable(f"{variable}={text!r} is not {kind} of at least 0: correct it or unset it")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where everything lies. `root` is absolute; directories are 0700, files and sockets 0600."""
+
+    root: Path
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Home":
+        """ALC_HOME, else ~/.algocline-mcp. Raises HomeUnusable where neither names a directory."""
+        chosen = environ.get("ALC_HOME", "")
+        if not chosen:
+            user = environ.get("HOME", "")
+            if not user:
+                raise HomeUnusable("neither ALC_HOME nor HOME is set: set ALC_HOME to a directory for sessions")
+            chosen = os.path.join(user, ".algocline-mcp")
+        return cls(Path(os.path.abspath(os.path.expanduser(chosen))))
+
+    @property
+    def pool(self) -> Path:
+        return self.root / "state" / "pool"
+
+    @property
+    def sessions(self) -> Path:
+        return self.root / "state" / "sessions"
+
+    @property
+    def finished(self) -> Path:
+        return self.sessions / "finished"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def packages(self) -> Path:
+        return self.root / "packages"
+
+    @property
+    def registry(self) -> Path:
+        return self.pool / "registry.json"
+
+    @property
+    def registry_lock(self) -> Path:
+        return self.pool / "registry.lock"
+
+    def socket(self, sid: str) -> Path:
+        return self.pool / f"{sid}.sock"
+
+    def journal(self, sid: str) -> Path:
+        return self.sessions / f"{sid}.journal"
+
+    def finished_journal(self, sid: str) -> Path:
+        return self.finished / f"{sid}.journal"
+
+    def stderr(self, sid: str) -> Path:
+        return self.log / f"{sid}.err"
