@@ -1,0 +1,42 @@
+"""The languages a strategy may be written in: what server and worker must both know of each. Pure.
+
+Contract: adding a language is one more entry here and a folder beside worker/lua that offers `ABI` and `prepare`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """`module_forms`: where a module's text may stand below a library path, in order."""
+
+    name: str
+    suffix: str
+    runtime: str  # the Python module of the engine
+    interpreter: str  # what runs it, with the version that a journal depends on
+    distribution: str  # the installed package that brings it
+    prelude: int  # counts up whenever what we put around it could change a replay
+    module_forms: tuple[str, ...]
+
+    def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
+        """What a journal records and a later engine must equal to replay it."""
+        return {
+            "language": self.name,
+            "interpreter": self.interpreter,
+            self.distribution: version_of(self.distribution),
+            "prelude": self.prelude,
+        }
+
+
+LUA = Language(
+    name="lua",
+    suffix=".lua",
+    runtime="algocline_mcp.worker.lua.runtime",
+    interpreter="Lua 5.5",
+    distribution="lupa",
+    prelude=1,
+    module_forms=("{}.lua", "{}/init.lua"),
+)
+LANGUAGES = {language.name: language for language in (LUA,)}
