@@ -1,0 +1,200 @@
+"""JSON lines between server and worker: framing, codec, requests and responses. Pure: it moves no byte itself.
+
+Contract: one JSON object per line, ASCII with escapes (a lone surrogate must not stop a writer), LF at the end.
+A request names the protocol, its own `id` and the `sid` it means, so handshake and request travel together. A
+response names the protocol, the program's version and the worker that speaks. The envelope
+`{ok, data: {kind, …}, error}` and the ops are those of the original `pool-worker`. Everything that does not fit
+raises WireBroken, whose sentence may be shown to the peer.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from algocline_mcp.errors import WireBroken
+
+PROTOCOL = 1
+
+Op = Literal["run", "continue", "status", "shutdown"]
+OPS: tuple[Op, ...] = ("run", "continue", "status", "shutdown")
+
+
+def encode(value: Mapping[str, Any]) -> bytes:
+    """One line with its LF. `value` is JSON without NaN or infinities."""
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The object on one line. Raises WireBroken for bytes that are no JSON object, NaN and abysmal nesting."""
+    try:
+        value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+    except RecursionError as exc:
+        raise WireBroken("malformed request: nested too deeply") from exc
+    except ValueError as exc:
+        raise WireBroken(f"malformed request: {exc}") from exc
+    if not isinstance(value, dict):
+        raise WireBroken(f"malformed request: expected an object, got {type(value).__name__}")
+    return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def is_deeper(value: Any, depth: int) -> bool:
+    """Whether lists and objects nest more than `depth` levels. Walks level by level, never recursing."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return True
+
+
+class Lines:
+    """Cuts a byte stream into lines. Holds at most `limit` bytes of an unfinished line."""
+
+    __slots__ = ("_limit", "_parts", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Each line that `chunk` completes, without its LF. Raises WireBroken for one longer than the limit."""
+        start = 0
+        while (end := chunk.find(b"\n", start)) >= 0:
+            self._hold(chunk[start:end])
+            line = b"".join(self._parts)
+            self._parts.clear()
+            self._size = 0
+            yield line
+            start = end + 1
+        if start < len(chunk):
+            self._hold(chunk[start:])
+
+    def _hold(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            self._parts.clear()
+            raise WireBroken(f"line longer than {self._limit} bytes", code="too_large")
+        self._parts.append(part)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRequest:
+    """What a client asks of a worker.
+
+    run: tell me at the next pause (may be sent again) · continue: take `answers`, then as run · status: what
+    continue would answer now · shutdown: `mode` hibernate or cancel. `answers`: the items of one alc_continue,
+    `{query_id, response | refuse, usage?, by?}`. `wait_s`: how long the worker may keep the answer back.
+    """
+
+    op: Op
+    id: int
+    sid: str
+    wait_s: float = 0.0
+    answers: Sequence[Mapping[str, Any]] = ()
+    mode: str = "hibernate"
+    protocol: int = PROTOCOL
+    version: str = ""
+
+    def encode(self) -> bytes:
+        return encode(asdict(self) | {"answers": [dict(answer) for answer in self.answers]})
+
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """Raises WireBroken, naming the field that does not fit."""
+        raw = decode(line)
+        request = cls(
+            op=_field(raw, "op", str),
+            id=_field(raw, "id", int),
+            sid=_field(raw, "sid", str),
+            wait_s=float(_field(raw, "wait_s", (int, float), 0.0)),
+            answers=_field(raw, "answers", list, []),
+            mode=_field(raw, "mode", str, "hibernate"),
+            protocol=_field(raw, "protocol", int),
+            version=_field(raw, "version", str, ""),
+        )
+        if request.op not in OPS:
+            raise WireBroken(f"malformed request: unknown op {request.op!r}; known are {', '.join(OPS)}")
+        if request.mode not in ("hibernate", "cancel"):
+            raise WireBroken(f"malformed request: unknown mode {request.mode!r}")
+        if not all(isinstance(answer, dict) for answer in request.answers):
+            raise WireBroken("malformed request: each answer must be an object")
+        return request
+
+
+def _field(raw: Mapping[str, Any], name: str, kind: Any, default: Any = None) -> Any:
+    value = raw.get(name, default)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise WireBroken(f"malformed request: field {name!r} is missing or of the wrong type")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Who answers: protocol and version, the session it holds, its process (start time in clock ticks)."""
+
+    protocol: int
+    version: str
+    sid: str
+    pid: int
+    start_time: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResponse:
+    """What a worker answers. `data` is tagged by `kind` (feed, shutdown, progress); `error` comes with `code`.
+
+    A response of kind progress may precede the real one any number of times.
+    """
+
+    id: int
+    speaker: Speaker
+    data: Mapping[str, Any] | None = None
+    error: str | None = None
+    code: str | None = None
+
+    @property
+    def is_ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def is_progress(self) -> bool:
+        return self.data is not None and self.data.get("kind") == "progress"
+
+    def encode(self) -> bytes:
+        envelope = {"id": self.id, "ok": self.is_ok, "data": self.data, "error": self.error, "code": self.code}
+        return encode(asdict(self.speaker) | envelope)
+
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """Raises WireBroken, naming the field that does not fit."""
+        raw = decode(line)
+        data, error, code = raw.get("data"), raw.get("error"), raw.get("code")
+        if data is not None and not isinstance(data, dict):
+            raise WireBroken("malformed response: data is not an object")
+        if (data is None) == (error is None) or not isinstance(error, str | None):
+            raise WireBroken("malformed response: exactly one of data and error is needed")
+        speaker = Speaker(
+            protocol=_field(raw, "protocol", int),
+            version=_field(raw, "version", str),
+            sid=_field(raw, "sid", str),
+            pid=_field(raw, "pid", int),
+            start_time=_field(raw, "start_time", int),
+        )
+        return cls(
+            id=_field(raw, "id", int),
+            speaker=speaker,
+            data=data,
+            error=error,
+            code=code if isinstance(code, str) else None,
+        )
