@@ -1,0 +1,342 @@
+"""What a keeper keeps: the journal, the session it folds to, and the engines that run it. Knows no client.
+
+Contract: every change goes decide -> append -> evolve, in that order, so that the session in memory is always the
+fold of the file. `flush` precedes whatever is told to anybody outside. An engine's message is served by the replay
+while one is under way, else carried out, recorded and answered. Methods raise StorageBroken where what the disk
+holds is unknown; any other StorageFailed stops the engine and stands in `hitch` until somebody asks again.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+from algocline_mcp import journal, wire
+from algocline_mcp.errors import AlcError, JournalCorrupt, StorageBroken, StorageFailed, WireBroken
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.session import (
+    MAIN,
+    Asked,
+    Called,
+    Continue,
+    Decision,
+    Died,
+    Ended,
+    EngineEvent,
+    HostEvent,
+    Noted,
+    Phase,
+    Record,
+    Session,
+    decide,
+    evolve,
+    fold,
+    view,
+)
+from algocline_mcp.worker import effects, messages
+from algocline_mcp.worker.engine import Runtime, Start, spawn_engine
+from algocline_mcp.worker.messages import Ask, Call, End, Note
+from algocline_mcp.worker.peers import Engine
+from algocline_mcp.worker.replay import Diverged, Outcome, Replay, cause
+
+_START_ANEW = "start the strategy again with alc_run"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What custody needs of the shell around it."""
+
+    watch: Callable[[Engine], None]
+    unwatch: Callable[[Engine], None]
+    progress: Callable[[Record], None]
+
+
+class Custody:
+    def __init__(self, sid: str, journal_fd: int, home: Home, limits: Limits, shell: Surroundings) -> None:
+        self.home = home
+        self.limits = limits
+        self.shell = shell
+        self.session = Session(sid=sid)
+        self.engines: dict[str, Engine] = {}
+        self.trouble: Record | None = None  # why this journal cannot go on: not a record, the file stays as it is
+        self.hitch: AlcError | None = None  # why the step stopped; asking again tries again
+        self._replay: Replay | None = None
+        self._divergence: Diverged | None = None
+        self._is_directory_synced = False
+        self._journal: journal.Journal | None = None
+        self._runtime: Runtime | None = None
+        self._load(journal_fd)
+
+    # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _load(self, journal_fd: int) -> None:
+        path = self.home.journal(self.session.sid)
+        try:
+            self._journal, records = journal.Journal.adopt(journal_fd, path, limit=self.limits.journal_bytes)
+            if not records:
+                raise JournalCorrupt(path, 1)
+            self.session = fold(records)
+        except AlcError as exc:
+            self.trouble = {"error_code": exc.code, "error": str(exc), "next": _START_ANEW}
+            return
+        header = records[0]
+        language = LANGUAGES.get(header["language"])
+        module = import_module(language.runtime) if language else None
+        if module is None or header["format"] != journal.FORMAT or header["abi"] != module.ABI:
+            self.trouble = _needs_version(header, module)
+            return
+        limits = self.limits
+        self._runtime = module.prepare(
+            heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
+        )
+        paths = effects.lib_paths(header, self.home.packages, os.environ)
+        allowed = effects.readable(os.environ)
+        self._world = effects.World(header["language"], paths, allowed, limits.code_bytes)
+        self.begin(records)
+
+    @property
+    def needs_engine(self) -> bool:
+        """The session could go on but has no engine: that died while it waited, or a hitch stopped the step."""
+        return not self.engines and self.trouble is None and self.session.phase is not Phase.FINISHED
+
+    def begin(self, records: Sequence[Record] | None = None) -> None:
+        """Forks an engine and starts the replay that brings it to where the journal ends."""
+        if not self.needs_engine or self._journal is None or self._runtime is None:
+            return
+        self.hitch = None
+        if records is None:
+            records = self._journal.records()
+        header = records[0]
+        start = Start(header["code"], header["chunk"], header["ctx"], header["seed"], header["t"])
+        self._replay = Replay(records)
+        try:
+            pid, sock = spawn_engine(self._runtime, start, limits=self.limits, utc_offset_s=header["utc_offset_s"])
+        except OSError as exc:
+            sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
+            self.hitch = AlcError(sentence, code="no_process")
+            return
+        engine = Engine(pid, sock, self.limits.line_bytes, stream=MAIN)
+        self.engines[MAIN] = engine
+        self.shell.watch(engine)
+        engine.allow(self.limits.step_cpu_s)
+
+    # ── what an engine says ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def computing(self) -> int:
+        return sum(engine.is_computing for engine in self.engines.values())
+
+    @property
+    def is_replaying(self) -> bool:
+        """Nothing new may be decided: the engine is not yet where the journal ends, and may never come there."""
+        return self._replay is not None and any(not self._replay.is_over(stream) for stream in self.engines)
+
+    def hear(self, engine: Engine) -> None:
+        """Reads once from an engine and does what it says; sees its death. Raises StorageBroken."""
+        try:
+            self._listen(engine)
+        except StorageBroken:
+            raise
+        except StorageFailed as exc:
+            self.hitch = exc
+            if self.engines.get(engine.stream) is engine:
+                self._drop(engine)
+
+    def _listen(self, engine: Engine) -> None:
+        reason = None
+        try:
+            for line in engine.receive():
+                self._serve(engine, messages.parse(line, json_depth=self.limits.json_depth))
+                if self.engines.get(engine.stream) is not engine:
+                    return
+        except WireBroken as exc:
+            reason = str(exc)
+        if (reason or not engine.is_open) and self.engines.get(engine.stream) is engine:
+            self._lost(engine, reason)
+
+    def _serve(self, engine: Engine, message: messages.Message) -> None:
+        if not engine.is_computing:
+            raise WireBroken("engine spoke while it should wait")
+        if (sentence := messages.too_large(message, self.session.limits)) is not None:
+            if isinstance(message, Ask):
+                self._reply(engine, {"error": sentence})
+                return
+            message = End({"error": sentence})
+        served: Outcome | Record = Outcome.LIVE
+        if self._replay is not None:
+            try:
+                served = self._replay.serve(engine.stream, message)
+            except Diverged as exc:
+                self._diverged(engine, exc)
+                return
+        if isinstance(served, dict):
+            self._reply(engine, served)
+        elif served is Outcome.OPEN:
+            self._come_through(engine)
+        elif served is Outcome.LIVE:
+            self._carry_out(engine, message)
+
+    def _carry_out(self, engine: Engine, message: messages.Message) -> None:
+        if isinstance(message, Call) and message.name == "time":
+            self._reply(engine, self._read_clock(engine, message))
+            return
+        self._record_clock(engine)
+        match message:
+            case Call(name, args):
+                outcome = self._world.perform(name, args)
+                self._record(Called(engine.stream, name, args, outcome))
+                self._reply(engine, outcome)
+            case Note(note):
+                self._record(Noted(engine.stream, note))
+                if "progress" in note:
+                    self.shell.progress(note["progress"])
+            case Ask(queries):
+                (prompt,) = self._record(Asked(engine.stream, queries, _now_s()))
+                engine.wait([query["id"] for query in prompt["queries"]], {})
+                self._replay = self._divergence = None
+            case End(outcome):
+                self._record(Ended(engine.stream, outcome, _now_s()))
+                self._drop(engine)
+
+    def _read_clock(self, engine: Engine, message: Call) -> Record:
+        """Readings are recorded run by run: a loop that waits for the clock must not fill the journal."""
+        outcome = self._world.perform(message.name, message.args)
+        if engine.clock is not None and engine.clock[0] == outcome:
+            engine.clock = (outcome, engine.clock[1] + 1)
+        else:
+            self._record_clock(engine)
+            engine.clock = (outcome, 1)
+        return outcome
+
+    def _record_clock(self, engine: Engine) -> None:
+        if engine.clock is not None:
+            outcome, times = engine.clock
+            engine.clock = None
+            self._record(Called(engine.stream, "time", (), outcome, times))
+
+    def _reply(self, engine: Engine, reply: Record) -> None:
+        engine.send(wire.encode(reply))
+
+    def _come_through(self, engine: Engine) -> None:
+        """The replay reached the open prompt. If the session was stuck, a record says that it is so no longer."""
+        assert self._replay is not None
+        engine.wait(*self._replay.open_prompt(engine.stream))
+        self._replay = self._divergence = None
+        if self.session.phase is Phase.STUCK:
+            self._record(Noted(MAIN, {"level": "info", "message": "tried again, and the step came through"}))
+
+    # ── the end of an engine ──────────────────────────────────────────────────────────────────────────────
+
+    def _lost(self, engine: Engine, reason: str | None = None) -> None:
+        """An engine died, or broke the protocol and is killed. While it computed, this is a strike."""
+        was_computing = engine.is_computing
+        how = self._drop(engine)
+        if not was_computing:
+            return  # replaced when somebody answers: one that dies while it waits must not be revived for ever
+        self._record(Died(engine.stream, reason or how, _now_s()))
+        if self.session.phase is not Phase.STUCK:
+            self.begin()
+
+    def _drop(self, engine: Engine) -> str:
+        self.engines.pop(engine.stream, None)
+        self.shell.unwatch(engine)
+        return engine.kill()
+
+    def _diverged(self, engine: Engine, divergence: Diverged) -> None:
+        """Once may be chance: a second replay tells whether the code changed or depends on what is not recorded."""
+        self._drop(engine)
+        if self._divergence is None:
+            self._divergence = divergence
+            self.begin()
+            return
+        self.trouble = {
+            "error_code": "diverged",
+            "error": "the strategy asks something else than its journal holds; no answer was delivered. "
+            f"Likely cause: {cause(self._divergence, divergence)}",
+            "recorded": self._divergence.recorded,
+            "replayed": self._divergence.replayed,
+            "next": f"the journal is untouched; {_START_ANEW}",
+        }
+
+    def stop(self) -> None:
+        for engine in list(self.engines.values()):
+            self._drop(engine)
+
+    # ── what a host asks ──────────────────────────────────────────────────────────────────────────────────
+
+    def decide(self, event: HostEvent) -> Decision:
+        """Decides, records, hands the answers on to the engines. Raises StorageFailed; then nothing was taken."""
+        decision = decide(self.session, event)
+        if not decision.records:
+            return decision
+        if isinstance(event, Continue):
+            for record in decision.records:
+                self._append(record)
+            self._deliver(decision.records[0]["answers"])
+        else:
+            self.stop()
+            for record in decision.records:
+                self._append(record)
+        return decision
+
+    def _deliver(self, items: Sequence[Record]) -> None:
+        by_query = {query_id: engine for engine in self.engines.values() for query_id in engine.waits_for}
+        for item in items:
+            engine = by_query[item["id"]]
+            reply = engine.give(item)
+            if reply is not None:
+                engine.allow(self.limits.step_cpu_s)
+                self._reply(engine, reply)
+
+    # ── records ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _record(self, event: EngineEvent) -> tuple[Record, ...]:
+        records = decide(self.session, event).records
+        for record in records:
+            self._append(record)
+        return records
+
+    def _append(self, record: Record) -> None:
+        assert self._journal is not None
+        self._journal.append(record)
+        evolve(self.session, record)
+
+    def flush(self) -> None:
+        """Before anything is told: on return all that was recorded is on the disk. Raises StorageFailed."""
+        if self._journal is None:
+            return
+        for engine in self.engines.values():
+            self._record_clock(engine)
+        self._journal.flush()
+        if not self._is_directory_synced:
+            journal.sync_directory(self._journal.path.parent)
+            self._is_directory_synced = True
+
+    def feed(self, *, is_accepted: bool = False) -> Record:
+        """The feed result for the host. During a replay nothing is known yet: it may diverge."""
+        if self.is_replaying:
+            return {"Running": {}}
+        if self.trouble is not None and self.session.final is None:
+            return {"Stuck": self.trouble}
+        return view(self.session, now_s=_now_s(), computing=self.computing, accepted=is_accepted)
+
+    def retire(self) -> None:
+        """Moves the journal of a finished session to where finished ones lie. A failure leaves it where it is."""
+        if self._journal is not None:
+            self._journal.move(self.home.finished_journal(self.session.sid))
+
+
+def _needs_version(header: Record, module: ModuleType | None) -> Record:
+    have = module.ABI if module is not None else f"no language {header['language']!r}"
+    return {
+        "error_code": "needs_version",
+        "error": f"this session was written by version {header['version']} ({header['abi']}), here is {have}",
+        "next": f"use that version to go on, or {_START_ANEW}",
+    }
+
+
+def _now_s() -> float:
+    return round(time.time(), 3)

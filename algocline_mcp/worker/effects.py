@@ -1,0 +1,98 @@
+"""The host functions: what a strategy may learn from the world. Each result is recorded, and replayed later.
+
+Contract: `World.perform(name, args)` returns `{result}` or `{error}`, a sentence that the strategy gets as an
+error; it never raises for what the strategy asked. Only the keeper calls it.
+"""
+
+import os
+import re
+import stat
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.session import Record
+
+_MODULE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What one session may see: its library paths in order, the environment names it may read."""
+
+    language: str
+    lib_paths: Sequence[Path]
+    environ: Mapping[str, str]
+    code_bytes: int
+
+    def perform(self, name: str, args: tuple[Any, ...]) -> Record:
+        function = EFFECTS.get(name)
+        if function is None:
+            return {"error": f"there is no host function {name!r}"}
+        try:
+            return function(self, *args)
+        except TypeError:
+            return {"error": f"host function {name!r} cannot take {len(args)} such arguments"}
+
+
+def lib_paths(header: Record, home_packages: Path, environ: Mapping[str, str]) -> list[Path]:
+    """In order of precedence: the session's own, ALC_PACKAGES_PATH, the home's, then the original program's."""
+    chosen = [Path(path) for path in header["lib_paths"]]
+    chosen += [Path(path) for path in environ.get("ALC_PACKAGES_PATH", "").split(":") if path]
+    chosen.append(home_packages)
+    if environ.get("HOME"):
+        chosen.append(Path(environ["HOME"]) / ".algocline" / "packages")
+    return chosen
+
+
+def readable(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables a strategy may read: those whose names ALC_ENV_ALLOW lists, separated by commas."""
+    names = [name.strip() for name in environ.get("ALC_ENV_ALLOW", "").split(",")]
+    return {name: environ[name] for name in names if name in environ}
+
+
+def _time(world: World) -> Record:
+    return {"result": round(time.time(), 3)}
+
+
+def _env(world: World, name: str) -> Record:
+    return {"result": world.environ.get(name)}
+
+
+def _module(world: World, name: str) -> Record:
+    if not isinstance(name, str) or not _MODULE.fullmatch(name):
+        return {"error": f"module {name!r} not found: a name is letters, digits, _ and -, with dots between parts"}
+    for root in world.lib_paths:
+        for form in LANGUAGES[world.language].module_forms:
+            inner = form.format(name.replace(".", "/"))
+            outcome = _source(root / inner, inner, world.code_bytes)
+            if outcome is not None:
+                return outcome
+    where = ", ".join(str(path) for path in world.lib_paths)
+    return {"error": f"module '{name}' not found: no {name.replace('.', '/')}.lua or …/init.lua in {where}"}
+
+
+def _source(path: Path, chunk: str, most_bytes: int) -> Record | None:
+    """None where there is no such file; one that exists but cannot be used is an error: no other is tried."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO must not hold the keeper
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as exc:
+        return {"error": f"module file {chunk} cannot be read: {exc.strerror}"}
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            return {"error": f"module file {chunk} is no regular file"}
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        return {"error": f"module file {chunk} is longer than {most_bytes} bytes"}
+    try:
+        return {"result": {"source": content.decode("utf-8"), "chunk": chunk}}
+    except UnicodeDecodeError as exc:
+        return {"error": f"module file {chunk} is not UTF-8: {exc}"}
+
+
+EFFECTS: dict[str, Callable[..., Record]] = {"time": _time, "env": _env, "module": _module}

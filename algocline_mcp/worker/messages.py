@@ -1,0 +1,130 @@
+"""What an engine may say, checked: the keeper believes no byte of it before it has passed here. Pure.
+
+Contract: `parse` yields one of Ask, Call, Note, End, all of plain JSON values within the limits, or raises
+WireBroken: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
+too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from algocline_mcp import wire
+from algocline_mcp.errors import WireBroken
+from algocline_mcp.session import Record
+from algocline_mcp.tally import byte_size
+
+_OPTION_TYPES = (str, int, float, bool)
+_OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # what the session adds; a strategy cannot set it
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    queries: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    name: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    note: Record  # {level, message} or {progress: {step, total, message}}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    outcome: Record  # {result} or {error}
+
+
+Message = Ask | Call | Note | End
+
+
+def parse(line: bytes, *, json_depth: int) -> Message:
+    raw = wire.decode(line)
+    reader = _READERS.get(str(raw.get("op")))
+    if reader is None:
+        raise WireBroken(f"engine said unknown op {raw.get('op')!r}")
+    if wire.is_deeper(raw, json_depth + 2):  # the message and its `result` lie around the strategy's own value
+        raise WireBroken(f"engine said something nested over {json_depth} levels")
+    return reader(raw)
+
+
+def too_large(message: Message, limits: Mapping[str, int]) -> str | None:
+    """The sentence for the strategy where a message is over a limit of its session, which its header recorded."""
+    if isinstance(message, Ask):
+        size = sum(byte_size(query["prompt"]) + byte_size(query["system"] or "") for query in message.queries)
+        if len(message.queries) > limits["queries"]:
+            return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"
+        if size > limits["prompt_bytes"]:
+            return f"alc.llm: prompt of {size} bytes, at most {limits['prompt_bytes']}: ask in parts"
+    if isinstance(message, End) and "result" in message.outcome:
+        size = len(wire.encode(message.outcome))
+        if size > limits["result_bytes"]:
+            return f"result of {size} bytes as JSON, at most {limits['result_bytes']}: return less"
+    return None
+
+
+def _ask(raw: Record) -> Ask:
+    queries = _typed(raw, "queries", list)
+    if not queries:
+        raise WireBroken("engine asked nothing")
+    return Ask(tuple(_query(query) for query in queries))
+
+
+def _query(raw: Any) -> Record:
+    if not isinstance(raw, dict):
+        raise WireBroken("engine asked something that is no query")
+    query: Record = {
+        "prompt": _typed(raw, "prompt", str),
+        "system": None if raw.get("system") is None else _typed(raw, "system", str),
+        "max_tokens": _typed(raw, "max_tokens", int),
+    }
+    for name, value in raw.items():
+        if name in query or name in _OWN_KEYS:
+            continue
+        if not isinstance(value, _OPTION_TYPES):
+            raise WireBroken(f"engine asked with a bad option {name!r}")
+        query[name] = value
+    return query
+
+
+def _call(raw: Record) -> Call:
+    return Call(_typed(raw, "name", str), tuple(_typed(raw, "args", list)))
+
+
+def _log(raw: Record) -> Note:
+    return Note({"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)})
+
+
+def _progress(raw: Record) -> Note:
+    step, total, message = _typed(raw, "step", int), _typed(raw, "total", int), raw.get("message")
+    if not isinstance(message, str | None):
+        raise WireBroken("engine told progress with a message that is no text")
+    return Note({"progress": {"step": step, "total": total, "message": message}})
+
+
+def _end(raw: Record) -> End:
+    if "error" in raw:
+        return End({"error": _typed(raw, "error", str)})
+    if "result" not in raw:
+        raise WireBroken("engine ended with neither result nor error")
+    return End({"result": raw["result"]})
+
+
+def _typed(raw: Record, name: str, kind: type) -> Any:
+    value = raw.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise WireBroken(f"engine said {raw.get('op')!r} with a bad {name!r}")
+    return value
+
+
+_READERS: dict[str, Callable[[Record], Message]] = {
+    "ask": _ask,
+    "call": _call,
+    "log": _log,
+    "progress": _progress,
+    "end": _end,
+}
