@@ -1,0 +1,411 @@
+"""Runs sessions in workers for the tools: the heart of the server's half. Cancel-safe: whatever is dropped, the
+session goes on and can be asked again.
+
+    run_via_pool, continue_via_pool      one strategy started, one call's answers handed on
+    status_via_pool, list_via_pool       what continue would answer now; what is unfinished
+    stop_via_pool                        hibernate or cancel
+    extract_feed_response, feed_result_to_mcp_json      a worker's answer as the result of a tool
+    persist_entry, gen_pool_sid          the registry entry of a worker; the only id of a session
+
+Errors are AlcErrors with a sentence for the host. A registry that cannot be written is no error: it comes back as
+`pool_save_error` beside the result.
+"""
+
+import json
+import re
+import secrets
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.metadata import version
+from typing import Any, Literal, NamedTuple
+
+import anyio
+import anyio.to_thread
+
+from algocline_mcp import __version__, journal, wire
+from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
+from algocline_mcp.languages import LUA
+from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, not_found, now_s
+from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, owner, reach
+from algocline_mcp.pool.registry import PoolSessionEntry
+from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase
+from algocline_mcp.wire import PoolRequest, PoolResponse
+
+__all__ = [
+    "Pool",
+    "PoolReply",
+    "Progress",
+    "Strategy",
+    "continue_via_pool",
+    "list_via_pool",
+    "run_via_pool",
+    "status_via_pool",
+    "stop_via_pool",
+]
+
+_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+_SPARE_S = 0.5  # of the time a tool call has, kept for the sentence that says what happened
+_RECORDED_LIMITS = ("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes")
+_UNNAMED = "strategy"
+# Fields of a result that an option of alc.llm must not set.
+_OWN_FIELDS = frozenset(
+    "status session_id id query_id prompt system max_tokens grounded underspecified queries running result error "
+    "error_code stats next title progress warnings refused remaining pending pool_save_error".split()
+)
+_TITLE_CHARS = 60  # of a title that nobody chose
+_ON = "alc_status with this session_id and wait_s waits on"
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What a session runs. `chunk` names the code in errors; `lib_paths` are searched first by `require`."""
+
+    code: str
+    chunk: str = _UNNAMED
+    ctx: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None
+    project_root: str | None = None
+    lib_paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    step: int
+    total: int
+    message: str | None
+
+
+class PoolReply(NamedTuple):
+    session_id: str
+    result: dict[str, Any]
+    pool_save_error: str | None
+
+
+OnProgress = Callable[[Progress], Awaitable[None]]
+
+
+# ── the five calls ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def run_via_pool(
+    pool: Pool, strategy: Strategy, *, wait_s: float, on_progress: OnProgress | None = None
+) -> PoolReply:
+    """Starts a session and returns its first pause, its end, or `running` after `wait_s`.
+
+    Raises Refused for code or ctx over a limit, StorageFailed where no journal can be written, Unreachable.
+    """
+    header = _header(pool, strategy)
+    sid = header["sid"]
+    path = pool.home.journal(sid)
+    try:
+        pid = pool.launch(sid, journal.Journal.create(path, header).fd)
+    except AlcError:
+        path.unlink(missing_ok=True)  # no half-created session
+        raise
+    return await _converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress, started=pid)
+
+
+async def continue_via_pool(
+    pool: Pool, sid: str, answers: Sequence[Answer], *, wait_s: float, on_progress: OnProgress | None = None
+) -> PoolReply:
+    """Hands the answers of one call on and returns what comes next; revives the session where nobody holds it.
+
+    Raises Refused where none of the answers could be taken, with the reason; Unreachable.
+    """
+    _check_sid(pool, sid)
+    items = [{key: value for key, value in asdict(answer).items() if value is not None} for answer in answers]
+    event = Continue(tuple(answers), now_s())
+    return await _converse(pool, PoolRequest("continue", 1, sid, wait_s, answers=items), on_progress, event=event)
+
+
+async def status_via_pool(
+    pool: Pool, sid: str, *, wait_s: float = 0.0, on_progress: OnProgress | None = None
+) -> PoolReply:
+    """What continue would answer now. With `wait_s` it revives a session that can go on, and waits."""
+    _check_sid(pool, sid)
+    try:
+        is_to_ask = _is_listening(pool, sid)
+        if not is_to_ask and wait_s > 0:
+            is_to_ask = (await fold_of(pool, sid)).phase in (Phase.RUNNING, Phase.STUCK)
+        if is_to_ask:
+            return await _converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress)
+    except JournalCorrupt:
+        pass  # told below
+    except Unreachable as exc:
+        reply = await _from_disk(pool, sid)
+        return reply._replace(result=reply.result | {"warnings": [f"{exc}. Shown is what its journal holds."]})
+    return await _from_disk(pool, sid)
+
+
+async def list_via_pool(pool: Pool) -> dict[str, Any]:
+    """The unfinished sessions, newest first. Asks no worker; `worker` is live where a socket has its name."""
+    return await anyio.to_thread.run_sync(list_unfinished, pool, limiter=pool.files)
+
+
+async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel"]) -> PoolReply:
+    """Returns the state it left the session in. A worker that does not answer is ended by signal."""
+    _check_sid(pool, sid)
+    if (client := connect(pool, sid)) is not None:
+        with client:
+            request = PoolRequest("shutdown", 1, sid, mode=mode)
+            try:
+                response = await client.ask(request, timeout_s=pool.limits.leave_s)
+            except (TimeoutError, ConnectionError, BlockingIOError):
+                await _end_worker(pool, sid)
+            else:
+                session_id, feed_result = extract_feed_response(response)
+                error = await pool.registry.remove(sid, response.speaker.pid)
+                return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
+    return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
+
+
+# ── a conversation with a worker ──────────────────────────────────────────────────────────────────────────
+
+
+async def _converse(
+    pool: Pool,
+    request: PoolRequest,
+    on_progress: OnProgress | None,
+    *,
+    started: int | None = None,
+    event: HostEvent | None = None,
+) -> PoolReply:
+    """Asks, and asks again where the worker ended over it: nobody knows whether it took the request, and the same
+    answer twice is harmless. The registry is written meanwhile. A session that is over is answered from disk."""
+    began = anyio.current_time()
+    deadline = began + request.wait_s + max(0.0, pool.limits.grace_s - _SPARE_S)
+    save = _Save(pool, request.sid)
+    if started is not None:
+        save.begin(started)
+    for _ in range(pool.limits.resends + 1):
+        left_s = max(0.0, request.wait_s - (anyio.current_time() - began))
+        try:
+            with await reach(pool, request.sid, deadline=deadline) as client:
+                response = await _ask(client, replace(request, wait_s=left_s), deadline, on_progress)
+        except Absent:
+            return await _from_disk(pool, request.sid, event)
+        except (ConnectionError, BlockingIOError):
+            continue
+        except WireBroken as exc:
+            raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc
+        except TimeoutError:
+            raise await _no_answer(pool, request.sid, anyio.current_time() - began) from None
+        save.begin(response.speaker.pid)
+        session_id, feed_result = extract_feed_response(response)
+        result = _result(session_id, response.data or {})
+        return PoolReply(session_id, result, await save.end(is_over="Finished" in feed_result))
+    how = pool.exits.get(request.sid, "for a reason unknown")
+    raise Unreachable(
+        f"the worker of session {request.sid} ended {pool.limits.resends + 1} times before it answered, last: {how}; "
+        f"its journal is safe, its log is {pool.home.stderr(request.sid)}; ask again"
+    )
+
+
+async def _ask(
+    client: PoolClient, request: PoolRequest, deadline: float, on_progress: OnProgress | None
+) -> PoolResponse:
+    async def tell(raw: dict[str, Any]) -> None:
+        if on_progress is not None:
+            await on_progress(Progress(raw["step"], raw["total"], raw["message"]))
+
+    timeout_s = max(0.0, deadline - anyio.current_time())
+    return await client.ask(replace(request, version=__version__), timeout_s=timeout_s, on_progress=tell)
+
+
+async def _no_answer(pool: Pool, sid: str, waited_s: float) -> Unreachable:
+    return Unreachable(
+        f"the worker of session {sid} ({await owner(pool, sid)}) has not answered within {waited_s:.1f} s, it may be "
+        "stopped: alc_stop ends that worker, then ask again; nothing is lost and nothing is taken twice"
+    )
+
+
+async def _from_disk(pool: Pool, sid: str, event: HostEvent | None = None) -> PoolReply:
+    return PoolReply(sid, _result(sid, await decide_on_disk(pool, sid, event)), None)
+
+
+def _result(session_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    result = feed_result_to_mcp_json(session_id, data["feed_result"])
+    if data.get("refused"):
+        result["refused"] = data["refused"]
+    if data.get("not_taken"):
+        result["next"] = "the answer was not taken yet: send it again"
+    return result
+
+
+class _Save:
+    """Writes the entry of the worker that a call met, beside the call."""
+
+    def __init__(self, pool: Pool, sid: str) -> None:
+        self._pool = pool
+        self._sid = sid
+        self._pid: int | None = None
+        self._done: anyio.Event | None = None
+        self._error: str | None = None
+
+    def begin(self, pid: int) -> None:
+        known = self._pool.registry.known.get(self._sid)
+        if self._pid == pid or (known is not None and known.pid == pid):
+            return
+        self._pool.watch(self._sid, pid)
+        entry = entry_of(self._pool, self._sid, pid)
+        if entry is not None:
+            self._pid, self._done = pid, anyio.Event()
+            self._pool.in_background(self._write, entry, self._done)
+
+    async def _write(self, entry: PoolSessionEntry, done: anyio.Event) -> None:
+        self._error = await persist_entry(self._pool, entry)
+        done.set()
+
+    async def end(self, *, is_over: bool) -> str | None:
+        """Waits for the write, or for the removal of what is over. Returns the text of `pool_save_error`."""
+        if self._done is not None:
+            with anyio.move_on_after(self._pool.limits.registry_lock_s) as scope:
+                await self._done.wait()
+            if scope.cancelled_caught:
+                self._error = f"{self._pool.home.registry} is not written yet: the session goes on without it"
+        known = self._pool.registry.known.get(self._sid)
+        if is_over and known is not None:
+            return await self._pool.registry.remove(self._sid, known.pid) or self._error
+        return self._error
+
+
+async def persist_entry(pool: Pool, entry: PoolSessionEntry) -> str | None:
+    """Adds the entry to registry.json. Returns why it could not, as text: the session lives without it."""
+    return await pool.registry.add(entry)
+
+
+def gen_pool_sid() -> str:
+    """`p-{unix nanoseconds in hex}-{16 random hex digits}`: sorts by birth, cannot be guessed."""
+    return f"p-{time.time_ns():x}-{secrets.token_hex(8)}"
+
+
+# ── shapes ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def extract_feed_response(response: PoolResponse) -> tuple[str, dict[str, Any]]:
+    """`(session id, feed result)`. Raises Refused with the worker's own sentence, Unreachable for another shape."""
+    if response.error is not None:
+        raise Refused(response.error, code=response.code or "refused")
+    data = response.data or {}
+    if data.get("kind") != "feed" or not isinstance(data.get("feed_result"), dict):
+        raise Unreachable(f"the worker answered {data.get('kind')!r} instead of a feed result; ask again")
+    return str(data["session_id"]), data["feed_result"]
+
+
+def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> dict[str, Any]:
+    """A worker's `{Paused | Running | Accepted | Finished | Stuck: …}` as the flat result of a tool."""
+    ((name, body),) = feed_result.items()
+    head = {"session_id": session_id}
+    if name == "Paused":
+        shown = [_query_json(query) for query in body["queries"]]
+        rest = {"running": body["running"]} if "running" in body else {}
+        if len(shown) == 1:
+            return {"status": "needs_response", **head, **shown[0], **rest}
+        both = [{"id": query["query_id"], **query} for query in shown]  # the original's lists say `id`
+        return {"status": "needs_response", **head, "queries": both, **rest}
+    if name == "Accepted":
+        return {"status": "accepted", **head, **body}
+    if name == "Stuck":
+        return {"status": "error", **head, **body}
+    if name == "Running":
+        return {"status": "running", **head, "next": _ON}
+    return _end_json(head, body)
+
+
+def _query_json(query: Mapping[str, Any]) -> dict[str, Any]:
+    """The strategy's further options come last and never hide a field of ours."""
+    own = {"query_id": query["id"]} | {key: query[key] for key in ("prompt", "system", "max_tokens")}
+    flags = {key: True for key in ("grounded", "underspecified") if query.get(key)}
+    return own | flags | {key: value for key, value in query.items() if key not in _OWN_FIELDS}
+
+
+def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    state, stats = body["state"], body["metrics"]
+    if state == "Cancelled":
+        return {"status": "cancelled", **head, "stats": stats}
+    if "Failed" in state:
+        return {"status": "error", **head, "error": state["Failed"]["error"]}
+    return {"status": "completed", **head, "result": state["Completed"]["result"], "stats": stats}
+
+
+# ── the header ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _header(pool: Pool, strategy: Strategy) -> dict[str, Any]:
+    """The first record of a journal: all that a replay needs beside the answers."""
+    limits = pool.limits
+    ctx = json.dumps(strategy.ctx)
+    for name, size, most in (
+        ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
+        ("ctx", len(ctx), limits.ctx_bytes),
+    ):
+        if size > most:
+            raise Refused(f"{name} has {size} bytes, at most {most}: make it smaller", code="too_large")
+    if wire.is_deeper(strategy.ctx, limits.json_depth):
+        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
+    return {
+        "kind": "header",
+        "format": journal.FORMAT,
+        "sid": gen_pool_sid(),
+        "t": now_s(),
+        "version": __version__,
+        "abi": LUA.abi(version),
+        "language": LUA.name,
+        "code": strategy.code,
+        "chunk": strategy.chunk,
+        "ctx": ctx,
+        "lib_paths": list(strategy.lib_paths),
+        "title": (strategy.title or _first_words(strategy))[: limits.title_chars],
+        "strategy": None,
+        "project": strategy.project_root,
+        "seed": secrets.randbits(63),
+        "utc_offset_s": time.localtime().tm_gmtoff,
+        "owner": None,
+        "parent": None,
+        "limits": {name: getattr(limits, name) for name in _RECORDED_LIMITS},
+    }
+
+
+def _first_words(strategy: Strategy) -> str:
+    """A title for a strategy that was given none: its file's name, or how its code begins."""
+    if strategy.chunk != _UNNAMED:
+        return strategy.chunk
+    lines = (line.strip(" -\t") for line in strategy.code.splitlines())
+    return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
+
+
+# ── ending a worker that does not answer ──────────────────────────────────────────────────────────────────
+
+
+async def _end_worker(pool: Pool, sid: str) -> None:
+    """SIGTERM, then SIGKILL, each to the process that the registry names and only if it still is that one."""
+    entry = await find_entry(pool, sid)
+    if entry is None:
+        raise Unreachable(f"session {sid} is held by {await owner(pool, sid)}, which does not answer: end it by hand")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        entry.identity.signal(number)
+        with entry.identity.opened() as pidfd:
+            if pidfd is None:
+                break
+            with anyio.move_on_after(pool.limits.leave_s):
+                await anyio.wait_readable(pidfd)
+    await pool.registry.remove(sid, entry.pid)
+
+
+def _is_listening(pool: Pool, sid: str) -> bool:
+    """A full backlog counts: its worker is stopped, not gone."""
+    try:
+        client = connect(pool, sid)
+    except BlockingIOError:
+        return True
+    if client is not None:
+        client.close()
+    return client is not None
+
+
+def _check_sid(pool: Pool, sid: str) -> None:
+    if not _SID.fullmatch(sid):
+        raise Refused(not_found(pool, sid), code="not_found")

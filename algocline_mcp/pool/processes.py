@@ -1,0 +1,97 @@
+"""Names a process for good, and signals only the one that was meant: pids are used again, also within a second.
+
+Contract: an `Identity` holds what was read while the process certainly lived. A signal goes through a pidfd that was
+opened first and compared afterwards. Where the system offers none of it (macOS), the pid and its start time must do.
+"""
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_HAS_PIDFD = hasattr(os, "pidfd_open")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    pid: int
+    boot_id: str | None
+    pid_ns: int | None
+    start_time: int | None  # clock ticks since boot
+    pidfd_ino: int | None  # the same for every pidfd of one process, never used again (Linux 6.9)
+
+    def as_fields(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("pid", "boot_id", "pid_ns", "start_time", "pidfd_ino")}
+
+    def is_alive(self) -> bool:
+        with self.opened() as pidfd:
+            return pidfd is not None
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Whether it was there to be signalled."""
+        with self.opened() as pidfd:
+            if pidfd is None:
+                return False
+            with contextlib.suppress(ProcessLookupError):
+                if _HAS_PIDFD:
+                    signal.pidfd_send_signal(pidfd, number)
+                else:
+                    os.kill(self.pid, number)
+                return True
+        return False
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[int | None]:
+        """A pidfd of exactly this process (-1 where there are none), or None where it is gone or not to be seen."""
+        if self.boot_id != _boot_id() or self.pid_ns != _pid_ns():
+            yield None
+            return
+        pidfd = -1
+        try:
+            if _HAS_PIDFD:
+                pidfd = os.pidfd_open(self.pid)
+            is_same = _start_time(self.pid) == self.start_time and _pidfd_ino(pidfd) == self.pidfd_ino
+            yield pidfd if is_same else None
+        except ProcessLookupError:
+            yield None
+        finally:
+            if pidfd >= 0:
+                os.close(pidfd)
+
+
+def identify(pid: int) -> Identity:
+    """Of a process that is certainly alive or not yet reaped. Raises ProcessLookupError where it is gone."""
+    pidfd = os.pidfd_open(pid) if _HAS_PIDFD else -1
+    try:
+        return Identity(pid, _boot_id(), _pid_ns(), _start_time(pid), _pidfd_ino(pidfd))
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+@cache
+def _boot_id() -> str | None:
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return None
+
+
+@cache
+def _pid_ns() -> int | None:
+    with contextlib.suppress(OSError):
+        return os.stat("/proc/self/ns/pid").st_ino
+    return None
+
+
+def _start_time(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[19])
+    return None
+
+
+def _pidfd_ino(pidfd: int) -> int | None:
+    return os.fstat(pidfd).st_ino if pidfd >= 0 else None

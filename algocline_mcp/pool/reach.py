@@ -1,0 +1,241 @@
+"""The one way to a worker: connect, or take the journal's lock and spawn one. Also watches every worker it meets.
+
+Contract: `Pool` is what one server knows: its home, its limits, the workers it watches. It holds no session. `reach`
+returns a connection within `reach_s` or raises Unreachable, which names the process that holds the session; Absent
+where no unfinished journal has this id. Losing the lock may mean that its owner is coming, going or stopped; the
+back-off covers all three, and an owner without a socket gets SIGTERM once.
+"""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from algocline_mcp import journal
+from algocline_mcp.errors import HomeUnusable, Unreachable
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool import processes, spawn
+from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
+
+_BACK_OFF_S = 0.001
+_PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this century
+_EXITS_KEPT = 256
+_DRAFT_S = 60.0  # a draft older than this belongs to nobody
+
+
+class Absent(Exception):
+    """No unfinished session has this id: it is finished, deleted, or never was."""
+
+
+class Pool:
+    """Enter it once per server. Raises HomeUnusable on entry where the home cannot hold sessions."""
+
+    def __init__(self, home: Home, limits: Limits, *, environ: Mapping[str, str] = os.environ) -> None:
+        self.home = home
+        self.limits = limits
+        self.environ = dict(environ) | limits.as_env()
+        self.registry = RegistryWriter(home, limits)
+        self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
+        self.files = anyio.CapacityLimiter(2)  # threads that read journals
+        self._watched: set[tuple[str, int]] = set()
+        self._tasks: TaskGroup
+
+    async def __aenter__(self) -> Self:
+        _prepare(self.home)
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._tidy)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._tasks.cancel_scope.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def _tidy(self) -> None:
+        """What workers left that died while no server was there: entries, and names of sockets."""
+        await self.registry.prune()
+        await anyio.to_thread.run_sync(_remove_stale_sockets, self.home, limiter=self.files)
+
+    def launch(self, sid: str, journal_fd: int) -> int:
+        """Binds and spawns for a session whose locked journal is given; returns the worker's pid.
+
+        The descriptor is closed here in any case. Raises Unreachable, HomeUnusable.
+        """
+        try:
+            listener = spawn.bind(self.home, sid)
+        except OSError as exc:
+            os.close(journal_fd)
+            raise HomeUnusable(f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere") from exc
+        pid = spawn.spawn_worker(self.home, sid, journal_fd=journal_fd, listener=listener, environ=self.environ)
+        self.exits.pop(sid, None)
+        self.watch(sid, pid)
+        return pid
+
+    def watch(self, sid: str, pid: int) -> None:
+        """From now on its end is noticed at once, whoever started it."""
+        if (sid, pid) not in self._watched and hasattr(os, "pidfd_open"):
+            with suppress(ProcessLookupError):
+                pidfd = os.pidfd_open(pid)
+                self._watched.add((sid, pid))
+                self._tasks.start_soon(self._watch, sid, pid, pidfd)
+
+    async def _watch(self, sid: str, pid: int, pidfd: int) -> None:
+        try:
+            await anyio.wait_readable(pidfd)
+            self._reap(sid, pidfd)
+        finally:
+            os.close(pidfd)
+            self._watched.discard((sid, pid))
+        _remove_stale_socket(self.home, self.home.socket(sid))
+        await self.registry.remove(sid, pid)
+
+    def _reap(self, sid: str, pidfd: int) -> None:
+        try:
+            how = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            return  # not ours to reap: another server started it
+        if how is not None:
+            is_exit = how.si_code == os.CLD_EXITED
+            self.exits[sid] = f"exit code {how.si_status}" if is_exit else signal.Signals(how.si_status).name
+        if len(self.exits) > _EXITS_KEPT:
+            del self.exits[next(iter(self.exits))]
+
+    def in_background(self, function: object, *args: object) -> None:
+        """Goes on when the call that asked for it is cancelled."""
+        self._tasks.start_soon(function, *args)  # type: ignore[arg-type]
+
+
+def connect(pool: Pool, sid: str) -> PoolClient | None:
+    """A connection to the live worker, or None where nobody listens."""
+    with suppress(FileNotFoundError, ConnectionRefusedError):
+        return PoolClient.connect(pool.home.socket(sid), line_bytes=pool.limits.line_bytes)
+    return None
+
+
+async def reach(pool: Pool, sid: str, *, deadline: float) -> PoolClient:
+    """A connection to the session's worker, which is spawned where there is none. Raises Absent, Unreachable."""
+    began = anyio.current_time()
+    back_off_s = _BACK_OFF_S
+    is_told = False
+    while True:
+        with suppress(BlockingIOError):  # its backlog is full: it is stopped, or flooded
+            if (client := connect(pool, sid)) is not None:
+                return client
+            if (fd := _lock(pool, sid)) is not None:
+                pool.launch(sid, fd)
+                continue
+        waited_s = anyio.current_time() - began
+        if waited_s >= pool.limits.stubborn_s and not is_told:
+            is_told = True
+            await _tell_owner_to_leave(pool, sid)
+        if waited_s >= pool.limits.reach_s or anyio.current_time() >= deadline:
+            raise Unreachable(
+                f"session {sid} is held by {await owner(pool, sid)}, which cannot be reached for {waited_s:.0f} s: "
+                "alc_stop ends that worker, then ask again; nothing is lost"
+            )
+        await anyio.sleep(back_off_s)  # a file lock has no event to wait for
+        back_off_s = min(back_off_s * 2, pool.limits.back_off_max_s)
+
+
+def _lock(pool: Pool, sid: str) -> int | None:
+    try:
+        return journal.lock(pool.home.journal(sid))
+    except FileNotFoundError as exc:
+        raise Absent(sid) from exc
+
+
+async def find_entry(pool: Pool, sid: str) -> PoolSessionEntry | None:
+    """The registry's word on who holds a session: only ever used to signal it after its identity was checked."""
+    if sid in pool.registry.known:
+        return pool.registry.known[sid]
+    try:
+        return PoolRegistry.load(pool.home.registry).find(sid)
+    except (OSError, ValueError):
+        return None
+
+
+async def owner(pool: Pool, sid: str) -> str:
+    entry = await find_entry(pool, sid)
+    return f"process {entry.pid}" if entry and entry.identity.is_alive() else "an unknown process"
+
+
+async def _tell_owner_to_leave(pool: Pool, sid: str) -> None:
+    """Its socket's file may have been deleted: it hibernates, the lock comes free, the next one revives."""
+    if (entry := await find_entry(pool, sid)) is not None:
+        entry.identity.signal(signal.SIGTERM)
+
+
+def entry_of(pool: Pool, sid: str, pid: int) -> PoolSessionEntry | None:
+    """None where the worker has ended already."""
+    try:
+        return PoolSessionEntry.of(sid, pool.home.socket(sid), processes.identify(pid))
+    except ProcessLookupError:
+        return None
+
+
+def _prepare(home: Home) -> None:
+    """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
+    spawn.check_socket_path(home, _PROBE_SID)
+    probe = home.sessions / f".probe-{os.getpid()}"
+    try:
+        for path in (home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
+        fd = journal.lock(probe)
+        if fd is None:
+            raise HomeUnusable(f"{home.root} is on a file system without file locks: set ALC_HOME to a local disk")
+        os.close(fd)
+        spawn.bind(home, _PROBE_SID).close()
+        os.unlink(home.socket(_PROBE_SID))
+        os.unlink(probe)
+    except OSError as exc:
+        where = exc.filename or home.root
+        raise HomeUnusable(
+            f"ALC_HOME={home.root} cannot hold sessions: {where}: {exc.strerror}; mend it or set ALC_HOME elsewhere"
+        ) from exc
+
+
+def _remove_stale_sockets(home: Home) -> None:
+    for path in home.pool.glob("*.sock"):
+        _remove_stale_socket(home, path)
+    for path in [*home.pool.glob(".*"), *home.sessions.glob(".probe-*")]:  # a launcher died between two calls
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime > _DRAFT_S:
+                path.unlink()
+
+
+def _remove_stale_socket(home: Home, path: Path) -> None:
+    """Unlinks a socket's name where nobody listens, under the lock of its session: only its holder may unlink."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            pass
+        except OSError:
+            return
+        else:
+            return
+    try:
+        fd = journal.lock(home.journal(path.stem))
+    except OSError:
+        fd = -1  # no unfinished journal: nobody can be about to bind this name
+    except Exception:  # noqa: BLE001  tidying is a courtesy; whatever is wrong there is told by the session itself
+        return
+    if fd is not None:
+        with suppress(OSError):
+            os.unlink(path)
+        if fd >= 0:
+            os.close(fd)

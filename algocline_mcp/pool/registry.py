@@ -1,0 +1,179 @@
+"""registry.json: which workers live, for people and other tools. Nothing is found through it, except the owner of a
+session that does not answer.
+
+Contract: the file has the original's shape, `{"sessions": [{sid, pid, sock, version, created_at}]}`, with fields
+added. It is replaced whole (temp file, os.replace) under `registry.lock`, which is never replaced itself. A file that
+cannot be read as that is set aside as registry.json.corrupt-TIME and rebuilt from what this server knows. Failures
+are returned as text for `pool_save_error`, never raised: the sessions live without it.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+import anyio.to_thread
+import portalocker
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from algocline_mcp import __version__
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool import processes
+
+_CHECK_INTERVAL_S = 0.005  # portalocker's own default of 0.25 s would be felt in every run that has to wait
+
+
+class PoolSessionEntry(BaseModel):
+    """One live worker. `pid` is the keeper's; the last four tell it from a later process with the same pid."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    sid: str
+    pid: int = Field(gt=0, lt=1 << 31)
+    sock: str
+    version: str
+    created_at: str
+    boot_id: str | None = None
+    pid_ns: int | None = None
+    start_time: int | None = None
+    pidfd_ino: int | None = None
+
+    @classmethod
+    def of(cls, sid: str, sock: Path, identity: processes.Identity) -> Self:
+        born = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return cls(sid=sid, sock=str(sock), version=__version__, created_at=born, **identity.as_fields())
+
+    @property
+    def identity(self) -> processes.Identity:
+        return processes.Identity(self.pid, self.boot_id, self.pid_ns, self.start_time, self.pidfd_ino)
+
+
+class PoolRegistry(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    sessions: list[PoolSessionEntry] = []
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Absent: empty. Raises OSError, ValidationError."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return cls()
+
+    def add(self, entry: PoolSessionEntry) -> None:
+        self.sessions = [each for each in self.sessions if each.sid != entry.sid] + [entry]
+
+    def remove(self, sid: str, pid: int) -> None:
+        """Only that worker's: a session may have been revived meanwhile."""
+        self.sessions = [each for each in self.sessions if (each.sid, each.pid) != (sid, pid)]
+
+    def find(self, sid: str) -> PoolSessionEntry | None:
+        return next((each for each in self.sessions if each.sid == sid), None)
+
+    def save(self, path: Path) -> None:
+        """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays."""
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(fd, "w", encoding="ascii") as file:
+                file.write(self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True))
+            os.replace(draft, path)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(draft)
+            raise
+
+
+@dataclass(slots=True)
+class _Change:
+    """One entry to add or remove, and what came of it."""
+
+    add: PoolSessionEntry | None = None
+    remove: tuple[str, int] | None = None
+    is_done: bool = False
+    error: str | None = None
+
+
+@dataclass
+class RegistryWriter:
+    """Changes of one server, written in groups: whoever gets the turn writes what has gathered meanwhile."""
+
+    home: Home
+    limits: Limits
+    known: dict[str, PoolSessionEntry] = field(default_factory=dict)
+    _waiting: list[_Change] = field(default_factory=list)
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    # A limiter of its own: a lock that another process holds must not use up threads that others wait for.
+    _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    async def add(self, entry: PoolSessionEntry) -> str | None:
+        self.known[entry.sid] = entry
+        return await self._apply(_Change(add=entry))
+
+    async def remove(self, sid: str, pid: int) -> str | None:
+        if sid in self.known and self.known[sid].pid == pid:
+            del self.known[sid]
+        return await self._apply(_Change(remove=(sid, pid)))
+
+    async def prune(self) -> str | None:
+        """Drops the entries whose process is gone."""
+        return await self._apply(_Change())
+
+    async def _apply(self, change: _Change) -> str | None:
+        self._waiting.append(change)
+        async with self._turn:
+            if not change.is_done:
+                group, self._waiting = self._waiting, []
+                error = await anyio.to_thread.run_sync(self._write, group, limiter=self._threads)
+                for each in group:
+                    each.is_done, each.error = True, error
+        return change.error
+
+    def _write(self, group: list[_Change]) -> str | None:
+        try:
+            with with_registry_lock(self.home.registry_lock, timeout_s=self.limits.registry_lock_s):
+                registry = self._load()
+                before = list(registry.sessions)
+                for change in group:
+                    if change.add is not None:
+                        registry.add(change.add)
+                    elif change.remove is not None:
+                        registry.remove(*change.remove)
+                    else:
+                        registry.sessions = [each for each in registry.sessions if each.identity.is_alive()]
+                if registry.sessions != before:
+                    registry.save(self.home.registry)
+        except portalocker.LockException:
+            return (
+                f"{self.home.registry_lock} is held by another process for {self.limits.registry_lock_s} s: "
+                "the session goes on, registry.json does not list it"
+            )
+        except OSError as exc:
+            return f"cannot write {self.home.registry}: {exc.strerror}; the session goes on, but is not listed there"
+        return None
+
+    def _load(self) -> PoolRegistry:
+        try:
+            return PoolRegistry.load(self.home.registry)
+        except ValidationError:
+            aside = self.home.registry.with_name(f"{self.home.registry.name}.corrupt-{time.time_ns() // 10**6}")
+            os.replace(self.home.registry, aside)
+            return PoolRegistry(sessions=list(self.known.values()))
+
+
+@contextmanager
+def with_registry_lock(path: Path, *, timeout_s: float) -> Iterator[None]:
+    """Raises portalocker.LockException after `timeout_s`, OSError where the lock file cannot be opened."""
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+
+    options: dict[str, Any] = {"opener": opener}
+    with portalocker.Lock(path, "a", timeout=timeout_s, check_interval=_CHECK_INTERVAL_S, **options):
+        yield
