@@ -212,23 +212,26 @@ def lock(path: Path) -> int | None:
     return fd
 
 
-def read(path: Path) -> list[Record]:
-    """The records, without a lock; a line that is just being written is left out. Flushes before it returns
-    whatever lies beyond the last mark, so that nothing is told that a power cut could take back.
+def read(path: Path, *, is_told: bool = True) -> list[Record]:
+    """The records, without a lock; a line that is just being written is left out.
 
-    Raises FileNotFoundError, JournalCorrupt, StorageFailed.
+    `is_told`: prompts and answers in it go to a host, so whatever lies beyond the last mark is flushed first: a power
+    cut must not take back what was told. Raises FileNotFoundError, JournalCorrupt, StorageFailed.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        found = scan(_read_all(fd))
-        if found.is_corrupt:
-            raise JournalCorrupt(path, found.damaged_line or 0)
-        if not found.records or found.records[-1]["kind"] != "flushed":
-            _flush_file(fd)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            found = scan(_read_all(fd))
+            if found.is_corrupt:
+                raise JournalCorrupt(path, found.damaged_line or 0)
+            if is_told and found.records and found.records[-1]["kind"] != "flushed":
+                _flush_file(fd)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        raise
     except OSError as exc:
         raise _failed(f"cannot read {path}", exc) from exc
-    finally:
-        os.close(fd)
     return found.records
 
 

@@ -8,6 +8,7 @@ raises WireBroken, whose sentence may be shown to the peer.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
@@ -15,6 +16,7 @@ from typing import Any, Literal, Self
 from algocline_mcp.errors import WireBroken
 
 PROTOCOL = 1
+MAX_WAIT_S = 86_400.0  # a day: whoever wants to wait longer asks again
 
 Op = Literal["run", "continue", "status", "shutdown"]
 OPS: tuple[Op, ...] = ("run", "continue", "status", "shutdown")
@@ -28,7 +30,7 @@ def encode(value: Mapping[str, Any]) -> bytes:
 def decode(line: bytes) -> dict[str, Any]:
     """The object on one line. Raises WireBroken for bytes that are no JSON object, NaN and abysmal nesting."""
     try:
-        value = json.loads(line.decode("utf-8"), parse_constant=_no_constant)
+        value = json.loads(line.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
     except RecursionError as exc:
         raise WireBroken("malformed request: nested too deeply") from exc
     except ValueError as exc:
@@ -40,6 +42,13 @@ def decode(line: bytes) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits[:20]} is too large a number")
+    return value
 
 
 def is_deeper(value: Any, depth: int) -> bool:
@@ -127,9 +136,25 @@ class PoolRequest:
             raise WireBroken(f"malformed request: unknown op {request.op!r}; known are {', '.join(OPS)}")
         if request.mode not in ("hibernate", "cancel"):
             raise WireBroken(f"malformed request: unknown mode {request.mode!r}")
-        if not all(isinstance(answer, dict) for answer in request.answers):
-            raise WireBroken("malformed request: each answer must be an object")
+        if not 0 <= request.wait_s <= MAX_WAIT_S:
+            raise WireBroken(f"malformed request: wait_s {request.wait_s} is not between 0 and {MAX_WAIT_S}")
+        for answer in request.answers:
+            _check_answer(answer)
         return request
+
+
+def _check_answer(raw: Any) -> None:
+    """`{query_id?, response | refuse, usage?: {name: count}, by?}`."""
+    if not isinstance(raw, dict):
+        raise WireBroken("malformed request: each answer must be an object")
+    if not all(isinstance(raw.get(name), str | None) for name in ("query_id", "response", "refuse", "by")):
+        raise WireBroken("malformed request: query_id, response, refuse and by of an answer are texts")
+    if (raw.get("response") is None) == (raw.get("refuse") is None):
+        raise WireBroken("malformed request: an answer has either a response or a refuse")
+    usage = raw.get("usage")
+    counts = list(usage.values()) if isinstance(usage, dict) else [] if usage is None else [None]
+    if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in counts):
+        raise WireBroken("malformed request: usage of an answer is an object of counts")
 
 
 def _field(raw: Mapping[str, Any], name: str, kind: Any, default: Any = None) -> Any:

@@ -88,7 +88,7 @@ def _line(pool: Pool, sid: str) -> dict[str, Any] | None:
     """One unfinished session, or None for one that is finished or gone."""
     worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
     try:
-        records = journal.read(pool.home.journal(sid))
+        records = journal.read(pool.home.journal(sid), is_told=False)
         session = fold(records) if records else None
     except FileNotFoundError:
         return None

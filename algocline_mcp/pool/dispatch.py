@@ -51,10 +51,13 @@ _SPARE_S = 0.5  # of the time a tool call has, kept for the sentence that says w
 _RECORDED_LIMITS = ("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes")
 _UNNAMED = "strategy"
 # Fields of a result that an option of alc.llm must not set.
-_OWN_FIELDS = frozenset(
-    "status session_id id query_id prompt system max_tokens grounded underspecified queries running result error "
-    "error_code stats next title progress warnings refused remaining pending pool_save_error".split()
-)
+# fmt: off
+_OWN_FIELDS = {
+    "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
+    "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
+    "refused", "remaining", "pending", "pool_save_error",
+}
+# fmt: on
 _TITLE_CHARS = 60  # of a title that nobody chose
 _ON = "alc_status with this session_id and wait_s waits on"
 

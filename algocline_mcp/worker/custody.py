@@ -10,12 +10,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 
 from algocline_mcp import journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.languages import LANGUAGES, Language
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import (
     MAIN,
@@ -85,16 +86,13 @@ class Custody:
         header = records[0]
         language = LANGUAGES.get(header["language"])
         module = import_module(language.runtime) if language else None
-        if module is None or header["format"] != journal.FORMAT or header["abi"] != module.ABI:
+        if language is None or module is None or header["format"] != journal.FORMAT or header["abi"] != module.ABI:
             self.trouble = _needs_version(header, module)
             return
-        limits = self.limits
-        self._runtime = module.prepare(
-            heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
-        )
+        self._runtime = ready_runtime(language, self.limits)
         paths = effects.lib_paths(header, self.home.packages, os.environ)
         allowed = effects.readable(os.environ)
-        self._world = effects.World(header["language"], paths, allowed, limits.code_bytes)
+        self._world = effects.World(header["language"], paths, allowed, self.limits.code_bytes)
         self.begin(records)
 
     @property
@@ -113,7 +111,9 @@ class Custody:
         start = Start(header["code"], header["chunk"], header["ctx"], header["seed"], header["t"])
         self._replay = Replay(records)
         try:
-            pid, sock = spawn_engine(self._runtime, start, limits=self.limits, utc_offset_s=header["utc_offset_s"])
+            pid, sock = spawn_engine(
+                self._runtime, start, sid=header["sid"], limits=self.limits, utc_offset_s=header["utc_offset_s"]
+            )
         except OSError as exc:
             sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
             self.hitch = AlcError(sentence, code="no_process")
@@ -327,6 +327,15 @@ class Custody:
         """Moves the journal of a finished session to where finished ones lie. A failure leaves it where it is."""
         if self._journal is not None:
             self._journal.move(self.home.finished_journal(self.session.sid))
+
+
+@cache
+def ready_runtime(language: Language, limits: Limits) -> Runtime:
+    """The language, made ready for this process and all that it forks."""
+    runtime: Runtime = import_module(language.runtime).prepare(
+        heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
+    )
+    return runtime
 
 
 def _needs_version(header: Record, module: ModuleType | None) -> Record:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from algocline_mcp.limits import MIB, Limits
+from algocline_mcp.worker.titles import set_title
 
 _SOCKET_FD = 3
 _RECEIVE_BYTES = 64 * 1024
@@ -85,7 +86,9 @@ class SocketChannel:
             os._exit(0)
 
 
-def spawn_engine(runtime: Runtime, start: Start, *, limits: Limits, utc_offset_s: int) -> tuple[int, socket.socket]:
+def spawn_engine(
+    runtime: Runtime, start: Start, *, sid: str, limits: Limits, utc_offset_s: int
+) -> tuple[int, socket.socket]:
     """Forks. Returns the child's pid and the keeper's end of its socket. Raises OSError where no fork is to be had.
 
     The keeper must have one thread: the child gets a copy of nothing else.
@@ -101,6 +104,7 @@ def spawn_engine(runtime: Runtime, start: Start, *, limits: Limits, utc_offset_s
     if not pid:
         # Never returns: the frames above keep every object of the keeper alive whose finaliser would close a
         # descriptor by its number.
+        set_title(f"alc engine {sid}")
         _live(runtime, start, theirs.detach(), keeper, limits, utc_offset_s)
     theirs.close()
     return pid, ours

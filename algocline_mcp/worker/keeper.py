@@ -30,6 +30,7 @@ from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase, Re
 from algocline_mcp.wire import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.worker.custody import Custody, Surroundings
 from algocline_mcp.worker.peers import Client, Engine, Peer
+from algocline_mcp.worker.titles import set_title
 
 _BACKLOG = 64
 _SIGNAL_BYTES = 64
@@ -364,11 +365,16 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
     args = parser.parse_args(argv)
     os.umask(0o077)
+    for fd in (args.journal, args.listener):
+        os.set_inheritable(fd, False)
+    return keep(args.sid, args.journal, args.listener)
+
+
+def keep(sid: str, journal_fd: int, listener_fd: int) -> int:
+    """Keeps the session until it leaves; returns the exit code. Home and limits come from the environment."""
+    set_title(f"alc pool-worker {sid}")
     try:
-        home, limits = Home.from_env(os.environ), Limits.from_env(os.environ)
-        for fd in (args.journal, args.listener):
-            os.set_inheritable(fd, False)
-        Keeper(args.sid, args.journal, args.listener, home, limits).run()
+        Keeper(sid, journal_fd, listener_fd, Home.from_env(os.environ), Limits.from_env(os.environ)).run()
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
