@@ -104,7 +104,7 @@ async def run_via_pool(
     sid = header["sid"]
     path = pool.home.journal(sid)
     try:
-        pid = pool.launch(sid, journal.Journal.create(path, header).fd)
+        pid = await pool.launch(sid, journal.Journal.create(path, header).fd)
     except AlcError:
         path.unlink(missing_ok=True)  # no half-created session
         raise
@@ -191,6 +191,7 @@ async def _converse(
         except Absent:
             return await _from_disk(pool, request.sid, event)
         except (ConnectionError, BlockingIOError):
+            await pool.settle(request.sid)
             continue
         except WireBroken as exc:
             raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc

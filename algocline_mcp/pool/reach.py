@@ -9,9 +9,11 @@ back-off covers all three, and an owner without a socket gets SIGTERM once.
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,12 +27,27 @@ from algocline_mcp.errors import HomeUnusable, Unreachable
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import processes, spawn
 from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.pool.forks import ForkFailed, Forks
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
 
 _BACK_OFF_S = 0.001
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this century
 _EXITS_KEPT = 256
 _DRAFT_S = 60.0  # a draft older than this belongs to nobody
+
+
+def is_forking(environ: Mapping[str, str]) -> bool:
+    """Whether workers come from a fork server: on Linux, unless ALC_SPAWN=exec. Raises HomeUnusable."""
+    chosen = environ.get("ALC_SPAWN", "") or "fork"
+    if chosen not in ("fork", "exec"):
+        raise HomeUnusable(f"ALC_SPAWN={chosen!r} is neither fork nor exec: correct it or unset it")
+    return chosen == "fork" and sys.platform == "linux"
+
+
+@dataclass(slots=True)
+class _Watch:
+    sid: str
+    ended: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Absent(Exception):
@@ -40,14 +57,22 @@ class Absent(Exception):
 class Pool:
     """Enter it once per server. Raises HomeUnusable on entry where the home cannot hold sessions."""
 
-    def __init__(self, home: Home, limits: Limits, *, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self,
+        home: Home,
+        limits: Limits,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        fork_process: spawn.ForkProcess | None = None,
+    ) -> None:
         self.home = home
         self.limits = limits
         self.environ = dict(environ) | limits.as_env()
         self.registry = RegistryWriter(home, limits)
         self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
-        self._watched: set[tuple[str, int]] = set()
+        self.forks = Forks(home, limits, self.environ, self._note_exit, fork_process)
+        self._watched: dict[int, _Watch] = {}  # by pid
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -55,6 +80,8 @@ class Pool:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._tidy)
+        if is_forking(self.environ):
+            self._tasks.start_soon(self.forks.run)
         return self
 
     async def __aexit__(
@@ -68,49 +95,82 @@ class Pool:
         await self.registry.prune()
         await anyio.to_thread.run_sync(_remove_stale_sockets, self.home, limiter=self.files)
 
-    def launch(self, sid: str, journal_fd: int) -> int:
-        """Binds and spawns for a session whose locked journal is given; returns the worker's pid.
+    async def launch(self, sid: str, journal_fd: int) -> int | None:
+        """Binds and spawns for a session whose locked journal is given, by fork or by exec.
 
-        The descriptor is closed here in any case. Raises Unreachable, HomeUnusable.
+        Returns the worker's pid, or None where a fork came to nothing: the lock is free, the next way is exec. The
+        descriptor is closed here in any case. Raises Unreachable, HomeUnusable.
         """
-        try:
-            listener = spawn.bind(self.home, sid)
-        except OSError as exc:
-            os.close(journal_fd)
-            raise HomeUnusable(f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere") from exc
-        pid = spawn.spawn_worker(self.home, sid, journal_fd=journal_fd, listener=listener, environ=self.environ)
+        with ExitStack() as held:
+            held.callback(os.close, journal_fd)
+            try:
+                listener = held.enter_context(spawn.bind(self.home, sid))
+            except OSError as exc:
+                sentence = f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere"
+                raise HomeUnusable(sentence) from exc
+            try:
+                log_fd = spawn.open_log(self.home, sid)
+                held.callback(os.close, log_fd)
+                if self.forks.is_usable:
+                    fds = (journal_fd, listener.detach(), log_fd)
+                    held.pop_all()  # `bear` closes them
+                    pid = await self.forks.bear(sid, fds)
+                else:
+                    pid = spawn.exec_worker(
+                        self.home,
+                        sid,
+                        journal_fd=journal_fd,
+                        listener_fd=listener.fileno(),
+                        log_fd=log_fd,
+                        environ=self.environ,
+                    )
+            except ForkFailed:
+                return None
+            except OSError as exc:
+                os.unlink(self.home.socket(sid))
+                sentence = f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again"
+                raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
         self.watch(sid, pid)
         return pid
 
     def watch(self, sid: str, pid: int) -> None:
         """From now on its end is noticed at once, whoever started it."""
-        if (sid, pid) not in self._watched and hasattr(os, "pidfd_open"):
+        if pid not in self._watched and hasattr(os, "pidfd_open"):
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
-                self._watched.add((sid, pid))
+                self._watched[pid] = _Watch(sid)
                 self._tasks.start_soon(self._watch, sid, pid, pidfd)
 
     async def _watch(self, sid: str, pid: int, pidfd: int) -> None:
         try:
             await anyio.wait_readable(pidfd)
-            self._reap(sid, pidfd)
+            self._reap(pid, pidfd)
         finally:
             os.close(pidfd)
-            self._watched.discard((sid, pid))
+            self._watched.pop(pid).ended.set()
         _remove_stale_socket(self.home, self.home.socket(sid))
         await self.registry.remove(sid, pid)
 
-    def _reap(self, sid: str, pidfd: int) -> None:
+    def _reap(self, pid: int, pidfd: int) -> None:
         try:
             how = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
-            return  # not ours to reap: another server started it
+            return  # not ours to reap: the fork server tells, or another server knows
         if how is not None:
-            is_exit = how.si_code == os.CLD_EXITED
-            self.exits[sid] = f"exit code {how.si_status}" if is_exit else signal.Signals(how.si_status).name
-        if len(self.exits) > _EXITS_KEPT:
-            del self.exits[next(iter(self.exits))]
+            self._note_exit(pid, how.si_status if how.si_code == os.CLD_EXITED else -how.si_status)
+
+    def _note_exit(self, pid: int, code: int) -> None:
+        if (watch := self._watched.get(pid)) is not None:
+            self.exits[watch.sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+            if len(self.exits) > _EXITS_KEPT:
+                del self.exits[next(iter(self.exits))]
+
+    async def settle(self, sid: str) -> None:
+        """After a worker's connection broke: waits a moment for its end to be known."""
+        with anyio.move_on_after(self.limits.linger_s):
+            for watch in [watch for watch in self._watched.values() if watch.sid == sid]:
+                await watch.ended.wait()
 
     def in_background(self, function: object, *args: object) -> None:
         """Goes on when the call that asked for it is cancelled."""
@@ -134,7 +194,7 @@ async def reach(pool: Pool, sid: str, *, deadline: float) -> PoolClient:
             if (client := connect(pool, sid)) is not None:
                 return client
             if (fd := _lock(pool, sid)) is not None:
-                pool.launch(sid, fd)
+                await pool.launch(sid, fd)
                 continue
         waited_s = anyio.current_time() - began
         if waited_s >= pool.limits.stubborn_s and not is_told:

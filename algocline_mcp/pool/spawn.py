@@ -1,4 +1,4 @@
-"""Starts workers: copies of this same executable that inherit a locked journal and a listening socket.
+"""Starts workers, copies of this same executable, by exec; and the fork server, which starts them by fork.
 
 Contract: the socket listens under its final name before the process runs, so readiness is never waited for. Whoever
 holds the journal's lock binds; the name appears by rename, with its permissions. The launcher's own copies of both
@@ -10,9 +10,11 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from algocline_mcp.errors import HomeUnusable, Unreachable
+from algocline_mcp import __version__
+from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home
 
 _BACKLOG = 64
@@ -56,40 +58,60 @@ def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]
     return inherited | {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "ALC_HOME": os.fspath(home.root)}
 
 
-def spawn_worker(home: Home, sid: str, *, journal_fd: int, listener: socket.socket, environ: Mapping[str, str]) -> int:
-    """Starts the worker in a process session of its own and closes both descriptors here, also on failure.
+def open_log(home: Home, sid: str) -> int:
+    """The descriptor of a session's stderr log. Raises OSError."""
+    return os.open(home.stderr(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
-    Returns its pid; whoever calls reaps it.
 
-    Raises Unreachable where no process is to be had; then the socket's name is gone again.
-    """
-    passed = (journal_fd, listener.fileno())
+def exec_worker(
+    home: Home, sid: str, *, journal_fd: int, listener_fd: int, log_fd: int, environ: Mapping[str, str]
+) -> int:
+    """Starts a worker by exec, in a process session of its own. Returns its pid; whoever calls reaps it and closes
+    the descriptors. Raises OSError where no process is to be had."""
+    arguments = ["pool-worker", sid, "--journal", str(journal_fd), "--listener", str(listener_fd)]
+    return _start(
+        [*arguments, "--program", __version__],
+        pass_fds=(journal_fd, listener_fd),
+        stderr=log_fd,
+        env=worker_environment(home, environ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ForkProcess:
+    """A running fork server: our end of its control socket, and its pid, which is ours to reap."""
+
+    control: socket.socket
+    pid: int
+
+
+def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkProcess:
+    """Starts a fork server by exec; it ends when the control socket is closed. Raises OSError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        try:
+            fd = theirs.fileno()
+            command = ["fork-server", "--control", str(fd)]
+            pid = _start(command, pass_fds=(fd,), stderr=None, env=worker_environment(home, environ))
+        except OSError:
+            ours.close()
+            raise
+    ours.setblocking(False)
+    return ForkProcess(ours, pid)
+
+
+def _start(arguments: Sequence[str], *, pass_fds: Sequence[int], stderr: int | None, env: Mapping[str, str]) -> int:
     # -s -P: neither the user's site-packages nor the current directory may change what a worker imports;
     # -I would do that too, but ignores PYTHONHASHSEED.
-    command = [sys.executable, "-s", "-P", "-m", "algocline_mcp", "pool-worker", sid]
-    command += ["--journal", str(passed[0]), "--listener", str(passed[1])]
-    try:
-        log_fd = os.open(home.stderr(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            child = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log_fd,
-                pass_fds=passed,
-                start_new_session=True,
-                cwd="/",
-                env=worker_environment(home, environ),
-            )
-        finally:
-            os.close(log_fd)
-        child.returncode = 0  # it is reaped through its pidfd: Popen must neither wait for it nor warn of it
-        return child.pid
-    except OSError as exc:
-        os.unlink(home.socket(sid))
-        raise Unreachable(
-            f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again", code="no_process"
-        ) from exc
-    finally:
-        os.close(journal_fd)
-        listener.close()
+    child = subprocess.Popen(
+        [sys.executable, "-s", "-P", "-m", "algocline_mcp", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        start_new_session=True,
+        cwd="/",
+        env=dict(env),
+    )
+    child.returncode = 0  # it is reaped through its pidfd: Popen must neither wait for it nor warn of it
+    return child.pid

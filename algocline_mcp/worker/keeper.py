@@ -5,7 +5,7 @@ forks an engine, brings it to where the journal ends and goes on. One thread, on
 client, an engine, a signal or a deadline needs it. Environment: ALC_* and HOME, as in limits. Created: nothing; it
 renames a finished journal into finished/, unlinks its socket and, where empty, its stderr log. SIGTERM: hibernate.
 Exit codes: 0 it left in order, 1 the disk does not hold what it is given (whoever comes next recovers from what the
-disk has), 2 bad arguments.
+disk has), 2 bad arguments or settings, 3 the server is of another version of this program.
 
 Descriptors: 0, 1, 2, journal, listener, selector, the wake-up pipe, one per engine; for a moment clients. The pipe
 is needed because a signal between Python's last look and epoll_wait would else be noticed only at the next event.
@@ -363,8 +363,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("sid")
     parser.add_argument("--journal", type=int, required=True, help="descriptor of the locked journal")
     parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
+    parser.add_argument("--program", default=__version__, help="the version of the server that starts it")
     args = parser.parse_args(argv)
     os.umask(0o077)
+    if args.program != __version__:
+        print(f"alc pool-worker: this is {__version__}, the server is {args.program}: restart it", file=sys.stderr)
+        return 3
     for fd in (args.journal, args.listener):
         os.set_inheritable(fd, False)
     return keep(args.sid, args.journal, args.listener)

@@ -1,0 +1,151 @@
+"""The server's side of its fork server: asks it for workers, notices its end, replaces it.
+
+Contract: `bear` returns the new worker's pid or raises ForkFailed; in both cases the descriptors it was given are
+closed here. A fork server that does not answer within `fork_s` is killed, which frees the locks of all descriptors
+on their way to it; then another one is started and the caller takes the second way, exec. One that ends before it
+was ever ready is not replaced: `warning` says why, and exec is the only way.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import anyio
+
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool.spawn import ForkProcess, start_fork_server
+
+_MESSAGE_BYTES = 4096
+
+
+class ForkFailed(Exception):
+    """No worker came of it; its journal's lock is free again."""
+
+
+@dataclass(slots=True)
+class _Birth:
+    done: anyio.Event = field(default_factory=anyio.Event)
+    pid: int | None = None
+    error: str = "the fork server ended"
+
+
+class Forks:
+    def __init__(
+        self,
+        home: Home,
+        limits: Limits,
+        environ: Mapping[str, str],
+        on_exit: Callable[[int, int], None],
+        process: ForkProcess | None = None,
+    ) -> None:
+        """`on_exit(pid, code)`: a worker ended; negative codes are signals. `process`: one that was started early."""
+        self._home = home
+        self._limits = limits
+        self._environ = environ
+        self._on_exit = on_exit
+        self._process = process
+        self._ready = anyio.Event()
+        self._births: dict[int, _Birth] = {}
+        self._count = 0
+        self._has_failed = False  # while its successor starts, exec is faster than waiting
+        self.warning: str | None = None
+
+    @property
+    def is_usable(self) -> bool:
+        return self._process is not None and (self._ready.is_set() or not self._has_failed)
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process else None
+
+    async def run(self) -> None:
+        """Reads what fork servers say, one after the other, until cancelled; then ends the last one."""
+        try:
+            while self.warning is None:
+                try:
+                    process = self._process = self._process or start_fork_server(self._home, self._environ)
+                except OSError as exc:
+                    self._give_up(str(exc.strerror))
+                    return
+                await self._listen(process.control)
+                was_ready = self._ready.is_set()
+                self._end(process)
+                if not was_ready:
+                    self._give_up("it ended before it was ready; its error is in this server's log")
+        finally:
+            if self._process is not None:
+                self._end(self._process)
+
+    def _give_up(self, why: str) -> None:
+        self.warning = f"workers are started by exec, which takes longer: no fork server ({why})"
+        self._ready.set()
+
+    async def _listen(self, control: socket.socket) -> None:
+        while True:
+            try:
+                message = control.recv(_MESSAGE_BYTES)
+            except BlockingIOError:
+                await anyio.wait_readable(control)
+                continue
+            except OSError:
+                return
+            if not message:
+                return
+            self._hear(json.loads(message))
+
+    def _hear(self, said: dict[str, int | str]) -> None:
+        if "ready" in said:
+            self._ready.set()
+        elif "exit" in said:
+            self._on_exit(int(said["exit"]), int(said["status"]))
+        elif (birth := self._births.pop(int(said["id"]), None)) is not None:
+            birth.pid = int(said["pid"]) if "pid" in said else None
+            birth.error = str(said.get("error", ""))
+            birth.done.set()
+
+    def _end(self, process: ForkProcess) -> None:
+        """Kills and reaps it; whoever waits for a worker of it learns that none comes."""
+        self._process = None
+        self._ready = anyio.Event()
+        self._has_failed = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)  # our own child, not yet reaped: the pid is still its own
+        process.control.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(process.pid, 0)
+        for birth in self._births.values():
+            birth.done.set()
+        self._births.clear()
+
+    async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
+        """`fds`: locked journal, listener, stderr log. Raises ForkFailed."""
+        birth = _Birth()
+        process = self._process
+        try:
+            if process is None:
+                raise ForkFailed("no fork server")
+            with anyio.move_on_after(self._limits.fork_start_s):
+                await self._ready.wait()
+            self._count += 1
+            self._births[self._count] = birth
+            request = json.dumps({"id": self._count, "sid": sid}).encode()
+            try:
+                socket.send_fds(process.control, [request], fds)
+            except OSError as exc:  # EPIPE: it has ended; EAGAIN: it does not read
+                raise ForkFailed(str(exc.strerror)) from exc
+        finally:
+            for fd in fds:
+                os.close(fd)
+        with anyio.move_on_after(self._limits.fork_s) as scope:
+            await birth.done.wait()
+        if scope.cancelled_caught and self._process is process:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+            await birth.done.wait()  # `run` sees the end of the control socket at once
+        if birth.pid is None:
+            raise ForkFailed(birth.error)
+        return birth.pid
