@@ -206,6 +206,12 @@ def lock(path: Path) -> int | None:
     except BlockingIOError:
         os.close(fd)
         return None
+    except FileNotFoundError:
+        os.close(fd)
+        raise
+    except OSError as exc:
+        os.close(fd)
+        raise _failed(f"cannot lock {path}", exc) from exc
     except BaseException:
         os.close(fd)
         raise
@@ -224,7 +230,7 @@ def read(path: Path, *, is_told: bool = True) -> list[Record]:
             found = scan(_read_all(fd))
             if found.is_corrupt:
                 raise JournalCorrupt(path, found.damaged_line or 0)
-            if is_told and found.records and found.records[-1]["kind"] != "flushed":
+            if is_told and found.records and found.records[-1].get("kind") != "flushed":
                 _flush_file(fd)
         finally:
             os.close(fd)

@@ -73,7 +73,7 @@ def evolve(session: Session, record: Record) -> Session:
     """Folds one record into `session` and returns it. Raises IllegalRecord and then leaves it as it was."""
     kind = record.get("kind")
     step = TRANSITIONS.get((session.phase, str(kind)))
-    if step is None:
+    if step is None or not _fits(session, record):
         raise IllegalRecord(f"a record of kind {kind!r} cannot come while a session is {session.phase}")
     _FOLDS[str(kind)](session, record)
     session.last_s = record.get("t", session.last_s)
@@ -120,6 +120,28 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.STUCK, "flushed"): Phase.STUCK,
     (Phase.FINISHED, "flushed"): Phase.FINISHED,
 }
+
+
+def _fits(session: Session, record: Record) -> bool:
+    """Whether a record that was not written by this program would fold without breaking half-way."""
+    try:
+        match record["kind"]:
+            case "header":
+                return {"sid", "t", "title", "limits"} <= record.keys()
+            case "prompt":
+                return all(isinstance(each["id"], str) and "system" in each for each in record["queries"])
+            case "answer":
+                ids = [item["id"] for item in record["answers"]]
+                return len(set(ids)) == len(ids) and all(each in session.pending for each in ids)
+            case "note":
+                return isinstance(record["bytes"], int)
+            case "crash":
+                return isinstance(record["reason"], str)
+            case "final":
+                return record["status"] in _ENDED_AS and isinstance(record["t"], int | float)
+    except (KeyError, TypeError):
+        return False
+    return True
 
 
 def _fold_header(session: Session, record: Record) -> None:

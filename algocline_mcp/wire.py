@@ -55,14 +55,10 @@ def is_deeper(value: Any, depth: int) -> bool:
     """Whether lists and objects nest more than `depth` levels. Walks level by level, never recursing."""
     level = [value]
     for _ in range(depth + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
+        level = [each for each in level if isinstance(each, (dict, list))]
         if not level:
             return False
+        level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
     return True
 
 
@@ -126,7 +122,7 @@ class PoolRequest:
             op=_field(raw, "op", str),
             id=_field(raw, "id", int),
             sid=_field(raw, "sid", str),
-            wait_s=float(_field(raw, "wait_s", (int, float), 0.0)),
+            wait_s=_field(raw, "wait_s", (int, float), 0.0),
             answers=_field(raw, "answers", list, []),
             mode=_field(raw, "mode", str, "hibernate"),
             protocol=_field(raw, "protocol", int),
@@ -153,7 +149,7 @@ def _check_answer(raw: Any) -> None:
         raise WireBroken("malformed request: an answer has either a response or a refuse")
     usage = raw.get("usage")
     counts = list(usage.values()) if isinstance(usage, dict) else [] if usage is None else [None]
-    if not all(isinstance(count, int) and 0 <= count < 1 << 53 for count in counts):
+    if not all(type(count) is int and 0 <= count < 1 << 53 for count in counts):
         raise WireBroken("malformed request: usage of an answer is an object of counts")
 
 

@@ -77,16 +77,18 @@ class Custody:
         path = self.home.journal(self.session.sid)
         try:
             self._journal, records = journal.Journal.adopt(journal_fd, path, limit=self.limits.journal_bytes)
-            if not records:
+            if not records or records[0].get("sid") != self.session.sid:
                 raise JournalCorrupt(path, 1)
-            self.session = fold(records)
+            header = records[0]
+            if header.get("format") == journal.FORMAT:
+                self.session = fold(records)
         except AlcError as exc:
             self.trouble = {"error_code": exc.code, "error": str(exc), "next": _START_ANEW}
             return
-        header = records[0]
-        language = LANGUAGES.get(header["language"])
+        language = LANGUAGES.get(header.get("language", ""))
         module = import_module(language.runtime) if language else None
-        if language is None or module is None or header["format"] != journal.FORMAT or header["abi"] != module.ABI:
+        is_ours = header.get("format") == journal.FORMAT
+        if language is None or module is None or not is_ours or header["abi"] != module.ABI:
             self.trouble = _needs_version(header, module)
             return
         self._runtime = ready_runtime(language, self.limits)
@@ -226,7 +228,8 @@ class Custody:
         engine.wait(*self._replay.open_prompt(engine.stream))
         self._replay = self._divergence = None
         if self.session.phase is Phase.STUCK:
-            self._record(Noted(MAIN, {"level": "info", "message": "tried again, and the step came through"}))
+            note = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
+            self._record(Noted(MAIN, note))
 
     # ── the end of an engine ──────────────────────────────────────────────────────────────────────────────
 
@@ -339,10 +342,10 @@ def ready_runtime(language: Language, limits: Limits) -> Runtime:
 
 
 def _needs_version(header: Record, module: ModuleType | None) -> Record:
-    have = module.ABI if module is not None else f"no language {header['language']!r}"
+    have = module.ABI if module is not None else f"no language {header.get('language')!r}"
     return {
         "error_code": "needs_version",
-        "error": f"this session was written by version {header['version']} ({header['abi']}), here is {have}",
+        "error": f"this session was written by version {header.get('version')} ({header.get('abi')}), here is {have}",
         "next": f"use that version to go on, or {_START_ANEW}",
     }
 

@@ -83,10 +83,14 @@ def _source(path: Path, chunk: str, most_bytes: int) -> Record | None:
         return None
     except OSError as exc:
         return {"error": f"module file {chunk} cannot be read: {exc.strerror}"}
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            return {"error": f"module file {chunk} is no regular file"}
-        content = file.read(most_bytes + 1)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return {"error": f"module file {chunk} is no regular file"}
+    try:
+        with os.fdopen(fd, "rb") as file:
+            content = file.read(most_bytes + 1)
+    except OSError as exc:
+        return {"error": f"module file {chunk} cannot be read: {exc.strerror}"}
     if len(content) > most_bytes:
         return {"error": f"module file {chunk} is longer than {most_bytes} bytes"}
     try:

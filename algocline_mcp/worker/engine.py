@@ -130,6 +130,7 @@ def _live(runtime: Runtime, start: Start, fd: int, keeper: int, limits: Limits, 
 
 def _settle_signals() -> None:
     signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)  # it ends a step, whatever the server was started with
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
@@ -151,13 +152,19 @@ def _set_zone(utc_offset_s: int) -> None:
 
 
 def _set_limits(limits: Limits) -> None:
-    limit = resource.setrlimit
-    limit(resource.RLIMIT_CORE, (0, 0))
-    limit(resource.RLIMIT_NOFILE, (_SOCKET_FD + 1, _SOCKET_FD + 1))
-    limit(resource.RLIMIT_FSIZE, (limits.engine_log_bytes, limits.engine_log_bytes))
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NOFILE, _SOCKET_FD + 1)
+    _limit(resource.RLIMIT_FSIZE, limits.engine_log_bytes)
     if _base_bytes:  # above the heap limit, where the language itself says no in time
-        most = _base_bytes + limits.heap_bytes + limits.headroom_bytes + _INTERPRETER_BYTES
-        limit(resource.RLIMIT_AS, (most, most))
+        _limit(resource.RLIMIT_AS, _base_bytes + limits.heap_bytes + limits.headroom_bytes + _INTERPRETER_BYTES)
+
+
+def _limit(which: int, most: int) -> None:
+    """Never more than the system allows already (`ulimit`): only root could raise that."""
+    hard = resource.getrlimit(which)[1]
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard)
+    resource.setrlimit(which, (most, most))
 
 
 def _address_space_bytes() -> int:

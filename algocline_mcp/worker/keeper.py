@@ -132,13 +132,29 @@ class Keeper:
             sock, _ = self.listener.accept()
         except OSError:
             return  # it has gone again
-        if len(self.clients) >= self.limits.clients or _peer_uid(sock) not in (os.geteuid(), None):
+        if _peer_uid(sock) not in (os.geteuid(), None):
             sock.close()
+            return
+        if len(self.clients) >= self.limits.clients and not self._make_room():
+            self._turn_away(sock)
             return
         deadline = time.monotonic() + self.limits.client_s
         client = Client(sock, self.limits.line_bytes, deadline=deadline)
         self.clients.add(client)
         self.selector.register(sock, selectors.EVENT_READ, lambda mask: self._serve(client, mask))
+
+    def _make_room(self) -> bool:
+        """Drops whoever has said nothing for longest: clients that never ask must not keep out one that does."""
+        mute = [client for client in self.clients if client.request is None and not client.has_output]
+        if mute:
+            self._forget(min(mute, key=lambda client: client.deadline))
+        return bool(mute)
+
+    def _turn_away(self, sock: socket.socket) -> None:
+        sentence = f"{len(self.clients)} calls wait on session {self.sid} already: let them end, then ask again"
+        with sock, contextlib.suppress(OSError):
+            sock.setblocking(False)
+            sock.send(PoolResponse(0, self.speaker, error=sentence, code="busy").encode())
 
     def _serve(self, client: Client, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:

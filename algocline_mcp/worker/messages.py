@@ -55,7 +55,7 @@ def parse(line: bytes, *, json_depth: int) -> Message:
 def too_large(message: Message, limits: Mapping[str, int]) -> str | None:
     """The sentence for the strategy where a message is over a limit of its session, which its header recorded."""
     if isinstance(message, Ask):
-        size = sum(byte_size(query["prompt"]) + byte_size(query["system"] or "") for query in message.queries)
+        size = sum(byte_size(text) for query in message.queries for text in query.values() if isinstance(text, str))
         if len(message.queries) > limits["queries"]:
             return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"
         if size > limits["prompt_bytes"]:

@@ -17,7 +17,7 @@ from algocline_mcp.session import Record, Refusal
 from algocline_mcp.wire import Lines, PoolRequest
 from algocline_mcp.worker.replay import reply_to_ask
 
-_RECEIVE_BYTES = 256 * 1024
+_RECEIVE_BYTES = 64 * 1024  # below what malloc maps afresh for each call
 
 
 class Peer:
@@ -124,7 +124,11 @@ class Engine(Peer):
             with contextlib.suppress(OSError):  # it has just died: its socket will tell
                 used_s = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks
                 soft_s = int(used_s) + cpu_s + 1
-                resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft_s, soft_s + 5))
+                hard_s = resource.prlimit(self.pid, resource.RLIMIT_CPU)[1]
+                if hard_s != resource.RLIM_INFINITY:
+                    soft_s = min(soft_s, hard_s)
+                # The hard limit stays: once lowered, only root could raise it for the next step.
+                resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft_s, hard_s))
 
     def kill(self) -> str:
         """Ends and reaps it; returns how it ended. Safe to call for one that is dead already."""

@@ -39,7 +39,7 @@ class Replay:
             stream = record.get("stream", MAIN)
             if record["kind"] in ("prompt", "effect", "module"):
                 self._streams.setdefault(stream, deque()).append(record)
-            elif record["kind"] == "note":
+            elif record["kind"] == "note" and "by" not in record:  # else the keeper's own
                 self._notes[stream] = self._notes.get(stream, 0) + 1
             elif record["kind"] == "answer":
                 self._answers |= {item["id"]: item for item in record["answers"]}

@@ -1,0 +1,198 @@
+-- alc.*: what a strategy says to its host. A function is defined by `function alc.name(…)` at the end of its theme, as
+-- a Lua closure of fixed arity, since Lua drops arguments that nobody wants; whatever reads or changes the world goes
+-- through `call`. Errors point at the strategy's line.
+
+local room = ...
+local concat = table.concat
+local collectgarbage, next, pcall, select, type = collectgarbage, next, pcall, select, type
+local math_type, tointeger = math.type, math.tointeger
+local sub, format = string.sub, string.format
+local encode, decode, quote, null, fail, text = room.encode, room.decode, room.quote, room.null, room.fail, room.text
+local exchange, line_bytes = room.exchange, room.line_bytes
+
+local alc = {}
+
+-- The way to the keeper ----------------------------------------------------------------------------------------
+
+-- Python pushes the reply into Lua without protection: if it did not fit, the process would hang for ever. So no
+-- exchange begins beyond heap_bytes, and the headroom above it is larger than the longest line.
+local heap_kib = room.heap_bytes / 1024
+
+local function assert_room()
+  if collectgarbage("count") > heap_kib then
+    collectgarbage("collect")
+    if collectgarbage("count") > heap_kib then
+      fail(room.heap_exceeded)
+    end
+  end
+end
+
+local function ask(line)
+  if #line > line_bytes then
+    fail(format("%d bytes in one message: at most %d can be sent", #line, line_bytes))
+  end
+  assert_room()
+  local ok, reply = pcall(exchange, line)
+  if not ok or type(reply) ~= "string" then -- were lupa itself to fail, `reply` would be a Python object
+    fail("the session has lost its keeper")
+  end
+  local message = decode(reply)
+  if message.error then
+    fail(text(message.error))
+  end
+  return message
+end
+
+local function tell(line)
+  assert_room()
+  pcall(exchange, line, true)
+end
+
+-- What a host function answers; its arguments are JSON values.
+local function call(name, ...)
+  local arguments = {}
+  for i = 1, select("#", ...) do
+    arguments[i] = encode(select(i, ...), name)
+  end
+  return ask('{"args":[' .. concat(arguments, ",") .. '],"name":"' .. name .. '","op":"call"}').result
+end
+room.call = call
+
+-- alc.llm ------------------------------------------------------------------------------------------------------
+
+local MAX_TOKENS, MAX_TOKENS_LIMIT = 1024, 0xFFFFFFFF
+local FLAGS = { grounded = true, underspecified = true } -- present only when true
+local OWN = { prompt = true, system = true, max_tokens = true }
+
+local function is_scalar(value)
+  local kind = type(value)
+  return kind == "string" or kind == "boolean" or kind == "number" and value - value == 0
+end
+
+-- The JSON of one query. An option that no rule names is passed on if it is a string, a boolean or a finite number.
+local function query(prompt, options)
+  local max_tokens = tointeger(options.max_tokens)
+  if not max_tokens or max_tokens < 0 or max_tokens > MAX_TOKENS_LIMIT then
+    max_tokens = MAX_TOKENS
+  end
+  local system = options.system
+  local plain = '"max_tokens":' .. max_tokens .. ',"prompt":' .. quote(prompt)
+    .. ',"system":' .. (type(system) == "string" and quote(system) or "null") .. "}"
+  local others
+  for key, value in next, options do
+    if type(key) == "string" and not OWN[key] and is_scalar(value) and (not FLAGS[key] or value == true) then
+      others = others or {}
+      others[key] = value
+    end
+  end
+  return others and sub(encode(others, "options"), 1, -2) .. "," .. plain or "{" .. plain
+end
+
+local function checked(prompt, name)
+  if type(prompt) == "number" then
+    return text(prompt)
+  elseif type(prompt) ~= "string" then
+    fail(name .. ": the prompt is missing, a string was expected and not " .. type(prompt))
+  end
+  return prompt
+end
+
+local function ask_host(queries)
+  return ask('{"op":"ask","queries":[' .. concat(queries, ",") .. "]}").answers
+end
+
+function alc.llm(prompt, options)
+  local answer = ask_host({ query(checked(prompt, "alc.llm"), type(options) == "table" and options or {}) })[1]
+  if answer.refuse then
+    fail("alc.llm refused: " .. answer.refuse)
+  end
+  return answer.response
+end
+
+function alc.llm_batch(items)
+  if type(items) ~= "table" then
+    fail("alc.llm_batch: an array of items was expected and not " .. type(items))
+  end
+  local count = room.length(items)
+  if count == 0 then
+    fail("alc.llm_batch: empty items array")
+  end
+  local queries = {}
+  for i = 1, count do
+    local item, name = items[i], "alc.llm_batch: item " .. i
+    if type(item) ~= "table" then
+      fail(name .. " is a " .. type(item) .. " and not a table {prompt = …}")
+    end
+    queries[i] = query(checked(item.prompt, name), item)
+  end
+  local answers = ask_host(queries)
+  local responses = {}
+  for i = 1, count do
+    if answers[i].refuse then
+      fail("alc.llm_batch refused: item " .. i .. ": " .. answers[i].refuse)
+    end
+    responses[i] = answers[i].response
+  end
+  return responses
+end
+
+-- JSON ---------------------------------------------------------------------------------------------------------
+
+-- Errors of encode and decode have no position; that of memory must keep its text.
+local function settled(name, ok, result)
+  if ok then
+    return result
+  elseif result == room.exhausted then
+    error(result, 0)
+  end
+  fail(name .. ": " .. result)
+end
+
+function alc.json_encode(value)
+  return settled("alc.json_encode", pcall(encode, value, "the value"))
+end
+
+function alc.json_decode(json)
+  if type(json) ~= "string" then
+    fail("alc.json_decode: a string was expected and not " .. type(json))
+  end
+  return settled("alc.json_decode", pcall(decode, json))
+end
+
+-- Log, progress, time ------------------------------------------------------------------------------------------
+
+local LEVELS = { error = true, warn = true, info = true, debug = true }
+local LOGGED = 65536 -- bytes of one message that are kept
+
+local function log(level, message)
+  if #message > LOGGED then
+    message = sub(message, 1, LOGGED) .. "…"
+  end
+  tell('{"level":"' .. level .. '","message":' .. quote(message) .. ',"op":"log"}')
+end
+room.log = log
+
+function alc.log(level, message)
+  log(LEVELS[level] and level or "info", text(message))
+end
+
+local function count_of(value, name)
+  local count = math_type(value) and tointeger(value)
+  if not count or count < 0 then
+    fail("alc.progress: " .. name .. " must be a whole number of at least 0 and not " .. text(value))
+  end
+  return count
+end
+
+function alc.progress(step, total, message)
+  step, total = count_of(step, "step"), count_of(total, "total")
+  message = message ~= nil and message ~= null and quote(sub(text(message), 1, LOGGED)) or "null"
+  tell('{"message":' .. message .. ',"op":"progress","step":' .. step .. ',"total":' .. total .. "}")
+end
+
+-- Unix seconds, a float of 1 ms resolution.
+function alc.time()
+  return call("time") + 0.0
+end
+
+room.public.alc = alc

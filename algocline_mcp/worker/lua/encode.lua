@@ -1,0 +1,214 @@
+-- Lua to JSON, in pure Lua like its counterpart: a memory limit is then always met inside protected Lua.
+--
+-- A table is an array if #t > 0 or if it carries the array metatable, else an object with sorted keys; the holes of an
+-- array are null, its other keys are dropped; nil and null are null, as are NaN and the infinities; an integer has no
+-- point, a float always has one (or an exponent) and the fewest digits that read back the same; bytes that are not
+-- UTF-8 become U+FFFD, as in Python's errors="replace", for a prompt may be cut inside a character.
+-- Access is raw: no metamethod of a strategy runs in here, which is why the state of one call can live in upvalues.
+--
+-- Measured: 100 bytes 0.6 us; 1 MB of plain ASCII 3.8 ms, of Japanese 3.2 ms, of lines to escape 11 ms; 100,000 small
+-- objects (7 MB) 0.5 s.
+
+local room = ...
+local null = room.null
+
+local char, find, format, gsub, match, sub =
+  string.char, string.find, string.format, string.gsub, string.match, string.sub
+local concat, sort = table.concat, table.sort
+local getmetatable, rawget, rawlen = debug.getmetatable, rawget, rawlen
+local error, next, tonumber, tostring, type = error, next, tonumber, tostring, type
+local math_type, utf8_len = math.type, utf8.len
+
+local DEPTH = room.json_depth
+local ARRAY = {} -- the array metatable
+local REPLACEMENT = "\u{FFFD}"
+
+-- strings ------------------------------------------------------------------------------------------------------
+
+local ESCAPES = {
+  ['"'] = '\\"', ["\\"] = "\\\\", ["\b"] = "\\b", ["\f"] = "\\f", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t",
+}
+for code = 0, 31 do
+  ESCAPES[char(code)] = ESCAPES[char(code)] or format("\\u%04x", code)
+end
+
+-- The beginnings of well-formed characters, longest first: each stretch of damage that is one of them, and else each
+-- single byte, becomes one U+FFFD (the Unicode standard's "maximal subpart").
+local CUT = {
+  "^\xF0[\x90-\xBF][\x80-\xBF]", "^[\xF1-\xF3][\x80-\xBF][\x80-\xBF]", "^\xF4[\x80-\x8F][\x80-\xBF]",
+  "^\xF0[\x90-\xBF]", "^[\xF1-\xF3][\x80-\xBF]", "^\xF4[\x80-\x8F]",
+  "^\xE0[\xA0-\xBF]", "^[\xE1-\xEC\xEE\xEF][\x80-\xBF]", "^\xED[\x80-\x9F]",
+}
+
+local function mend(text)
+  local pieces, n, from = {}, 0, 1
+  while true do
+    local _, bad = utf8_len(text, from)
+    pieces[n + 1] = sub(text, from, (bad or 0) - 1)
+    if not bad then
+      return concat(pieces)
+    end
+    n = n + 2
+    pieces[n] = REPLACEMENT
+    from = bad + 1
+    for i = 1, #CUT do
+      local _, last = find(text, CUT[i], bad)
+      if last then
+        from = last + 1
+        break
+      end
+    end
+  end
+end
+
+local function quote(text)
+  if not utf8_len(text) then
+    text = mend(text)
+  end
+  if not find(text, '^[^\0-\31"\\]*$') then -- anchored: a quarter of the time of a search for the opposite
+    text = gsub(text, '[%c"\\]', ESCAPES)
+  end
+  return '"' .. text .. '"'
+end
+
+-- numbers ------------------------------------------------------------------------------------------------------
+
+local SMALLEST_NORMAL = 0x1p-1022
+
+local function number(value)
+  if math_type(value) == "integer" then
+    return tostring(value)
+  elseif value ~= value or value == 1 / 0 or value == -1 / 0 then
+    return "null"
+  end
+  -- 15 digits print every shorter decimal as it was written, except below the smallest normal number.
+  local digits = (value < SMALLEST_NORMAL and value > -SMALLEST_NORMAL) and 1 or 15
+  local text
+  repeat
+    text = format("%." .. digits .. "g", value)
+    digits = digits + 1
+  until tonumber(text) == value
+  return find(text, "[.e]") and text or text .. ".0"
+end
+
+-- Lua to JSON --------------------------------------------------------------------------------------------------
+
+local out, n -- the pieces so far
+local path, open -- keys from the root; tables being encoded, to tell a loop from depth
+
+local function refuse(depth, problem)
+  local parts = { path[0] }
+  for i = 1, depth do
+    local key = path[i]
+    if math_type(key) then
+      parts[#parts + 1] = "[" .. key .. "]"
+    elseif match(key, "^[%a_][%w_]*$") then
+      parts[#parts + 1] = "." .. key
+    else
+      parts[#parts + 1] = "[" .. quote(key) .. "]"
+    end
+  end
+  error(concat(parts) .. " " .. problem, 0)
+end
+
+-- How far an array reaches: past its holes while no more than half of it is missing. Lua 5.5's own # often stops at
+-- the first one (#{1, nil, 3} is 1 and was 3 before), and elements would be lost.
+local function length(array)
+  local last, count = 0, 0
+  for key in next, array do
+    if math_type(key) == "integer" and key > 0 then
+      count = count + 1
+      last = key > last and key or last
+    end
+  end
+  return last <= 2 * count and last or rawlen(array)
+end
+
+local put
+
+local function put_array(value, depth)
+  local count = length(value)
+  n = n + 1
+  out[n] = "["
+  for i = 1, count do
+    if i > 1 then
+      n = n + 1
+      out[n] = ","
+    end
+    path[depth] = i
+    put(rawget(value, i), depth)
+  end
+  n = n + 1
+  out[n] = "]"
+end
+
+local function put_object(value, depth)
+  local keys, count = {}, 0
+  for key in next, value do
+    if type(key) ~= "string" then
+      refuse(depth - 1, "has a key of type " .. type(key) .. ": keys of a JSON object are strings, arrays begin at 1")
+    end
+    count = count + 1
+    keys[count] = key
+  end
+  sort(keys)
+  n = n + 1
+  out[n] = "{"
+  for i = 1, count do
+    local key = keys[i]
+    n = n + 1
+    out[n] = (i > 1 and "," or "") .. quote(key) .. ":"
+    path[depth] = key
+    put(rawget(value, key), depth)
+  end
+  n = n + 1
+  out[n] = "}"
+end
+
+function put(value, depth)
+  local kind = type(value)
+  if kind == "table" then
+    if open[value] then
+      refuse(depth, "contains itself: a recursive table has no JSON")
+    elseif depth == DEPTH then
+      refuse(depth, "is nested deeper than " .. DEPTH .. " levels")
+    end
+    open[value] = true
+    if rawlen(value) > 0 or getmetatable(value) == ARRAY then
+      put_array(value, depth + 1)
+    else
+      put_object(value, depth + 1)
+    end
+    open[value] = nil
+    return
+  end
+  n = n + 1
+  if kind == "string" then
+    out[n] = quote(value)
+  elseif kind == "number" then
+    out[n] = number(value)
+  elseif kind == "boolean" then
+    out[n] = value and "true" or "false"
+  elseif value == nil or value == null then
+    out[n] = "null"
+  else
+    refuse(depth, "is a " .. kind .. ": JSON has no such value")
+  end
+end
+
+-- The JSON of `value`; `root` names it in errors, which are strings without a position.
+local function encode(value, root)
+  local kind = type(value)
+  if kind == "string" then
+    return quote(value)
+  elseif kind == "number" then
+    return number(value)
+  end
+  out, n, path, open = {}, 0, { [0] = root }, {}
+  put(value, 0)
+  local text = concat(out)
+  out, path, open = nil, nil, nil
+  return text
+end
+
+room.encode, room.quote, room.length, room.ARRAY = encode, quote, length, ARRAY

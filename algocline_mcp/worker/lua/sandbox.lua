@@ -1,0 +1,268 @@
+-- What a strategy finds of Lua's standard library: nothing that reaches a file, another process, C code, bytecode or a
+-- finaliser. It runs in a process that can be killed and that the kernel confines; this keeps it from harming itself.
+
+local room = ...
+local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
+local concat = table.concat
+local getmetatable, rawget, setmetatable = debug.getmetatable, rawget, setmetatable
+local error, load, pcall, select, type = error, load, pcall, select, type
+local fail, guard, settle = room.fail, room.guard, room.settle
+local public = room.public
+
+-- load, setmetatable -------------------------------------------------------------------------------------------
+
+local function drained(reader)
+  local pieces, n = {}, 0
+  while true do
+    local piece = reader()
+    if piece == nil or piece == "" then
+      return concat(pieces)
+    elseif type(piece) ~= "string" then
+      error("reader function must return a string", 0)
+    end
+    n = n + 1
+    pieces[n] = piece
+  end
+end
+
+-- Text only: bytecode can crash Lua. `env` counts if it is given, even as nil. A reader is read to its end first,
+-- because it may ask the host, and only then does the compiler run.
+local function load_text(chunk, name, mode, ...)
+  if type(chunk) == "function" then
+    local ok, text = pcall(drained, chunk)
+    if not ok then
+      return nil, text
+    end
+    chunk, name = text, name == nil and "=(load)" or name
+  end
+  if mode ~= nil and not find(room.text(mode), "t", 1, true) then
+    return nil, "attempt to load a text chunk (mode is '" .. room.text(mode) .. "')"
+  end
+  if select("#", ...) > 0 then
+    return settle("load", pcall(load, chunk, name, "t", (...)))
+  end
+  return settle("load", pcall(load, chunk, name, "t"))
+end
+
+-- A finaliser runs at a moment of the collector's choosing, and no limit inside Lua ends one that loops.
+-- Checked by hand and not through a protected call, since every object of a class passes here.
+local function set_metatable(value, meta)
+  if type(value) ~= "table" then
+    fail("bad argument #1 to 'setmetatable' (table expected, got " .. type(value) .. ")")
+  elseif meta ~= nil then
+    if type(meta) ~= "table" then
+      fail("bad argument #2 to 'setmetatable' (nil or table expected)")
+    elseif rawget(meta, "__gc") ~= nil then
+      fail("setmetatable: __gc is not available: use a <close> variable")
+    end
+  end
+  local old = getmetatable(value)
+  if old and rawget(old, "__metatable") ~= nil then
+    fail("cannot change a protected metatable")
+  end
+  return setmetatable(value, meta)
+end
+
+-- require ------------------------------------------------------------------------------------------------------
+
+-- As a file is read: without a byte order mark, and without a first line that begins with '#'.
+function room.compile(source, chunk)
+  source = gsub(source, "^\xEF\xBB\xBF", "", 1)
+  source = gsub(source, "^#[^\n]*", "", 1)
+  return load(source, "@" .. chunk, "t", public)
+end
+
+local loaded, preload = public.package.loaded, {}
+
+local function from_preload(name)
+  local loader = preload[name]
+  if loader == nil then
+    return "no field package.preload['" .. name .. "']"
+  end
+  return loader, ":preload:"
+end
+
+local function from_host(name)
+  local found = room.call("module", name)
+  local loader, problem = room.compile(found.source, found.chunk)
+  if not loader then
+    fail(format("error loading module '%s': %s", name, room.explain_syntax(problem)))
+  end
+  return loader, found.chunk
+end
+
+local package = {
+  loaded = loaded,
+  preload = preload,
+  searchers = { from_preload, from_host },
+  path = "",
+  cpath = "",
+  config = "/\n;\n?\n!\n-\n",
+}
+
+local function loader_of(name)
+  local missing = {}
+  local searchers = package.searchers
+  if type(searchers) ~= "table" then
+    fail("'package.searchers' must be a table")
+  end
+  for i = 1, #searchers do
+    local loader, extra = searchers[i](name)
+    if type(loader) == "function" then
+      return loader, extra
+    elseif type(loader) == "string" then
+      missing[#missing + 1] = "\n\t" .. loader
+    end
+  end
+  fail("module '" .. name .. "' not found:" .. concat(missing))
+end
+
+-- A loop of requires ends here and not at the depth of the stack, for each round is a question to the keeper.
+local loading = {}
+local ENTERED = { __close = function(entered) loading[entered.name] = nil end }
+
+local function require(name)
+  if type(name) ~= "string" then
+    fail("bad argument #1 to 'require' (string expected, got " .. type(name) .. ")")
+  end
+  if loaded[name] then
+    return loaded[name]
+  elseif loading[name] then
+    fail("module '" .. name .. "' requires itself, directly or through another module")
+  end
+  loading[name] = true
+  local entered <close> = setmetatable({ name = name }, ENTERED)
+  local loader, extra = loader_of(name)
+  local result = loader(name, extra)
+  if result ~= nil then
+    loaded[name] = result
+  elseif loaded[name] == nil then
+    loaded[name] = true
+  end
+  return loaded[name], extra
+end
+
+-- os -----------------------------------------------------------------------------------------------------------
+
+local os_time, os_date, difftime = guard("time", os.time), guard("date", os.date), guard("difftime", os.difftime)
+
+local function now()
+  return room.call("time")
+end
+
+local function whole_seconds()
+  return now() // 1 | 0
+end
+
+public.os = {
+  -- The host's clock where Lua would read its own; the zone is the process's, which the engine sets.
+  time = function(fields)
+    if fields == nil then
+      return whole_seconds()
+    end
+    return os_time(fields)
+  end,
+  date = function(pattern, time)
+    return os_date(pattern == nil and "%c" or pattern, time == nil and whole_seconds() or time)
+  end,
+  clock = function()
+    return ((now() - room.created_s) * 1000 + 0.5) // 1 / 1000
+  end,
+  difftime = difftime,
+  getenv = function(name)
+    if type(name) ~= "string" then
+      fail("bad argument #1 to 'getenv' (string expected, got " .. type(name) .. ")")
+    end
+    local value = room.call("env", name)
+    return value ~= room.null and value or nil
+  end,
+  exit = function()
+    fail("os.exit is not available: return from the strategy to end it, or call error")
+  end,
+}
+
+-- io, print: both write to the log -----------------------------------------------------------------------------
+
+local PARTIAL = 8192 -- a line that grows longer than this is logged in parts
+
+local function stream(level)
+  local partial = ""
+  local file = {}
+  function file:write(...)
+    local pieces = { partial, ... }
+    for i = 2, select("#", ...) + 1 do
+      local kind = type(pieces[i])
+      if kind ~= "string" and kind ~= "number" then
+        fail(format("bad argument #%d to 'write' (string expected, got %s)", i - 1, kind))
+      end
+    end
+    local text = concat(pieces)
+    local from = 1
+    local stop = find(text, "\n", 1, true)
+    while stop do
+      room.log(level, sub(text, from, stop - 1))
+      from = stop + 1
+      stop = find(text, "\n", from, true)
+    end
+    partial = sub(text, from)
+    if #partial > PARTIAL then
+      file:flush()
+    end
+    return file
+  end
+  function file:flush()
+    if partial ~= "" then
+      local text = partial
+      partial = ""
+      room.log(level, text)
+    end
+    return file
+  end
+  function file:close()
+    return file:flush()
+  end
+  function file:setvbuf()
+    return true
+  end
+  return file
+end
+
+local stdout, stderr = stream("info"), stream("warn")
+local flush_stdout, flush_stderr, write_stdout = stdout.flush, stderr.flush, stdout.write
+
+function room.flush()
+  flush_stdout()
+  flush_stderr()
+end
+
+public.io = {
+  stdout = stdout,
+  stderr = stderr,
+  write = function(...)
+    return write_stdout(stdout, ...)
+  end,
+  open = function(name)
+    return nil, room.text(name) .. ": a strategy has no files", 1
+  end,
+}
+
+function public.print(...)
+  local pieces = { ... }
+  for i = 1, select("#", ...) do
+    pieces[i] = room.text(pieces[i])
+  end
+  room.log("info", concat(pieces, "\t"))
+end
+
+-- The rest: replaced, or gone ----------------------------------------------------------------------------------
+
+public.load = load_text
+public.setmetatable = set_metatable
+public.require = require
+public.debug = { traceback = room.traceback }
+public.dofile, public.loadfile, public.warn, public.string.dump = nil, nil, nil, nil
+
+public.package = package
+for _, name in ipairs({ "os", "io", "debug", "package" }) do
+  loaded[name] = public[name]
+end

@@ -1,0 +1,250 @@
+-- The same run, a second time, does the same: standard functions whose results depend on an address, a clock or
+-- chance, in a form that does not. (pairs() over strings, numbers and booleans is pinned by string_hash_seed. Not
+-- pinned, because Lua hashes their address: the order of pairs() over keys that are tables, functions, coroutines or
+-- null; and when an entry leaves a weak table.)
+
+local room = ...
+local find, format, gmatch = string.find, string.format, string.gmatch
+local create, pack, sort, unpack = table.create, table.pack, table.sort, table.unpack
+local getmetatable, rawget, setmetatable = debug.getmetatable, rawget, setmetatable
+local collectgarbage, error, pcall, select, tostring, type = collectgarbage, error, pcall, select, tostring, type
+local math_type, random, randomseed = math.type, math.random, math.randomseed
+local fail, guard, settle = room.fail, room.guard, room.settle
+
+-- tostring, string.format --------------------------------------------------------------------------------------
+
+-- Instead of its address: the serial number of a value, by when its text was first asked for.
+local serials, serial = setmetatable({}, { __mode = "k" }), 0
+
+local function named(value)
+  local number = serials[value]
+  if not number then
+    serial = serial + 1
+    number = serial
+    serials[value] = number
+  end
+  local meta = getmetatable(value)
+  local name = meta and rawget(meta, "__name")
+  return format("%s: 0x%08x", type(name) == "string" and name or type(value), number)
+end
+
+local PLAIN = { ["nil"] = true, boolean = true, number = true, string = true }
+
+local function text(value)
+  if PLAIN[type(value)] then
+    return tostring(value)
+  end
+  local meta = getmetatable(value)
+  local custom = meta and rawget(meta, "__tostring")
+  if custom == nil then
+    return named(value)
+  end
+  local result = custom(value)
+  if type(result) ~= "string" then
+    fail("'__tostring' must return a string")
+  end
+  return result
+end
+room.text, room.named = text, named
+
+-- %s of what has no text of its own; %p, which shows an address, is refused.
+local function format_with_values(template, ...)
+  local values, i = pack(...), 0
+  for conversion in gmatch(template, "%%[-+ #0-9.]*(.)") do
+    if conversion ~= "%" then
+      i = i + 1
+      if conversion == "s" and not PLAIN[type(values[i])] then
+        values[i] = text(values[i])
+      end
+    end
+  end
+  return settle("format", pcall(format, template, unpack(values, 1, values.n)))
+end
+
+-- Checking the first four values and the protected call: 0.4 us where the bare function takes 0.16.
+local function formatted(template, ...)
+  if type(template) == "string" and find(template, "p", 1, true) and find(template, "%%[-+ #0-9.]*p") then
+    fail("string.format: %p shows an address, which differs from run to run: use %s")
+  end
+  local a, b, c, d = ...
+  if PLAIN[type(a)] and PLAIN[type(b)] and PLAIN[type(c)] and PLAIN[type(d)] and select("#", ...) <= 4 then
+    return settle("format", pcall(format, template, ...))
+  elseif type(template) ~= "string" then
+    return settle("format", pcall(format, template))
+  end
+  return format_with_values(template, ...)
+end
+
+-- table.sort ---------------------------------------------------------------------------------------------------
+
+-- Lua's own quicksort takes its pivots from the clock and the address of a variable in larger tables, so elements
+-- that compare equal end up in another order each time. Measured, 10,000 elements with a comparator: 3.5 to 4.8 ms,
+-- the native one 3.3 to 4.1 ms (it calls the comparator from C, which costs more than a call from Lua).
+local RUN = 8 -- elements sorted by insertion before the merging begins
+
+local function by_less(a, b)
+  return a < b
+end
+
+local function sort_runs(from, n, less)
+  for low = 1, n, RUN do
+    local high = low + RUN - 1
+    if high > n then
+      high = n
+    end
+    for i = low + 1, high do
+      local value, j = from[i], i - 1
+      while j >= low and less(value, from[j]) do
+        from[j + 1] = from[j]
+        j = j - 1
+      end
+      from[j + 1] = value
+    end
+  end
+end
+
+local function merge(from, to, low, middle, high, less)
+  local i, j, k = low, middle + 1, low
+  local left, right = from[i], from[j]
+  while true do
+    if less(right, left) then
+      to[k] = right
+      k, j = k + 1, j + 1
+      if j > high then
+        table.move(from, i, middle, k, to)
+        return
+      end
+      right = from[j]
+    else
+      to[k] = left
+      k, i = k + 1, i + 1
+      if i > middle then
+        table.move(from, j, high, k, to)
+        return
+      end
+      left = from[i]
+    end
+  end
+end
+
+-- Sorted elements of list, which is not changed: an error in `less` leaves it as it was.
+local function merge_sorted(list, n, less)
+  local from, to = create(n), create(n)
+  for i = 1, n do
+    from[i] = list[i]
+  end
+  sort_runs(from, n, less)
+  local width = RUN
+  while width < n do
+    for low = 1, n, 2 * width do
+      local middle, high = low + width - 1, low + 2 * width - 1
+      if high > n then
+        high = n
+      end
+      if middle >= high then
+        table.move(from, low, high, low, to)
+      elseif not less(from[middle + 1], from[middle]) then
+        table.move(from, low, high, low, to) -- in order already
+      else
+        merge(from, to, low, middle, high, less)
+      end
+    end
+    from, to = to, from
+    width = 2 * width
+  end
+  return from
+end
+
+-- Whether elements that compare equal cannot be told apart, so that Lua's own sort is as good, in half the time.
+local function is_tie_blind(list, n)
+  local kind = math_type(list[1]) or type(list[1])
+  if kind == "float" then
+    for i = 1, n do
+      local value = list[i]
+      if math_type(value) ~= "float" or value ~= value or value == 0 and 1 / value < 0 then
+        return false
+      end
+    end
+    return true
+  elseif kind == "integer" then
+    for i = 1, n do
+      if math_type(list[i]) ~= "integer" then
+        return false
+      end
+    end
+    return true
+  end
+  for i = 1, n do
+    if type(list[i]) ~= "string" then
+      return false
+    end
+  end
+  return true
+end
+
+local function sorted(list, less)
+  local n = #list
+  if n < 2 then
+    return
+  elseif not less and is_tie_blind(list, n) then
+    return sort(list)
+  end
+  local result = merge_sorted(list, n, less or by_less)
+  for i = 1, n do
+    list[i] = result[i]
+  end
+end
+
+local function stable_sort(list, less)
+  if type(list) ~= "table" then
+    fail("bad argument #1 to 'sort' (table expected, got " .. type(list) .. ")")
+  elseif less == nil then
+    local ok, problem = pcall(sorted, list)
+    if not ok then
+      if type(problem) == "string" then
+        problem = string.gsub(problem, "^%[alc[^:]*:%d+: ", "")
+      end
+      settle("sort", false, problem)
+    end
+  elseif type(less) ~= "function" then
+    fail("bad argument #2 to 'sort' (function expected, got " .. type(less) .. ")")
+  else
+    sorted(list, less)
+  end
+end
+
+-- chance and memory --------------------------------------------------------------------------------------------
+
+local seed_given = guard("randomseed", randomseed)
+
+function room.seed(seed) -- an integer of 63 bits
+  randomseed(seed >> 32, seed & 0xffffffff)
+end
+
+local function reseed(...)
+  if select("#", ...) == 0 then
+    return randomseed(random(0), random(0)) -- from the numbers of this run, so it is the same the next time
+  end
+  return seed_given(...)
+end
+
+-- "count" is constant: what is in use depends on when the collector last ran.
+local function collect(option)
+  if option == nil or option == "collect" then
+    collectgarbage("collect")
+    return 0
+  elseif option == "count" then
+    return 0.0
+  elseif option == "step" then
+    collectgarbage("step")
+    return true
+  end
+  fail("collectgarbage: only \"collect\", \"step\" and \"count\" are there for a strategy")
+end
+
+local public = room.public
+public.tostring = text
+public.collectgarbage = collect
+public.string.format = formatted
+public.table.sort = stable_sort
+public.math.randomseed = reseed

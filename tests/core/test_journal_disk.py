@@ -1,0 +1,164 @@
+"""The journal on a failing disk, and what recovery makes of what it finds there."""
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from algocline_mcp import journal
+from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
+from algocline_mcp.journal import Journal, encode
+from algocline_mcp.session import Record
+
+from .disk import GOOD, NOTE, failing, file_size_limit, header, kinds
+
+
+@pytest.mark.parametrize("room", [0, 1, 30])
+def test_record_that_found_too_little_room_is_taken_back(path: Path, opened: Journal, room: int) -> None:
+    before = path.read_bytes()
+
+    with file_size_limit(len(before) + room), pytest.raises(StorageFailed) as caught:
+        opened.append(NOTE)
+
+    assert not isinstance(caught.value, StorageBroken)
+    assert path.read_bytes() == before
+    assert opened.size == len(before)
+
+
+def test_journal_goes_on_when_there_is_room_again(path: Path, opened: Journal) -> None:
+    with file_size_limit(opened.size + 9), pytest.raises(StorageFailed, match="disk is full: free some space"):
+        opened.append(NOTE)
+
+    opened.append(NOTE)
+    opened.flush()
+
+    assert kinds(journal.read(path)) == ["header", "note", "flushed"]
+
+
+@pytest.mark.parametrize("room", [0, 1, 30])
+def test_full_disk_costs_a_flush_only_its_mark(path: Path, opened: Journal, room: int) -> None:
+    size = opened.size
+
+    with file_size_limit(size + room):
+        opened.flush()
+
+    assert opened.flushed == size
+    assert path.stat().st_size == size
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_write_that_fails_is_told_with_its_reason(
+    path: Path, opened: Journal, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", failing(number))
+
+        with pytest.raises(StorageFailed, match=rf"cannot append to .*: {os.strerror(number)}"):
+            opened.append(NOTE)
+
+    assert path.read_bytes() == before
+    assert opened.size == len(before)
+
+
+def test_half_a_record_that_stays_breaks_the_journal(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
+
+    with file_size_limit(opened.size + 9), pytest.raises(StorageBroken, match="cannot take back half a record"):
+        opened.append(NOTE)
+
+
+def test_half_a_mark_that_stays_breaks_the_journal(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
+
+    with file_size_limit(opened.size + 9), pytest.raises(StorageBroken, match="cannot take back half a record"):
+        opened.flush()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_failed_flush_acknowledges_nothing_and_writes_no_mark(
+    path: Path, opened: Journal, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped: list[tuple[int, ...]] = []
+    monkeypatch.setattr(journal, "_flush_file", failing(number))
+    monkeypatch.setattr(os, "posix_fadvise", lambda *args: dropped.append(args))
+    before = path.read_bytes()
+
+    with pytest.raises(StorageBroken, match=rf"cannot flush .*: {os.strerror(number)}; mend that disk"):
+        opened.flush()
+
+    assert path.read_bytes() == before
+    assert (opened.flushed, opened.is_flushed) == (0, False)
+    assert dropped == [(opened.fd, 0, 0, os.POSIX_FADV_DONTNEED)]
+
+
+def test_header_that_finds_no_room_leaves_no_file(path: Path) -> None:
+    with file_size_limit(9), pytest.raises(StorageFailed, match="disk is full"):
+        Journal.create(path, header())
+
+    assert not path.exists()
+
+
+def test_new_journal_that_cannot_be_locked_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
+
+    with pytest.raises(StorageFailed, match=r"cannot lock .*p-1.journal"):
+        Journal.create(path, header())
+
+    assert not path.exists()
+
+
+# ── recovery ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def adopt(path: Path) -> tuple[Journal, list[Record]]:
+    fd = journal.lock(path)
+    assert fd is not None
+    return Journal.adopt(fd, path)
+
+
+def test_adopted_journal_has_its_records_and_counts_as_not_flushed(path: Path, flushes: list[int]) -> None:
+    opened = Journal.create(path, header())
+    opened.flush()
+    opened.close()
+
+    adopted, records = adopt(path)
+    adopted.flush()
+    adopted.close()
+
+    assert kinds(records) == ["header", "flushed"]
+    assert len(flushes) == 2
+    assert adopted.flushed == flushes[1]
+
+
+def test_torn_tail_is_cut_off_and_the_next_record_follows_the_last_whole_one(path: Path) -> None:
+    path.write_bytes(encode(header(), 0) + GOOD[:30])
+
+    adopted, records = adopt(path)
+    adopted.append(NOTE)
+    adopted.close()
+
+    assert kinds(records) == ["header"]
+    assert path.read_bytes() == encode(header(), 0) + GOOD
+
+
+def test_corrupt_journal_is_named_and_stays_as_it_is(path: Path) -> None:
+    first = encode(header(), 0)
+    content = first + b"damage\n" + encode(NOTE, len(first) + 7)
+    path.write_bytes(content)
+
+    with pytest.raises(JournalCorrupt, match=rf"journal {path} is damaged in line 2, below what was") as caught:
+        adopt(path)
+
+    assert (caught.value.path, caught.value.line, caught.value.code) == (path, 2, "corrupt")
+    assert path.read_bytes() == content
+
+
+def test_tail_that_cannot_be_cut_off_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(encode(header(), 0) + b"torn")
+    monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
+
+    with pytest.raises(StorageFailed, match="cannot recover"):
+        adopt(path)
