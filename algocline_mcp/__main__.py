@@ -1,0 +1,54 @@
+"""The one executable: `alc` serves MCP, `alc pool-worker …` is a worker, everything else is the terminal.
+
+Contract: argv decides before anything is imported, because a worker must stay light and a server has to hold its
+descriptors and signals before the SDK's import takes 0.8 s. Exit code 1 and one sentence on stderr where neither
+the system nor the Python will do. This file runs on older Pythons too, up to that sentence.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def unsupported(platform: str, version: tuple[int, ...]) -> str | None:
+    """The sentence for a system or a Python that cannot run this; None for all others."""
+    if platform == "win32":
+        return (
+            "algocline-mcp needs Unix sockets and fork, which Windows does not have: "
+            "run it under WSL 2 or in a Linux container."
+        )
+    if version < (3, 11):
+        found = ".".join(str(part) for part in version[:3])
+        return f"algocline-mcp needs Python 3.11 or newer, and this is Python {found}: install it with a newer one."
+    return None
+
+
+def main() -> int | None:
+    sentence = unsupported(sys.platform, tuple(sys.version_info[:3]))
+    if sentence is not None:
+        sys.exit(sentence)
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["pool-worker"]:
+        from algocline_mcp.worker.keeper import main as work
+
+        return work(arguments[1:])
+    if arguments[:1] == ["fork-server"]:
+        from algocline_mcp.worker.forkserver import main as bear
+
+        return bear(arguments[1:])
+    if arguments:
+        from algocline_mcp.cli import main as command
+
+        command()
+        return 0
+    from algocline_mcp.stdio import open_wire
+
+    wire = open_wire()
+
+    from algocline_mcp.server import serve
+
+    return serve(wire)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,158 @@
+"""Who answers the prompts of `alc run`: a person, a command, or a file.
+
+Contract: an answerer gets the pending queries of one pause and returns what it could answer. Where it could not
+answer all, `trouble` says why in a sentence; what it did answer is sent all the same: nothing is asked twice.
+"""
+
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import anyio
+import click
+
+Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
+COMMANDS_AT_ONCE = 4  # models behind a command rarely allow more
+
+
+@dataclass(slots=True)
+class Answered:
+    answers: dict[str, str] = field(default_factory=dict)
+    trouble: str | None = None
+    is_interrupted: bool = False
+
+
+class Answerer(Protocol):
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered: ...
+
+
+def choose(command: str | None, sheet: str | None) -> Answerer:
+    """Raises click.ClickException for a file that cannot be used."""
+    if command is not None:
+        return Command(command)
+    return Sheet(sheet) if sheet is not None else Person()
+
+
+class Person:
+    """Shows prompts on stderr, reads answers from stdin. Blank lines before an answer are passed over."""
+
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
+        done = Answered()
+        for query in queries:
+            self._show(query)
+            try:
+                text = self._read()
+            except KeyboardInterrupt:
+                done.is_interrupted = True
+                break
+            if text is None:
+                done.trouble = f"no answer to {query['query_id']}"
+                break
+            done.answers[query["query_id"]] = text
+        return done
+
+    def _show(self, query: Query) -> None:
+        marks = [name for name in ("grounded", "underspecified") if query.get(name)]
+        head = " · ".join([query["query_id"], *marks])
+        system = f"[{query['system']}]\n" if query.get("system") else ""
+        click.echo(
+            f"\n── {head} ──\n{system}{query['prompt']}\n── answer; an empty line or Ctrl-D ends it ──", err=True
+        )
+
+    def _read(self) -> str | None:
+        """None at the end of input. Blocks the event loop: nothing else is under way while a person thinks."""
+        # asyncio turns the first Ctrl-C into a cancellation, which a blocking read would not notice.
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            lines: list[str] = []
+            while line := sys.stdin.readline():
+                if line.strip():
+                    lines.append(line)
+                elif lines:
+                    break
+            return "".join(lines).removesuffix("\n") if lines else None
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Runs a shell command per prompt, some at a time."""
+
+    command: str
+
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
+        done = Answered()
+        limiter = anyio.CapacityLimiter(COMMANDS_AT_ONCE)
+
+        async def one(query: Query) -> None:
+            async with limiter:
+                if done.trouble is None:
+                    await self._run(session_id, query, done)
+
+        async with anyio.create_task_group() as group:
+            for query in queries:
+                group.start_soon(one, query)
+        return done
+
+    async def _run(self, session_id: str, query: Query, done: Answered) -> None:
+        environment = dict(
+            os.environ,
+            ALC_SYSTEM=query.get("system") or "",
+            ALC_QUERY_ID=query["query_id"],
+            ALC_MAX_TOKENS=str(query.get("max_tokens", "")),
+            ALC_SESSION_ID=session_id,
+        )
+        try:
+            # A file and no pipe: a command may end without having read its prompt.
+            with tempfile.TemporaryFile() as prompt:
+                prompt.write(query["prompt"].encode())
+                prompt.seek(0)
+                ended = await anyio.run_process(self.command, stdin=prompt, stderr=None, check=False, env=environment)
+        except (OSError, ValueError) as exc:  # e.g. a system prompt longer than an environment may be
+            done.trouble = f"the command could not run for {query['query_id']}: {exc}"
+            return
+        if ended.returncode != 0:
+            done.trouble = f"the command ended with exit code {ended.returncode} for {query['query_id']}"
+            return
+        done.answers[query["query_id"]] = ended.stdout.decode("utf-8", "replace").rstrip("\n")
+
+
+class Sheet:
+    """Answers from a file: by query_id where it is a JSON object, else in order."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._by_id: dict[str, Any] = {}
+        self._in_order: list[Any] = []
+        try:
+            text = Path(path).read_text("utf-8-sig")
+            content = text.splitlines() if path.endswith(".txt") else json.loads(text)
+        except (OSError, ValueError, RecursionError) as exc:
+            raise click.ClickException(f"{path} cannot be used for --answers: {exc}") from exc
+        if isinstance(content, dict):
+            self._by_id = content
+        elif isinstance(content, list):
+            self._in_order = content[::-1]
+        else:
+            raise click.ClickException(f"{path} holds neither a list of answers nor an object from query_id to answer")
+
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
+        done = Answered()
+        for query in queries:
+            query_id = query["query_id"]
+            if query_id in self._by_id:
+                answer = self._by_id[query_id]
+            elif self._in_order:
+                answer = self._in_order.pop()
+            else:
+                done.trouble = f"{self._path} has no answer to {query_id}: {query['prompt'][:200]}"
+                break
+            done.answers[query_id] = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+        return done

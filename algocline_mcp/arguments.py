@@ -1,0 +1,179 @@
+"""What a tool call may bring: the argument types, what each accepts, and the sentence for everything else.
+
+Contract. Every annotation is either exactly `str`, which the SDK hands over untouched, or has a validator that
+also takes the JSON text of its value, because hosts send objects as strings. Absent is ABSENT (or None for a
+number), `""` is `""`: compare with `is`. JSON null counts as absent, since hosts send it for what they leave out.
+Validators raise `refuse(sentence)`; `sentence_for` turns whatever pydantic reports into one sentence.
+"""
+
+import difflib
+import json
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import PlainValidator, ValidationError, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+SHOWN_CHARS = 60  # of a wrong value in the sentence about it
+
+
+class Absent(str):
+    """The default of an optional text. A `str`, so that the annotation can be exactly `str`."""
+
+    __slots__ = ()
+
+
+ABSENT = Absent()
+
+
+def refuse(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})  # no braces of its own are read
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def quoted(value: Any) -> str:
+    """`value` as it may stand in a sentence."""
+    shown = _json(value)
+    return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
+
+
+def text(value: Any) -> str:
+    """Models send `{"score": 3}` where a text is meant: it arrives as its JSON text."""
+    if value is None:
+        return ABSENT
+    return value if isinstance(value, str) else _json(value)
+
+
+def _from_text(value: Any) -> Any:
+    """`value`, parsed if it is JSON text. ValueError or RecursionError where it is no JSON."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def _is_json(value: Any) -> bool:
+    """Whether `value` holds neither NaN nor an infinity; walks without recursion."""
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, Mapping):
+            rest.extend(item.values())
+        elif isinstance(item, list):
+            rest.extend(item)
+        elif isinstance(item, float) and not math.isfinite(item):
+            return False
+    return True
+
+
+def _object(value: Any, name: str, example: str) -> dict[str, Any]:
+    try:
+        value = _from_text(value)
+    except RecursionError:
+        raise refuse(f"{name} is nested too deeply: flatten it") from None
+    except ValueError:
+        raise refuse(f"{name} is a text that is no JSON: give an object such as {example}") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise refuse(f"{name} is {kind(value)}: give an object such as {example}")
+    if not _is_json(value):
+        raise refuse(f"{name} holds NaN or an infinity, which JSON does not have: leave it out or send null")
+    return value
+
+
+def kind(value: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return "null" if value is None else kinds.get(type(value), "something else")
+
+
+def _ctx(value: Any) -> dict[str, Any]:
+    return _object(value, "ctx", '{"task": "…"}')
+
+
+def usage(value: Any) -> dict[str, int] | None:
+    told = _object(value, "usage", '{"prompt_tokens": 100, "completion_tokens": 20}')
+    chosen = {key: told[key] for key in ("prompt_tokens", "completion_tokens") if told.get(key) is not None}
+    for key, count in chosen.items():
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**53:
+            raise refuse(f"usage.{key} is {quoted(count)}: give a whole number of tokens, 0 or more")
+    return chosen or None
+
+
+def _wait_s(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value) if isinstance(value, int | float | str) else math.nan
+    except (ValueError, OverflowError):
+        seconds = math.nan
+    if math.isnan(seconds) or seconds < 0:
+        raise refuse(f"wait_s is {quoted(value)}: give a number of seconds, 0 or more")
+    return seconds
+
+
+def _responses(value: Any) -> list[Any] | None:
+    sentence = 'give a list such as [{"query_id": "q-0", "response": "…"}]'
+    try:
+        value = _from_text(value)
+    except (ValueError, RecursionError):
+        raise refuse(f"responses is a text that is no JSON: {sentence}") from None
+    if isinstance(value, dict):
+        value = [value]
+    if value is not None and not isinstance(value, list):
+        raise refuse(f"responses is {kind(value)}: {sentence}")
+    return value
+
+
+def _mode(value: Any) -> str:
+    if value is None or value in ("hibernate", "cancel"):
+        return value or "hibernate"
+    raise refuse(f"mode is {quoted(value)}: it is 'hibernate' (goes on later) or 'cancel' (ends for good)")
+
+
+Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
+Ctx = Annotated[dict[str, Any], PlainValidator(_ctx), WithJsonSchema({"type": "object"})]
+Usage = Annotated[
+    dict[str, int] | None,
+    PlainValidator(usage),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {key: {"type": "integer"} for key in ("prompt_tokens", "completion_tokens")},
+        }
+    ),
+]
+WaitS = Annotated[float | None, PlainValidator(_wait_s), WithJsonSchema({"type": "number"})]
+Mode = Annotated[str, PlainValidator(_mode), WithJsonSchema({"type": "string", "enum": ["hibernate", "cancel"]})]
+Responses = Annotated[
+    list[Any] | None,
+    PlainValidator(_responses),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {name: {"type": "string"} for name in ("query_id", "response", "refuse", "by")}
+                | {"usage": {"type": "object"}},
+                "required": ["query_id"],
+            },
+            "description": "One item per pending prompt.",
+        }
+    ),
+]
+
+
+def sentence_for(tool: str, names: list[str], error: ValidationError) -> str:
+    """One sentence for the first thing that is wrong with the arguments of `tool`, which takes `names`."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "refused":
+        return first["msg"]
+    if first["type"] == "missing":
+        return f"{tool} needs {name}: its arguments are {', '.join(names)}"
+    if first["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, names, n=1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        return f"{tool} has no argument {quoted(name)}{meant}: its arguments are {', '.join(names)}"
+    return f"{name} of {tool} cannot be read: its arguments are {', '.join(names)}"

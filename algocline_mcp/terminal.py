@@ -1,0 +1,149 @@
+"""`alc run`: plays the host of one session, through the official client and a server of its own over stdio.
+
+Contract: `play` returns the exit code of the process (see cli). If it ends before the session does, it has said on
+stderr how to go on; the session keeps waiting in its worker, or on disk.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+import anyio
+import click
+from mcp import Client, MCPError
+from mcp.client.stdio import StdioServerParameters
+
+from algocline_mcp.answerers import Answered, Answerer, choose
+
+__all__ = ["choose", "play"]
+
+WAIT_S = 45.0
+SPARE_S = 30.0  # beyond wait_s, after which a server that says nothing counts as dead
+BY = "alc run"
+INTERRUPTED = 130
+
+
+def play(
+    start: dict[str, Any], session_id: str | None, answerer: Answerer, *, wait_s: float | None, options: str
+) -> int:
+    """`start`: the arguments of alc_run where `session_id` is None. `options`: what the advice repeats."""
+    turn = Turn(start, session_id, answerer, WAIT_S if wait_s is None else wait_s)
+    try:
+        return anyio.run(_through_server, turn, options)
+    except KeyboardInterrupt:
+        turn.say("interrupted")
+        turn.say_how_to_go_on(options)
+        return INTERRUPTED
+
+
+async def _through_server(turn: "Turn", options: str) -> int:
+    server = StdioServerParameters(
+        command=sys.executable, args=["-m", "algocline_mcp"], env=dict(os.environ), cwd=os.getcwd()
+    )
+    async with Client(server) as client:
+        # Nothing may be raised through the client: its task groups would wrap it.
+        try:
+            code = await turn.run(client)
+        except (MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as exc:
+            turn.say(f"the server ended or gave no answer: {exc}")
+            code = 1
+    if not turn.is_over:
+        turn.say_how_to_go_on(options)
+    return code
+
+
+class Turn:
+    """One run of `alc run`."""
+
+    def __init__(self, start: dict[str, Any], session_id: str | None, answerer: Answerer, wait_s: float) -> None:
+        self.session_id = session_id
+        self.is_over = False  # there is nothing to go on with
+        self._start = start
+        self._answerer = answerer
+        self._wait_s = wait_s
+        self._is_terminal = sys.stderr.isatty()
+
+    async def run(self, client: Client) -> int:
+        if self.session_id is None:
+            # Without waiting, so that the id is known whatever happens next.
+            state = await self._call(client, "alc_run", self._start, wait_s=0)
+        else:
+            state = await self._call(client, "alc_status", {}, wait_s=self._wait_s)
+        while state is not None:
+            status = state.get("status")
+            if status == "needs_response":
+                queries = state.get("queries") or [state]
+                answered = await self._answerer.answer(str(self.session_id), queries)
+                state = await self._send(client, answered, state)
+                if answered.is_interrupted:
+                    self.say("interrupted")
+                    return INTERRUPTED
+                if answered.trouble is not None:
+                    self.say(answered.trouble)
+                    return 1
+                if state is not None and state.get("refused"):
+                    self.say("; ".join(f"{item['query_id']}: {item['reason']}" for item in state["refused"]))
+                    return 1
+            elif status in ("running", "accepted"):
+                state = await self._call(client, "alc_status", {}, wait_s=self._wait_s)
+            else:
+                return self._end(state)
+        return 1
+
+    async def _send(self, client: Client, answered: Answered, state: dict[str, Any]) -> dict[str, Any] | None:
+        if not answered.answers:
+            return state
+        responses = [{"query_id": query_id, "response": text} for query_id, text in answered.answers.items()]
+        return await self._call(client, "alc_continue", {"responses": responses, "by": BY}, wait_s=self._wait_s)
+
+    async def _call(
+        self, client: Client, tool: str, arguments: dict[str, Any], *, wait_s: float
+    ) -> dict[str, Any] | None:
+        """The result of a tool; None after a refusal, which it has shown."""
+        arguments = {**arguments, "wait_s": wait_s}
+        if tool != "alc_run":
+            arguments["session_id"] = self.session_id
+        reply = await client.call_tool(
+            tool, arguments, read_timeout_seconds=wait_s + SPARE_S, progress_callback=self._progress
+        )
+        if self._is_terminal:
+            click.echo("\r\x1b[K", err=True, nl=False)
+        if reply.is_error or not isinstance(reply.structured_content, dict):
+            self.say("\n".join(getattr(block, "text", "") for block in reply.content))
+            self.is_over = self.session_id is None
+            return None
+        state: dict[str, Any] = reply.structured_content
+        if self.session_id is None:
+            self.session_id = state["session_id"]
+            self.say(f"session {self.session_id}")
+        for trouble in (state.get("pool_save_error"), *state.get("warnings", ())):
+            if trouble:
+                self.say(str(trouble))
+        return state
+
+    def _end(self, state: dict[str, Any]) -> int:
+        self.is_over = "error_code" not in state  # such an error is one of the session, which can still go on
+        if state.get("status") == "completed":
+            click.echo(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
+            return 0
+        self.say(f"{state.get('status')}: {state.get('error', 'the session was ended')}")
+        if state.get("next"):
+            self.say(str(state["next"]))
+        return 1
+
+    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
+        text = f"… {message or progress}"
+        if self._is_terminal:
+            click.echo(f"\r{text}\x1b[K", err=True, nl=False)
+        else:
+            click.echo(text, err=True)
+
+    def say(self, text: str) -> None:
+        click.echo(f"alc: {text}", err=True)
+
+    def say_how_to_go_on(self, options: str) -> None:
+        if self.session_id is None:
+            self.say("whether a session was started is not known: alc_status() lists them in any host")
+        else:
+            self.say(f"the session is kept; go on with: alc run --session {self.session_id}{options}")

@@ -1,0 +1,297 @@
+"""The four tools a host sees: their texts, their arguments, and what they ask the pool.
+
+Contract. Each tool is `async`, checks its arguments before anything happens, and answers within `wait_s` plus
+`limits.grace_s`. A refused call raises an AlcError and has changed nothing; the server makes it a text. A strategy
+that failed is no failed call: it returns `status: error`. Nothing happens at import; `tools()` registers.
+"""
+
+import inspect
+import json
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import CallToolResult, ToolAnnotations
+from pydantic import BaseModel, ConfigDict, Field
+
+from algocline_mcp import replies
+from algocline_mcp.answers import gather
+from algocline_mcp.arguments import ABSENT, Ctx, Mode, Responses, Text, Usage, WaitS, quoted
+from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.limits import Limits
+from algocline_mcp.pool import dispatch
+from algocline_mcp.session import Answer
+from algocline_mcp.source import read_source
+from algocline_mcp.waiting import watched, within
+from algocline_mcp.wire import is_deeper
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a running server holds: its limits, and its pool or why there is none."""
+
+    limits: Limits
+    pool: "dispatch.Pool | HomeUnusable"
+
+    def usable(self) -> "dispatch.Pool":
+        if isinstance(self.pool, HomeUnusable):
+            # A new one each time: an exception that is raised again and again grows its traceback.
+            raise HomeUnusable(f"{self.pool}; then restart this server", code=self.pool.code)
+        return self.pool
+
+
+class Outcome(BaseModel):
+    """The published schema is open: what else comes depends on `status`."""
+
+    model_config = ConfigDict(extra="allow")
+    status: str
+    session_id: str
+
+
+class Standing(BaseModel):
+    """As Outcome, or a list of sessions, which has neither field."""
+
+    model_config = ConfigDict(extra="allow")
+    status: str = ""
+    session_id: str = ""
+
+
+Host = Context[Opened, Any]
+SessionId = Annotated[Text, Field(description="From alc_run or alc_status()")]
+
+
+async def alc_run(
+    host: Host,
+    code: Annotated[Text, Field(description="Lua source, or give code_file")] = ABSENT,
+    code_file: Annotated[Text, Field(description="Lua file, relative to project_root")] = ABSENT,
+    ctx: Annotated[Ctx, Field(description="Input, the Lua global `ctx`")] = {},  # noqa: B006 - read only
+    title: Annotated[Text, Field(description="A few words to find it by")] = ABSENT,
+    project_root: Text = ABSENT,
+    wait_s: Annotated[WaitS, Field(description="Longest wait for the first pause")] = None,
+) -> Annotated[CallToolResult, Outcome]:
+    """
+    Start a strategy: Lua code decides what to ask, you do the thinking. At alc.llm(prompt) it pauses and this call
+    returns the prompt; your answer, given with alc_continue, is what alc.llm returns.
+
+    Example: code=`local draft = alc.llm("Draft: "..ctx.task) return alc.llm("Fix the weakest point: "..draft)`,
+    ctx={"task":"..."}. Also alc.llm(prompt, {system=, max_tokens=}), alc.llm_batch({{prompt=}, ...}),
+    alc.json_decode, alc.json_encode, alc.log, alc.progress(step, total, text). The returned value is the result.
+
+    Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error.
+    Sessions are kept on disk, outlive restarts and do not expire: look at alc_status() before starting a task anew.
+    """
+    opened = _opened(host)
+    limits = opened.limits
+    source = await read_source(code, code_file, project_root, limits=limits)
+    strategy = dispatch.Strategy(
+        code=source.code,
+        chunk=source.chunk,
+        ctx=_checked_ctx(ctx, limits),
+        title=_clipped(title, limits.title_chars) or None,
+        project_root=source.project_root,
+        lib_paths=source.lib_paths,
+    )
+    return await _ask(
+        host,
+        wait_s,
+        lambda pool, wait, told: dispatch.run_via_pool(pool, strategy, wait_s=wait, on_progress=told),
+        unanswered="the session may have started all the same; look at alc_status() before you start it again",
+    )
+
+
+async def alc_continue(
+    host: Host,
+    session_id: SessionId,
+    response: Annotated[Text, Field(description="In exactly the form asked for")] = ABSENT,
+    responses: Responses = None,
+    refuse: Annotated[Text, Field(description="Reason, instead of response")] = ABSENT,
+    query_id: Annotated[Text, Field(description="Which prompt is answered")] = ABSENT,
+    usage: Usage = None,
+    by: Annotated[Text, Field(description="Who answered")] = ABSENT,
+    wait_s: Annotated[WaitS, Field(description="Longest wait for the next pause")] = None,
+) -> Annotated[CallToolResult, Outcome]:
+    """
+    Answer the prompts of a session. It goes on, and this call returns its next pause or its end.
+
+    One prompt: response and query_id. Several: all in one call, responses=[{query_id, response}, ...], in any
+    order. Bad items are listed in `refused`, the others are taken. Sending an answer again is safe; another text for
+    an answered query_id is refused.
+
+    Returns what alc_run does, or accepted (answers are missing, see pending). If running, wait with alc_status.
+    """
+    opened = _opened(host)
+    sid = _checked_sid(session_id)
+    single = Answer(
+        query_id=None if query_id is ABSENT else query_id,
+        response=None if response is ABSENT else response,
+        refuse=None if refuse is ABSENT else refuse,
+        usage=usage,
+        by=None if by is ABSENT else by,
+    )
+    answers, unusable = gather(single, responses, opened.limits.answer_bytes)
+    return await _ask(
+        host,
+        wait_s,
+        lambda pool, wait, told: dispatch.continue_via_pool(pool, sid, answers, wait_s=wait, on_progress=told),
+        unanswered=f"session {sid} may have taken it; ask alc_status, or send the same again, which is safe",
+        refused=unusable,
+    )
+
+
+async def alc_status(
+    host: Host,
+    session_id: Annotated[Text, Field(description="Leave out to list the sessions")] = ABSENT,
+    wait_s: Annotated[WaitS, Field(description="Longest wait while running, default 0")] = None,
+) -> Annotated[CallToolResult, Standing]:
+    """
+    Look at one session, or list all. With session_id: what alc_continue would return now (prompts, result, error);
+    with wait_s it waits while the session is running.
+
+    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, newest first, also those that earlier
+    chats left unfinished.
+    """
+    opened = _opened(host)
+    if not session_id:
+        pool = opened.usable()
+        again = "ask again; the sessions are safe on disk"
+        listing = await within(opened.limits.grace_s, dispatch.list_via_pool(pool), unanswered=again)
+        return replies.result(listing)
+    sid = _checked_sid(session_id)
+    return await _ask(
+        host,
+        wait_s or 0.0,
+        lambda pool, wait, told: dispatch.status_via_pool(pool, sid, wait_s=wait, on_progress=told),
+        unanswered=f"session {sid} is safe on disk; ask again",
+    )
+
+
+async def alc_stop(host: Host, session_id: SessionId, mode: Mode = "hibernate") -> Annotated[CallToolResult, Outcome]:
+    """
+    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it for good.
+    """
+    sid = _checked_sid(session_id)
+    chosen: Literal["hibernate", "cancel"] = "cancel" if mode == "cancel" else "hibernate"
+    return await _ask(
+        host,
+        0.0,
+        lambda pool, wait, told: dispatch.stop_via_pool(pool, sid, chosen),
+        unanswered=f"session {sid} may have been stopped; look with alc_status, or call this again",
+    )
+
+
+# ── checks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+
+
+def _opened(host: Host) -> Opened:
+    """Raises HomeUnusable first of all: while the home does not work, no other advice helps."""
+    opened: Opened = host.request_context.lifespan_context
+    opened.usable()
+    return opened
+
+
+def _checked_sid(session_id: str) -> str:
+    if not session_id:
+        raise Refused("session_id is empty: take it from alc_run, or from the list of alc_status()")
+    if not _ID.fullmatch(session_id):
+        raise Refused(f"Session {quoted(session_id)} not found: no id looks like this; alc_status() lists them")
+    return session_id
+
+
+def _checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    if is_deeper(ctx, limits.json_depth):
+        raise Refused(f"ctx nests more than {limits.json_depth} levels deep: flatten it")
+    size = len(json.dumps(ctx, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > limits.ctx_bytes:
+        cure = "shorten it, or put the bulk into a file that the host reads"
+        raise Refused(f"ctx has {size} bytes, at most {limits.ctx_bytes}: {cure}", code="too_large")
+    return ctx
+
+
+def _clipped(title: str, chars: int) -> str:
+    return title if len(title) <= chars else title[: chars - 1] + "…"
+
+
+# ── asking the pool ───────────────────────────────────────────────────────────────────────────────────────
+
+Call = Callable[["dispatch.Pool", float, "dispatch.OnProgress"], Awaitable["dispatch.PoolReply"]]
+
+
+async def _ask(
+    host: Host, wait_s: float | None, call: Call, *, unanswered: str, refused: list[dict[str, Any]] | None = None
+) -> CallToolResult:
+    """The pool's reply to `call`, as the result of a tool. `refused`: items that the pool never saw."""
+    opened = _opened(host)
+    pool, limits = opened.usable(), opened.limits
+    wait = min(limits.wait_s if wait_s is None else wait_s, limits.wait_max_s)
+    reply = await watched(
+        lambda told: call(pool, wait, told),
+        host.report_progress,
+        within_s=wait + limits.grace_s,
+        unanswered=unanswered,
+    )
+    result = dict(reply.result)
+    if refused:
+        result["refused"] = [*result.get("refused", []), *refused]
+    if reply.pool_save_error is not None:
+        result["pool_save_error"] = reply.pool_save_error
+    return replies.result(result)
+
+
+# ── registration ──────────────────────────────────────────────────────────────────────────────────────────
+
+# Hosts load tools on demand; the two that make the loop are worth their place from the first turn on.
+_AT_ONCE = {"anthropic/alwaysLoad": True}
+
+
+def tools() -> list[Tool]:
+    """Freshly registered, in the order of the loop."""
+    return [
+        _tool(alc_run, "Run a strategy", _hints(), _AT_ONCE),
+        _tool(alc_continue, "Answer a session", _hints(idempotent=True), _AT_ONCE),
+        _tool(alc_status, "Look at sessions", _hints(read_only=True, idempotent=True), None),
+        _tool(alc_stop, "Stop a session", _hints(destructive=True, idempotent=True), None),
+    ]
+
+
+def _hints(*, read_only: bool = False, destructive: bool = False, idempotent: bool = False) -> ToolAnnotations:
+    """Nothing open: no tool reaches beyond the home and the file it is given."""
+    return ToolAnnotations(
+        read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=False
+    )
+
+
+def _tool(function: Callable[..., Any], title: str, annotations: ToolAnnotations, meta: dict[str, Any] | None) -> Tool:
+    tool = Tool.from_function(
+        function, title=title, description=_flowing(function.__doc__ or ""), annotations=annotations, meta=meta
+    )
+    # By default the SDK ignores arguments it does not know: a misspelt one would be an answer that never came.
+    model = tool.fn_metadata.arg_model
+    model.model_config["extra"] = "forbid"
+    model.model_rebuild(force=True)
+    tool.parameters = _lean(model.model_json_schema(by_alias=True))
+    tool.fn_metadata.output_schema = _lean(tool.fn_metadata.output_schema or {})
+    return tool
+
+
+def _flowing(text: str) -> str:
+    """Paragraphs without the line breaks that only the source needs."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+
+
+def _lean(schema: dict[str, Any]) -> dict[str, Any]:
+    """`schema` without titles, and without the defaults that stand for *absent*: tokens that say nothing."""
+    lean: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "properties":
+            lean[key] = {name: _lean(inner) for name, inner in value.items()}
+        elif key == "description" and "properties" in schema:
+            continue  # a model's docstring is for readers of the code
+        elif key != "title" and not (key == "default" and value in ("", None, {})):
+            lean[key] = _lean(value) if isinstance(value, dict) else value
+    return lean

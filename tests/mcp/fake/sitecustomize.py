@@ -1,0 +1,19 @@
+"""On PYTHONPATH it puts the fake pool in the place of the real one, so that a server runs without workers."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+
+class _Finder:
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name != "algocline_mcp.pool.dispatch":
+            return None
+        return importlib.util.spec_from_file_location(name, Path(__file__).with_name("fake_dispatch.py"))
+
+
+sys.meta_path.insert(0, _Finder)

@@ -1,0 +1,183 @@
+"""The whole way with nothing faked: official client, server over stdio, workers, Lua."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+
+LIMIT_S = 30.0
+ROOT = Path(__file__).parents[2]
+TWO_STEPS = """
+local drafts = alc.llm_batch({{prompt = "A " .. ctx.task}, {prompt = "B " .. ctx.task}})
+return alc.llm("best of " .. drafts[1] .. " and " .. drafts[2], {system = "judge", max_tokens = 7})
+"""
+
+
+class Home:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
+        self.environment = {**kept, "PYTHONPATH": str(ROOT), "ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10"}
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Client]:
+        """A server of its own."""
+        server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=self.environment)
+        with anyio.fail_after(LIMIT_S):
+            async with Client(server) as client:
+                yield client
+
+    def alc(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "algocline_mcp", *arguments],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+    def sockets(self) -> list[str]:
+        return [path.name for path in (self.root / "state" / "pool").glob("*.sock")]
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    """Fails the test that leaves a worker behind. A short path, because a socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="alc-") as directory:
+        home = Home(Path(directory))
+        yield home
+        _wait_for_workers_to_leave(home)
+
+
+def _wait_for_workers_to_leave(home: Home) -> None:
+    deadline_s = time.monotonic() + LIMIT_S
+    while home.sockets():
+        assert time.monotonic() < deadline_s, "a worker was left behind"
+        threading.Event().wait(0.01)
+
+
+async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    reply = await client.call_tool(tool, arguments)
+    text = reply.content[0].text  # type: ignore[union-attr]
+    assert not reply.is_error, text
+    result = reply.structured_content
+    assert isinstance(result, dict)
+    assert json.loads(text) == result
+    return result
+
+
+def test_a_session_pauses_outlives_its_server_and_completes_in_another(home: Home) -> None:
+    async def play() -> dict[str, Any]:
+        async with home.client() as first:
+            paused = await _call(first, "alc_run", code=TWO_STEPS, ctx={"task": "x"}, title="two steps")
+            sid = paused["session_id"]
+            assert [query["prompt"] for query in paused["queries"]] == ["A x", "B x"]
+        async with home.client() as second:
+            listing = await _call(second, "alc_status")
+            assert [entry["session_id"] for entry in listing["sessions"]] == [sid]
+            answers = {query["query_id"]: query["prompt"] + "!" for query in reversed(paused["queries"])}
+            responses = [{"query_id": query_id, "response": text} for query_id, text in answers.items()]
+            paused = await _call(second, "alc_continue", session_id=sid, responses=responses)
+            assert (paused["prompt"], paused["system"], paused["max_tokens"]) == ("best of A x! and B x!", "judge", 7)
+            return await _call(second, "alc_continue", session_id=sid, query_id=paused["query_id"], response="done")
+
+    result = anyio.run(play)
+    assert (result["status"], result["result"]) == ("completed", "done")
+
+
+def test_a_strategy_that_fails_is_a_result_and_no_failed_call(home: Home) -> None:
+    async def play() -> dict[str, Any]:
+        async with home.client() as client:
+            return await _call(client, "alc_run", code="error('on purpose')")
+
+    result = anyio.run(play)
+    assert result["status"] == "error"
+    assert "on purpose" in result["error"]
+
+
+def test_a_stopped_session_is_over(home: Home) -> None:
+    async def play() -> None:
+        async with home.client() as client:
+            paused = await _call(client, "alc_run", code="return alc.llm('?')")
+            sid = paused["session_id"]
+            await _call(client, "alc_stop", session_id=sid)
+            assert (await _call(client, "alc_status", session_id=sid))["prompt"] == "?"
+            assert (await _call(client, "alc_stop", session_id=sid, mode="cancel"))["status"] == "cancelled"
+            assert (await _call(client, "alc_status", session_id=sid))["status"] == "cancelled"
+
+    anyio.run(play)
+
+
+def test_cancelling_the_call_leaves_the_session_running(home: Home) -> None:
+    code = "local n = 0 for i = 1, 3e7 do n = n + i end return alc.llm('at last')"
+
+    async def play() -> None:
+        async with home.client() as client:
+            with anyio.move_on_after(0.3):
+                await _call(client, "alc_run", code=code, title="long")
+            (entry,) = (await _call(client, "alc_status"))["sessions"]
+            state = await _call(client, "alc_status", session_id=entry["session_id"], wait_s=20)
+            assert state["prompt"] == "at last"
+            await _call(client, "alc_stop", session_id=entry["session_id"], mode="cancel")
+
+    anyio.run(play)
+
+
+def test_the_terminal_plays_a_whole_strategy_with_a_command(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "two.lua").write_text(TWO_STEPS)
+
+    done = home.alc("run", str(tmp_path / "two.lua"), "task=tea", "--exec", 'printf "<%s>" "$(cat)"')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == "<best of <A tea> and <B tea>>"
+
+
+def test_the_terminal_goes_on_where_answers_ran_out(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "two.lua").write_text(TWO_STEPS)
+    (tmp_path / "some.json").write_text('["one"]')
+    (tmp_path / "rest.json").write_text('{"q-1": "two", "q-2": "three"}')
+
+    began = home.alc("run", str(tmp_path / "two.lua"), "task=tea", "--answers", str(tmp_path / "some.json"))
+    assert began.returncode == 1
+    sid = began.stderr.partition("--session ")[2].split()[0]
+    ended = home.alc("run", "--session", sid, "--answers", str(tmp_path / "rest.json"))
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == "three"
+
+
+def _kill_servers() -> None:
+    """The servers among this process's children; a worker's command line has more words."""
+    for pid in Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split():
+        if Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0-m\0algocline_mcp\0"):
+            os.kill(int(pid), signal.SIGKILL)
+
+
+def test_a_server_that_is_killed_while_code_computes_loses_nothing(home: Home) -> None:
+    code = "local n = 0 for i = 1, 3e7 do n = n + i end return alc.llm('counted')"
+
+    async def start() -> str:
+        async with home.client() as client:
+            state = await _call(client, "alc_run", code=code, wait_s=0)
+            _kill_servers()
+            return str(state["session_id"])
+
+    async def finish(sid: str) -> dict[str, Any]:
+        async with home.client() as client:
+            state = await _call(client, "alc_status", session_id=sid, wait_s=20)
+            assert state["prompt"] == "counted"
+            return await _call(client, "alc_continue", session_id=sid, response="yes")
+
+    assert anyio.run(finish, anyio.run(start))["result"] == "yes"
