@@ -7,10 +7,14 @@ The rooms:
   journal    one append-only file per session: codec, append, flush, lock, recovery
   wire       JSON lines between server and worker, pure
   limits     every limit with its unit, every path under ALC_HOME
-  errors     the tree of errors and their stable codes
-  pool/      the server's half: registry, spawn, client, dispatch
-  worker/    the worker's half: keeper, engine, effects, one folder per language
-  stdio      the wire to the host     server, tools   the MCP surface     cli   the terminal
+  errors     the tree of errors and their stable codes       tally, languages   counters; what is known of a language
+  pool/      the server's half: registry, spawn, forks, client, reach, disk, dispatch
+  worker/    the worker's half: keeper (sockets, deadlines), custody (journal, replay, engines), engine, effects, the
+             fork server, and one folder per language
+  server, tools        the MCP surface: what is registered, the four tools         host/   what they need
+  stdio, memo          the wire to the host, and answers before the SDK is there
+  cli, terminal/       the commands at the terminal
+  __main__             the one executable: looks at argv before it imports anything
 
 The import rule, checked by import-linter: limits and errors import the standard library only; session and
 wire may import those two; journal may import these four; both halves may import these five and never each

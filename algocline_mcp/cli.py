@@ -83,11 +83,13 @@ def run(
     start: dict[str, Any] = {}
     if file is not None:
         start = {"code_file": os.path.abspath(file), "ctx": dict(map(_pair, pairs)), "title": title or file}
-    from algocline_mcp import terminal  # 0.8 s for the SDK, which --help and a wrong command line need not wait for
+    from algocline_mcp.terminal import (
+        play,  # 0.8 s for the SDK, which --help and a wrong command line need not wait for
+    )
 
-    answerer = terminal.choose(command, sheet)
+    answerer = play.choose(command, sheet)
     options = f" --exec {shlex.quote(command)}" if command else f" --answers {shlex.quote(sheet)}" if sheet else ""
-    sys.exit(terminal.play(start, session, answerer, wait_s=wait_s, options=options))
+    sys.exit(play.play(start, session, answerer, wait_s=wait_s, options=options))
 
 
 def _pair(text: str) -> tuple[str, Any]:

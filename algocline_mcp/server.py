@@ -18,9 +18,10 @@ from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
 
-from algocline_mcp import __version__, replies
-from algocline_mcp.arguments import quoted, sentence_for
+from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, HomeUnusable
+from algocline_mcp.host import replies
+from algocline_mcp.host.arguments import quoted, sentence_for
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.stdio import Wire, leave

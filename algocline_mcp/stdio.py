@@ -1,6 +1,6 @@
 """The wire to the host: stdin and stdout, claimed before anything heavy is imported.
 
-Contract. The standard library, `hostlines` and `hostoutput`; asyncio only once the SDK has imported it anyway.
+Contract. The standard library, `host.lines` and `host.output`; asyncio only once the SDK has imported it anyway.
 `open_wire()` comes first of all, once, on the main thread:
   descriptors   0 and 1 become private duplicates; 0 then reads /dev/null and 1 is stderr, so that a stray print
                 never reaches the host
@@ -25,8 +25,8 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn, Self
 
-from algocline_mcp.hostlines import EDGE_BYTES, readable, refusal, why_unreadable
-from algocline_mcp.hostoutput import Output, Unanswered, resolve
+from algocline_mcp.host.lines import EDGE_BYTES, readable, refusal, why_unreadable
+from algocline_mcp.host.output import Output, Unanswered, resolve
 
 # A call may carry 1 MiB of code with 2 MiB of ctx, or 4 MiB of answers; JSON escapes make up to six bytes of one.
 HOST_LINE_MAX_BYTES = 32 * 1024 * 1024

@@ -17,15 +17,15 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from algocline_mcp import replies
-from algocline_mcp.answers import gather
-from algocline_mcp.arguments import ABSENT, Ctx, Mode, Responses, Text, Usage, WaitS, quoted
 from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.host import replies
+from algocline_mcp.host.answers import gather
+from algocline_mcp.host.arguments import ABSENT, Ctx, Mode, Responses, Text, Usage, WaitS, quoted
+from algocline_mcp.host.source import read_source
+from algocline_mcp.host.waiting import watched, within
 from algocline_mcp.limits import Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.session import Answer
-from algocline_mcp.source import read_source
-from algocline_mcp.waiting import watched, within
 from algocline_mcp.wire import is_deeper
 
 

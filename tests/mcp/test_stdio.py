@@ -16,7 +16,7 @@ import anyio.to_thread
 import pytest
 
 from algocline_mcp import hostlines
-from algocline_mcp.hostoutput import Output, Unanswered
+from algocline_mcp.host.output import Output, Unanswered
 from algocline_mcp.stdio import HOST_LINE_MAX_BYTES
 
 if TYPE_CHECKING:

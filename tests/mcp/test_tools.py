@@ -404,7 +404,7 @@ def test_progress_reaches_the_host_and_only_ever_grows(tools: "Tools") -> None:
 
 
 def test_a_long_wait_gives_signs_of_life(tools: "Tools", monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("algocline_mcp.waiting.HEARTBEAT_S", 0.05)
+    monkeypatch.setattr("algocline_mcp.host.waiting.HEARTBEAT_S", 0.05)
     monkeypatch.setenv("ALC_GRACE_S", "0")
     beats: list[float] = []
 

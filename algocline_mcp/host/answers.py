@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from algocline_mcp.arguments import kind, quoted, refuse, text, usage
 from algocline_mcp.errors import Refused
+from algocline_mcp.host.arguments import kind, quoted, refuse, text, usage
 from algocline_mcp.session import Answer
 
 ITEM_KEYS = ("query_id", "response", "refuse", "usage", "by")

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from algocline_mcp.hostlines import reply_id, request_id, writable
+from algocline_mcp.host.lines import reply_id, request_id, writable
 
 if TYPE_CHECKING:
     import asyncio

@@ -14,7 +14,7 @@ import click
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
-from algocline_mcp.answerers import Answered, Answerer, choose
+from algocline_mcp.terminal.answerers import Answered, Answerer, choose
 
 __all__ = ["choose", "play"]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from algocline_mcp.arguments import ABSENT
 from algocline_mcp.errors import Refused
+from algocline_mcp.host.arguments import ABSENT
 from algocline_mcp.limits import Limits
 
 

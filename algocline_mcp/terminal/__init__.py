@@ -1,0 +1,1 @@
+"""What `alc run` needs: playing a session as a client of the server, and who answers its prompts."""
