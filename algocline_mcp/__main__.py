@@ -8,6 +8,7 @@ the system nor the Python will do. This file runs on older Pythons too, up to th
 from __future__ import annotations
 
 import sys
+import traceback
 
 
 def unsupported(platform: str, version: tuple[int, ...]) -> str | None:
@@ -41,13 +42,25 @@ def main() -> int | None:
 
         command()
         return 0
+    return serve()
+
+
+def serve() -> int:
+    """Reads and answers the host from the first moment on, while the fork server and the SDK get ready."""
     from algocline_mcp.stdio import open_wire
 
     wire = open_wire()
+    sys.setswitchinterval(0.0005)  # the import below holds the interpreter: the reader's thread shall get its turns
+    try:
+        from algocline_mcp.pool.spawn import start_early
 
-    from algocline_mcp.server import serve
-
-    return serve(wire)
+        fork_process = start_early()
+        from algocline_mcp.server import serve
+    except BaseException as exc:  # noqa: BLE001  a broken installation: told to the host, which hides our stderr
+        traceback.print_exc()
+        wire.refuse_all(f"the server cannot start: {type(exc).__name__}: {exc}; install it anew")
+    sys.setswitchinterval(0.005)
+    return serve(wire, fork_process)
 
 
 if __name__ == "__main__":

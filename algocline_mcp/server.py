@@ -9,6 +9,7 @@ import os
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anyio
@@ -24,6 +25,7 @@ from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import quoted, sentence_for
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import dispatch
+from algocline_mcp.pool.spawn import ForkProcess
 from algocline_mcp.stdio import Wire, leave
 from algocline_mcp.tools import Opened, tools
 
@@ -84,7 +86,8 @@ class Server(MCPServer[Opened]):
         return replies.refusal(sentence, "internal")
 
 
-def build() -> MCPServer[Opened]:
+def build(fork_process: ForkProcess | None = None) -> MCPServer[Opened]:
+    """`fork_process`: a fork server that was started before the SDK was imported."""
     return Server(
         "algocline",
         title="algocline",
@@ -92,31 +95,32 @@ def build() -> MCPServer[Opened]:
         instructions=INSTRUCTIONS,
         version=__version__,
         tools=tools(),
-        lifespan=_lifespan,
+        lifespan=partial(_lifespan, fork_process),
         log_level="WARNING",
         subscriptions=False,  # the lists never change, and clients that would listen wait for the SDK
     )
 
 
 @asynccontextmanager
-async def _lifespan(app: MCPServer[Opened]) -> AsyncIterator[Opened]:
+async def _lifespan(fork_process: ForkProcess | None, app: MCPServer[Opened]) -> AsyncIterator[Opened]:
     """A home or a setting that does not work is told by every call: hosts hide the stderr of a server that died."""
     limits = Limits()
     async with AsyncExitStack() as stack:
         try:
             limits = Limits.from_env(os.environ)
-            pool = await stack.enter_async_context(dispatch.Pool(Home.from_env(os.environ), limits))
+            pool = dispatch.Pool(Home.from_env(os.environ), limits, fork_process=fork_process)
+            await stack.enter_async_context(pool)
         except HomeUnusable as exc:
             yield Opened(limits, exc)
         else:
             yield Opened(limits, pool)
 
 
-def serve(wire: Wire) -> NoReturn:
+def serve(wire: Wire, fork_process: ForkProcess | None = None) -> NoReturn:
     """Until the host closes our stdin; then the process ends."""
     logging.captureWarnings(True)
     try:
-        anyio.run(_serve, build(), wire)
+        anyio.run(_serve, build(fork_process), wire)
     except BaseException:  # noqa: BLE001 - whatever it was, the process has to end: a thread stands in `read`
         traceback.print_exc()
         leave(1)
@@ -129,5 +133,6 @@ async def _serve(app: MCPServer[Opened], wire: Wire) -> None:
     stdin: AsyncFile[str] = wire.lines  # type: ignore[assignment]
     stdout: AsyncFile[str] = wire.output  # type: ignore[assignment]
     lowlevel = app._lowlevel_server
+    wire.memo.close()
     async with stdio_server(stdin=stdin, stdout=stdout) as (incoming, outgoing):
         await lowlevel.run(incoming, outgoing, lowlevel.create_initialization_options())

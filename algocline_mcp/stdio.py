@@ -7,26 +7,29 @@ Contract. The standard library, `host.lines` and `host.output`; asyncio only onc
   signals       SIGINT, SIGTERM and SIGHUP end the process at once, exit code 0, also as PID 1 and while the SDK
                 is being imported. There is nothing to save: the sessions live in their workers
   input         a thread reads lines, replaces what the SDK would drop without a reply (half of a surrogate pair,
-                invalid UTF-8), answers what the SDK cannot read at all, and puts the rest into one `Lines`
+                invalid UTF-8), answers what the SDK cannot read at all and, from the memo, what it has answered in
+                an earlier start; the rest, and that too, goes into one `Lines`
   end of input  nothing asked: exit 0 at once; else what was asked is answered if it takes no longer than
                 LAST_REPLIES_S from when the SDK has read it, then the SDK winds down, for LEAVE_S at most
   output        whole lines. A slow reader delays nothing but its replies; one that is gone ends the process, exit 0
 """
 
 import fcntl
+import json
 import os
 import select
 import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
 from typing import NoReturn, Self
 
-from algocline_mcp.host.lines import EDGE_BYTES, readable, refusal, why_unreadable
+from algocline_mcp.host.lines import EDGE_BYTES, readable, refusal, request_id, why_unreadable
 from algocline_mcp.host.output import Output, Unanswered, resolve
+from algocline_mcp.memo import Memo, open_memo
 
 # A call may carry 1 MiB of code with 2 MiB of ctx, or 4 MiB of answers; JSON escapes make up to six bytes of one.
 HOST_LINE_MAX_BYTES = 32 * 1024 * 1024
@@ -60,6 +63,12 @@ class Lines:
         self._has_ended = False
         self._wake: Callable[[], object] | None = None
 
+    def take(self) -> str | None:
+        """The next line, or None at the end; blocks. For where there is no SDK to iterate."""
+        with self._change:
+            self._change.wait_for(lambda: self._waiting or self._has_ended)
+            return self._pop() if self._waiting else None
+
     def put(self, line: str) -> None:
         with self._change:
             self._change.wait_for(lambda: not self._is_full)
@@ -80,7 +89,14 @@ class Lines:
     def _is_full(self) -> bool:
         return len(self._waiting) >= QUEUE_MAX_LINES or self._waiting_chars >= QUEUE_MAX_BYTES
 
+    def _pop(self) -> str:
+        line = self._waiting.popleft()
+        self._waiting_chars -= len(line)
+        self._change.notify_all()
+        return line
+
     def _signal(self) -> None:
+        self._change.notify_all()
         wake, self._wake = self._wake, None
         if wake is not None:
             wake()
@@ -112,8 +128,9 @@ class Lines:
 class Reader:
     """Cuts what `fd` brings into lines, on a thread of its own."""
 
-    def __init__(self, fd: int, lines: Lines, output: Output, unanswered: Unanswered) -> None:
+    def __init__(self, fd: int, lines: Lines, output: Output, unanswered: Unanswered, memo: Memo) -> None:
         self._fd = fd
+        self._memo = memo
         self._lines = lines
         self._output = output
         self._unanswered = unanswered
@@ -165,6 +182,8 @@ class Reader:
             reason = f"the request has more than {HOST_LINE_MAX_BYTES} bytes: send less, or name a file in code_file"
         if reason is None:
             self._unanswered.add(line)
+            if (early := self._memo.answer(line)) is not None:
+                self._output.send(early)
             self._lines.put(readable(line))
         elif error := refusal(line[:EDGE_BYTES], line[-EDGE_BYTES:], reason):
             self._output.send(error)
@@ -176,11 +195,12 @@ class Reader:
 class Wire:
     """`lines` and `output` are the SDK's stdin and stdout."""
 
-    def __init__(self, fd_in: int, fd_out: int) -> None:
+    def __init__(self, fd_in: int, fd_out: int, memo: Memo) -> None:
         self.lines = Lines()
+        self.memo = memo
         unanswered = Unanswered()
-        self.output = Output(fd_out, unanswered, on_gone=leave)
-        self._reader = Reader(fd_in, self.lines, self.output, unanswered)
+        self.output = Output(fd_out, unanswered, memo, on_gone=leave)
+        self._reader = Reader(fd_in, self.lines, self.output, unanswered, memo)
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="host-reader", daemon=True).start()
@@ -192,8 +212,18 @@ class Wire:
             sys.excepthook(*sys.exc_info())
             leave(1)
 
+    def refuse_all(self, reason: str) -> NoReturn:
+        """Answers every request with -32603 and `reason`, until the host closes our stdin: for a server that cannot
+        start. A host shows that; the stderr of a process that died it hides."""
+        self.memo.close()
+        error = json.dumps({"code": -32603, "message": reason}).encode()
+        while (line := self.lines.take()) is not None:
+            if (asked := request_id(line.encode())) is not None:
+                self.output.send(b'{"jsonrpc":"2.0","id":%s,"error":%s}\n' % (asked, error))
+        leave(1)
 
-def open_wire() -> Wire:
+
+def open_wire(environ: Mapping[str, str] = os.environ) -> Wire:
     """Installs the signals, claims descriptors 0 and 1, starts to read."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _on_signal)
@@ -206,7 +236,7 @@ def open_wire() -> Wire:
     os.dup2(2, 1)
     if os.isatty(fd_in):
         sys.stderr.write("alc speaks MCP here and waits for a host; `alc --help` shows the commands. Ctrl-D ends.\n")
-    wire = Wire(fd_in, fd_out)
+    wire = Wire(fd_in, fd_out, open_memo(environ))
     wire.start()
     return wire
 

@@ -77,6 +77,12 @@ def request_id(line: bytes) -> bytes | None:
     return found[1] if found else None
 
 
+def split_reply(line: bytes) -> tuple[bytes, bytes] | None:
+    """The id that a line replies to, and what follows it; None for any other line."""
+    found = _REPLY.match(line)
+    return (found[1], line[found.end() :]) if found else None
+
+
 def reply_id(line: bytes) -> bytes | None:
     """The id that a line of the SDK or of `refusal` replies to."""
     found = _REPLY.match(line)

@@ -1,8 +1,9 @@
 """One connection to a worker: a request out, progress and one response in. Safe to drop at any moment.
 
-Contract: `connect` raises OSError where nobody listens. `ask` raises WireBroken where the peer is not the worker
-that was meant or breaks the protocol, ConnectionError where it ends before it has answered (then nobody knows
-whether it took the request: reach the session again and send the same), TimeoutError at the deadline.
+Contract: `connect` raises OSError where nobody listens. `ask` raises Refused for a request over the limit of a line,
+WireBroken where the peer is not the worker that was meant or breaks the protocol, ConnectionError where it ends
+before it has answered (then nobody knows whether it took the request: reach the session again and send the same),
+TimeoutError at the deadline.
 """
 
 import socket
@@ -14,7 +15,7 @@ from typing import Any, Self
 import anyio
 
 from algocline_mcp import wire
-from algocline_mcp.errors import WireBroken
+from algocline_mcp.errors import Refused, WireBroken
 from algocline_mcp.wire import Lines, PoolRequest, PoolResponse
 
 _RECEIVE_BYTES = 256 * 1024
@@ -25,6 +26,7 @@ OnRawProgress = Callable[[dict[str, Any]], Awaitable[None]]
 class PoolClient:
     def __init__(self, sock: socket.socket, line_bytes: int) -> None:
         self._socket = sock
+        self._line_bytes = line_bytes
         self._lines = Lines(line_bytes)
         self._ready: deque[bytes] = deque()
 
@@ -43,14 +45,20 @@ class PoolClient:
     async def ask(
         self, request: PoolRequest, *, timeout_s: float, on_progress: OnRawProgress | None = None
     ) -> PoolResponse:
+        line = request.encode()
+        if len(line) > self._line_bytes:  # the worker would close over it, and look as if it had died
+            sentence = (
+                f"this call has {len(line)} bytes, at most {self._line_bytes} reach a worker: shorten the answers"
+            )
+            raise Refused(sentence, code="too_large")
         with anyio.fail_after(timeout_s):
-            await self._send(request.encode())
+            await self._send(line)
             while True:
                 response = await self._receive(request)
                 if not response.is_progress:
                     return response
-                if on_progress is not None and response.data is not None:
-                    await on_progress(response.data["progress"])
+                if on_progress is not None:
+                    await on_progress(_progress(response))
 
     async def _send(self, line: bytes) -> None:
         rest = memoryview(line)
@@ -90,3 +98,10 @@ class PoolClient:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _progress(response: PoolResponse) -> dict[str, Any]:
+    progress = (response.data or {}).get("progress")
+    if not isinstance(progress, dict) or not {"step", "total", "message"} <= progress.keys():
+        raise WireBroken("malformed response: progress without step, total and message")
+    return progress

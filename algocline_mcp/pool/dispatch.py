@@ -17,6 +17,7 @@ import secrets
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
@@ -29,7 +30,7 @@ from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable,
 from algocline_mcp.languages import LUA
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, not_found, now_s
-from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, owner, reach
+from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
 from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase
 from algocline_mcp.wire import PoolRequest, PoolResponse
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+_LOOK_S = 0.02  # between two looks at a lock
 _SPARE_S = 0.5  # of the time a tool call has, kept for the sentence that says what happened
 _RECORDED_LIMITS = ("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes")
 _UNNAMED = "strategy"
@@ -151,13 +153,17 @@ async def list_via_pool(pool: Pool) -> dict[str, Any]:
 async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel"]) -> PoolReply:
     """Returns the state it left the session in. A worker that does not answer is ended by signal."""
     _check_sid(pool, sid)
-    if (client := connect(pool, sid)) is not None:
+    for _ in range(pool.limits.resends + 1):
+        client = await _meet(pool, sid)
+        if client is None:
+            break
         with client:
-            request = PoolRequest("shutdown", 1, sid, mode=mode)
             try:
-                response = await client.ask(request, timeout_s=pool.limits.leave_s)
-            except (TimeoutError, ConnectionError, BlockingIOError):
+                response = await client.ask(PoolRequest("shutdown", 1, sid, mode=mode), timeout_s=pool.limits.leave_s)
+            except TimeoutError:
                 await _end_worker(pool, sid)
+            except (ConnectionError, BlockingIOError):
+                continue  # it is leaving already
             else:
                 session_id, feed_result = extract_feed_response(response)
                 error = await pool.registry.remove(sid, response.speaker.pid)
@@ -382,6 +388,20 @@ def _first_words(strategy: Strategy) -> str:
 
 
 # ── ending a worker that does not answer ──────────────────────────────────────────────────────────────────
+
+
+async def _meet(pool: Pool, sid: str) -> PoolClient | None:
+    """The worker that is to stop; None where there is none. One that holds the session and cannot be connected to
+    (its socket's file was deleted, its backlog is full) is ended by signal after `leave_s`."""
+    with anyio.move_on_after(pool.limits.leave_s):
+        while True:
+            with suppress(BlockingIOError):
+                client = connect(pool, sid)
+                if client is not None or not is_held(pool, sid):
+                    return client
+            await anyio.sleep(_LOOK_S)  # a file lock has no event to wait for
+    await _end_worker(pool, sid)
+    return None
 
 
 async def _end_worker(pool: Pool, sid: str) -> None:

@@ -110,6 +110,7 @@ class Forks:
     def _end(self, process: ForkProcess) -> None:
         """Kills and reaps it; whoever waits for a worker of it learns that none comes."""
         self._process = None
+        self._ready.set()  # whoever waits for this one goes on, and finds its socket closed
         self._ready = anyio.Event()
         self._has_failed = True
         with contextlib.suppress(ProcessLookupError):
@@ -135,7 +136,8 @@ class Forks:
             request = json.dumps({"id": self._count, "sid": sid}).encode()
             try:
                 socket.send_fds(process.control, [request], fds)
-            except OSError as exc:  # EPIPE: it has ended; EAGAIN: it does not read
+            except OSError as exc:  # EPIPE, EBADF: it has ended; EAGAIN: it does not read
+                del self._births[self._count]
                 raise ForkFailed(str(exc.strerror)) from exc
         finally:
             for fd in fds:

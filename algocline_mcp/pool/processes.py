@@ -6,6 +6,7 @@ opened first and compared afterwards. Where the system offers none of it (macOS)
 
 import contextlib
 import os
+import select
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,12 +56,21 @@ class Identity:
             if _HAS_PIDFD:
                 pidfd = os.pidfd_open(self.pid)
             is_same = _start_time(self.pid) == self.start_time and _pidfd_ino(pidfd) == self.pidfd_ino
-            yield pidfd if is_same else None
+            yield pidfd if is_same and not _has_ended(pidfd) else None
         except ProcessLookupError:
             yield None
         finally:
             if pidfd >= 0:
                 os.close(pidfd)
+
+
+def _has_ended(pidfd: int) -> bool:
+    """Also of a zombie: in a container it may wait for ever for somebody to reap it."""
+    if pidfd < 0:
+        return False
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def identify(pid: int) -> Identity:

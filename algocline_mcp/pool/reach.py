@@ -7,9 +7,9 @@ back-off covers all three, and an owner without a socket gets SIGTERM once.
 """
 
 import os
+import secrets
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
@@ -23,7 +23,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from algocline_mcp import journal
-from algocline_mcp.errors import HomeUnusable, Unreachable
+from algocline_mcp.errors import HomeUnusable, StorageFailed, Unreachable
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import processes, spawn
 from algocline_mcp.pool.client import PoolClient
@@ -34,14 +34,6 @@ _BACK_OFF_S = 0.001
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this century
 _EXITS_KEPT = 256
 _DRAFT_S = 60.0  # a draft older than this belongs to nobody
-
-
-def is_forking(environ: Mapping[str, str]) -> bool:
-    """Whether workers come from a fork server: on Linux, unless ALC_SPAWN=exec. Raises HomeUnusable."""
-    chosen = environ.get("ALC_SPAWN", "") or "fork"
-    if chosen not in ("fork", "exec"):
-        raise HomeUnusable(f"ALC_SPAWN={chosen!r} is neither fork nor exec: correct it or unset it")
-    return chosen == "fork" and sys.platform == "linux"
 
 
 @dataclass(slots=True)
@@ -73,6 +65,7 @@ class Pool:
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
         self.forks = Forks(home, limits, self.environ, self._note_exit, fork_process)
         self._watched: dict[int, _Watch] = {}  # by pid
+        self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code will be told to this server
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
@@ -80,7 +73,7 @@ class Pool:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._tidy)
-        if is_forking(self.environ):
+        if spawn.is_forking(self.environ):
             self._tasks.start_soon(self.forks.run)
         return self
 
@@ -104,6 +97,7 @@ class Pool:
         with ExitStack() as held:
             held.callback(os.close, journal_fd)
             try:
+                _make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
                 listener = held.enter_context(spawn.bind(self.home, sid))
             except OSError as exc:
                 sentence = f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere"
@@ -131,6 +125,7 @@ class Pool:
                 sentence = f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again"
                 raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
+        self._started[pid] = sid
         self.watch(sid, pid)
         return pid
 
@@ -161,8 +156,8 @@ class Pool:
             self._note_exit(pid, how.si_status if how.si_code == os.CLD_EXITED else -how.si_status)
 
     def _note_exit(self, pid: int, code: int) -> None:
-        if (watch := self._watched.get(pid)) is not None:
-            self.exits[watch.sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        if (sid := self._started.pop(pid, None)) is not None:
+            self.exits[sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
 
@@ -209,6 +204,17 @@ async def reach(pool: Pool, sid: str, *, deadline: float) -> PoolClient:
         back_off_s = min(back_off_s * 2, pool.limits.back_off_max_s)
 
 
+def is_held(pool: Pool, sid: str) -> bool:
+    """Whether somebody has the journal's lock: a worker, or whoever is just starting one."""
+    try:
+        fd = journal.lock(pool.home.journal(sid))
+    except FileNotFoundError:
+        return False
+    if fd is not None:
+        os.close(fd)
+    return fd is None
+
+
 def _lock(pool: Pool, sid: str) -> int | None:
     try:
         return journal.lock(pool.home.journal(sid))
@@ -248,23 +254,31 @@ def entry_of(pool: Pool, sid: str, pid: int) -> PoolSessionEntry | None:
 def _prepare(home: Home) -> None:
     """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
     spawn.check_socket_path(home, _PROBE_SID)
-    probe = home.sessions / f".probe-{os.getpid()}"
+    probe = home.sessions / f".probe-{secrets.token_hex(8)}"
     try:
-        for path in (home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_directories(home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log)
         os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
         fd = journal.lock(probe)
         if fd is None:
             raise HomeUnusable(f"{home.root} is on a file system without file locks: set ALC_HOME to a local disk")
         os.close(fd)
         spawn.bind(home, _PROBE_SID).close()
-        os.unlink(home.socket(_PROBE_SID))
-        os.unlink(probe)
+        home.socket(_PROBE_SID).unlink(missing_ok=True)  # another server that starts now may have been faster
+    except StorageFailed as exc:
+        raise HomeUnusable(f"ALC_HOME={home.root} cannot hold sessions: {exc}") from exc
     except OSError as exc:
         where = exc.filename or home.root
         raise HomeUnusable(
             f"ALC_HOME={home.root} cannot hold sessions: {where}: {exc.strerror}; mend it or set ALC_HOME elsewhere"
         ) from exc
+    finally:
+        with suppress(OSError):
+            os.unlink(probe)
+
+
+def _make_directories(*paths: Path) -> None:
+    for path in paths:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
 def _remove_stale_sockets(home: Home) -> None:

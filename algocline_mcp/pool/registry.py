@@ -138,11 +138,12 @@ class RegistryWriter:
     def _write(self, group: list[_Change]) -> str | None:
         try:
             with with_registry_lock(self.home.registry_lock, timeout_s=self.limits.registry_lock_s):
-                registry = self._load()
-                before = list(registry.sessions)
+                registry, before = self._load()
+                self._complete(registry)
                 for change in group:
                     if change.add is not None:
-                        registry.add(change.add)
+                        if change.add.identity.is_alive():  # else its removal may have come first
+                            registry.add(change.add)
                     elif change.remove is not None:
                         registry.remove(*change.remove)
                     else:
@@ -158,13 +159,21 @@ class RegistryWriter:
             return f"cannot write {self.home.registry}: {exc.strerror}; the session goes on, but is not listed there"
         return None
 
-    def _load(self) -> PoolRegistry:
+    def _load(self) -> tuple[PoolRegistry, list[PoolSessionEntry] | None]:
+        """The registry, and what the file holds of it: None where there is no usable file."""
         try:
-            return PoolRegistry.load(self.home.registry)
+            registry = PoolRegistry.load(self.home.registry)
         except ValidationError:
             aside = self.home.registry.with_name(f"{self.home.registry.name}.corrupt-{time.time_ns() // 10**6}")
             os.replace(self.home.registry, aside)
-            return PoolRegistry(sessions=list(self.known.values()))
+            return PoolRegistry(), None
+        return registry, list(registry.sessions) if self.home.registry.exists() else None
+
+    def _complete(self, registry: PoolRegistry) -> None:
+        """Adds what an earlier write could not bring in, and what somebody took away with the whole file."""
+        for entry in list(self.known.values()):
+            if registry.find(entry.sid) is None and entry.identity.is_alive():
+                registry.add(entry)
 
 
 @contextmanager

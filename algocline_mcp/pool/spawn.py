@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from algocline_mcp import __version__
@@ -98,6 +99,23 @@ def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkProcess:
             raise
     ours.setblocking(False)
     return ForkProcess(ours, pid)
+
+
+def is_forking(environ: Mapping[str, str]) -> bool:
+    """Whether workers come from a fork server: on Linux, unless ALC_SPAWN=exec. Raises HomeUnusable."""
+    chosen = environ.get("ALC_SPAWN", "") or "fork"
+    if chosen not in ("fork", "exec"):
+        raise HomeUnusable(f"ALC_SPAWN={chosen!r} is neither fork nor exec: correct it or unset it")
+    return chosen == "fork" and sys.platform == "linux"
+
+
+def start_early(environ: Mapping[str, str] = os.environ) -> ForkProcess | None:
+    """A fork server that gets ready while the server imports the SDK. None where that is not wanted or not possible:
+    the pool then tells why, or starts one itself."""
+    with suppress(HomeUnusable, OSError):
+        if is_forking(environ):
+            return start_fork_server(Home.from_env(environ), environ)
+    return None
 
 
 def _start(arguments: Sequence[str], *, pass_fds: Sequence[int], stderr: int | None, env: Mapping[str, str]) -> int:

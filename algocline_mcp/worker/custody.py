@@ -308,8 +308,11 @@ class Custody:
         evolve(self.session, record)
 
     def flush(self) -> None:
-        """Before anything is told: on return all that was recorded is on the disk. Raises StorageFailed."""
-        if self._journal is None:
+        """Before anything is told: on return all that was recorded is on the disk. Raises StorageFailed.
+
+        A journal that is in trouble stays as it is, without even a mark, until somebody cancels the session.
+        """
+        if self._journal is None or (self.trouble is not None and self.session.final is None):
             return
         for engine in self.engines.values():
             self._record_clock(engine)

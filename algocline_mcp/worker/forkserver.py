@@ -57,7 +57,10 @@ class ForkServer:
                 if key.fd in self._children:
                     self._bury(key.fd)
                     continue
-                request, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, _DESCRIPTORS)
+                try:
+                    request, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, _DESCRIPTORS)
+                except ConnectionResetError:  # the server ended with something of ours unread
+                    return None
                 if not request:
                     return None
                 if (born := self._bear(json.loads(request), fds)) is not None:

@@ -15,8 +15,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from algocline_mcp import hostlines
+from algocline_mcp.host import lines
 from algocline_mcp.host.output import Output, Unanswered
+from algocline_mcp.memo import Memo
 from algocline_mcp.stdio import HOST_LINE_MAX_BYTES
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def test_noise_between_the_lines_is_passed_over(shared: "RawServer") -> None:
     ],
 )
 def test_the_id_of_a_request_is_found_at_either_end(line: bytes, expected: bytes | None) -> None:
-    assert hostlines.request_id(line) == expected
+    assert lines.request_id(line) == expected
 
 
 # ── output ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -164,7 +165,7 @@ def test_the_writer_repairs_waits_for_a_slow_reader_and_notices_one_that_is_gone
         writing.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # full before the writer has had its turn
         theirs, ours = reading.detach(), writing.detach()
     gone: list[bool] = []
-    output = Output(ours, Unanswered(), on_gone=lambda: gone.append(True))
+    output = Output(ours, Unanswered(), Memo(None), on_gone=lambda: gone.append(True))
     text = "\ud800" + "é" * 1_000_000 + "\n"
 
     async def play() -> bytes:

@@ -54,7 +54,9 @@ class Session:
 
 
 class Pool:
-    def __init__(self, home: Home, limits: Limits, *, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, home: Home, limits: Limits, *, environ: Mapping[str, str] = os.environ, fork_process: object = None
+    ) -> None:
         self.home = home
         self.sessions: dict[str, Session] = {}
 
