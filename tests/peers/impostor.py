@@ -1,0 +1,64 @@
+"""Listens in the place of a worker and misbehaves: `impostor.py SOCKET SID MODE`, until its stdin ends.
+
+mute: takes requests and says nothing · gone: closes every connection at once · stranger: speaks for another session ·
+newer: speaks another protocol · noise: no JSON · long: a line without end · chatty: progress without end ·
+empty: answers nothing in particular · bare: progress without its numbers.
+First line on stdout: `{pid}`, once it listens.
+"""
+
+import json
+import os
+import socket
+import sys
+import threading
+
+path, sid, mode = sys.argv[1:]
+SPEAKER = {"protocol": 1, "version": "0", "sid": sid, "pid": os.getpid(), "start_time": 0}
+FEED = {"kind": "feed", "session_id": sid, "feed_result": {"Running": {}}}
+PROGRESS = {"kind": "progress", "session_id": sid, "progress": {"step": 1, "total": 2, "message": None}}
+
+
+def line(data: object, **speaker: object) -> bytes:
+    said = SPEAKER | speaker | {"id": 1, "ok": True, "data": data, "error": None, "code": None}
+    return json.dumps(said).encode() + b"\n"
+
+
+SAID = {
+    "stranger": line(FEED, sid="p-0-0000000000000000"),
+    "newer": line(FEED, protocol=99),
+    "noise": b"\xff\x00{]\n",
+    "empty": line({"kind": "feed"}),
+    "bare": line({"kind": "progress"}),
+}
+ENDLESS = {"long": b"x" * 65536, "chatty": line(PROGRESS)}
+
+
+def serve(peer: socket.socket) -> None:
+    with peer:
+        try:
+            if mode == "gone":
+                return
+            peer.recv(65536)
+            if mode in SAID:
+                peer.sendall(SAID[mode])
+            while mode in ENDLESS:
+                peer.sendall(ENDLESS[mode])
+            while peer.recv(65536):
+                pass
+        except OSError:
+            pass
+
+
+def listen() -> None:
+    while True:
+        peer, _ = listener.accept()
+        threading.Thread(target=serve, args=(peer,), daemon=True).start()
+
+
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listener.bind(path)
+listener.listen(64)
+threading.Thread(target=listen, daemon=True).start()
+print(json.dumps({"pid": os.getpid()}), flush=True)
+sys.stdin.read()
+os.unlink(path)

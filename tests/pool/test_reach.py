@@ -1,0 +1,244 @@
+"""The one way to a worker, whatever lies in it: stale and missing sockets, held locks, impostors, races."""
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+
+from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
+from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
+from algocline_mcp.pool import reach
+from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
+
+from .rig import ASK_ONCE, ASK_TWICE, Program, Rig, ended, kill, run, say, stopped, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def session_without_server(rig: Rig, *, with_worker: bool = True) -> str:
+    """A session that pauses at q-0. Without worker: that was killed, and its socket's name is still there."""
+    with Program(rig, "server.py") as server:
+        sid: str = server.ask("run", code=ASK_TWICE)["result"]["session_id"]
+    if not with_worker:
+        await kill(rig.keeper(sid))
+        assert rig.home.socket(sid).exists()
+    return sid
+
+
+async def test_stale_socket_is_no_worker(rig: Rig) -> None:
+    sid = await session_without_server(rig, with_worker=False)
+    async with rig.pool() as pool:
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert second["prompt"] == "second after A"
+
+
+async def test_server_removes_stale_sockets_when_it_starts_and_leaves_live_ones(rig: Rig) -> None:
+    dead = await session_without_server(rig, with_worker=False)
+    live = await session_without_server(rig)
+    rig.home.socket("p-1-0000000000000000").touch()
+    async with rig.pool() as pool:
+        await until(lambda: [path.stem for path in rig.home.pool.glob("*.sock")] == [live])
+        workers = {line["session_id"]: line["worker"] for line in (await list_via_pool(pool))["sessions"]}
+
+    assert workers == {live: "live", dead: "none"}
+
+
+async def test_worker_whose_socket_was_deleted_is_told_to_leave_and_the_session_goes_on(rig: Rig) -> None:
+    async with rig.pool(stubborn_s=0.1) as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        keeper = rig.keeper(sid)
+        rig.home.socket(sid).unlink()
+        second = (await say(pool, sid, "q-0", "A")).result
+        await ended(keeper)
+
+        assert second["prompt"] == "second after A"
+        assert rig.keeper(sid) != keeper
+        assert rig.answers(sid) == [("q-0", "A")]
+
+
+async def test_worker_whose_socket_was_deleted_is_found_by_another_server_through_the_registry(rig: Rig) -> None:
+    sid = await session_without_server(rig)
+    rig.home.socket(sid).unlink()
+    async with rig.pool(stubborn_s=0.1) as pool:
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert second["prompt"] == "second after A"
+
+
+@pytest.mark.parametrize("mode", ["hibernate", "cancel"])
+async def test_worker_whose_socket_was_deleted_can_be_stopped(rig: Rig, mode: str) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        keeper = rig.keeper(sid)
+        rig.home.socket(sid).unlink()
+        told = (await stop_via_pool(pool, sid, mode)).result  # type: ignore[arg-type]
+        await ended(keeper, 0.5)
+
+    assert told["status"] == {"hibernate": "needs_response", "cancel": "cancelled"}[mode]
+
+
+async def test_owner_that_nobody_knows_is_told_within_reach_s_and_nothing_is_signalled(rig: Rig) -> None:
+    sid = await session_without_server(rig)
+    async with rig.pool(stubborn_s=0.05, reach_s=0.3) as pool:
+        await until(rig.home.registry.exists)
+        rig.home.socket(sid).unlink()
+        rig.home.registry.unlink()
+        keeper = rig.keeper(sid)
+        began = anyio.current_time()
+        with pytest.raises(Unreachable, match="held by an unknown process"):
+            await say(pool, sid, "q-0", "A")
+        took_s = anyio.current_time() - began
+
+        assert took_s < 2
+        assert rig.keepers(sid) == [keeper]
+
+
+async def test_journal_held_by_a_stopped_keeper_without_socket_is_told_with_its_pid_and_stop_frees_it(rig: Rig) -> None:
+    async with rig.pool(stubborn_s=0.05, reach_s=0.3, leave_s=0.2) as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        keeper = rig.keeper(sid)
+        rig.home.socket(sid).unlink()
+        with stopped(keeper):
+            with pytest.raises(Unreachable, match=f"held by process {keeper}"):
+                await say(pool, sid, "q-0", "A")
+            paused = (await stop_via_pool(pool, sid, "hibernate")).result
+            await ended(keeper)
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert paused["query_id"] == "q-0"
+    assert second["prompt"] == "second after A"
+
+
+async def test_five_at_once_revive_one_worker(rig: Rig) -> None:
+    sid = await session_without_server(rig, with_worker=False)
+    replies: list[PoolReply] = []
+    async with rig.pool() as here, rig.pool() as there:
+
+        async def ask(pool: Pool) -> None:
+            replies.append(await say(pool, sid, "q-0", "A"))
+
+        async with anyio.create_task_group() as tasks:
+            for pool in (here, there, here, there, here):
+                tasks.start_soon(ask, pool)
+        keepers = rig.keepers(sid)
+
+    assert [reply.result["prompt"] for reply in replies] == ["second after A"] * 5
+    assert len(keepers) == 1
+    assert rig.answers(sid) == [("q-0", "A")]
+
+
+async def test_answer_that_comes_while_the_worker_hibernates_is_taken_once(rig: Rig) -> None:
+    rounds = 15
+    code = f'local all = {{}} for i = 1, {rounds} do all[i] = alc.llm("p" .. i) end return #all'
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, code)
+        for number in range(rounds):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(stop_via_pool, pool, sid, "hibernate")
+                for _ in range(number):
+                    await anyio.lowlevel.checkpoint()
+                reply = await say(pool, sid, f"q-{number}", "A")
+            if "next" in reply.result:  # the worker left before it had decided
+                reply = await say(pool, sid, f"q-{number}", "A")
+
+    assert reply.result["result"] == rounds
+    assert rig.answers(sid) == [(f"q-{n}", "A") for n in range(rounds)]
+
+
+IMPOSTORS = {
+    "mute": "has not answered within",
+    "gone": r"ended \d times before it answered",
+    "stranger": "holds session p-0-0000000000000000",
+    "newer": "speaks protocol 99",
+    "noise": "malformed",
+    "long": "line longer than",
+    "chatty": "has not answered within",
+    "empty": "ask again",
+    "bare": "ask again",
+}
+
+
+@pytest.mark.parametrize("mode", IMPOSTORS)
+async def test_impostor_in_the_place_of_a_worker_is_told_in_time_and_changes_nothing(rig: Rig, mode: str) -> None:
+    async with rig.pool(grace_s=1.0, line_bytes=1 << 20, linger_s=0.01) as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        await stop_via_pool(pool, sid, "hibernate")
+        await until(lambda: not rig.workers())
+        before = rig.journal(sid).read_bytes()
+        with Program(rig, "impostor.py", rig.home.socket(sid), sid, mode):
+            began = anyio.current_time()
+            with pytest.raises(AlcError, match=IMPOSTORS[mode]):
+                await say(pool, sid, "q-0", "A", wait_s=0.2)
+            took_s = anyio.current_time() - began
+            untouched = rig.journal(sid).read_bytes() == before
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert took_s < 3
+    assert untouched
+    assert second["prompt"] == "second after A"
+
+
+async def test_directory_of_sockets_that_was_cleaned_away_is_made_again(rig: Rig) -> None:
+    async with rig.pool(stubborn_s=0.1) as pool:
+        one, *_ = await run(pool, ASK_TWICE)
+        shutil.rmtree(rig.home.pool)
+        two, _, error = await run(pool, ASK_ONCE)
+        second = (await say(pool, one, "q-0", "A")).result
+
+        assert error is None
+        assert second["prompt"] == "second after A"
+        assert rig.registered() == {one, two}
+
+
+async def test_too_long_a_path_is_told_with_its_bytes_and_the_cure() -> None:
+    home = Home(Path("/tmp") / ("x" * 100))
+    with pytest.raises(HomeUnusable, match=r"has \d+ bytes, at most \d+: set ALC_HOME to a shorter path"):
+        async with Pool(home, Limits()):
+            pass
+
+    assert not home.root.exists()
+
+
+async def test_longest_path_that_can_be_works(rig: Rig) -> None:
+    tail = len(os.fsencode(Home(rig.root / "h").socket(reach._PROBE_SID))) - 1
+    rig.home = Home(rig.root / ("h" * (SOCKET_PATH_MAX_BYTES - tail)))
+    async with rig.pool() as pool:
+        first = (await run(pool, ASK_ONCE)).result
+
+    assert first["prompt"] == "question"
+
+
+def prepare_often(home: Home, times: int) -> None:
+    for _ in range(times):
+        reach._prepare(home)
+
+
+async def test_servers_that_start_at_once_on_one_home_do_not_disturb_each_other(rig: Rig) -> None:
+    fork = multiprocessing.get_context("spawn")
+    processes = [fork.Process(target=prepare_often, args=(rig.home, 300)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+NO_IDS = ["", "p-1", "../../etc/passwd", "p-1-000000000000000/", "p-1-0000000000000000\n", "p-" + "f" * 4000, "\ud800"]
+
+
+@pytest.mark.parametrize("sid", NO_IDS)
+async def test_id_that_is_none_is_not_found_and_the_unfinished_are_named(rig: Rig, sid: str) -> None:
+    async with rig.pool() as pool:
+        known, *_ = await run(pool, ASK_ONCE, title="review")
+        for call in (say(pool, sid, "q-0", "A"), status_via_pool(pool, sid), stop_via_pool(pool, sid, "cancel")):
+            with pytest.raises(Refused, match="not found") as told:
+                await call
+
+            assert told.value.code == "not_found"
+            assert f'{known} "review" (waits for q-0)' in str(told.value)
+            assert len(str(told.value)) < 400

@@ -1,0 +1,252 @@
+"""registry.json: every live worker is in it, and whatever is wrong with it, the sessions live without it."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from algocline_mcp.errors import Unreachable
+from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, stop_via_pool
+from algocline_mcp.pool.processes import identify
+from algocline_mcp.pool.registry import PoolSessionEntry
+
+from .rig import ASK_ONCE, ASK_TWICE, ORDINARY, Program, Rig, ended, has_ended, kill, run, say, until
+
+pytestmark = pytest.mark.anyio
+
+LINE = {"sid": "p-1-0000000000000000", "pid": 1, "sock": "", "version": "", "created_at": ""}
+CORRUPT = {
+    "half": b'{"sessions": [{"sid": "p-1-00',
+    "nul": b"\0" * 300,
+    "list": b"[]",
+    "number": b'{"sessions": 5}',
+    "pid": json.dumps({"sessions": [LINE | {"pid": -1}]}).encode(),
+    "bytes": b'{"sessions": ["\xff"]}',
+    "deep": b'{"sessions":' + b"[" * 100_000,
+    "empty": b"",
+}
+
+
+@pytest.fixture
+def innocent() -> Iterator[int]:
+    """A process that has nothing to do with us."""
+    process = subprocess.Popen(["sleep", "60"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+async def test_registry_lists_a_worker_in_the_original_shape_while_it_lives(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, _, error = await run(pool, ASK_ONCE)
+        (entry,) = rig.registry()
+        keeper = rig.keeper(sid)
+        await say(pool, sid, "q-0", "A")
+        after = rig.registry()
+
+    assert error is None
+    assert (entry["sid"], entry["pid"], entry["sock"]) == (sid, keeper, str(rig.home.socket(sid)))
+    assert entry["version"]
+    assert entry["created_at"].endswith("Z")
+    assert set(entry) == {*LINE, "boot_id", "pid_ns", "start_time", "pidfd_ino"}
+    assert after == []
+
+
+async def test_twenty_workers_started_at_once_are_all_listed_and_none_when_they_have_ended(rig: Rig) -> None:
+    replies: list[PoolReply] = []
+    async with rig.pool() as pool:
+
+        async def one() -> None:
+            replies.append(await run(pool, ASK_ONCE))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(20):
+                tasks.start_soon(one)
+        listed = rig.registered()
+        async with anyio.create_task_group() as tasks:
+            for reply in replies:
+                tasks.start_soon(stop_via_pool, pool, reply.session_id, "cancel")
+
+        assert listed == {reply.session_id for reply in replies}
+        assert rig.registered() == set()
+
+
+@pytest.mark.parametrize("name", CORRUPT)
+async def test_corrupt_registry_is_set_aside_and_rebuilt(rig: Rig, name: str) -> None:
+    async with rig.pool() as pool:
+        one, *_ = await run(pool, ASK_ONCE)
+        rig.home.registry.write_bytes(CORRUPT[name])
+        two, _, error = await run(pool, ASK_ONCE)
+        (aside,) = rig.home.pool.glob("registry.json.corrupt-*")
+
+        assert error is None
+        assert rig.registered() == {one, two}
+        assert aside.read_bytes() == CORRUPT[name]
+
+
+async def test_registry_that_is_corrupt_when_a_server_starts_hinders_nothing(rig: Rig) -> None:
+    rig.home.pool.mkdir(parents=True)
+    rig.home.registry.write_bytes(CORRUPT["half"])
+    async with rig.pool() as pool:
+        sid, _, error = await run(pool, ASK_ONCE)
+
+        assert (error, rig.registered()) == (None, {sid})
+
+
+async def test_registry_that_vanished_is_written_again_with_all_that_this_server_knows(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        one, *_ = await run(pool, ASK_ONCE)
+        rig.home.registry.unlink()
+        two, _, error = await run(pool, ASK_ONCE)
+
+        assert (error, rig.registered()) == (None, {one, two})
+
+
+@pytest.mark.parametrize("name", ["registry.json", "registry.lock"])
+async def test_directory_in_its_place_is_told_as_pool_save_error_and_the_run_goes_on(rig: Rig, name: str) -> None:
+    async with rig.pool() as pool:
+        await until(rig.home.registry_lock.exists)
+        (rig.home.pool / name).unlink(missing_ok=True)
+        (rig.home.pool / name).mkdir()
+        sid, first, at_start = await run(pool, ASK_TWICE)
+        _, second, later = await say(pool, sid, "q-0", "A")
+        await kill(rig.keeper(sid))
+        _, again, revived = await say(pool, sid, "q-0", "A")
+        _, end, over = await say(pool, sid, "q-1", "B")
+
+    assert (first["prompt"], second["prompt"], end["result"]) == ("first", "second after A", "A+B")
+    assert again == second
+    for error in (at_start, revived, over):
+        assert error is not None
+        assert error.startswith(f"cannot write {rig.home.registry}: Is a directory")
+    assert later is None  # nothing was to be written
+
+
+async def test_directory_that_became_read_only_stops_no_live_session_and_refuses_new_ones(rig: Rig) -> None:
+    with Program(rig, "server.py", prefix=ORDINARY) as server:
+        sid = server.ask("run", code=ASK_TWICE)["result"]["session_id"]
+        rig.home.pool.chmod(0o500)
+        second = server.ask("continue", sid=sid, answer=["q-0", "A"])
+        refused = server.ask("run", code=ASK_ONCE)
+        rig.home.pool.chmod(0o700)
+        end = server.ask("continue", sid=sid, answer=["q-1", "B"])
+
+    assert second["result"]["prompt"] == "second after A"
+    assert refused["code"] == "home_unusable"
+    assert "Permission denied; set ALC_HOME elsewhere" in refused["error"]
+    assert end["result"]["result"] == "A+B"
+    assert [path.stem for path in rig.home.sessions.rglob("p-*.journal")] == [sid]
+
+
+async def test_lock_that_another_process_holds_is_waited_for_and_then_told(rig: Rig) -> None:
+    async with rig.pool(registry_lock_s=0.2) as pool:
+        await until(rig.home.registry_lock.exists)
+        with Program(rig, "lock_holder.py", rig.home.registry_lock):
+            began = anyio.current_time()
+            sid, first, error = await run(pool, ASK_ONCE)
+            took_s = anyio.current_time() - began
+        other, _, none = await run(pool, ASK_ONCE)
+
+        assert first["prompt"] == "question"
+        assert error is not None
+        assert "is held by another process" in error or "is not written yet" in error
+        assert took_s < 3
+        assert none is None
+        assert rig.registered() == {sid, other}  # what could not be written then is written now
+
+
+@pytest.mark.parametrize("starter", ["this server", "another"])
+async def test_entry_is_removed_when_its_worker_dies_whoever_started_it(rig: Rig, starter: str) -> None:
+    async with rig.pool() as pool:
+        if starter == "another":
+            with Program(rig, "server.py") as server:
+                sid = server.ask("run", code=ASK_TWICE)["result"]["session_id"]
+            await say(pool, sid, "q-0", "A")
+        else:
+            sid, *_ = await run(pool, ASK_TWICE)
+        listed = rig.registered()
+        await kill(rig.keeper(sid))
+        await until(lambda: rig.registered() == set())
+        await until(lambda: not rig.home.socket(sid).exists())
+
+    assert listed == {sid}
+
+
+async def test_server_drops_the_entries_of_the_dead_when_it_starts_and_keeps_the_living(rig: Rig) -> None:
+    with Program(rig, "server.py") as server:
+        live, dead = (server.ask("run", code=ASK_ONCE)["result"]["session_id"] for _ in range(2))
+    await kill(rig.keeper(dead))
+    before = rig.registered()
+    async with rig.pool():
+        await until(lambda: rig.registered() == {live})
+        await until(lambda: not rig.home.socket(dead).exists())
+
+    assert before == {live, dead}
+
+
+async def test_three_hundred_entries_hinder_nothing(rig: Rig, innocent: int) -> None:
+    entry = PoolSessionEntry.of("p-1-0000000000000000", rig.home.socket("p"), identify(innocent)).model_dump()
+    foreign = [entry | {"sid": f"p-1-{n:016x}", "ours": n} for n in range(300)]
+    rig.home.pool.mkdir(parents=True)
+    rig.home.registry.write_text(json.dumps({"sessions": foreign, "note": "kept"}))
+    async with rig.pool() as pool:
+        sid, first, error = await run(pool, ASK_ONCE)
+        listed = rig.registered()
+        await say(pool, sid, "q-0", "A")
+
+        assert (first["prompt"], error) == ("question", None)
+        assert listed == {each["sid"] for each in foreign} | {sid}
+        assert rig.registry() == foreign
+        assert json.loads(rig.home.registry.read_text())["note"] == "kept"
+        assert (await list_via_pool(pool))["active_sessions"] == 0
+
+
+async def test_entry_of_a_worker_that_has_ended_meanwhile_is_not_written(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_ONCE)
+        entry = pool.registry.known[sid]
+        await kill(entry.pid)
+        await until(lambda: not rig.registered())
+        error = await pool.registry.add(entry)
+
+        assert (error, rig.registry()) == (None, [])
+
+
+IDENTITIES: dict[str, dict[str, Any]] = {
+    "the same process": {},
+    "another start time": {"start_time": 1},
+    "another pidfd": {"pidfd_ino": 1},
+    "another boot": {"boot_id": "00000000-0000-0000-0000-000000000000"},
+    "another pid namespace": {"pid_ns": 1},
+    "no identity": {"start_time": None, "pidfd_ino": None, "boot_id": None, "pid_ns": None},
+}
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+async def test_only_the_very_process_that_was_registered_is_ever_signalled(rig: Rig, innocent: int, name: str) -> None:
+    """A pid that is used again: the entry names it, the session's journal is held, and no socket answers."""
+    async with rig.pool(stubborn_s=0.05, reach_s=0.3, leave_s=0.1) as pool:
+        sid, *_ = await run(pool, ASK_ONCE)
+        await stop_via_pool(pool, sid, "hibernate")
+        await until(lambda: not rig.workers())
+        entry = PoolSessionEntry.of(sid, rig.home.socket(sid), identify(innocent)).model_dump() | IDENTITIES[name]
+        rig.home.registry.write_text(json.dumps({"sessions": [entry]}))
+        with Program(rig, "lock_holder.py", rig.home.journal(sid)):
+            with pytest.raises(Unreachable, match="held by") as told:
+                await say(pool, sid, "q-0", "A")
+            with pytest.raises(Unreachable):
+                await stop_via_pool(pool, sid, "cancel")
+        ended_too = has_ended(innocent, 0)
+        await say(pool, sid, "q-0", "A")
+
+    assert ended_too == (name == "the same process")
+    assert "unknown process" in str(told.value)  # the innocent that was signalled has ended by then
+
+
+async def test_signal_reaches_the_process_that_is_meant(innocent: int) -> None:
+    assert identify(innocent).signal(signal.SIGTERM)
+    await ended(innocent)
