@@ -32,7 +32,7 @@ class Limits:
     grace_s: float = _limit(5.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
     reach_s: float = _limit(5.0, "ALC_REACH_S", "how long a server tries to reach a worker")
     fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server that has not answered by then is replaced")
-    fork_start_s: float = _limit(10.0, "ALC_FORK_START_S", "a fork server is ready by then")
+    fork_start_s: float = _limit(3.0, "ALC_FORK_START_S", "a fork server is ready by then")
     stubborn_s: float = _limit(1.0, "ALC_STUBBORN_S", "an owner without a socket gets SIGTERM after this")
     back_off_max_s: float = _limit(0.25, "ALC_BACK_OFF_MAX_S", "longest pause between two tries to reach")
     resends: int = _limit(5, "ALC_RESENDS", "how often a request is sent again to a worker that ended over it")

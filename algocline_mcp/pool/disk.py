@@ -14,7 +14,18 @@ import anyio.to_thread
 from algocline_mcp import journal
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable
 from algocline_mcp.pool.reach import Pool
-from algocline_mcp.session import Cancel, HostEvent, Phase, Session, decide, evolve, fold, summary, view
+from algocline_mcp.session import (
+    Cancel,
+    HostEvent,
+    IllegalRecord,
+    Phase,
+    Session,
+    decide,
+    evolve,
+    fold,
+    summary,
+    view,
+)
 
 _NAMED = 3  # unfinished sessions that an error message names
 
@@ -41,7 +52,7 @@ async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[
     """
     try:
         session = await fold_of(pool, sid)
-    except JournalCorrupt as exc:
+    except (JournalCorrupt, IllegalRecord) as exc:
         return {"feed_result": {"Stuck": {"error_code": exc.code, "error": str(exc)}}}
     refused: list[dict[str, Any]] = []
     if event is not None:
@@ -49,8 +60,10 @@ async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[
         if decision.error is not None:
             raise Refused(decision.error.reason, code=decision.error.code)
         refused = [{"query_id": each.query_id, "reason": each.reason} for each in decision.refused]
-        if decision.records:
+        if decision.records and isinstance(event, Cancel):
             session = await anyio.to_thread.run_sync(_cancel, pool, sid, limiter=pool.files)
+        elif decision.records:
+            raise Unreachable(f"session {sid} has moved meanwhile; nothing was taken, send the same again")
     return {"feed_result": view(session, now_s=now_s()), "refused": refused}
 
 
@@ -62,8 +75,8 @@ def _cancel(pool: Pool, sid: str) -> Session:
         return _fold_now(pool, sid)  # it finished meanwhile
     if fd is None:
         raise Unreachable(f"session {sid} has just been revived elsewhere: stop it again")
-    file, records = journal.Journal.adopt(fd, pool.home.journal(sid))
     try:
+        file, records = journal.Journal.adopt(fd, pool.home.journal(sid))
         session = fold(records)
         for record in decide(session, Cancel(now_s())).records:
             file.append(record)
@@ -72,7 +85,7 @@ def _cancel(pool: Pool, sid: str) -> Session:
         file.move(pool.home.finished_journal(sid))
         return session
     finally:
-        file.close()
+        os.close(fd)
 
 
 def list_unfinished(pool: Pool) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, not_found, now_s
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
-from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase
+from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
 from algocline_mcp.wire import PoolRequest, PoolResponse
 
 __all__ = [
@@ -108,7 +108,8 @@ async def run_via_pool(
     try:
         pid = await pool.launch(sid, journal.Journal.create(path, header).fd)
     except AlcError:
-        path.unlink(missing_ok=True)  # no half-created session
+        with suppress(OSError):
+            path.unlink()  # no half-created session
         raise
     return await _converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress, started=pid)
 
@@ -131,18 +132,16 @@ async def status_via_pool(
 ) -> PoolReply:
     """What continue would answer now. With `wait_s` it revives a session that can go on, and waits."""
     _check_sid(pool, sid)
+    may_spawn = wait_s > 0
     try:
-        is_to_ask = _is_listening(pool, sid)
-        if not is_to_ask and wait_s > 0:
-            is_to_ask = (await fold_of(pool, sid)).phase in (Phase.RUNNING, Phase.STUCK)
-        if is_to_ask:
-            return await _converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress)
-    except JournalCorrupt:
-        pass  # told below
+        if may_spawn and not _is_listening(pool, sid):
+            may_spawn = (await fold_of(pool, sid)).phase in (Phase.RUNNING, Phase.STUCK)
+        return await _converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress, may_spawn=may_spawn)
+    except (JournalCorrupt, IllegalRecord):
+        return await _from_disk(pool, sid)
     except Unreachable as exc:
         reply = await _from_disk(pool, sid)
         return reply._replace(result=reply.result | {"warnings": [f"{exc}. Shown is what its journal holds."]})
-    return await _from_disk(pool, sid)
 
 
 async def list_via_pool(pool: Pool) -> dict[str, Any]:
@@ -166,6 +165,9 @@ async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel
                 continue  # it is leaving already
             else:
                 session_id, feed_result = extract_feed_response(response)
+                pool.watch(sid, response.speaker.pid)
+                if mode == "hibernate":  # until it has left, somebody who asks would meet it on its way out
+                    await pool.settle(sid, pool.limits.leave_s)
                 error = await pool.registry.remove(sid, response.speaker.pid)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
@@ -181,6 +183,7 @@ async def _converse(
     *,
     started: int | None = None,
     event: HostEvent | None = None,
+    may_spawn: bool = True,
 ) -> PoolReply:
     """Asks, and asks again where the worker ended over it: nobody knows whether it took the request, and the same
     answer twice is harmless. The registry is written meanwhile. A session that is over is answered from disk."""
@@ -192,12 +195,12 @@ async def _converse(
     for _ in range(pool.limits.resends + 1):
         left_s = max(0.0, request.wait_s - (anyio.current_time() - began))
         try:
-            with await reach(pool, request.sid, deadline=deadline) as client:
+            with await reach(pool, request.sid, deadline=deadline, may_spawn=may_spawn) as client:
                 response = await _ask(client, replace(request, wait_s=left_s), deadline, on_progress)
         except Absent:
             return await _from_disk(pool, request.sid, event)
         except (ConnectionError, BlockingIOError):
-            await pool.settle(request.sid)
+            await pool.settle(request.sid, pool.limits.linger_s)
             continue
         except WireBroken as exc:
             raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc

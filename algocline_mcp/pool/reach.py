@@ -7,14 +7,10 @@ back-off covers all three, and an owner without a socket gets SIGTERM once.
 """
 
 import os
-import secrets
 import signal
-import socket
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -23,17 +19,15 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from algocline_mcp import journal
-from algocline_mcp.errors import HomeUnusable, StorageFailed, Unreachable
+from algocline_mcp.errors import HomeUnusable, Unreachable
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import processes, spawn
+from algocline_mcp.pool import processes, spawn, tidy
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.forks import ForkFailed, Forks
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
 
 _BACK_OFF_S = 0.001
-_PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this century
 _EXITS_KEPT = 256
-_DRAFT_S = 60.0  # a draft older than this belongs to nobody
 
 
 @dataclass(slots=True)
@@ -69,7 +63,7 @@ class Pool:
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
-        _prepare(self.home)
+        tidy.prepare(self.home)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._tidy)
@@ -86,7 +80,7 @@ class Pool:
     async def _tidy(self) -> None:
         """What workers left that died while no server was there: entries, and names of sockets."""
         await self.registry.prune()
-        await anyio.to_thread.run_sync(_remove_stale_sockets, self.home, limiter=self.files)
+        await anyio.to_thread.run_sync(tidy.remove_leftovers, self.home, limiter=self.files)
 
     async def launch(self, sid: str, journal_fd: int) -> int | None:
         """Binds and spawns for a session whose locked journal is given, by fork or by exec.
@@ -97,7 +91,7 @@ class Pool:
         with ExitStack() as held:
             held.callback(os.close, journal_fd)
             try:
-                _make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
+                tidy.make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
                 listener = held.enter_context(spawn.bind(self.home, sid))
             except OSError as exc:
                 sentence = f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere"
@@ -144,7 +138,7 @@ class Pool:
         finally:
             os.close(pidfd)
             self._watched.pop(pid).ended.set()
-        _remove_stale_socket(self.home, self.home.socket(sid))
+        tidy.remove_stale_socket(self.home, self.home.socket(sid))
         await self.registry.remove(sid, pid)
 
     def _reap(self, pid: int, pidfd: int) -> None:
@@ -161,9 +155,9 @@ class Pool:
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
 
-    async def settle(self, sid: str) -> None:
-        """After a worker's connection broke: waits a moment for its end to be known."""
-        with anyio.move_on_after(self.limits.linger_s):
+    async def settle(self, sid: str, limit_s: float) -> None:
+        """Waits for the end of the session's workers that are watched to be known."""
+        with anyio.move_on_after(limit_s):
             for watch in [watch for watch in self._watched.values() if watch.sid == sid]:
                 await watch.ended.wait()
 
@@ -179,8 +173,11 @@ def connect(pool: Pool, sid: str) -> PoolClient | None:
     return None
 
 
-async def reach(pool: Pool, sid: str, *, deadline: float) -> PoolClient:
-    """A connection to the session's worker, which is spawned where there is none. Raises Absent, Unreachable."""
+async def reach(pool: Pool, sid: str, *, deadline: float, may_spawn: bool = True) -> PoolClient:
+    """A connection to the session's worker, which is spawned where there is none and it may be.
+
+    Raises Absent, also for a session without a worker that may not be spawned, and Unreachable.
+    """
     began = anyio.current_time()
     back_off_s = _BACK_OFF_S
     is_told = False
@@ -188,6 +185,8 @@ async def reach(pool: Pool, sid: str, *, deadline: float) -> PoolClient:
         with suppress(BlockingIOError):  # its backlog is full: it is stopped, or flooded
             if (client := connect(pool, sid)) is not None:
                 return client
+            if not may_spawn:
+                raise Absent(sid)
             if (fd := _lock(pool, sid)) is not None:
                 await pool.launch(sid, fd)
                 continue
@@ -249,67 +248,3 @@ def entry_of(pool: Pool, sid: str, pid: int) -> PoolSessionEntry | None:
         return PoolSessionEntry.of(sid, pool.home.socket(sid), processes.identify(pid))
     except ProcessLookupError:
         return None
-
-
-def _prepare(home: Home) -> None:
-    """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
-    spawn.check_socket_path(home, _PROBE_SID)
-    probe = home.sessions / f".probe-{secrets.token_hex(8)}"
-    try:
-        _make_directories(home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log)
-        os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
-        fd = journal.lock(probe)
-        if fd is None:
-            raise HomeUnusable(f"{home.root} is on a file system without file locks: set ALC_HOME to a local disk")
-        os.close(fd)
-        spawn.bind(home, _PROBE_SID).close()
-        home.socket(_PROBE_SID).unlink(missing_ok=True)  # another server that starts now may have been faster
-    except StorageFailed as exc:
-        raise HomeUnusable(f"ALC_HOME={home.root} cannot hold sessions: {exc}") from exc
-    except OSError as exc:
-        where = exc.filename or home.root
-        raise HomeUnusable(
-            f"ALC_HOME={home.root} cannot hold sessions: {where}: {exc.strerror}; mend it or set ALC_HOME elsewhere"
-        ) from exc
-    finally:
-        with suppress(OSError):
-            os.unlink(probe)
-
-
-def _make_directories(*paths: Path) -> None:
-    for path in paths:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _remove_stale_sockets(home: Home) -> None:
-    for path in home.pool.glob("*.sock"):
-        _remove_stale_socket(home, path)
-    for path in [*home.pool.glob(".*"), *home.sessions.glob(".probe-*")]:  # a launcher died between two calls
-        with suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _DRAFT_S:
-                path.unlink()
-
-
-def _remove_stale_socket(home: Home, path: Path) -> None:
-    """Unlinks a socket's name where nobody listens, under the lock of its session: only its holder may unlink."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
-            pass
-        except OSError:
-            return
-        else:
-            return
-    try:
-        fd = journal.lock(home.journal(path.stem))
-    except OSError:
-        fd = -1  # no unfinished journal: nobody can be about to bind this name
-    except Exception:  # noqa: BLE001  tidying is a courtesy; whatever is wrong there is told by the session itself
-        return
-    if fd is not None:
-        with suppress(OSError):
-            os.unlink(path)
-        if fd >= 0:
-            os.close(fd)

@@ -19,7 +19,7 @@ from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home
 
 _BACKLOG = 64
-_INHERITED = ("PATH", "HOME", "TMPDIR")
+_INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself
 
 
 def check_socket_path(home: Home, sid: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
 from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
-from algocline_mcp.pool import reach
+from algocline_mcp.pool import tidy
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
 
 from .rig import ASK_ONCE, ASK_TWICE, Program, Rig, ended, kill, run, say, stopped, until
@@ -204,7 +204,7 @@ async def test_too_long_a_path_is_told_with_its_bytes_and_the_cure() -> None:
 
 
 async def test_longest_path_that_can_be_works(rig: Rig) -> None:
-    tail = len(os.fsencode(Home(rig.root / "h").socket(reach._PROBE_SID))) - 1
+    tail = len(os.fsencode(Home(rig.root / "h").socket(tidy._PROBE_SID))) - 1
     rig.home = Home(rig.root / ("h" * (SOCKET_PATH_MAX_BYTES - tail)))
     async with rig.pool() as pool:
         first = (await run(pool, ASK_ONCE)).result
@@ -214,7 +214,7 @@ async def test_longest_path_that_can_be_works(rig: Rig) -> None:
 
 def prepare_often(home: Home, times: int) -> None:
     for _ in range(times):
-        reach._prepare(home)
+        tidy.prepare(home)
 
 
 async def test_servers_that_start_at_once_on_one_home_do_not_disturb_each_other(rig: Rig) -> None:

@@ -1,0 +1,65 @@
+"""The benchmark runs, and every row it promises has figures. How fast anything is does not matter here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = Path(__file__).parent.parent.parent / "bench" / "run.py"
+LIMIT_S = 300.0
+# The alternatives need packages that no test may depend on.
+PARTS = {
+    "first_prompt": "first prompt",
+    "step": "step",
+    "memory": "growth",
+    "burst": "burst",
+    "revival": "revival",
+    "startup": "start",
+    "idle": "idle",
+}
+ROWS = {"first prompt": 6, "step": 9, "growth": 8, "burst": 7, "revival": 4, "start": 13, "idle": 1}
+ROUGH = "available memory lost"  # only there where the machine has less than before
+TMPFS = "tmpfs"
+
+
+def run(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(RUN), *arguments, "--out", str(out)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def check(row: dict[str, Any]) -> None:
+    if row["reason"]:
+        assert TMPFS in row["name"], row  # the only thing that a machine may lack
+        return
+    assert row["n"] > 0, row
+    assert row["median"] > 0 or row["unit"] == "switches", row
+    assert row["p99"] is None or row["p99"] >= row["median"], row
+    assert all(each["ratio"] is None or each["ratio"] > 0 for each in row["comparisons"]), row
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
+def test_every_part_has_all_its_rows_with_positive_figures(tmp_path: Path) -> None:
+    ended = run(tmp_path, "--quick", "--only", ",".join(PARTS))
+
+    assert ended.returncode == 0, ended.stderr
+    assert "left behind" not in ended.stderr
+    assert "FIRST PROMPT" in ended.stdout
+    results = json.loads((tmp_path / "results.json").read_text())
+    rows = [row for row in results["rows"] if not row["name"].startswith(ROUGH)]
+    assert {part: sum(row["part"] == part for row in rows) for part in PARTS.values()} == ROWS
+    assert len({(row["part"], row["name"]) for row in rows}) == len(rows)
+    for row in rows:
+        check(row)
+    machine = results["machine"]
+    assert all(machine[name] for name in ("cpu", "cores", "load", "system", "python", "file system", "mcp", "lupa"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
+def test_an_unknown_part_is_a_wrong_command_line(tmp_path: Path) -> None:
+    ended = run(tmp_path, "--only", "nonsense")
+
+    assert ended.returncode == 2
+    assert "no part 'nonsense'" in ended.stderr
