@@ -17,13 +17,9 @@ from dataclasses import dataclass, field
 import anyio
 
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool.spawn import ForkProcess, start_fork_server
+from algocline_mcp.pool.spawn import ForkFailed, ForkProcess, start_fork_server
 
 _MESSAGE_BYTES = 4096
-
-
-class ForkFailed(Exception):
-    """No worker came of it; its journal's lock is free again."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ back-off covers all three, and an owner without a socket gets SIGTERM once.
 import os
 import signal
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -23,8 +23,9 @@ from algocline_mcp.errors import HomeUnusable, Unreachable
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import processes, spawn, tidy
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.forks import ForkFailed, Forks
+from algocline_mcp.pool.forks import Forks
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
+from algocline_mcp.pool.spawn import ForkFailed, spawn_worker
 
 _BACK_OFF_S = 0.001
 _EXITS_KEPT = 256
@@ -88,36 +89,23 @@ class Pool:
         Returns the worker's pid, or None where a fork came to nothing: the lock is free, the next way is exec. The
         descriptor is closed here in any case. Raises Unreachable, HomeUnusable.
         """
-        with ExitStack() as held:
-            held.callback(os.close, journal_fd)
-            try:
-                tidy.make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
-                listener = held.enter_context(spawn.bind(self.home, sid))
-            except OSError as exc:
-                sentence = f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere"
-                raise HomeUnusable(sentence) from exc
-            try:
-                log_fd = spawn.open_log(self.home, sid)
-                held.callback(os.close, log_fd)
-                if self.forks.is_usable:
-                    fds = (journal_fd, listener.detach(), log_fd)
-                    held.pop_all()  # `bear` closes them
-                    pid = await self.forks.bear(sid, fds)
-                else:
-                    pid = spawn.exec_worker(
-                        self.home,
-                        sid,
-                        journal_fd=journal_fd,
-                        listener_fd=listener.fileno(),
-                        log_fd=log_fd,
-                        environ=self.environ,
-                    )
-            except ForkFailed:
-                return None
-            except OSError as exc:
-                os.unlink(self.home.socket(sid))
-                sentence = f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again"
-                raise Unreachable(sentence, code="no_process") from exc
+        try:
+            tidy.make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
+            listener = spawn.bind(self.home, sid)
+        except OSError as exc:
+            os.close(journal_fd)
+            sentence = f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere"
+            raise HomeUnusable(sentence) from exc
+        try:
+            pid = await spawn_worker(
+                self.home, sid, journal_fd=journal_fd, listener=listener, environ=self.environ, forks=self.forks
+            )
+        except ForkFailed:
+            return None
+        except OSError as exc:
+            os.unlink(self.home.socket(sid))
+            sentence = f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again"
+            raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
         self._started[pid] = sid
         self.watch(sid, pid)

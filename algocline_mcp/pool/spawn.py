@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from algocline_mcp import __version__
 from algocline_mcp.errors import HomeUnusable
@@ -59,23 +60,45 @@ def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]
     return inherited | {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "ALC_HOME": os.fspath(home.root)}
 
 
-def open_log(home: Home, sid: str) -> int:
-    """The descriptor of a session's stderr log. Raises OSError."""
-    return os.open(home.stderr(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+class ForkFailed(Exception):
+    """No worker came of it; its journal's lock is free again."""
 
 
-def exec_worker(
-    home: Home, sid: str, *, journal_fd: int, listener_fd: int, log_fd: int, environ: Mapping[str, str]
+class Forker(Protocol):
+    """The fork server, seen from here."""
+
+    @property
+    def is_usable(self) -> bool: ...
+
+    async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
+        """The pid of a worker that inherits locked journal, listener and stderr log. Closes them; raises ForkFailed."""
+        ...
+
+
+async def spawn_worker(
+    home: Home, sid: str, *, journal_fd: int, listener: socket.socket, environ: Mapping[str, str], forks: Forker
 ) -> int:
-    """Starts a worker by exec, in a process session of its own. Returns its pid; whoever calls reaps it and closes
-    the descriptors. Raises OSError where no process is to be had."""
-    arguments = ["pool-worker", sid, "--journal", str(journal_fd), "--listener", str(listener_fd)]
-    return _start(
-        [*arguments, "--program", __version__],
-        pass_fds=(journal_fd, listener_fd),
-        stderr=log_fd,
-        env=worker_environment(home, environ),
-    )
+    """Starts a worker in a process session of its own, by fork where that is usable, else by exec; returns its pid.
+
+    Both descriptors are closed here in any case. Raises ForkFailed (the next try takes the other way), and OSError
+    where no process is to be had.
+    """
+    with ExitStack() as held:
+        held.callback(os.close, journal_fd)
+        held.enter_context(listener)
+        log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        log_fd = os.open(home.stderr(sid), log_flags, 0o600)
+        held.callback(os.close, log_fd)
+        if forks.is_usable:
+            held.pop_all()  # `bear` closes them
+            return await forks.bear(sid, (journal_fd, listener.detach(), log_fd))
+        descriptors = ["--journal", str(journal_fd), "--listener", str(listener.fileno())]
+        return _start(
+            ["pool-worker", sid, *descriptors, "--program", __version__],
+            pass_fds=(journal_fd, listener.fileno()),
+            stderr=log_fd,
+            env=worker_environment(home, environ),
+        )
 
 
 @dataclass(frozen=True, slots=True)

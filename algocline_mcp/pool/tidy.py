@@ -46,8 +46,11 @@ def prepare(home: Home) -> None:
 
 
 def make_directories(*paths: Path) -> None:
+    """Makes what is missing, durably: a power cut must not take the directory of journals that were flushed."""
     for path in paths:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            journal.sync_directory(path.parent)
 
 
 def remove_leftovers(home: Home) -> None:
