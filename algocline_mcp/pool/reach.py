@@ -19,7 +19,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from algocline_mcp import journal
-from algocline_mcp.errors import HomeUnusable, Unreachable
+from algocline_mcp.errors import HomeUnusable, StorageFailed, Unreachable
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import processes, spawn, tidy
 from algocline_mcp.pool.client import PoolClient
@@ -92,10 +92,9 @@ class Pool:
         try:
             tidy.make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
             listener = spawn.bind(self.home, sid)
-        except OSError as exc:
+        except (OSError, StorageFailed) as exc:
             os.close(journal_fd)
-            sentence = f"cannot bind {self.home.socket(sid)}: {exc.strerror}; set ALC_HOME elsewhere"
-            raise HomeUnusable(sentence) from exc
+            raise HomeUnusable(f"cannot bind {self.home.socket(sid)}: {exc}; set ALC_HOME elsewhere") from exc
         try:
             pid = await spawn_worker(
                 self.home, sid, journal_fd=journal_fd, listener=listener, environ=self.environ, forks=self.forks
