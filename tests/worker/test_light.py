@@ -1,0 +1,15 @@
+"""What a worker must not import: it would cost every session, not only once."""
+
+import subprocess
+import sys
+
+# threading works after each fork, which copies 430 KiB in the child; logging imports it.
+HEAVY = {"threading", "logging", "mcp", "anyio", "pydantic"}
+
+
+def test_fork_server_imports_nothing_that_each_fork_pays_for():
+    program = "import sys, algocline_mcp.worker.forkserver, algocline_mcp.worker.lua.runtime; print(*sys.modules)"
+
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert not HEAVY & set(modules.split())
