@@ -7,17 +7,13 @@ holds is unknown; any other StorageFailed stops the engine and stands in `hitch`
 """
 
 import os
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from types import ModuleType
 
 from algocline_mcp import journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.languages import LANGUAGES, Language
-from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import (
     MAIN,
     Asked,
@@ -38,9 +34,10 @@ from algocline_mcp.session import (
     view,
 )
 from algocline_mcp.worker import effects, messages
-from algocline_mcp.worker.engine import Runtime, Start, spawn_engine
+from algocline_mcp.worker.engine import Spawned, spawn_engine
 from algocline_mcp.worker.messages import Ask, Call, End, Note
 from algocline_mcp.worker.peers import Engine
+from algocline_mcp.worker.provisions import Provisions
 from algocline_mcp.worker.replay import Diverged, Outcome, Replay, cause
 
 _START_ANEW = "start the strategy again with alc_run"
@@ -56,9 +53,12 @@ class Surroundings:
 
 
 class Custody:
-    def __init__(self, sid: str, journal_fd: int, home: Home, limits: Limits, shell: Surroundings) -> None:
-        self.home = home
-        self.limits = limits
+    def __init__(
+        self, sid: str, journal_fd: int, provisions: Provisions, shell: Surroundings, spare: Spawned | None
+    ) -> None:
+        """`spare`: an engine that was forked already and waits for its start."""
+        self.home = provisions.home
+        self.limits = provisions.limits
         self.shell = shell
         self.session = Session(sid=sid)
         self.engines: dict[str, Engine] = {}
@@ -68,8 +68,12 @@ class Custody:
         self._divergence: Diverged | None = None
         self._is_directory_synced = False
         self._journal: journal.Journal | None = None
-        self._runtime: Runtime | None = None
+        self._abis = provisions.abis
+        self._runtimes = provisions.runtimes
+        self._spare = spare
         self._load(journal_fd)
+        if self._spare is not None:  # there is nothing to run
+            self._engine(*self._spare).kill()
 
     # ── beginning ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -85,13 +89,10 @@ class Custody:
         except AlcError as exc:
             self.trouble = {"error_code": exc.code, "error": str(exc), "next": _START_ANEW}
             return
-        language = LANGUAGES.get(header.get("language", ""))
-        module = import_module(language.runtime) if language else None
-        is_ours = header.get("format") == journal.FORMAT
-        if language is None or module is None or not is_ours or header["abi"] != module.ABI:
-            self.trouble = _needs_version(header, module)
+        abi = self._abis.get(header.get("language", ""))
+        if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
+            self.trouble = _needs_version(header, abi)
             return
-        self._runtime = ready_runtime(language, self.limits)
         paths = effects.lib_paths(header, self.home.packages, os.environ)
         allowed = effects.readable(os.environ)
         self._world = effects.World(header["language"], paths, allowed, self.limits.code_bytes)
@@ -104,26 +105,28 @@ class Custody:
 
     def begin(self, records: Sequence[Record] | None = None) -> None:
         """Forks an engine and starts the replay that brings it to where the journal ends."""
-        if not self.needs_engine or self._journal is None or self._runtime is None:
+        if not self.needs_engine or self._journal is None:
             return
         self.hitch = None
         if records is None:
             records = self._journal.records()
         header = records[0]
-        start = Start(header["code"], header["chunk"], header["ctx"], header["seed"], header["t"])
         self._replay = Replay(records)
         try:
-            pid, sock = spawn_engine(
-                self._runtime, start, sid=header["sid"], limits=self.limits, utc_offset_s=header["utc_offset_s"]
-            )
+            pid, sock = self._spare or spawn_engine(self._runtimes, sid=header["sid"], limits=self.limits)
         except OSError as exc:
             sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
             self.hitch = AlcError(sentence, code="no_process")
             return
-        engine = Engine(pid, sock, self.limits.line_bytes, stream=MAIN)
-        self.engines[MAIN] = engine
+        self._spare = None
+        engine = self.engines[MAIN] = self._engine(pid, sock)
         self.shell.watch(engine)
         engine.allow(self.limits.step_cpu_s)
+        start = {name: header[name] for name in ("language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
+        self._reply(engine, start | {"created_s": header["t"]})
+
+    def _engine(self, pid: int, sock: socket.socket) -> Engine:
+        return Engine(pid, sock, self.limits.line_bytes, stream=MAIN)
 
     # ── what an engine says ───────────────────────────────────────────────────────────────────────────────
 
@@ -335,17 +338,8 @@ class Custody:
             self._journal.move(self.home.finished_journal(self.session.sid))
 
 
-@cache
-def ready_runtime(language: Language, limits: Limits) -> Runtime:
-    """The language, made ready for this process and all that it forks."""
-    runtime: Runtime = import_module(language.runtime).prepare(
-        heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
-    )
-    return runtime
-
-
-def _needs_version(header: Record, module: ModuleType | None) -> Record:
-    have = module.ABI if module is not None else f"no language {header.get('language')!r}"
+def _needs_version(header: Record, abi: Record | None) -> Record:
+    have = abi if abi is not None else f"no language {header.get('language')!r}"
     return {
         "error_code": "needs_version",
         "error": f"this session was written by version {header.get('version')} ({header.get('abi')}), here is {have}",

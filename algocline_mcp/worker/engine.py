@@ -1,7 +1,8 @@
 """The forked process that runs a strategy, and the seam between it and the languages.
 
 Contract: a language offers `prepare(...) -> Runtime`, called once before the first fork; `Runtime.run` is called in
-a forked child, blocks wherever the strategy asks something, and returns the last line the keeper will read.
+a forked child, blocks wherever the strategy asks something, and returns the last line the keeper will read. A child
+knows no session until its keeper sends the start, so it can be forked before the keeper has read its journal.
 
 The child: descriptors 0, 1, 2 (null, null, the session's stderr) and 3, its socket; nothing else can be opened.
 SIGTERM, SIGINT and SIGHUP are ignored: only SIGKILL and its limits end it. It never outlives its keeper. It exits 0
@@ -15,9 +16,11 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from algocline_mcp import wire
 from algocline_mcp.limits import MIB, Limits
 from algocline_mcp.worker.titles import set_title
 
@@ -67,6 +70,10 @@ class SocketChannel:
 
     def ask(self, line: bytes) -> bytes:
         self.tell(line)
+        return self.hear()
+
+    def hear(self) -> bytes:
+        """Blocks for the next line."""
         parts = [self._rest]
         while b"\n" not in parts[-1]:
             try:
@@ -86,11 +93,13 @@ class SocketChannel:
             os._exit(0)
 
 
-def spawn_engine(
-    runtime: Runtime, start: Start, *, sid: str, limits: Limits, utc_offset_s: int
-) -> tuple[int, socket.socket]:
-    """Forks. Returns the child's pid and the keeper's end of its socket. Raises OSError where no fork is to be had.
+Spawned = tuple[int, socket.socket]  # the pid of an engine, and its keeper's end of the socket
 
+
+def spawn_engine(runtimes: Mapping[str, Runtime], *, sid: str, limits: Limits) -> Spawned:
+    """Forks. Raises OSError where no fork is to be had.
+
+    The child waits for the start as its first line: an object of the fields of Start, `language` and `utc_offset_s`.
     The keeper must have one thread: the child gets a copy of nothing else.
     """
     ours, theirs = socket.socketpair()
@@ -105,27 +114,32 @@ def spawn_engine(
         # Never returns: the frames above keep every object of the keeper alive whose finaliser would close a
         # descriptor by its number.
         set_title(f"alc engine {sid}")
-        _live(runtime, start, theirs.detach(), keeper, limits, utc_offset_s)
+        _live(runtimes, theirs.detach(), keeper, limits)
     theirs.close()
     return pid, ours
 
 
-def _live(runtime: Runtime, start: Start, fd: int, keeper: int, limits: Limits, utc_offset_s: int) -> NoReturn:
+def _live(runtimes: Mapping[str, Runtime], fd: int, keeper: int, limits: Limits) -> NoReturn:
     status = 70
     try:
         _settle_signals()
         _die_with(keeper)
         os.dup2(fd, _SOCKET_FD)
         os.closerange(_SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        _set_zone(utc_offset_s)
         _set_limits(limits)
-        channel = SocketChannel(socket.socket(fileno=_SOCKET_FD))
-        channel.tell(runtime.run(start, channel))
+        _serve(runtimes, SocketChannel(socket.socket(fileno=_SOCKET_FD)))
         status = 0
     except BaseException as exc:  # noqa: BLE001  the top of a process: whatever it is, the keeper learns it by EOF
         os.write(2, f"engine: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
     finally:
         os._exit(status)
+
+
+def _serve(runtimes: Mapping[str, Runtime], channel: SocketChannel) -> None:
+    start = wire.decode(channel.hear())
+    runtime = runtimes[start.pop("language")]
+    _set_zone(start.pop("utc_offset_s"))
+    channel.tell(runtime.run(Start(**start), channel))
 
 
 def _settle_signals() -> None:

@@ -25,11 +25,12 @@ from typing import Any
 
 from algocline_mcp import __version__, wire
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase, Record, Status
 from algocline_mcp.wire import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.worker.custody import Custody, Surroundings
+from algocline_mcp.worker.engine import Spawned, spawn_engine
 from algocline_mcp.worker.peers import Client, Engine, Peer
+from algocline_mcp.worker.provisions import Provisions
 from algocline_mcp.worker.titles import set_title
 
 _BACKLOG = 64
@@ -43,10 +44,12 @@ class _Leave(Exception):
 class Keeper:
     """The selector shell: sockets, deadlines, signals. What it keeps is in `custody`."""
 
-    def __init__(self, sid: str, journal_fd: int, listener_fd: int, home: Home, limits: Limits) -> None:
+    def __init__(
+        self, sid: str, journal_fd: int, listener_fd: int, provisions: Provisions, spare: Spawned | None
+    ) -> None:
         self.sid = sid
-        self.home = home
-        self.limits = limits
+        self.home = provisions.home
+        self.limits = provisions.limits
         self.listener = socket.socket(fileno=listener_fd)
         self.listener.setblocking(False)
         self.listener.listen(_BACKLOG)  # once more: SO_PEERCRED and SO_PEERPIDFD shall name this process
@@ -58,7 +61,7 @@ class Keeper:
         self.is_retired = False
         self.quiet_since = time.monotonic()  # nobody asks and nothing computes
         shell = Surroundings(watch=self._watch_engine, unwatch=self._unwatch, progress=self._push_progress)
-        self.custody = Custody(sid, journal_fd, home, limits, shell)
+        self.custody = Custody(sid, journal_fd, provisions, shell, spare)
 
     def run(self) -> None:
         """Until the session is over or hibernates. Raises StorageBroken."""
@@ -387,17 +390,26 @@ def main(argv: Sequence[str]) -> int:
         return 3
     for fd in (args.journal, args.listener):
         os.set_inheritable(fd, False)
-    return keep(args.sid, args.journal, args.listener)
-
-
-def keep(sid: str, journal_fd: int, listener_fd: int) -> int:
-    """Keeps the session until it leaves; returns the exit code. Home and limits come from the environment."""
-    set_title(f"alc pool-worker {sid}")
     try:
-        Keeper(sid, journal_fd, listener_fd, Home.from_env(os.environ), Limits.from_env(os.environ)).run()
+        provisions = Provisions.from_env(os.environ)
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
+    return keep(args.sid, args.journal, args.listener, provisions)
+
+
+def keep(sid: str, journal_fd: int, listener_fd: int, provisions: Provisions) -> int:
+    """Keeps the session until it leaves; returns the exit code.
+
+    The engine comes first: each page that the keeper writes before it forks is one more page of the engine's own. It
+    takes 400 KiB off a paused session, and Lua is up by the time the journal has been read.
+    """
+    spare = None
+    with contextlib.suppress(OSError):  # tried again, and told, when the journal turns out to need an engine
+        spare = spawn_engine(provisions.runtimes, sid=sid, limits=provisions.limits)
+    set_title(f"alc pool-worker {sid}")
+    try:
+        Keeper(sid, journal_fd, listener_fd, provisions, spare).run()
     except StorageBroken as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 1

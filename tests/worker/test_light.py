@@ -7,7 +7,7 @@ import sys
 HEAVY = {"threading", "logging", "mcp", "anyio", "pydantic"}
 
 
-def test_fork_server_imports_nothing_that_each_fork_pays_for():
+def test_fork_server_imports_nothing_that_each_fork_pays_for() -> None:
     program = "import sys, algocline_mcp.worker.forkserver, algocline_mcp.worker.lua.runtime; print(*sys.modules)"
 
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
