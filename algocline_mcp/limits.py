@@ -31,7 +31,7 @@ class Limits:
     wait_max_s: float = _limit(3600.0, "ALC_WAIT_MAX_S", "the longest wait_s a call may ask for")
     grace_s: float = _limit(5.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
     reach_s: float = _limit(5.0, "ALC_REACH_S", "how long a server tries to reach a worker")
-    fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server that has not answered by then is replaced")
+    fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server silent for so long while asked is replaced")
     fork_start_s: float = _limit(3.0, "ALC_FORK_START_S", "a fork server is ready by then")
     stubborn_s: float = _limit(1.0, "ALC_STUBBORN_S", "an owner without a socket gets SIGTERM after this")
     back_off_max_s: float = _limit(0.25, "ALC_BACK_OFF_MAX_S", "longest pause between two tries to reach")

@@ -1,9 +1,9 @@
 """The server's side of its fork server: asks it for workers, notices its end, replaces it.
 
 Contract: `bear` returns the new worker's pid or raises ForkFailed; in both cases the descriptors it was given are
-closed here. A fork server that does not answer within `fork_s` is killed, which frees the locks of all descriptors
-on their way to it; then another one is started and the caller takes the second way, exec. One that ends before it
-was ever ready is not replaced: `warning` says why, and exec is the only way.
+closed here. A fork server that says nothing for `fork_s` while somebody waits is killed, which frees the locks of
+all descriptors on their way to it; then another one is started and the caller takes the second way, exec. One that
+ends before it was ever ready is not replaced: `warning` says why, and exec is the only way.
 """
 
 import contextlib
@@ -47,6 +47,8 @@ class Forks:
         self._ready = anyio.Event()
         self._births: dict[int, _Birth] = {}
         self._count = 0
+        self._turn = anyio.Lock()
+        self._heard_s = 0.0  # when it last said anything
         self._has_failed = False  # while its successor starts, exec is faster than waiting
         self.warning: str | None = None
 
@@ -94,6 +96,7 @@ class Forks:
             self._hear(json.loads(message))
 
     def _hear(self, said: dict[str, int | str]) -> None:
+        self._heard_s = anyio.current_time()
         if "ready" in said:
             self._ready.set()
         elif "exit" in said:
@@ -118,6 +121,17 @@ class Forks:
             birth.done.set()
         self._births.clear()
 
+    async def _send(self, control: socket.socket, request: bytes, fds: tuple[int, int, int]) -> None:
+        """In a burst the socket holds some 270 requests; the next ones wait until the fork server has read."""
+        async with self._turn:
+            with anyio.fail_after(self._limits.fork_s):
+                while True:
+                    try:
+                        socket.send_fds(control, [request], fds)
+                        return
+                    except BlockingIOError:
+                        await anyio.wait_writable(control)
+
     async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
         """`fds`: locked journal, listener, stderr log. Raises ForkFailed."""
         birth = _Birth()
@@ -129,21 +143,25 @@ class Forks:
                 await self._ready.wait()
             self._count += 1
             self._births[self._count] = birth
-            request = json.dumps({"id": self._count, "sid": sid}).encode()
+            number = self._count
+            request = {"id": number, "sid": sid}
             try:
-                socket.send_fds(process.control, [request], fds)
-            except OSError as exc:  # EPIPE, EBADF: it has ended; EAGAIN: it does not read
-                del self._births[self._count]
+                await self._send(process.control, json.dumps(request).encode(), fds)
+            except OSError as exc:  # EPIPE, EBADF: it has ended
+                self._births.pop(number, None)
                 raise ForkFailed(str(exc.strerror)) from exc
         finally:
             for fd in fds:
                 os.close(fd)
-        with anyio.move_on_after(self._limits.fork_s) as scope:
-            await birth.done.wait()
-        if scope.cancelled_caught and self._process is process:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGKILL)
-            await birth.done.wait()  # `run` sees the end of the control socket at once
+        heard_s = anyio.current_time()
+        while not birth.done.is_set() and self._process is process:
+            with anyio.move_on_after(self._limits.fork_s):
+                await birth.done.wait()
+            if self._heard_s <= heard_s and not birth.done.is_set():  # silent, not only busy with others
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+                await birth.done.wait()  # `run` sees the end of the control socket at once
+            heard_s = self._heard_s
         if birth.pid is None:
             raise ForkFailed(birth.error)
         return birth.pid

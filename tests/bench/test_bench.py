@@ -61,5 +61,5 @@ def test_every_part_has_all_its_rows_with_positive_figures(tmp_path: Path) -> No
 def test_an_unknown_part_is_a_wrong_command_line(tmp_path: Path) -> None:
     ended = run(tmp_path, "--only", "nonsense")
 
-    assert ended.returncode == 2
+    assert ended.returncode == 2, ended.stderr
     assert "no part 'nonsense'" in ended.stderr

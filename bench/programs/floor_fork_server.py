@@ -1,0 +1,32 @@
+"""The program's own fork server, with the languages ready, whose children do the least that a session could.
+
+    python -s -P floor_fork_server.py fork-server --control FD
+
+Contract: everything up to and including the fork is `algocline_mcp.worker.forkserver` itself. Instead of keeping a
+session, a child takes one connection and one line, appends that line to the file it was given, flushes it, sends the
+line back and ends with the connection.
+"""
+
+import os
+import socket
+import sys
+
+from algocline_mcp.worker import forkserver, keeper
+
+
+def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: object) -> int:
+    """In the place of `keeper.keep`; whatever else that is handed is not needed here."""
+    with socket.socket(fileno=listener_fd) as listener:
+        connection, _ = listener.accept()
+    with connection, connection.makefile("rb") as lines:
+        line = lines.readline()
+        os.write(journal_fd, line)
+        os.fdatasync(journal_fd)
+        connection.sendall(line)
+        lines.read()
+    return 0
+
+
+if __name__ == "__main__":
+    keeper.keep = keep
+    sys.exit(forkserver.main(sys.argv[2:]))

@@ -1,0 +1,209 @@
+"""What the measurements stand on: homes of their own, pools and clients in them, their processes seen through /proc.
+
+Contract: everything lies below one temporary directory per file system and goes with it. Whoever leaves `pool` or
+`client` leaves no session behind; `Stage.close` ends by signal, and names, what lives on all the same.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+from machine import file_system
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, stop_via_pool
+from algocline_mcp.session import Answer
+
+PROGRAMS = Path(__file__).parent / "programs"
+WAIT_S = 60.0
+TWO_QUESTIONS = 'local a = alc.llm("first") local b = alc.llm("second after " .. a) return a .. "+" .. b'
+ENDLESS = 'local n = 0 while true do n = n + 1 alc.llm("question " .. n) end'
+
+_SHARED_MEMORY = Path("/dev/shm")
+_AT_ONCE = 16
+_LEAVE_S = 5.0
+_LOOK_S = 0.02
+_CAP = "4096"  # above every number of sessions here
+
+
+class Stage:
+    """`root` lies where TMPDIR says, `memory_root` on tmpfs where there is one to write to."""
+
+    def __init__(self, *, is_quick: bool) -> None:
+        self.is_quick = is_quick
+        self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="alcb")))
+        self.memory_root: Path | None = None
+        if file_system(_SHARED_MEMORY) == "tmpfs" and os.access(_SHARED_MEMORY, os.W_OK):
+            self.memory_root = Path(tempfile.mkdtemp(prefix="alcb", dir=_SHARED_MEMORY))
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ALC_")}
+        self.environ = kept | {"ALC_POOL_MAX": _CAP}
+        self._count = 0
+
+    def choose(self, full: int, quick: int) -> int:
+        return quick if self.is_quick else full
+
+    def directory(self, root: Path | None = None) -> Path:
+        """A new one, with a short name: the paths of sockets are limited."""
+        self._count += 1
+        path = (root or self.root) / str(self._count)
+        path.mkdir(mode=0o700)
+        return path
+
+    def environ_of(self, home: Home, settings: Mapping[str, str]) -> dict[str, str]:
+        return self.environ | {"ALC_HOME": os.fspath(home.root), **settings}
+
+    # ── pools and clients ─────────────────────────────────────────────────────────────────────────────────
+
+    @asynccontextmanager
+    async def pool(self, *, root: Path | None = None, **settings: str) -> AsyncIterator[Pool]:
+        """A pool in a home of its own, warm: its fork server, if any, has made a worker before."""
+        home = Home(self.directory(root))
+        environ = self.environ_of(home, settings)
+        async with Pool(home, Limits.from_env(environ), environ=environ) as pool:
+            await run_via_pool(pool, Strategy("return 1"), wait_s=WAIT_S)
+            try:
+                yield pool
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await cancel_all(pool)
+        await all_gone(home.root)
+
+    @asynccontextmanager
+    async def client(self, home: Home, **settings: str) -> AsyncIterator[Client]:
+        """The official client of a server over stdio, which has answered a call."""
+        environ = self.environ_of(home, settings)
+        server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=environ)
+        try:
+            async with Client(server) as client:
+                await client.call_tool("alc_status", {})
+                yield client
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._end_sessions(home)
+
+    async def _end_sessions(self, home: Home) -> None:
+        environ = self.environ_of(home, {"ALC_SPAWN": "exec"})  # it spawns nothing
+        async with Pool(home, Limits.from_env(environ), environ=environ) as pool:
+            await cancel_all(pool)
+        await all_gone(home.root)
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def close(self) -> list[str]:
+        """Returns what had to be killed. Only processes of this stage's homes are touched."""
+        left = []
+        for root in filter(None, (self.root, self.memory_root)):
+            for each in processes(root):
+                left.append(f"{each.pid} {each.title}")
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each.pid, signal.SIGKILL)
+            shutil.rmtree(root, ignore_errors=True)
+        return left
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for each in self.close():
+            print(f"left behind and killed: {each}", file=sys.stderr)
+
+
+def unfinished(home: Home) -> list[str]:
+    return [path.stem for path in home.sessions.glob("p-*.journal")]
+
+
+async def cancel_all(pool: Pool, sids: list[str] | None = None) -> None:
+    """Some at once. `sids` None: all of the home."""
+    limiter = anyio.CapacityLimiter(_AT_ONCE)
+
+    async def cancel(sid: str) -> None:
+        async with limiter:
+            await stop_via_pool(pool, sid, "cancel")
+
+    async with anyio.create_task_group() as tasks:
+        for sid in unfinished(pool.home) if sids is None else sids:
+            tasks.start_soon(cancel, sid)
+
+
+async def run(pool: Pool, code: str, **ctx: Any) -> PoolReply:
+    return checked(await run_via_pool(pool, Strategy(code, ctx=ctx), wait_s=WAIT_S))
+
+
+async def answer(pool: Pool, reply: PoolReply, text: str = "A") -> PoolReply:
+    """Answers the one prompt of `reply`."""
+    given = Answer(reply.result["query_id"], text)
+    return checked(await continue_via_pool(pool, reply.session_id, [given], wait_s=WAIT_S))
+
+
+def checked(reply: PoolReply) -> PoolReply:
+    """A figure for something that went wrong would be a lie."""
+    if reply.result["status"] != "needs_response" or reply.pool_save_error is not None:
+        raise RuntimeError(f"not paused as expected: {reply}")
+    return reply
+
+
+async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    """The structured result of a tool's call. Raises RuntimeError where it was refused."""
+    reply = await client.call_tool(tool, arguments)
+    if reply.is_error or not isinstance(reply.structured_content, dict):
+        raise RuntimeError(f"{tool}: {reply.content}")
+    return reply.structured_content
+
+
+# ── processes ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """`group`: the process session it belongs to, which a worker leads."""
+
+    pid: int
+    group: int
+    title: str
+
+    @property
+    def is_worker(self) -> bool:
+        return "fork-server" not in self.title and any(word.startswith("p-") for word in self.title.split())
+
+
+def processes(root: Path) -> list[Process]:
+    """All whose ALC_HOME is `root` or lies below it, whoever started them, without this one."""
+    return [found for name in os.listdir("/proc") if name.isdecimal() for found in _process(int(name), root)]
+
+
+def _process(pid: int, root: Path) -> Iterator[Process]:
+    mark = b"ALC_HOME=" + os.fsencode(root)
+    with contextlib.suppress(OSError):
+        if pid != os.getpid() and any(
+            each == mark or each.startswith(mark + b"/")
+            for each in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        ):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+            yield Process(pid, int(fields[3]), title)
+
+
+async def worker_gone(pool: Pool, sid: str) -> None:
+    """As all_gone, for the processes of one session."""
+    deadline = time.monotonic() + _LEAVE_S
+    while any(sid in each.title for each in processes(pool.home.root)) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await anyio.sleep(_LOOK_S)
+
+
+async def all_gone(root: Path) -> None:
+    """Waits, at most a few seconds, until no process of these homes is left."""
+    deadline = time.monotonic() + _LEAVE_S
+    while processes(root) and time.monotonic() < deadline:  # noqa: ASYNC110
+        await anyio.sleep(_LOOK_S)
