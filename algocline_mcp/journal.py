@@ -13,14 +13,14 @@ Whoever holds the lock (`flock`, on the journal itself) may append; it goes with
 
 import contextlib
 import fcntl
-import json
 import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
+from algocline_mcp import wire
+from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed, WireBroken
 from algocline_mcp.session import Record
 
 FORMAT = 1
@@ -29,8 +29,8 @@ _flush_file = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 def encode(record: Record, flushed: int) -> bytes:
-    text = json.dumps({**record, "s": flushed}, separators=(",", ":"), allow_nan=False).encode("ascii")
-    return b"%08x %s\n" % (zlib.crc32(text), text)
+    line = wire.encode({**record, "s": flushed})
+    return b"%08x %s" % (zlib.crc32(line[:-1]), line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ def _parse(line: bytes) -> Record | None:
     try:
         if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(line[9:]):
             return None
-        record: Any = json.loads(line[9:])
-    except (ValueError, RecursionError):
+        record = wire.decode(line[9:])
+    except (ValueError, WireBroken):
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("s"), int) else None
+    return record if isinstance(record.get("s"), int) else None
 
 
 class Journal:

@@ -22,6 +22,8 @@ from algocline_mcp.tally import Tally, byte_size
 
 Record = dict[str, Any]
 MAIN = ""
+# The limits that decide: a session keeps those it was born with.
+RECORDED_LIMITS = ("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes")
 
 
 class Phase(StrEnum):
@@ -571,16 +573,19 @@ def summary(session: Session, *, worker: str) -> Record:
 
 def query_digest(query: Mapping[str, Any]) -> str:
     """Of prompt, system and options, whatever the order of the options."""
-    return _digest(json.dumps(query, sort_keys=True))
+    return _digest(query)
 
 
 def answer_digest(item: Mapping[str, Any]) -> str:
     """Of what was said; not of `usage` and `by`, which may differ in a repeat."""
-    return _digest(json.dumps([item.get("response"), item.get("refuse")]))
+    return _digest([item.get("response"), item.get("refuse")])
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _digest(value: Any) -> str:
+    return hashlib.sha256(_canonical.encode(value).encode()).hexdigest()[:32]
+
+
+_canonical = json.JSONEncoder(sort_keys=True)
 
 
 def _answer_size(item: Mapping[str, Any]) -> int:

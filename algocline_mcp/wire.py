@@ -10,7 +10,7 @@ raises WireBroken, whose sentence may be shown to the peer.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 from algocline_mcp.errors import WireBroken
@@ -24,13 +24,13 @@ OPS: tuple[Op, ...] = ("run", "continue", "status", "shutdown")
 
 def encode(value: Mapping[str, Any]) -> bytes:
     """One line with its LF. `value` is JSON without NaN or infinities."""
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\n"
+    return _encoder.encode(value).encode("ascii") + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
     """The object on one line. Raises WireBroken for bytes that are no JSON object, NaN and abysmal nesting."""
     try:
-        value = json.loads(line.decode("utf-8"), parse_constant=_no_constant, parse_float=_finite)
+        value = _decoder.decode(line.decode("utf-8"))
     except RecursionError as exc:
         raise WireBroken("malformed request: nested too deeply") from exc
     except ValueError as exc:
@@ -49,6 +49,11 @@ def _finite(digits: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{digits[:20]} is too large a number")
     return value
+
+
+# Made once: json.dumps and json.loads make new ones for each call that differs from their defaults.
+_encoder = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+_decoder = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)
 
 
 def is_deeper(value: Any, depth: int) -> bool:
@@ -112,7 +117,7 @@ class PoolRequest:
     version: str = ""
 
     def encode(self) -> bytes:
-        return encode(asdict(self) | {"answers": [dict(answer) for answer in self.answers]})
+        return encode(_shallow(self))
 
     @classmethod
     def decode(cls, line: bytes) -> Self:
@@ -137,6 +142,11 @@ class PoolRequest:
         for answer in request.answers:
             _check_answer(answer)
         return request
+
+
+def _shallow(value: "PoolRequest | Speaker") -> dict[str, Any]:
+    """As dataclasses.asdict, without its copies of all that lies within."""
+    return {name: getattr(value, name) for name in value.__slots__}
 
 
 def _check_answer(raw: Any) -> None:
@@ -194,7 +204,7 @@ class PoolResponse:
 
     def encode(self) -> bytes:
         envelope = {"id": self.id, "ok": self.is_ok, "data": self.data, "error": self.error, "code": self.code}
-        return encode(asdict(self.speaker) | envelope)
+        return encode(_shallow(self.speaker) | envelope)
 
     @classmethod
     def decode(cls, line: bytes) -> Self:

@@ -32,7 +32,7 @@ from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, not_found, now_s
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
-from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
+from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
 from algocline_mcp.wire import PoolRequest, PoolResponse
 
 __all__ = [
@@ -50,7 +50,6 @@ __all__ = [
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 _LOOK_S = 0.02  # between two looks at a lock
 _SPARE_S = 0.5  # of the time a tool call has, kept for the sentence that says what happened
-_RECORDED_LIMITS = ("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes")
 _UNNAMED = "strategy"
 # Fields of a result that an option of alc.llm must not set.
 # fmt: off
@@ -378,7 +377,7 @@ def _header(pool: Pool, strategy: Strategy) -> dict[str, Any]:
         "utc_offset_s": time.localtime().tm_gmtoff,
         "owner": None,
         "parent": None,
-        "limits": {name: getattr(limits, name) for name in _RECORDED_LIMITS},
+        "limits": {name: getattr(limits, name) for name in RECORDED_LIMITS},
     }
 
 

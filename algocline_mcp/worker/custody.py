@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from algocline_mcp import journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, StorageBroken, StorageFailed, WireBroken
@@ -93,10 +94,13 @@ class Custody:
         if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
             self.trouble = _needs_version(header, abi)
             return
-        paths = effects.lib_paths(header, self.home.packages, os.environ)
-        allowed = effects.readable(os.environ)
-        self._world = effects.World(header["language"], paths, allowed, self.limits.code_bytes)
         self.begin(records)
+
+    @cached_property
+    def _world(self) -> effects.World:
+        about = self.session.about
+        paths = effects.lib_paths(about, self.home.packages, os.environ)
+        return effects.World(about["language"], paths, effects.readable(os.environ), self.limits.code_bytes)
 
     @property
     def needs_engine(self) -> bool:

@@ -1,26 +1,26 @@
 """The trusted process of a session: `alc pool-worker SID --journal FD --listener FD`.
 
 It inherits the locked journal and the listening socket, and nothing else. It begins at once: recovers the journal,
-forks an engine, brings it to where the journal ends and goes on. One thread, one selector loop: it sleeps until a
+forks an engine, brings it to where the journal ends and goes on. One thread, one poll loop: it sleeps until a
 client, an engine, a signal or a deadline needs it. Environment: ALC_* and HOME, as in limits. Created: nothing; it
 renames a finished journal into finished/, unlinks its socket and, where empty, its stderr log. SIGTERM: hibernate.
 Exit codes: 0 it left in order, 1 the disk does not hold what it is given (whoever comes next recovers from what the
 disk has), 2 bad arguments or settings, 3 the server is of another version of this program.
 
-Descriptors: 0, 1, 2, journal, listener, selector, the wake-up pipe, one per engine; for a moment clients. The pipe
-is needed because a signal between Python's last look and epoll_wait would else be noticed only at the next event.
+Descriptors: 0, 1, 2, journal, listener, the wake-up pipe, one per engine; for a moment clients. The pipe
+is needed because a signal between Python's last look and poll would else be noticed only at the next event.
 """
 
 import argparse
 import contextlib
 import os
-import selectors
+import select
 import signal
 import socket
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from algocline_mcp import __version__, wire
@@ -42,7 +42,7 @@ class _Leave(Exception):
 
 
 class Keeper:
-    """The selector shell: sockets, deadlines, signals. What it keeps is in `custody`."""
+    """The shell: sockets, deadlines, signals. What it keeps is in `custody`."""
 
     def __init__(
         self, sid: str, journal_fd: int, listener_fd: int, provisions: Provisions, spare: Spawned | None
@@ -53,8 +53,9 @@ class Keeper:
         self.listener = socket.socket(fileno=listener_fd)
         self.listener.setblocking(False)
         self.listener.listen(_BACKLOG)  # once more: SO_PEERCRED and SO_PEERPIDFD shall name this process
-        self.selector = selectors.DefaultSelector()
-        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+        self._poll = select.poll()
+        self._calls: dict[int, Callable[[int], object]] = {}  # descriptor -> what to do when it is ready
+        self._watch(listener_fd, self._accept)
         self.speaker = Speaker(wire.PROTOCOL, __version__, sid, os.getpid(), _start_time())
         self.clients: set[Client] = set()
         self.is_told_to_leave = False
@@ -68,28 +69,33 @@ class Keeper:
         wake, ring = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(ring, False)
-        self.selector.register(wake, selectors.EVENT_READ, lambda mask: os.read(wake, _SIGNAL_BYTES))
+        self._watch(wake, lambda mask: os.read(wake, _SIGNAL_BYTES))
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_sigterm)
-        with contextlib.suppress(_Leave):
-            while True:
-                self._settle()
-                for key, mask in self.selector.select(self._timeout()):
-                    if key.fd in self.selector.get_map():  # an earlier event of this round may have closed it
-                        key.data(mask)
-        self._leave()
+        try:
+            with contextlib.suppress(_Leave):
+                while True:
+                    self._settle()
+                    for fd, mask in self._poll.poll(self._timeout_ms()):
+                        if fd in self._calls:  # an earlier event of this round may have closed it
+                            self._calls[fd](mask)
+            self._leave()
+        finally:
+            signal.set_wakeup_fd(-1)
+            os.close(wake)
+            os.close(ring)
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
         self.is_told_to_leave = True
 
     # ── deadlines ─────────────────────────────────────────────────────────────────────────────────────────
 
-    def _timeout(self) -> float | None:
-        """Seconds to the next deadline. None for a paused session without idle limit: only a question wakes it."""
+    def _timeout_ms(self) -> float | None:
+        """Milliseconds to the next deadline. None for a paused session without idle limit: only a question wakes it."""
         deadlines = [client.deadline for client in self.clients]
         if (quiet_s := self._quiet_limit_s()) is not None and not self.clients:
             deadlines.append(self.quiet_since + quiet_s)
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        return max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
 
     def _quiet_limit_s(self) -> float | None:
         """How long this worker stays when nobody asks; None: as long as it likes."""
@@ -126,7 +132,7 @@ class Keeper:
         if client.request is not None:
             self._tell(client)
         else:
-            client.close()
+            self._forget(client)
 
     # ── clients ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -144,7 +150,7 @@ class Keeper:
         deadline = time.monotonic() + self.limits.client_s
         client = Client(sock, self.limits.line_bytes, deadline=deadline)
         self.clients.add(client)
-        self.selector.register(sock, selectors.EVENT_READ, lambda mask: self._serve(client, mask))
+        self._watch(sock.fileno(), lambda mask: self._serve(client, mask))
 
     def _make_room(self) -> bool:
         """Drops whoever has said nothing for longest: clients that never ask must not keep out one that does."""
@@ -160,16 +166,16 @@ class Keeper:
             sock.send(PoolResponse(0, self.speaker, error=sentence, code="busy").encode())
 
     def _serve(self, client: Client, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
+        if mask & select.POLLOUT:
             client.flush()
         try:
-            for line in client.receive() if mask & selectors.EVENT_READ else ():
+            for line in client.receive() if mask & ~select.POLLOUT else ():
                 if client.request is not None:
                     raise WireBroken("malformed request: one at a time, the last one is not answered yet")
                 self._take(client, line)
         except WireBroken as exc:
             self._refuse(client, client.request.id if client.request else 0, exc)
-            client.close()
+            self._forget(client)
         self._watch_output(client)
         if not client.is_open:
             self._forget(client)
@@ -286,28 +292,29 @@ class Keeper:
     # ── engines ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _watch_engine(self, engine: Engine) -> None:
-        self.selector.register(engine.socket, selectors.EVENT_READ, lambda mask: self._hear(engine, mask))
+        self._watch(engine.socket.fileno(), lambda mask: self._hear(engine, mask))
 
     def _hear(self, engine: Engine, mask: int) -> None:
-        if mask & selectors.EVENT_WRITE:
+        if mask & select.POLLOUT:
             engine.flush()
-        if mask & selectors.EVENT_READ or not engine.is_open:
+        if mask & ~select.POLLOUT or not engine.is_open:
             self.custody.hear(engine)
         self._watch_output(engine)
+
+    def _watch(self, fd: int, call: Callable[[int], object]) -> None:
+        self._calls[fd] = call
+        self._poll.register(fd, select.POLLIN)
 
     def _watch_output(self, peer: Peer) -> None:
         """Asks for room to write only while something is left to write."""
         fd = peer.socket.fileno()
-        if fd < 0 or fd not in self.selector.get_map():
-            return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.has_output else 0)
-        key = self.selector.get_key(peer.socket)
-        if key.events != events:
-            self.selector.modify(peer.socket, events, key.data)
+        if fd in self._calls:
+            self._poll.modify(fd, select.POLLIN | (select.POLLOUT if peer.has_output else 0))
 
     def _unwatch(self, peer: Peer) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self.selector.unregister(peer.socket)
+        """Before its descriptor is closed: poll would report a closed one for ever."""
+        if self._calls.pop(fd := peer.socket.fileno(), None) is not None:
+            self._poll.unregister(fd)
 
     # ── leaving ───────────────────────────────────────────────────────────────────────────────────────────
 

@@ -38,8 +38,8 @@ PEERS = Path(__file__).parent.parent / "peers"
 # As root, an ordinary user's lack of privileges: no capability survives the exec.
 ORDINARY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"] if os.geteuid() == 0 else []
 
-# 0, 1, 2, journal, listener, selector, both ends of the wake-up pipe, the engine's socket
-KEEPER_DESCRIPTORS = 9
+# 0, 1, 2, journal, listener, both ends of the wake-up pipe, the engine's socket
+KEEPER_DESCRIPTORS = 8
 
 ASK_TWICE = 'local a = alc.llm("first") local b = alc.llm("second after " .. a) return a .. "+" .. b'
 ASK_ONCE = 'return "got " .. alc.llm("question")'

@@ -40,8 +40,8 @@ async def test_keeper_and_engine_hold_exactly_the_descriptors_of_their_contracts
 
     assert len(others) == 3
     assert keeper[:3] == ["/dev/null", "/dev/null", log]
-    rest = sorted(["socket", "socket", "anon_inode", "pipe", "pipe", str(rig.home.journal(sid))])
-    assert sorted(keeper[3:]) == rest  # listener and engine, selector, both ends of the wake-up pipe, journal
+    rest = sorted(["socket", "socket", "pipe", "pipe", str(rig.home.journal(sid))])
+    assert sorted(keeper[3:]) == rest  # listener and engine, both ends of the wake-up pipe, journal
     assert engine == ["/dev/null", "/dev/null", log, "socket"]
 
 
@@ -54,7 +54,7 @@ async def test_fork_server_keeps_nothing_of_the_workers_it_made(rig: Rig) -> Non
 
     assert [each for each in held if "journal" in each or each.endswith(".err")] == []
     assert held.count("socket") == 1  # the control socket
-    assert len([each for each in held if "anon_inode" in each or "pidfd" in each]) == 4  # selector, three pidfds
+    assert len([each for each in held if "anon_inode" in each or "pidfd" in each]) == 4  # epoll, three pidfds
 
 
 @ways
