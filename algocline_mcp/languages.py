@@ -19,6 +19,7 @@ class Language:
     distribution: str  # the installed package that brings it
     prelude: int  # counts up whenever what we put around it could change a replay
     module_forms: tuple[str, ...]
+    rehearsal: str  # a strategy that asks two questions, one after the other
 
     def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
         """What a journal records and a later engine must equal to replay it."""
@@ -38,5 +39,6 @@ LUA = Language(
     distribution="lupa",
     prelude=1,
     module_forms=("{}.lua", "{}/init.lua"),
+    rehearsal="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
 )
 LANGUAGES = {language.name: language for language in (LUA,)}

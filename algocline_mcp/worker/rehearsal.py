@@ -1,0 +1,128 @@
+"""Plays sessions through before the first fork, so that no worker has to warm up in memory of its own.
+
+Python specialises code while it runs and makes method caches, interned names and lazy objects at first use: a forked
+process that does it copies the pages. The sessions are whole ones, with this process as the keeper: a journal in
+memory, an engine, a client in another process. What only an engine runs is rehearsed on a runtime of its own: the
+one that all sessions are forked from stays pristine.
+
+Contract: leaves no file, process, descriptor or signal handler. It makes the home's directory of journals, as the
+server does, because a keeper flushes it. Where a session cannot be played the workers are warm for less.
+"""
+
+import contextlib
+import gc
+import os
+import signal
+import socket
+from dataclasses import replace
+from importlib import import_module
+
+from algocline_mcp import journal, wire
+from algocline_mcp.errors import AlcError
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.session import RECORDED_LIMITS, Record
+from algocline_mcp.worker import engine
+from algocline_mcp.worker.keeper import Keeper
+from algocline_mcp.worker.provisions import Provisions
+
+_SID = "p-0-0000000000000000"
+_ROUNDS = 10  # Python 3.11 specialises a function at its eighth call
+_PATIENCE_S = 1.0
+
+
+def rehearse(provisions: Provisions) -> None:
+    limits = replace(provisions.limits, linger_s=0.0, idle_s=_PATIENCE_S)
+    with contextlib.suppress(OSError, AlcError):
+        os.makedirs(provisions.home.sessions, mode=0o700, exist_ok=True)
+        for _ in range(_ROUNDS):
+            for language in provisions.runtimes:
+                _play(replace(provisions, limits=limits), language)
+                _run(provisions, language)
+    gc.collect()  # a keeper lies in cycles, and its sockets stay open as long as it does
+
+
+def _play(provisions: Provisions, language: str) -> None:
+    """One session, asked twice and answered."""
+    journal_fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
+    try:
+        header = _header(provisions, language)
+        journal.Journal(journal_fd, provisions.home.journal(_SID)).append(header)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind("")  # in the abstract name space, under a free name
+            listener.listen()
+            client = _fork_client(listener.getsockname())
+            keeper = Keeper(_SID, journal_fd, os.dup(listener.fileno()), provisions, _spare(provisions))
+        try:
+            keeper.run()
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(client, signal.SIGKILL)
+            os.waitpid(client, 0)
+        if keeper.is_told_to_leave:
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        os.close(journal_fd)
+
+
+def _spare(provisions: Provisions) -> engine.Spawned:
+    return engine.spawn_engine(provisions.runtimes, sid=_SID, limits=provisions.limits)
+
+
+def _header(provisions: Provisions, language: str) -> Record:
+    return {
+        "kind": "header",
+        "format": journal.FORMAT,
+        "sid": _SID,
+        "t": 0.0,
+        "abi": provisions.abis[language],
+        "language": language,
+        "code": LANGUAGES[language].rehearsal,
+        "chunk": "rehearsal",
+        "ctx": "{}",
+        "lib_paths": [],
+        "title": "rehearsal",
+        "seed": 1,
+        "utc_offset_s": 0,
+        "limits": {name: getattr(provisions.limits, name) for name in RECORDED_LIMITS},
+    }
+
+
+def _fork_client(address: bytes) -> int:
+    """A process that plays the server's part and ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _converse(address)
+        finally:
+            os._exit(0)
+    return pid
+
+
+def _converse(address: bytes) -> None:
+    answers = [{"query_id": f"q-{number}", "response": "yes"} for number in range(2)]
+    for op, given in (("run", []), ("continue", answers[:1]), ("status", []), ("continue", answers[1:])):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(_PATIENCE_S)
+            sock.connect(address)
+            sock.sendall(wire.PoolRequest(op, 1, _SID, _PATIENCE_S, given).encode())  # type: ignore[arg-type]
+            sock.recv(1)
+
+
+class _Prompter:
+    """The other end of a channel, in this process: it answers whatever is asked."""
+
+    def ask(self, line: bytes) -> bytes:
+        wire.decode(line)
+        return wire.encode({"answers": [{"response": "yes"}]})[:-1]
+
+    def tell(self, line: bytes) -> None:
+        wire.decode(line)
+
+
+def _run(provisions: Provisions, language: str) -> None:
+    limits = provisions.limits
+    module = import_module(LANGUAGES[language].runtime)
+    runtime = module.prepare(
+        heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
+    )
+    runtime.run(engine.Start(LANGUAGES[language].rehearsal, "rehearsal", "{}", 1, 0.0), _Prompter())

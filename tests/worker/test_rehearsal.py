@@ -1,0 +1,46 @@
+"""The rehearsal before the first fork: whole sessions, and no trace of them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where there is a fork server")
+
+PROGRAM = """
+import os, signal
+from algocline_mcp.worker import keeper, rehearsal
+from algocline_mcp.worker.provisions import Provisions
+
+ended = []
+retire = keeper.Keeper._retire
+keeper.Keeper._retire = lambda self: (ended.append(self.custody.session.final["result"]), retire(self))
+provisions = Provisions.from_env(os.environ)
+open_before = os.listdir("/proc/self/fd")
+rehearsal.rehearse(provisions)
+print(set(ended), len(ended) >= rehearsal._ROUNDS)
+print(os.listdir("/proc/self/fd") == open_before, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    print("no child")
+"""
+
+
+def rehearse(home: Path) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
+    environ = {**os.environ, "ALC_HOME": str(home)}
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def test_sessions_are_played_to_their_end_and_leave_nothing(tmp_path: Path) -> None:
+    assert rehearse(tmp_path).splitlines() == ["{'yesyes'} True", "True True", "no child"]
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+
+
+def test_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+
+    assert rehearse(tmp_path).splitlines() == ["set() False", "True True", "no child"]
