@@ -25,6 +25,7 @@ from typing import Any
 from algocline_mcp import wire
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.worker import keeper
+from algocline_mcp.worker.immortal import immortalize
 from algocline_mcp.worker.provisions import Provisions
 from algocline_mcp.worker.rehearsal import rehearse
 from algocline_mcp.worker.titles import set_title
@@ -130,6 +131,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"alc fork-server: {exc}", file=sys.stderr)
         return 2
     rehearse(provisions)
+    immortalize()
     gc.freeze()  # the collector shall not touch, and so not copy, what all children share
     born = ForkServer(args.control).serve()
     return 0 if born is None else keeper.keep(born.sid, born.journal_fd, born.listener_fd, provisions)
