@@ -409,7 +409,7 @@ def keep(sid: str, journal_fd: int, listener_fd: int, provisions: Provisions) ->
     """Keeps the session until it leaves; returns the exit code.
 
     The engine comes first: each page that the keeper writes before it forks is one more page of the engine's own. It
-    takes 400 KiB off a paused session, and Lua is up by the time the journal has been read.
+    takes 500 KiB off a paused session, and Lua is up by the time the journal has been read.
     """
     spare = None
     with contextlib.suppress(OSError):  # tried again, and told, when the journal turns out to need an engine
