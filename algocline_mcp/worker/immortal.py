@@ -5,8 +5,8 @@ copy of that page to itself. Since 3.12 an object whose count is at its maximum 
 no function to set it, so it is set where PEP 683 puts it, in the first four bytes of an object. A paused session takes
 1,960 KiB instead of 3,380 so, keeper and engine together (Python 3.12 and 3.13).
 
-Contract: does nothing where counts are kept in another way: before 3.12, in free-threaded and debug builds, in other
-implementations. An object is tried first. What was made immortal is never freed: call it once, in a process whose
+Contract: does nothing where counts are kept in another way or it was not tried: before 3.12 and from 3.14 on, in
+free-threaded and debug builds, in other implementations. An object is tried first. What was made immortal is never freed: call it once, in a process whose
 children end soon or share it for life.
 """
 
@@ -21,7 +21,11 @@ _IMMORTAL = 0xFFFF_FFFF
 _HELD = 8
 # abiflags: debug and free-threaded builds lay objects out in another way.
 _is_plain = (
-    sys.implementation.name == "cpython" and not sys.abiflags and sys.byteorder == "little" and sys.maxsize > 1 << 32
+    (3, 12) <= sys.version_info[:2] < (3, 14)
+    and sys.implementation.name == "cpython"
+    and not sys.abiflags
+    and sys.byteorder == "little"
+    and sys.maxsize > 1 << 32
 )
 
 
