@@ -6,8 +6,8 @@ no function to set it, so it is set where PEP 683 puts it, in the first four byt
 1,960 KiB instead of 3,380 so, keeper and engine together (Python 3.12 and 3.13).
 
 Contract: does nothing where counts are kept in another way or it was not tried: before 3.12 and from 3.14 on, in
-free-threaded and debug builds, in other implementations. An object is tried first. What was made immortal is never freed: call it once, in a process whose
-children end soon or share it for life.
+free-threaded and debug builds, in other implementations. An object is tried first. What was made immortal is never
+freed: call it once, in a process whose children end soon or share it for life.
 """
 
 import ctypes
