@@ -135,7 +135,7 @@ def _identity(environ: Mapping[str, str]) -> Iterator[str]:
     yield f"{sys.executable} {sys.version}"
     yield from sorted(f"{name}={value}" for name, value in environ.items() if name.startswith("ALC_"))
     own = Path(__file__).parent
-    files = [*own.glob("*.py"), *own.glob("pool/*.py")]
+    files = [*own.glob("*.py"), *own.glob("*/*.py")]
     for package in ("mcp", "mcp_types", "pydantic"):
         spec = importlib.util.find_spec(package)  # finds, does not import
         if spec is not None and spec.origin is not None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 from algocline_mcp.errors import WireBroken
 
 PROTOCOL = 1
+WRONG_PROGRAM = 3  # exit code of a worker that a server of another program version started
 MAX_WAIT_S = 86_400.0  # a day: whoever wants to wait longer asks again
 
 Op = Literal["run", "continue", "status", "shutdown"]

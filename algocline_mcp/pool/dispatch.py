@@ -34,7 +34,7 @@ from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, no
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
 from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
-from algocline_mcp.wire import PoolRequest, PoolResponse
+from algocline_mcp.wire import WRONG_PROGRAM, PoolRequest, PoolResponse
 
 __all__ = [
     "Pool",
@@ -146,7 +146,8 @@ async def status_via_pool(
 
 async def list_via_pool(pool: Pool) -> dict[str, Any]:
     """The unfinished sessions, newest first. Asks no worker; `worker` is live where a socket has its name."""
-    return await anyio.to_thread.run_sync(list_unfinished, pool, limiter=pool.files)
+    listing = await anyio.to_thread.run_sync(list_unfinished, pool, limiter=pool.files)
+    return listing | ({"warnings": [pool.forks.warning]} if pool.forks.warning else {})
 
 
 async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel"]) -> PoolReply:
@@ -211,6 +212,12 @@ async def _converse(
         result = _result(session_id, response.data or {})
         return PoolReply(session_id, result, await save.end(is_over="Finished" in feed_result))
     how = pool.exits.get(request.sid, "for a reason unknown")
+    if how == f"exit code {WRONG_PROGRAM}":
+        raise Unreachable(
+            f"the program on disk is no longer {__version__}, which this server is: restart the server in the host, "
+            f"then ask again; session {request.sid} is safe",
+            code="needs_restart",
+        )
     raise Unreachable(
         f"the worker of session {request.sid} ended {pool.limits.resends + 1} times before it answered, last: {how}; "
         f"its journal is safe, its log is {pool.home.stderr(request.sid)}; ask again"

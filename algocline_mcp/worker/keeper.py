@@ -394,7 +394,7 @@ def main(argv: Sequence[str]) -> int:
     os.umask(0o077)
     if args.program != __version__:
         print(f"alc pool-worker: this is {__version__}, the server is {args.program}: restart it", file=sys.stderr)
-        return 3
+        return wire.WRONG_PROGRAM
     for fd in (args.journal, args.listener):
         os.set_inheritable(fd, False)
     try:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from algocline_mcp import journal
-from algocline_mcp.errors import AlcError, HomeUnusable, Refused
+from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
 from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool import spawn
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool
 
 from .rig import ASK_ONCE, ASK_TWICE, ORDINARY, Program, Rig, run, say
@@ -160,3 +161,14 @@ async def test_home_may_have_a_name_that_is_not_ascii(rig: Rig) -> None:
         end = (await say(pool, sid, "q-0", "A")).result
 
     assert end["result"] == "got A"
+
+
+async def test_server_whose_program_was_replaced_on_disk_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spawn, "__version__", "0.0.1")
+    async with rig.pool(environ={**os.environ, "ALC_SPAWN": "exec"}, resends=1) as pool:
+        with pytest.raises(Unreachable, match="restart the server in the host") as caught:
+            await run(pool, ASK_ONCE)
+
+        (sid,) = {path.stem for path in rig.home.sessions.glob("p-*.journal")}
+        assert sid in str(caught.value)
+        rig.expected_reports.add(sid)
