@@ -228,6 +228,8 @@ class Custody:
 
     def _reply(self, engine: Engine, reply: Record) -> None:
         engine.send(wire.encode(reply))
+        if engine.has_output:  # longer than the socket holds: nobody else asks for room, if it is a client's answer
+            self.shell.watch(engine)
 
     def _come_through(self, engine: Engine) -> None:
         """The replay reached the open prompt. If the session was stuck, a record says that it is so no longer."""

@@ -292,7 +292,11 @@ class Keeper:
     # ── engines ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _watch_engine(self, engine: Engine) -> None:
-        self._watch(engine.socket.fileno(), lambda mask: self._hear(engine, mask))
+        """Again for one that is watched already: what it has to be told may not have gone at once."""
+        if (fd := engine.socket.fileno()) in self._calls:
+            self._watch_output(engine)
+        else:
+            self._watch(fd, lambda mask: self._hear(engine, mask))
 
     def _hear(self, engine: Engine, mask: int) -> None:
         if mask & select.POLLOUT:

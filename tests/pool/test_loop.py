@@ -278,3 +278,15 @@ async def test_code_and_ctx_over_their_limits_are_refused_and_leave_nothing(rig:
             await run(pool, "return 1", ctx=deep)
 
     assert list(rig.home.sessions.glob("**/*.journal")) == []
+
+
+async def test_answers_longer_than_a_sockets_buffer_reach_the_strategy(rig: Rig) -> None:
+    # The keeper cannot write such a reply at once, and nothing else happens that would make it write the rest.
+    long = "x1 " * 700_000
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, "local a = alc.llm('p') local b = alc.llm(a) return {#a, #b}")
+        second = (await say(pool, sid, "q-0", long)).result
+        end = (await say(pool, sid, "q-1", long)).result
+
+    assert second["prompt"] == long
+    assert end["result"] == [len(long), len(long)]
