@@ -7,7 +7,8 @@ The rooms:
   journal    one append-only file per session: codec, append, flush, lock, recovery
   wire       JSON lines between server and worker, pure
   limits     every limit with its unit, every path under ALC_HOME
-  errors     the tree of errors and their stable codes       tally, languages   counters; what is known of a language
+  errors     the tree of errors and their stable codes
+  tally, terms, languages   counters; what ctx asks for; what is known of a language
   pool/      the server's half: registry, spawn, forks, client, reach, disk, dispatch
   worker/    the worker's half: keeper (sockets, deadlines), custody (journal, replay, engines), engine, effects, the
              fork server, and one folder per language

@@ -37,7 +37,7 @@ LUA = Language(
     runtime="algocline_mcp.worker.lua.runtime",
     interpreter="Lua 5.5",
     distribution="lupa",
-    prelude=1,
+    prelude=2,
     module_forms=("{}.lua", "{}/init.lua"),
     rehearsal="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
 )

@@ -55,6 +55,11 @@ class Limits:
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
     queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")
     json_depth: int = _limit(128, "ALC_JSON_DEPTH", "nesting of JSON from outside and from strategies")
+    state_busy_s: float = _limit(2.0, "ALC_STATE_BUSY_S", "a call of alc.state waits this long for other processes")
+    state_key_bytes: int = _limit(1 * KIB, "ALC_STATE_KEY_BYTES", "one key of alc.state")
+    state_value_bytes: int = _limit(1 * MIB, "ALC_STATE_VALUE_BYTES", "one value of alc.state as JSON")
+    state_keys: int = _limit(10_000, "ALC_STATE_KEYS", "keys in one namespace of alc.state")
+    budget_wait_s: float = _limit(60.0, "ALC_BUDGET_WAIT_S", "most of one wait for answers that max_elapsed_ms counts")
     listed: int = _limit(50, "ALC_LISTED", "sessions in one list")
 
     heap_bytes: int = _limit(128 * MIB, "ALC_HEAP_BYTES", "memory of a strategy's own values")
@@ -118,6 +123,10 @@ class Home:
     @property
     def finished(self) -> Path:
         return self.sessions / "finished"
+
+    @property
+    def state_database(self) -> Path:
+        return self.root / "state" / "state.db"
 
     @property
     def log(self) -> Path:

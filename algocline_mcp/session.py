@@ -23,7 +23,10 @@ from algocline_mcp.tally import Tally, byte_size
 Record = dict[str, Any]
 MAIN = ""
 # The limits that decide: a session keeps those it was born with.
-RECORDED_LIMITS = ("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes")
+RECORDED_LIMITS = (
+    *("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes"),
+    *("state_key_bytes", "state_value_bytes", "budget_wait_s"),
+)
 
 
 class Phase(StrEnum):
@@ -39,6 +42,7 @@ class Stream:
     asked: int = 0  # queries ever issued; the next one gets this number
     open: int = 0  # unanswered queries of the prompt it waits at; 0: it can run
     answer_bytes: int = 0  # what the answers to that prompt hold so far
+    changes: int = 0  # effects that change what sessions share; the next one gets this number
 
 
 @dataclass(slots=True)
@@ -55,6 +59,9 @@ class Session:
     progress: Record | None = None
     notes_bytes: int = 0
     last_s: float = 0.0
+    budget: Mapping[str, int] = field(default_factory=dict)
+    elapsed_s: float = 0.0  # as the budget counts it, up to `counted_s`
+    counted_s: float = 0.0
     tally: Tally = field(default_factory=Tally)
 
     @property
@@ -129,14 +136,19 @@ def _fits(session: Session, record: Record) -> bool:
     try:
         match record["kind"]:
             case "header":
-                return {"sid", "t", "title", "limits"} <= record.keys()
+                is_limited = isinstance(record.get("budget", {}), dict)
+                return is_limited and {"sid", "t", "title", "limits"} <= record.keys()
             case "prompt":
-                return all(isinstance(each["id"], str) and "system" in each for each in record["queries"])
+                is_timed = isinstance(record["t"], int | float) and isinstance(record.get("spent_s", 0), int | float)
+                return is_timed and all(isinstance(each["id"], str) and "system" in each for each in record["queries"])
             case "answer":
                 ids = [item["id"] for item in record["answers"]]
-                return len(set(ids)) == len(ids) and all(each in session.pending for each in ids)
+                is_timed = isinstance(record["t"], int | float)
+                return is_timed and len(set(ids)) == len(ids) and all(each in session.pending for each in ids)
             case "note":
                 return isinstance(record["bytes"], int)
+            case "effect":
+                return isinstance(record.get("n", 0), int)
             case "crash":
                 return isinstance(record["reason"], str)
             case "final":
@@ -149,10 +161,13 @@ def _fits(session: Session, record: Record) -> bool:
 def _fold_header(session: Session, record: Record) -> None:
     session.sid = record["sid"]
     session.about = {key: value for key, value in record.items() if key not in ("kind", "code", "ctx", "s")}
+    session.budget = record.get("budget", {})
+    session.counted_s = record["t"]
 
 
 def _fold_prompt(session: Session, record: Record) -> None:
     stream = session.streams.setdefault(record.get("stream", MAIN), Stream())
+    _count_time(session, record["t"], record.get("spent_s"))
     for query in record["queries"]:
         session.pending[query["id"]] = query
         session.tally.ask(query)
@@ -164,6 +179,8 @@ def _fold_prompt(session: Session, record: Record) -> None:
 
 
 def _fold_answer(session: Session, record: Record) -> None:
+    wait_s = session.limits.get("budget_wait_s")
+    _count_time(session, record["t"], wait_s if session.phase is Phase.PAUSED else None)
     for item in record["answers"]:
         query = session.pending.pop(item["id"])
         stream = session.streams[query.get("stream", MAIN)]
@@ -172,6 +189,19 @@ def _fold_answer(session: Session, record: Record) -> None:
         stream.answer_bytes += _answer_size(item)
         stream.open -= 1
         session.tally.rounds += stream.open == 0
+
+
+def _count_time(session: Session, now_s: float, most_s: float | None) -> None:
+    """Of the time since the last prompt or answer, at most `most_s`: neither a night without a worker nor a clock that
+    was set counts as computing, nor a long wait in full."""
+    gap_s = max(0.0, now_s - session.counted_s)
+    session.elapsed_s += gap_s if most_s is None else min(gap_s, most_s)
+    session.counted_s = now_s
+
+
+def _fold_effect(session: Session, record: Record) -> None:
+    if "n" in record:
+        session.streams.setdefault(record.get("stream", MAIN), Stream()).changes = record["n"] + 1
 
 
 def _fold_note(session: Session, record: Record) -> None:
@@ -190,13 +220,13 @@ def _fold_final(session: Session, record: Record) -> None:
 
 
 def _fold_nothing(session: Session, record: Record) -> None:
-    """Modules, effects and marks matter to a replay and to recovery, not to the state."""
+    """Modules and marks matter to a replay and to recovery, not to the state."""
 
 
 _FOLDS: dict[str, Callable[[Session, Record], None]] = {
     "header": _fold_header,
     "module": _fold_nothing,
-    "effect": _fold_nothing,
+    "effect": _fold_effect,
     "note": _fold_note,
     "prompt": _fold_prompt,
     "answer": _fold_answer,
@@ -247,17 +277,20 @@ class Asked:
     stream: str
     queries: tuple[Record, ...]  # {prompt, system, max_tokens, grounded?, underspecified?, further options}
     now_s: float
+    spent_s: float | None = None  # for how long its engine has computed in this step
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A host function was carried out. `times` > 1: as often in a row, with the same result."""
+    """A host function was carried out. `times` > 1: as often in a row, with the same result. `n`: it changed what
+    sessions share, as the n-th such effect of its stream."""
 
     stream: str
     name: str
     args: tuple[Any, ...]
     outcome: Record  # {result} or {error}
     times: int = 1
+    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +302,7 @@ class Noted:
 @dataclass(frozen=True, slots=True)
 class Ended:
     stream: str
-    outcome: Record  # {result} or {error}
+    outcome: Record  # {result, stats?} or {error}
     now_s: float
 
 
@@ -449,13 +482,16 @@ def _on_asked(session: Session, event: Asked) -> tuple[Record, ...]:
         {"id": f"{prefix}-{first + n}", "digest": query_digest(query), **query, **mark}
         for n, query in enumerate(event.queries)
     ]
-    return ({"kind": "prompt", "queries": queries, "t": event.now_s, **mark},)
+    spent = {} if event.spent_s is None else {"spent_s": event.spent_s}
+    return ({"kind": "prompt", "queries": queries, "t": event.now_s, **spent, **mark},)
 
 
 def _on_called(session: Session, event: Called) -> tuple[Record, ...]:
-    mark = {"stream": event.stream} if event.stream else {}
+    mark: Record = {"stream": event.stream} if event.stream else {}
     if event.times > 1:
-        mark["times"] = event.times  # type: ignore[assignment]
+        mark["times"] = event.times
+    if event.n is not None:
+        mark["n"] = event.n
     kind = "module" if event.name == "module" else "effect"
     return ({"kind": kind, "name": event.name, "args": list(event.args), **event.outcome, **mark},)
 
@@ -550,7 +586,21 @@ def _shown(query: Record) -> Record:
 def metrics(session: Session, now_s: float) -> Record:
     """`stats` of a result; an unfinished session counts up to now."""
     end_s = session.final["t"] if session.final else now_s
-    return {"auto": session.tally.stats(elapsed_s=end_s - session.about["t"]), "custom": {}}
+    auto = session.tally.stats(elapsed_s=end_s - session.about["t"])
+    if session.budget:
+        auto["budget"] = dict(session.budget)
+    return {"auto": auto, "custom": (session.final or {}).get("stats", {})}
+
+
+def used(session: Session, *, now_s: float, spent_s: float) -> dict[str, int]:
+    """What its budget counts, as `terms` takes it. `spent_s`: for how long the engine that asks has computed."""
+    live_s = min(max(0.0, now_s - session.counted_s), spent_s)
+    tokens = session.tally.prompt_tokens + session.tally.response_tokens
+    return {
+        "calls": session.tally.calls,
+        "elapsed_ms": round((session.elapsed_s + live_s) * 1000),
+        "tokens": tokens,
+    }
 
 
 def summary(session: Session, *, worker: str) -> Record:

@@ -34,6 +34,7 @@ from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, no
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
 from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
+from algocline_mcp.terms import budget_of, namespace_of
 from algocline_mcp.wire import WRONG_PROGRAM, PoolRequest, PoolResponse
 
 __all__ = [
@@ -377,6 +378,8 @@ def _header(pool: Pool, strategy: Strategy) -> dict[str, Any]:
         "code": strategy.code,
         "chunk": strategy.chunk,
         "ctx": ctx,
+        "namespace": namespace_of(strategy.ctx),
+        "budget": budget_of(strategy.ctx),
         "lib_paths": list(strategy.lib_paths),
         "title": (strategy.title or _first_words(strategy))[: limits.title_chars],
         "strategy": None,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from algocline_mcp import journal, wire
+from algocline_mcp import journal, terms, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, StorageBroken, StorageFailed, WireBroken
 from algocline_mcp.session import (
     MAIN,
@@ -32,14 +32,18 @@ from algocline_mcp.session import (
     decide,
     evolve,
     fold,
+    query_digest,
+    used,
     view,
 )
-from algocline_mcp.worker import effects, messages
+from algocline_mcp.worker import effects, messages, shared
 from algocline_mcp.worker.engine import Spawned, spawn_engine
+from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.messages import Ask, Call, End, Note
 from algocline_mcp.worker.peers import Engine
 from algocline_mcp.worker.provisions import Provisions
-from algocline_mcp.worker.replay import Diverged, Outcome, Replay, cause
+from algocline_mcp.worker.replay import OVER_BUDGET, Diverged, Outcome, Replay, cause
+from algocline_mcp.worker.shared import Mark, MarkDiffers, SharedState
 
 _START_ANEW = "start the strategy again with alc_run"
 
@@ -69,6 +73,7 @@ class Custody:
         self._divergence: Diverged | None = None
         self._is_directory_synced = False
         self._journal: journal.Journal | None = None
+        self._shared = SharedState(provisions.home, provisions.limits)
         self._abis = provisions.abis
         self._runtimes = provisions.runtimes
         self._spare = spare
@@ -94,6 +99,7 @@ class Custody:
         if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
             self.trouble = _needs_version(header, abi)
             return
+        self._namespace: str = header["namespace"]
         self.begin(records)
 
     @cached_property
@@ -112,6 +118,7 @@ class Custody:
         if not self.needs_engine or self._journal is None:
             return
         self.hitch = None
+        self._shared.close()  # an engine inherits no lock
         if records is None:
             records = self._journal.records()
         header = records[0]
@@ -145,8 +152,11 @@ class Custody:
 
     def hear(self, engine: Engine) -> None:
         """Reads once from an engine and does what it says; sees its death. Raises StorageBroken."""
+        self._guarded(engine, self._listen)
+
+    def _guarded(self, engine: Engine, act: Callable[[Engine], None]) -> None:
         try:
-            self._listen(engine)
+            act(engine)
         except StorageBroken:
             raise
         except StorageFailed as exc:
@@ -167,10 +177,10 @@ class Custody:
             self._lost(engine, reason)
 
     def _serve(self, engine: Engine, message: messages.Message) -> None:
-        if not engine.is_computing:
+        if not engine.is_computing or engine.wish is not None:
             raise WireBroken("engine spoke while it should wait")
         if (sentence := messages.too_large(message, self.session.limits)) is not None:
-            if isinstance(message, Ask):
+            if not isinstance(message, End):
                 self._reply(engine, {"error": sentence})
                 return
             message = End({"error": sentence})
@@ -194,8 +204,11 @@ class Custody:
             return
         self._record_clock(engine)
         match message:
+            case Call(name) if name in shared.FUNCTIONS:
+                engine.wish = shared.wish(message, self.limits)
+                self._strive(engine)
             case Call(name, args):
-                outcome = self._world.perform(name, args)
+                outcome = self._budget_left(engine) if name == "budget" else self._world.perform(name, args)
                 self._record(Called(engine.stream, name, args, outcome))
                 self._reply(engine, outcome)
             case Note(note):
@@ -203,12 +216,79 @@ class Custody:
                 if "progress" in note:
                     self.shell.progress(note["progress"])
             case Ask(queries):
-                (prompt,) = self._record(Asked(engine.stream, queries, _now_s()))
+                if self._is_over_budget(engine, queries):
+                    return
+                (prompt,) = self._record(Asked(engine.stream, queries, _now_s(), _spent_s(engine)))
+                reach("prompt.recorded")
                 engine.wait([query["id"] for query in prompt["queries"]], {})
                 self._replay = self._divergence = None
             case End(outcome):
                 self._record(Ended(engine.stream, outcome, _now_s()))
+                reach("final.recorded")
                 self._drop(engine)
+
+    # ── budget ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _is_over_budget(self, engine: Engine, queries: Sequence[Record]) -> bool:
+        """Refuses it then. Only a refusal is recorded: a prompt is the record that it was allowed."""
+        sentence = terms.exceeded(self.session.budget, **self._used(engine), more=len(queries))
+        if sentence is None:
+            return False
+        digests = tuple(query_digest(query) for query in queries)
+        self._record(Called(engine.stream, OVER_BUDGET, digests, {"error": sentence}))
+        self._reply(engine, {"error": sentence})
+        return True
+
+    def _budget_left(self, engine: Engine) -> Record:
+        return {"result": terms.remaining(self.session.budget, **self._used(engine))}
+
+    def _used(self, engine: Engine) -> dict[str, int]:
+        return used(self.session, now_s=_now_s(), spent_s=_spent_s(engine))
+
+    # ── what sessions share ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def due(self) -> float | None:
+        """When `retry` has something to do next, monotonic."""
+        return min((engine.wish.again for engine in self.engines.values() if engine.wish is not None), default=None)
+
+    def retry(self) -> None:
+        """Tries again what other processes kept from being done. Raises StorageBroken."""
+        now = time.monotonic()
+        for engine in list(self.engines.values()):
+            if engine.wish is not None and engine.wish.again <= now:
+                self._guarded(engine, self._strive)
+
+    def rest(self) -> None:
+        """Nothing computes: a paused session holds no database open."""
+        if not self.computing:
+            self._shared.close()
+
+    def _strive(self, engine: Engine) -> None:
+        """Carries out a call of the state database, now or, while somebody else holds that, when it is due again.
+
+        Whatever led to a change is on the disk before the change is: a replay comes to it again, with the same mark.
+        """
+        assert engine.wish is not None
+        call = engine.wish.call
+        n = None
+        if shared.FUNCTIONS[call.name]:
+            n = self.session.streams[engine.stream].changes
+            reach("effect.asked")
+            self.flush()
+            reach("effect.flushed")
+        mark = None if n is None else Mark(self.session.sid, engine.stream, n)
+        try:
+            outcome = self._shared.attempt(engine.wish, self._namespace, mark)
+        except MarkDiffers as exc:
+            self._diverged(engine, Diverged(exc.recorded, {"called": call.name, "n": n}))
+            return
+        if outcome is None:
+            return
+        engine.wish = None
+        self._record(Called(engine.stream, call.name, call.args, outcome, n=n))
+        reach("effect.recorded")
+        self._reply(engine, outcome)
 
     def _read_clock(self, engine: Engine, message: Call) -> Record:
         """Readings are recorded run by run: a loop that waits for the clock must not fill the journal."""
@@ -287,6 +367,7 @@ class Custody:
         if isinstance(event, Continue):
             for record in decision.records:
                 self._append(record)
+            reach("answer.recorded")
             self._deliver(decision.records[0]["answers"])
         else:
             self.stop()
@@ -339,9 +420,14 @@ class Custody:
         return view(self.session, now_s=_now_s(), computing=self.computing, accepted=is_accepted)
 
     def retire(self) -> None:
-        """Moves the journal of a finished session to where finished ones lie. A failure leaves it where it is."""
+        """Moves the journal of a finished session to where finished ones lie, then removes its marks: there is nothing
+        left to repeat. A failure leaves it where it is."""
         if self._journal is not None:
             self._journal.move(self.home.finished_journal(self.session.sid))
+            reach("retire.moved")
+            if any(stream.changes for stream in self.session.streams.values()):
+                self._shared.forget(self.session.sid, lambda sid: self.home.journal(sid).exists())
+        self._shared.close()
 
 
 def _needs_version(header: Record, abi: Record | None) -> Record:
@@ -351,6 +437,10 @@ def _needs_version(header: Record, abi: Record | None) -> Record:
         "error": f"this session was written by version {header.get('version')} ({header.get('abi')}), here is {have}",
         "next": f"use that version to go on, or {_START_ANEW}",
     }
+
+
+def _spent_s(engine: Engine) -> float:
+    return round(time.monotonic() - engine.since, 3)
 
 
 def _now_s() -> float:

@@ -7,8 +7,9 @@ renames a finished journal into finished/, unlinks its socket and, where empty, 
 Exit codes: 0 it left in order, 1 the disk does not hold what it is given (whoever comes next recovers from what the
 disk has), 2 bad arguments or settings, 3 the server is of another version of this program.
 
-Descriptors: 0, 1, 2, journal, listener, the wake-up pipe, one per engine; for a moment clients. The pipe
-is needed because a signal between Python's last look and poll would else be noticed only at the next event.
+Descriptors: 0, 1, 2, journal, listener, the wake-up pipe, one per engine; for a moment clients, and while a strategy
+that uses alc.state computes, the state database (state.db, -wal, -shm). The pipe is needed because a signal between
+Python's last look and poll would else be noticed only at the next event.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase, Re
 from algocline_mcp.wire import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.worker.custody import Custody, Surroundings
 from algocline_mcp.worker.engine import Spawned, spawn_engine
+from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.peers import Client, Engine, Peer
 from algocline_mcp.worker.provisions import Provisions
 from algocline_mcp.worker.titles import set_title
@@ -93,6 +95,8 @@ class Keeper:
     def _timeout_ms(self) -> float | None:
         """Milliseconds to the next deadline. None for a paused session without idle limit: only a question wakes it."""
         deadlines = [client.deadline for client in self.clients]
+        if (due := self.custody.due) is not None:
+            deadlines.append(due)
         if (quiet_s := self._quiet_limit_s()) is not None and not self.clients:
             deadlines.append(self.quiet_since + quiet_s)
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
@@ -108,6 +112,7 @@ class Keeper:
     def _settle(self) -> None:
         """After whatever happened: decides what was held, answers what is due, leaves when it is time."""
         now = time.monotonic()
+        self.custody.retry()
         if self.is_told_to_leave:
             for client in [client for client in self.clients if client.request is not None]:
                 self._tell(client)
@@ -121,6 +126,7 @@ class Keeper:
                 self._forget(client)
         if self.custody.session.phase is Phase.FINISHED:
             self._retire()
+        self.custody.rest()
         quiet_s = self._quiet_limit_s()
         if self.clients or quiet_s is None:
             self.quiet_since = now
@@ -254,6 +260,7 @@ class Keeper:
         except StorageFailed as exc:
             self._refuse(client, client.request.id, exc)
             return
+        reach("reply.flushed")
         data: Record = {
             "kind": "feed",
             "session_id": self.sid,
@@ -337,6 +344,7 @@ class Keeper:
                 client.socket.settimeout(left_s)
                 client.flush()
         self.custody.stop()
+        self.custody.rest()
         for path, is_useless in (
             (self.home.socket(self.sid), True),
             (self.home.stderr(self.sid), _is_empty(2)),

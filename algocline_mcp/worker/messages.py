@@ -5,6 +5,7 @@ WireBroken: then the engine is broken or hostile and is killed. What a strategy 
 too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    outcome: Record  # {result} or {error}
+    outcome: Record  # {result, stats?} or {error}
 
 
 Message = Ask | Call | Note | End
@@ -60,10 +61,23 @@ def too_large(message: Message, limits: Mapping[str, int]) -> str | None:
             return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"
         if size > limits["prompt_bytes"]:
             return f"alc.llm: prompt of {size} bytes, at most {limits['prompt_bytes']}: ask in parts"
+    if isinstance(message, Call) and message.name.startswith("state."):
+        return _too_large_for_state(message, limits)
     if isinstance(message, End) and "result" in message.outcome:
         size = len(wire.encode(message.outcome))
         if size > limits["result_bytes"]:
             return f"result of {size} bytes as JSON, at most {limits['result_bytes']}: return less"
+    return None
+
+
+def _too_large_for_state(call: Call, limits: Mapping[str, int]) -> str | None:
+    """An argument of alc.state: the first is a key, the others are values."""
+    names = ["key", *["value"] * len(call.args)]
+    for name, value in zip(names, call.args, strict=False):
+        size = byte_size(json.dumps(value, ensure_ascii=False)) - 2 * isinstance(value, str)
+        if size > limits[f"state_{name}_bytes"]:
+            most = limits[f"state_{name}_bytes"]
+            return f"alc.{call.name}: a {name} of {size} bytes as JSON, at most {most}: use a shorter one"
     return None
 
 
@@ -111,7 +125,10 @@ def _end(raw: Record) -> End:
         return End({"error": _typed(raw, "error", str)})
     if "result" not in raw:
         raise WireBroken("engine ended with neither result nor error")
-    return End({"result": raw["result"]})
+    outcome = {"result": raw["result"]}
+    if "stats" in raw:
+        outcome["stats"] = _typed(raw, "stats", dict)
+    return End(outcome)
 
 
 def _typed(raw: Record, name: str, kind: type) -> Any:

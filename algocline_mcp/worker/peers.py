@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from algocline_mcp.session import Record, Refusal
 from algocline_mcp.wire import Lines, PoolRequest
 from algocline_mcp.worker.replay import reply_to_ask
+from algocline_mcp.worker.shared import Wish
 
 _RECEIVE_BYTES = 64 * 1024  # below what malloc maps afresh for each call
 
@@ -100,8 +101,10 @@ class Engine(Peer):
         self.pid = pid
         self.stream = stream
         self.is_computing = True
+        self.since = time.monotonic()  # it computes
         self.waits_for: list[str] = []
         self.taken: dict[str, Record] = {}
+        self.wish: Wish | None = None  # a call that is not answered yet
         self.clock: tuple[Record, int] | None = None  # the last reading and how often it was given, not yet recorded
 
     def wait(self, query_ids: list[str], taken: dict[str, Record]) -> None:
@@ -120,6 +123,7 @@ class Engine(Peer):
     def allow(self, cpu_s: int) -> None:
         """Gives the coming step that much processor time from now; then the kernel ends it with SIGXCPU."""
         self.is_computing = True
+        self.since = time.monotonic()
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # it has just died: its socket will tell
                 used_s = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks

@@ -81,6 +81,8 @@ def _header(provisions: Provisions, language: str) -> Record:
         "ctx": "{}",
         "lib_paths": [],
         "title": "rehearsal",
+        "namespace": "",
+        "budget": {},
         "seed": 1,
         "utc_offset_s": 0,
         "limits": {name: getattr(provisions.limits, name) for name in RECORDED_LIMITS},

@@ -13,6 +13,8 @@ from typing import Any
 from algocline_mcp.session import MAIN, Record, query_digest
 from algocline_mcp.worker.messages import Ask, Call, End, Message, Note
 
+OVER_BUDGET = "llm"  # the effect of an ask that the budget refused; its arguments are the digests of the queries
+
 
 class Outcome(Enum):
     LIVE = auto()  # nothing is recorded any more: carry it out
@@ -86,8 +88,10 @@ def reply_to_ask(items: Iterable[Record]) -> Record:
 def _is_same(record: Record, message: Message) -> bool:
     match message:
         case Ask(queries):
-            recorded = [query["digest"] for query in record.get("queries", ())]
-            return recorded == [query_digest(query) for query in queries]
+            digests = [query_digest(query) for query in queries]
+            if record.get("name") == OVER_BUDGET:
+                return bool(record["args"] == digests)
+            return [query["digest"] for query in record.get("queries", ())] == digests
         case Call(name, args):
             return record.get("name") == name and record.get("args") == list(args)
         case _:

@@ -56,7 +56,7 @@ local function call(name, ...)
   end
   return ask('{"args":[' .. concat(arguments, ",") .. '],"name":"' .. name .. '","op":"call"}').result
 end
-room.call = call
+room.ask, room.call = ask, call
 
 -- alc.llm ------------------------------------------------------------------------------------------------------
 
@@ -147,6 +147,7 @@ local function settled(name, ok, result)
   end
   fail(name .. ": " .. result)
 end
+room.settled = settled
 
 function alc.json_encode(value)
   return settled("alc.json_encode", pcall(encode, value, "the value"))

@@ -27,7 +27,7 @@ end
 
 local function result_of(main)
   local value = main()
-  local line = '{"op":"end","result":' .. encode(value, "result") .. "}"
+  local line = '{"op":"end","result":' .. encode(value, "result") .. room.custom_stats() .. "}"
   if #line > line_bytes then
     error("the result has " .. #line .. " bytes as JSON: at most " .. line_bytes .. " can be sent", 0)
   end

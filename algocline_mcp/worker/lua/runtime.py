@@ -18,7 +18,7 @@ from algocline_mcp.worker.engine import Channel, Runtime, Start
 # In this order: each file may use what those before it have put into the room.
 _FILES = {
     name: (Path(__file__).parent / f"{name}.lua").read_bytes()
-    for name in ("encode", "decode", "errors", "stable", "sandbox", "alc", "run")
+    for name in ("encode", "decode", "errors", "stable", "sandbox", "alc", "state", "run")
 }
 _PRELUDE = (Path(__file__).parent / "prelude.lua").read_bytes()
 

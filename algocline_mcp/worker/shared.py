@@ -1,0 +1,121 @@
+"""How a keeper uses the state database that all sessions of a home share: at once, later, or with an error.
+
+Contract: nothing here blocks. `attempt` carries a wish out, or returns None where another process holds the database:
+then it is due again at `wish.again`, and after `state_busy_s` the outcome is an error. Whatever else is wrong with the
+database is an outcome too: the strategy gets it as an error and the session goes on. The database is opened by the
+first attempt and stays open until `close`: a keeper closes it at each pause and before it forks.
+
+SQLite is imported at the first attempt: every worker would carry 100 KiB of it, and few need it.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.session import Record
+from algocline_mcp.worker.messages import Call
+
+if TYPE_CHECKING:
+    from algocline_mcp.worker.state import Database
+
+# Host function -> whether it changes something.
+FUNCTIONS = {
+    "state.get": False,
+    "state.has": False,
+    "state.keys": False,
+    "state.set": True,
+    "state.set_nx": True,
+    "state.delete": True,
+    "state.incr": True,
+    "state.swap": True,
+}
+_FIRST_S, _LONGEST_S = 0.001, 0.016  # between two tries
+
+
+class Busy(Exception):
+    """Another process holds the database."""
+
+
+class MarkDiffers(Exception):
+    """This effect of the session has happened, but then it was another one. `recorded` is for people to read."""
+
+    def __init__(self, recorded: Record) -> None:
+        super().__init__("mark differs")
+        self.recorded = recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Names one mutating effect for good: the n-th of a stream of a session."""
+
+    sid: str
+    stream: str
+    n: int
+
+
+@dataclass(slots=True)
+class Wish:
+    """A call under way. Times are monotonic; `again`: when it is due, `until`: when it is given up."""
+
+    call: Call
+    again: float
+    until: float
+    pause_s: float = _FIRST_S
+
+
+def wish(call: Call, limits: Limits) -> Wish:
+    now = time.monotonic()
+    return Wish(call, now, now + limits.state_busy_s)
+
+
+def digest(namespace: str, call: Call) -> str:
+    return hashlib.sha256(json.dumps([namespace, call.name, call.args]).encode()).hexdigest()[:32]
+
+
+class SharedState:
+    def __init__(self, home: Home, limits: Limits) -> None:
+        self._path = home.state_database
+        self._limits = limits
+        self._database: Database | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._database is not None
+
+    def attempt(self, wish: Wish, namespace: str, mark: Mark | None) -> Record | None:
+        """`{result}`, `{error}`, or None: not yet. Raises MarkDiffers and StorageBroken."""
+        try:
+            return self._opened().perform(wish.call, namespace, mark)
+        except Busy:
+            now = time.monotonic()
+            if now < wish.until:
+                wish.again = min(now + wish.pause_s, wish.until)
+                wish.pause_s = min(2 * wish.pause_s, _LONGEST_S)
+                return None
+            holder = self._opened().holder()
+            sentence = (
+                f"alc.{wish.call.name}: {self._path} was locked for {self._limits.state_busy_s:g} s by {holder}; "
+                "nothing was changed: try again, or end that process"
+            )
+            return {"error": sentence}
+
+    def forget(self, sid: str, is_unfinished: Callable[[str], bool]) -> None:
+        """Removes the marks of a finished session, and of some others that `is_unfinished` denies: those whose keeper
+        was killed between end and removal. Where the database cannot be used, they stay for the next one."""
+        self._opened().forget(sid, is_unfinished)
+
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _opened(self) -> "Database":
+        if self._database is None:
+            from algocline_mcp.worker.state import Database  # see above: only those pay for it that use it
+
+            self._database = Database(self._path, self._limits)
+        return self._database
