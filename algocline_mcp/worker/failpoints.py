@@ -2,7 +2,7 @@
 
 ALC_FAILPOINT=name:action[:passage], several separated by commas. Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `full`
 (OSError, as of a full disk). `passage` counts from 1; without it each passage acts. Compiled in always: unset, a
-passage costs one look at an empty dict.
+passage costs one look at an empty dict. A kill is told on stderr first.
 
     effect.asked      an engine wants something of the state database changed; nothing has happened yet
     effect.flushed    all earlier records are on the disk
@@ -52,10 +52,12 @@ def reach(name: str) -> None:
     action, passage = _armed[name]
     _passed[name] = _passed.get(name, 0) + 1
     if passage in (0, _passed[name]):
-        _act(action)
+        _act(name, action)
 
 
-def _act(action: str) -> None:
+def _act(name: str, action: str) -> None:
     if action == "full":
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if action == "kill":
+        os.write(2, f"fail point {name}\n".encode())
     os.kill(os.getpid(), signal.SIGSTOP if action == "stop" else signal.SIGKILL)

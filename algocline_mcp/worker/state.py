@@ -38,11 +38,13 @@ _SCHEMA = (
     "CREATE TABLE state (namespace TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID",
     "CREATE TABLE marks (sid TEXT, stream TEXT, n INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, "
     "outcome TEXT NOT NULL, PRIMARY KEY (sid, stream)) WITHOUT ROWID",
+    "CREATE TABLE sweep (last TEXT NOT NULL)",
+    "INSERT INTO sweep VALUES ('')",
     f"PRAGMA user_version = {_FORMAT}",
 )
 _CACHE_KIB = 256
 _NO_CHECKPOINT_ON_CLOSE = 1006  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, which Python 3.11 does not name
-_SWEPT = 50  # other sessions whose marks are looked at when one is finished
+_SWEPT = 50  # other sessions that are looked at when one is finished, round by round
 _WRITE_LOCK = 120  # the byte of the -shm file that a writer locks (WAL_WRITE_LOCK in SQLite's wal.c)
 _LOCKED = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _UNKNOWN = (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC)
@@ -115,15 +117,15 @@ class Database:
         """Never raises: what stays is removed when another session ends."""
         with contextlib.suppress(sqlite3.Error, OSError, _No, Busy):
             connection = self._opened()
-            gone = [sid]
-            last = sid
-            for _ in range(_SWEPT):
-                (last,) = connection.execute("SELECT min(sid) FROM marks WHERE sid > ?", (last,)).fetchone()
-                if last is None:
-                    break
-                if not is_unfinished(last):
-                    gone.append(last)
-            connection.executemany("DELETE FROM marks WHERE sid = ?", [(each,) for each in gone])
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DELETE FROM marks WHERE sid = ?", (sid,))
+            (last,) = connection.execute("SELECT last FROM sweep").fetchone()  # where the one before stopped
+            query = "SELECT DISTINCT sid FROM marks WHERE sid > ? ORDER BY sid LIMIT ?"
+            others = [each for (each,) in connection.execute(query, (last, _SWEPT))]
+            gone = [(each,) for each in others if not is_unfinished(each)]
+            connection.executemany("DELETE FROM marks WHERE sid = ?", gone)
+            connection.execute("UPDATE sweep SET last = ?", (others[-1] if len(others) == _SWEPT else "",))
+            connection.execute("COMMIT")
 
     def holder(self) -> str:
         """Who keeps it locked, for a sentence. Closes the connection first: POSIX takes the locks of a process off a
