@@ -165,6 +165,7 @@ async def test_each_change_happens_once_wherever_its_keeper_is_killed(rig: Rig, 
     async with rig.pool(environ=failing(point), resends=2) as pool:
         with contextlib.suppress(AlcError):
             await finish(pool, await run(pool, TWICE))
+            await until(lambda: not rig.workers() and not rig.home.socket(only_session(rig)).exists())
     sid = only_session(rig)
     rig.expected_reports.add(sid)
     told = rig.home.stderr(sid).read_text() if rig.home.stderr(sid).exists() else ""

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-# threading works after each fork, which copies 430 KiB in the child; logging imports it.
-HEAVY = {"threading", "logging", "mcp", "anyio", "pydantic"}
+# SQLite would be 100 KiB in each worker; threading works after each fork, which copies 430 KiB in the child; logging imports it.
+HEAVY = {"threading", "logging", "mcp", "anyio", "pydantic", "sqlite3"}
 
 
 def test_fork_server_imports_nothing_that_each_fork_pays_for() -> None:
