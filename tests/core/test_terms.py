@@ -10,11 +10,18 @@ from algocline_mcp.terms import budget_of, exceeded, namespace_of, remaining
 from . import build
 from .build import BORN_S, LIMITS, History, header, query, said
 
+ALL = {"max_llm_calls": 5, "max_elapsed_ms": 0, "max_tokens": 7}
 BUDGETS: list[tuple[Any, dict[str, int]]] = [
-    ({"max_llm_calls": 5, "max_elapsed_ms": 0, "max_tokens": 7}, {"max_llm_calls": 5, "max_elapsed_ms": 0, "max_tokens": 7}),
+    (ALL, ALL),
     ({"max_llm_calls": "5", "max_tokens": 1}, {"max_tokens": 1}),
-    *((value, {}) for value in ({}, {"max_llm_calls": -1}, {"max_llm_calls": 2.0}, {"max_llm_calls": True}, 7, None, [])),
-]  # fmt: skip
+    ({}, {}),
+    ({"max_llm_calls": -1}, {}),
+    ({"max_llm_calls": 2.0}, {}),
+    ({"max_llm_calls": True}, {}),
+    (7, {}),
+    (None, {}),
+    ([], {}),
+]
 
 
 @pytest.mark.parametrize(("value", "budget"), BUDGETS)

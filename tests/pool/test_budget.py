@@ -53,16 +53,7 @@ async def test_exceeded_budget_can_be_caught(rig: Rig) -> None:
     assert result["stats"]["auto"]["llm_calls"] == 1
 
 
-NONE = [
-    {},
-    {"max_llm_calls": "5"},
-    {"max_llm_calls": -1},
-    {"max_llm_calls": 1.0},
-    {"max_llm_calls": True},
-    7,
-    "x",
-    None,
-]
+NONE = [{}, {"max_llm_calls": "5"}, {"max_llm_calls": -1}, {"max_llm_calls": 1.0}, 7, "x", None]
 
 
 @pytest.mark.parametrize("budget", NONE, ids=repr)
@@ -95,12 +86,10 @@ async def test_remaining_counts_down_and_is_never_below_zero(rig: Rig) -> None:
         result = await ended(pool, code, {"max_llm_calls": 5, "max_tokens": 3})
 
     four = {"llm_calls": 4, "tokens": 1}
-    assert result["error"].endswith("reached") if "error" in result else True
     assert result["result"] == [{"llm_calls": 5, "tokens": 3}, four, True, {"llm_calls": 3, "tokens": 0}, False]
 
 
-async def test_verdict_is_replayed_and_not_judged_again(rig: Rig) -> None:
-    """Under the later limits the refused ask would be allowed: only the record says that it was not."""
+async def test_refused_ask_is_a_record_and_no_prompt_and_is_replayed(rig: Rig) -> None:
     code = """
     local ok = pcall(alc.llm_batch, {{prompt = 'x'}, {prompt = 'y'}, {prompt = 'z'}})
     return {ok, alc.llm('a'), alc.budget_remaining().llm_calls}
@@ -136,20 +125,6 @@ async def test_elapsed_verdict_stands_although_the_revived_session_is_faster(rig
     ok, error, count = result["result"]
     assert (ok, count) == (False, 1.0)
     assert error == "strategy:4: " + refused["error"]
-
-
-async def test_wait_for_answers_counts_at_most_its_limit(rig: Rig) -> None:
-    code = "alc.llm('a') local left = alc.budget_remaining().elapsed_ms alc.llm('b') return left"
-    async with rig.pool(budget_wait_s=0) as pool:
-        sid, *_ = await run(pool, code, ctx={"budget": {"max_elapsed_ms": 100_000}})
-        asked_s = rig.records(sid, "prompt")[0]["t"]
-        reply = await say(pool, sid, "q-0", "A")
-        answered_s = rig.records(sid, "answer")[0]["t"]
-        result = await finish(pool, reply)
-
-    computed_ms = 100_000 - result["result"]
-    assert computed_ms <= sum(each["spent_s"] for each in rig.records(sid, "prompt")) * 1000 + 50
-    assert answered_s >= asked_s
 
 
 async def test_usage_that_the_host_reports_counts_against_the_budget(rig: Rig) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-# SQLite would be 100 KiB in each worker; threading works after each fork, which copies 430 KiB in the child; logging imports it.
+# threading works after each fork, which copies 430 KiB in the child; logging imports it; SQLite would be 100 KiB.
 HEAVY = {"threading", "logging", "mcp", "anyio", "pydantic", "sqlite3"}
 
 
