@@ -4,57 +4,20 @@ Contract: nothing here blocks. `attempt` carries a wish out, or returns None whe
 then it is due again at `wish.again`, and after `state_busy_s` the outcome is an error. Whatever else is wrong with the
 database is an outcome too: the strategy gets it as an error and the session goes on. The database is opened by the
 first attempt and stays open until `close`: a keeper closes it at each pause and before it forks.
-
-SQLite is imported at the first attempt: every worker would carry 100 KiB of it, and few need it.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import Record
 from algocline_mcp.worker.messages import Call
+from algocline_mcp.worker.state import FUNCTIONS, Busy, Database, Mark, MarkDiffers
 
-if TYPE_CHECKING:
-    from algocline_mcp.worker.state import Database
+__all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "SharedState", "Wish", "wish"]
 
-# Host function -> whether it changes something.
-FUNCTIONS = {
-    "state.get": False,
-    "state.has": False,
-    "state.keys": False,
-    "state.set": True,
-    "state.set_nx": True,
-    "state.delete": True,
-    "state.incr": True,
-    "state.swap": True,
-}
 _FIRST_S, _LONGEST_S = 0.001, 0.016  # between two tries
-
-
-class Busy(Exception):
-    """Another process holds the database."""
-
-
-class MarkDiffers(Exception):
-    """This effect of the session has happened, but then it was another one. `recorded` is for people to read."""
-
-    def __init__(self, recorded: Record) -> None:
-        super().__init__("mark differs")
-        self.recorded = recorded
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Names one mutating effect for good: the n-th of a stream of a session."""
-
-    sid: str
-    stream: str
-    n: int
 
 
 @dataclass(slots=True)
@@ -70,10 +33,6 @@ class Wish:
 def wish(call: Call, limits: Limits) -> Wish:
     now = time.monotonic()
     return Wish(call, now, now + limits.state_busy_s)
-
-
-def digest(namespace: str, call: Call) -> str:
-    return hashlib.sha256(json.dumps([namespace, call.name, call.args]).encode()).hexdigest()[:32]
 
 
 class SharedState:
@@ -113,9 +72,7 @@ class SharedState:
             self._database.close()
             self._database = None
 
-    def _opened(self) -> "Database":
+    def _opened(self) -> Database:
         if self._database is None:
-            from algocline_mcp.worker.state import Database  # see above: only those pay for it that use it
-
             self._database = Database(self._path, self._limits)
         return self._database

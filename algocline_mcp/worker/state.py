@@ -13,15 +13,17 @@ commit is then one flush (measured: 0.2 ms, against 0.4 to 0.9 ms of the rollbac
 raises Busy at once. A connection that cannot be used is an outcome `{error}`, which names file, cause and cure.
 """
 
+import _sqlite3 as sqlite3  # not `sqlite3`: its Python half and datetime are 1 MiB in each worker that uses it
 import contextlib
 import fcntl
+import hashlib
 import json
 import math
 import os
-import sqlite3
 import struct
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,18 @@ from algocline_mcp.limits import Limits
 from algocline_mcp.session import Record
 from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.messages import Call
-from algocline_mcp.worker.shared import FUNCTIONS, Busy, Mark, MarkDiffers, digest
 
+# Host function -> whether it changes something.
+FUNCTIONS = {
+    "state.get": False,
+    "state.has": False,
+    "state.keys": False,
+    "state.set": True,
+    "state.set_nx": True,
+    "state.delete": True,
+    "state.incr": True,
+    "state.swap": True,
+}
 _FORMAT = 1
 _SCHEMA = (
     "CREATE TABLE state (namespace TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID",
@@ -56,6 +68,27 @@ _CURES = {
     sqlite3.SQLITE_READONLY: "make it and its directory writable",
     sqlite3.SQLITE_CANTOPEN: "make it and its directory readable and writable",
 }
+
+
+class Busy(Exception):
+    """Another process holds the database."""
+
+
+class MarkDiffers(Exception):
+    """This effect of the session has happened, but then it was another one. `recorded` is for people to read."""
+
+    def __init__(self, recorded: Record) -> None:
+        super().__init__("mark differs")
+        self.recorded = recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Names one mutating effect for good: the n-th of a stream of a session."""
+
+    sid: str
+    stream: str
+    n: int
 
 
 class _No(Exception):
@@ -293,6 +326,10 @@ _ARITIES = {
     "state.incr": 3,
     "state.swap": 3,
 }
+
+
+def digest(namespace: str, call: Call) -> str:
+    return hashlib.sha256(json.dumps([namespace, call.name, call.args]).encode()).hexdigest()[:32]
 
 
 def _check_namespace(namespace: str) -> None:
