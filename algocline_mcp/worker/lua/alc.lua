@@ -10,7 +10,18 @@ local sub, format = string.sub, string.format
 local encode, decode, quote, null, fail, text = room.encode, room.decode, room.quote, room.null, room.fail, room.text
 local exchange, line_bytes = room.exchange, room.line_bytes
 
+local words = decode(room.words)
+local texts, defaults = words.texts, words.defaults
+room.defaults = defaults
+
 local alc = {}
+room.alc, room.public.alc = alc, alc
+
+-- Raises one of the library's texts, at the strategy's line.
+local function complain(key, ...)
+  fail(format(texts[key], ...))
+end
+room.texts, room.complain = texts, complain
 
 -- The way to the keeper ----------------------------------------------------------------------------------------
 
@@ -48,6 +59,25 @@ local function tell(line)
   pcall(exchange, line, true)
 end
 
+-- What a pure function of the library answers; its arguments are JSON values. Nothing of it is recorded.
+function room.library(name, ...)
+  local arguments = {}
+  for i = 1, select("#", ...) do
+    arguments[i] = encode(select(i, ...), name)
+  end
+  local line = "[" .. concat(arguments, ",") .. "]"
+  if #line > line_bytes then
+    fail(format("%d bytes in one message: at most %d can be sent", #line, line_bytes))
+  end
+  assert_room()
+  local message = decode(room.perform(name, line))
+  if message.error then
+    fail(text(message.error))
+  elseif message.result ~= null then
+    return message.result
+  end
+end
+
 -- What a host function answers; its arguments are JSON values.
 local function call(name, ...)
   local arguments = {}
@@ -60,7 +90,7 @@ room.ask, room.call = ask, call
 
 -- alc.llm ------------------------------------------------------------------------------------------------------
 
-local MAX_TOKENS, MAX_TOKENS_LIMIT = 1024, 0xFFFFFFFF
+local MAX_TOKENS, MAX_TOKENS_LIMIT = defaults.max_tokens, defaults.max_tokens_limit
 local FLAGS = { grounded = true, underspecified = true } -- present only when true
 local OWN = { prompt = true, system = true, max_tokens = true }
 
@@ -92,10 +122,12 @@ local function checked(prompt, name)
   if type(prompt) == "number" then
     return text(prompt)
   elseif type(prompt) ~= "string" then
-    fail(name .. ": the prompt is missing, a string was expected and not " .. type(prompt))
+    complain("prompt", name, type(prompt))
   end
   return prompt
 end
+
+room.query, room.checked = query, checked
 
 local function ask_host(queries)
   return ask('{"op":"ask","queries":[' .. concat(queries, ",") .. "]}").answers
@@ -104,24 +136,24 @@ end
 function alc.llm(prompt, options)
   local answer = ask_host({ query(checked(prompt, "alc.llm"), type(options) == "table" and options or {}) })[1]
   if answer.refuse then
-    fail("alc.llm refused: " .. answer.refuse)
+    complain("refused", answer.refuse)
   end
   return answer.response
 end
 
 function alc.llm_batch(items)
   if type(items) ~= "table" then
-    fail("alc.llm_batch: an array of items was expected and not " .. type(items))
+    complain("batch.array", type(items))
   end
   local count = room.length(items)
   if count == 0 then
-    fail("alc.llm_batch: empty items array")
+    complain("batch.empty")
   end
   local queries = {}
   for i = 1, count do
     local item, name = items[i], "alc.llm_batch: item " .. i
     if type(item) ~= "table" then
-      fail(name .. " is a " .. type(item) .. " and not a table {prompt = …}")
+      complain("batch.item", i, type(item))
     end
     queries[i] = query(checked(item.prompt, name), item)
   end
@@ -129,7 +161,7 @@ function alc.llm_batch(items)
   local responses = {}
   for i = 1, count do
     if answers[i].refuse then
-      fail("alc.llm_batch refused: item " .. i .. ": " .. answers[i].refuse)
+      complain("batch.refused", i, answers[i].refuse)
     end
     responses[i] = answers[i].response
   end
@@ -196,4 +228,3 @@ function alc.time()
   return call("time") + 0.0
 end
 
-room.public.alc = alc

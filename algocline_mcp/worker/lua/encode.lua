@@ -17,7 +17,7 @@ local char, find, format, gsub, match, sub =
 local concat, sort = table.concat, table.sort
 local getmetatable, rawget, rawlen = debug.getmetatable, rawget, rawlen
 local error, next, tonumber, tostring, type = error, next, tonumber, tostring, type
-local math_type, utf8_len = math.type, utf8.len
+local math_type, setmetatable, utf8_len = math.type, setmetatable, utf8.len
 
 local DEPTH = room.json_depth
 local ARRAY = {} -- the array metatable
@@ -211,4 +211,9 @@ local function encode(value, root)
   return text
 end
 
-room.encode, room.quote, room.length, room.ARRAY = encode, quote, length, ARRAY
+-- The table, as an array even when it is empty.
+local function as_array(list)
+  return setmetatable(list, ARRAY)
+end
+
+room.encode, room.quote, room.length, room.ARRAY, room.as_array = encode, quote, length, ARRAY, as_array

@@ -5,6 +5,7 @@ bytes (`encoding=None`), one per message; Python containers never do, since Lua 
 and errors live in the .lua files beside this one; `prelude.lua` tells how they are put together.
 """
 
+import json
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,12 +14,31 @@ import lupa.lua55 as lua
 
 from algocline_mcp.languages import LUA
 from algocline_mcp.limits import Limits
+from algocline_mcp.worker import library
 from algocline_mcp.worker.engine import Channel, Runtime, Start
 
 # In this order: each file may use what those before it have put into the room.
 _FILES = {
     name: (Path(__file__).parent / f"{name}.lua").read_bytes()
-    for name in ("encode", "decode", "errors", "stable", "sandbox", "alc", "state", "run")
+    for name in (
+        "encode",
+        "decode",
+        "errors",
+        "stable",
+        "sandbox",
+        "alc",
+        "state",
+        "text",
+        "combine",
+        "pipe",
+        "world",
+        "math_check",
+        "math_random",
+        "math_special",
+        "math_data",
+        "math_tests",
+        "run",
+    )
 }
 _PRELUDE = (Path(__file__).parent / "prelude.lua").read_bytes()
 
@@ -28,6 +48,7 @@ ABI = LUA.abi(lambda distribution: lupa.__version__)
 # Any constant: it pins the order of pairs() over strings, which Lua otherwise draws anew in each process.
 _STRING_HASH_SEED = 1
 _JSON_DEPTH = Limits().json_depth
+_WORDS = json.dumps({"texts": library.TEXTS, "defaults": library.DEFAULTS}, ensure_ascii=False).encode()
 _OUT_OF_MEMORY = b'{"error":"out of memory: the strategy has left no room to say more","op":"end"}'
 
 
@@ -68,7 +89,7 @@ class _LuaRuntime:
         files = [part for name, text in _FILES.items() for part in (name.encode(), text)]
         build = runtime.compile(_PRELUDE, name=b"=[alc]")
         self._lua = runtime  # kept alive with its functions
-        self._run: Any = build(self._exchange, heap_bytes, line_bytes, _JSON_DEPTH, *files)
+        self._run: Any = build(self._exchange, self._perform, _WORDS, heap_bytes, line_bytes, _JSON_DEPTH, *files)
 
     def run(self, start: Start, channel: Channel) -> bytes:
         self._channel = channel
@@ -96,6 +117,13 @@ class _LuaRuntime:
         except BaseException as exc:  # noqa: BLE001 - raised again by run
             self._broken = exc
             return None
+        return self._fitting(reply)
+
+    def _perform(self, name: bytes, arguments: bytes) -> bytes:
+        """A pure function of the library: no record, no keeper."""
+        return self._fitting(library.perform(name, arguments))
+
+    def _fitting(self, reply: bytes) -> bytes:
         if len(reply) > self._line_bytes:
             return b'{"error":"a reply of %d bytes is too long"}' % len(reply)
         return reply

@@ -242,6 +242,7 @@ local function collect(option)
   fail("collectgarbage: only \"collect\", \"step\" and \"count\" are there for a strategy")
 end
 
+room.stable_sort = stable_sort
 local public = room.public
 public.tostring = text
 public.collectgarbage = collect

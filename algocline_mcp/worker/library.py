@@ -1,0 +1,242 @@
+"""What alc.* is in every language: defaults, error texts, and the functions that read values out of answers.
+
+Contract: `TEXTS` and `DEFAULTS` are handed to each language before the fork. A language reaches the functions by
+`perform(name, arguments)`, JSON in and JSON out, or, being Python, directly. They are pure and the same on every
+Python: nothing here is recorded in a journal. All of them take time linear in the text, hostile answers included,
+and `perform` never raises.
+
+Why Python behind one exchange, and not a copy per language: reading an answer happens once per answer, and a call
+costs 6 us where Lua alone takes 1 to 4; a step costs a hundred times that. What a loop calls (random numbers,
+statistics, map, vote) is the language's own. Nothing is imported for it that the worker has not loaded already.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+DEFAULTS: dict[str, Any] = {
+    "max_tokens": 1024,
+    "max_tokens_limit": 0xFFFFFFFF,
+    "cache_entries": 256,
+    "chunk_size": 50,
+    "enum_threshold": 0.7,
+    "score": 5,
+    "json_system": "Output ONLY valid JSON. No markdown fences, no explanation.",
+}
+
+# With the conversions of printf, which Lua and Python share.
+TEXTS = {
+    "batch.array": "alc.llm_batch: an array of items was expected and not %s",
+    "batch.empty": "alc.llm_batch: empty items array",
+    "batch.item": "alc.llm_batch: item %d is a %s and not a table {prompt = …}",
+    "batch.refused": "alc.llm_batch refused: item %d: %s",
+    "prompt": "%s: the prompt is missing, a string was expected and not %s",
+    "refused": "alc.llm refused: %s",
+    "argument": "%s: %s must be %s and not %s",
+    "chunk.long": "alc.chunk: the chunks are too long together: make size larger or overlap smaller",
+    "env.missing": "alc.env: %s is not set, or its name is not in ALC_ENV_ALLOW",
+    "env.readonly": "alc.env is readonly",
+    "llm_json.bad": "alc.llm_json: no JSON in the answer (attempt %d): %s",
+    "llm_json.repair": (
+        "Your previous answer could not be read as JSON.\n\nPrevious answer:\n%s\n\nOriginal request:\n%s\n\n"
+        "Answer the original request again, as one valid JSON value and nothing else."
+    ),
+    "llm_safe.failed": "alc.llm_safe: %s",
+    "parallel.items": "alc.parallel: items must be a non-empty array",
+    "parallel.function": "alc.parallel: prompt_fn must be a function",
+    "parallel.prompt": "alc.parallel: prompt_fn returned table without .prompt at index %d",
+    "parallel.type": "alc.parallel: prompt_fn must return string or table, got %s at index %d",
+    "pipe.strategies": "alc.pipe: strategies must be a non-empty array",
+    "pipe.ctx": "alc.pipe: ctx must be a table",
+    "pipe.mode": "alc.pipe: on_error must be 'abort', 'skip' or 'continue' and not %s",
+    "pipe.load": "alc.pipe: failed to load strategy '%s': %s",
+    "pipe.run": "alc.pipe: strategy '%s' must export run(ctx)",
+    "pipe.type": "alc.pipe: strategy[%d] must be a string or function",
+    "pipe.result": "alc.pipe: strategy '%s' must return a table (ctx)",
+    "pipe.failed": "alc.pipe: strategy '%s' failed: %s",
+    "tuning.prefix": "alc.tuning: ctx.%s is a %s and not a table: the defaults are used",
+}
+
+# Scores, numbers, enums, booleans ----------------------------------------------------------------------------
+
+_DIGITS = re.compile(r"[0-9]+")
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
+_WORD = re.compile(r"[a-z0-9_]+", re.ASCII | re.IGNORECASE)
+_TRUE = frozenset("approved yes ok accept pass confirm agree true lgtm".split())
+_FALSE = frozenset("rejected no deny block fail refuse disagree false".split())
+_TRIMMED = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()) + "「」『』。、!?:()“”‘’"
+_TOKEN_CHARS = 64  # a longer word is no misspelt candidate
+_DIGITS_READ = 300  # Python refuses to read thousands of digits, and no float holds more
+
+
+def parse_score(text: str) -> int | None:
+    """The first whole number without its sign, at least 1 and at most 10."""
+    found = _DIGITS.search(text)
+    return None if found is None else max(1, min(10, int(found[0][:_DIGITS_READ])))
+
+
+def parse_number(text: str) -> float | None:
+    """The first decimal; neither separators of thousands nor exponents are part of it."""
+    found = _NUMBER.search(text)
+    if found is None:
+        return None
+    written = found[0][:_DIGITS_READ]
+    return float(written) if "." in written else int(written)
+
+
+def match_bool(text: str) -> bool | None:
+    """What the last whole word says that means yes or no. Inflections ("accepted") do not count."""
+    verdict = None
+    for found in _WORD.finditer(text):
+        word = found[0].lower()
+        if word in _TRUE:
+            verdict = True
+        elif word in _FALSE:
+            verdict = False
+    return verdict
+
+
+def match_enum(text: str, candidates: list[str], threshold: float) -> int | None:
+    """The index of the candidate that ends last in the text, of several the longest; else of the most similar word.
+
+    By ends and not by beginnings, so that a candidate inside another one ("PASS" in "PASSED") does not win.
+    """
+    lowered = text.lower()
+    wanted = [candidate.lower() for candidate in candidates]
+    best, best_key = None, (0, 0)
+    for index, candidate in enumerate(wanted):
+        at = lowered.rfind(candidate) if candidate else -1
+        if at >= 0 and (at + len(candidate), len(candidate)) > best_key:
+            best, best_key = index, (at + len(candidate), len(candidate))
+    return best if best is not None else _most_similar(lowered, wanted, threshold)
+
+
+def _most_similar(text: str, wanted: list[str], threshold: float) -> int | None:
+    best, best_similarity = None, threshold
+    for token in dict.fromkeys(word.strip(_TRIMMED) for word in text.split()):
+        if not token or len(token) > _TOKEN_CHARS:
+            continue
+        for index, candidate in enumerate(wanted):
+            similarity = jaro_winkler(token, candidate) if candidate else 0.0
+            if similarity > best_similarity or best is None and similarity == threshold:
+                best, best_similarity = index, similarity
+    return best
+
+
+def jaro_winkler(a: str, b: str) -> float:
+    """Winkler 1990: Jaro's similarity, raised by up to four equal characters at the beginning. From 0 to 1."""
+    reach = max(len(a), len(b)) // 2 - 1
+    taken = [False] * len(b)
+    matches_a = []
+    for i, character in enumerate(a):
+        for j in range(max(0, i - reach), min(len(b), i + reach + 1)):
+            if not taken[j] and b[j] == character:
+                taken[j] = True
+                matches_a.append(character)
+                break
+    if not matches_a:
+        return 1.0 if a == b else 0.0
+    matches_b = [character for character, is_taken in zip(b, taken, strict=True) if is_taken]
+    moved = sum(x != y for x, y in zip(matches_a, matches_b, strict=True)) / 2
+    count = len(matches_a)
+    jaro = (count / len(a) + count / len(b) + (count - moved) / count) / 3
+    prefix = 0
+    while prefix < min(4, len(a), len(b)) and a[prefix] == b[prefix]:
+        prefix += 1
+    return jaro + prefix * 0.1 * (1 - jaro)
+
+
+# JSON in prose -----------------------------------------------------------------------------------------------
+
+_OPENING = re.compile(r"[{\[]")
+_TRIES = 1000  # openings in prose that begin no JSON; each costs little, since it fails at its first wrong byte
+
+
+def json_extract(text: str) -> str | None:
+    """The JSON text of an object or array: the answer itself, else in a fenced block, else somewhere in the prose.
+
+    In prose the first object wins, or array that holds one: "[1]" may be a mark of a footnote; without any, the
+    first array.
+    """
+    for piece in _readable(text):
+        stripped = piece.strip()
+        if stripped[:1] in ("{", "[") and _end_of_json(stripped, 0) == len(stripped):
+            return stripped
+    return _in_prose(text)
+
+
+def _readable(text: str) -> Iterator[str]:
+    yield text
+    fenced = [block.partition("\n") for block in text.split("```")[1::2]]
+    for is_json in (True, False):
+        yield from (body for mark, _, body in fenced if mark.strip().lower().startswith("json") == is_json)
+
+
+def _in_prose(text: str) -> str | None:
+    first_array, at = None, 0
+    for _ in range(_TRIES):
+        found = _OPENING.search(text, at)
+        if found is None:
+            break
+        start = found.start()
+        end = _end_of_json(text, start)
+        if end is None:
+            at = start + 1
+            continue
+        at, piece = end, text[start:end]
+        if "{" in piece:
+            return piece
+        first_array = first_array or piece
+    return first_array
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=len, parse_float=len)
+
+
+def _end_of_json(text: str, start: int) -> int | None:
+    try:
+        return _DECODER.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+# Text --------------------------------------------------------------------------------------------------------
+
+
+def chunk(text: str, mode: str, size: int, overlap: int) -> list[str]:
+    """Pieces of `size` lines or characters, each beginning with the last `overlap` of the one before it."""
+    if size <= 0 or not text:
+        return []
+    units = text if mode == "chars" else text.removesuffix("\n").split("\n")
+    step = max(1, size - max(0, overlap))
+    pieces = [units[at : at + size] for at in range(0, max(1, len(units) - (size - step)), step)]
+    return [piece if isinstance(piece, str) else "\n".join(piece) for piece in pieces]
+
+
+def fingerprint(text: str) -> str:
+    """DJB2 (Bernstein) of the text in lower case and with single blanks, as eight hexadecimal digits."""
+    value = 5381
+    for byte in b" ".join(text.encode().lower().split()):
+        value = (value * 33 + byte) & 0xFFFFFFFF
+    return f"{value:08x}"
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (parse_score, parse_number, match_bool, match_enum, json_extract, chunk, fingerprint)
+}
+
+
+def perform(name: bytes, arguments: bytes) -> bytes:
+    """{"result": …}, or {"error": sentence} where memory is short: the arguments are checked by the language."""
+    try:
+        return json.dumps({"result": FUNCTIONS[name.decode()](*json.loads(arguments))}).encode()
+    except MemoryError:
+        return b'{"error":"not enough memory"}'
+    except Exception as exc:  # noqa: BLE001 - an exception would arrive in Lua as a Python object
+        return json.dumps({"error": f"alc.{name.decode()}: {exc}"}).encode()

@@ -1,0 +1,230 @@
+-- Combinators: what a strategy builds from alc.llm. They call alc.llm, alc.llm_batch and alc.log through the table `alc`,
+-- so that a strategy or a test that replaces one of these replaces it here too.
+
+local room = ...
+local format, match, sub = string.format, string.match, string.sub
+local create, remove = table.create, table.remove
+local error, next, pcall, type = error, next, pcall, type
+local alc, complain, defaults, texts = room.alc, room.complain, room.defaults, room.texts
+local text, options_of, length = room.text, room.options_of, room.length
+
+local function array_of(items, name)
+  if type(items) ~= "table" then
+    complain("argument", name, "the items", "an array", type(items))
+  end
+  return length(items)
+end
+
+local function function_of(fn, name)
+  if type(fn) ~= "function" then
+    complain("argument", name, "fn", "a function", type(fn))
+  end
+  return fn
+end
+
+local function copied(options, more)
+  local copy = {}
+  for key, value in next, options do
+    copy[key] = value
+  end
+  for key, value in next, more do
+    copy[key] = value
+  end
+  return copy
+end
+
+-- Running out of memory is not a mistake that a strategy can work around: it is never taken for one.
+local function assert_memory(problem)
+  if problem == room.exhausted then
+    error(problem, 0)
+  end
+end
+
+room.assert_memory, room.copied = assert_memory, copied
+
+-- Arrays -------------------------------------------------------------------------------------------------------
+
+function alc.map(items, fn)
+  local count = array_of(items, "alc.map")
+  function_of(fn, "alc.map")
+  local results = create(count)
+  for i = 1, count do
+    results[i] = fn(items[i], i)
+  end
+  return results
+end
+
+function alc.filter(items, fn)
+  local count = array_of(items, "alc.filter")
+  function_of(fn, "alc.filter")
+  local kept, n = {}, 0
+  for i = 1, count do
+    if fn(items[i], i) then
+      n = n + 1
+      kept[n] = items[i]
+    end
+  end
+  return kept
+end
+
+function alc.reduce(items, fn, init)
+  local count = array_of(items, "alc.reduce")
+  function_of(fn, "alc.reduce")
+  local first, result = 1, init
+  if init == nil then
+    first, result = 2, items[1]
+  end
+  for i = first, count do
+    result = fn(result, items[i], i)
+  end
+  return result
+end
+
+-- Answers are compared as text without surrounding white space; of equal counts the one seen first wins.
+function alc.vote(answers)
+  local total = array_of(answers, "alc.vote")
+  local counts, order = {}, {}
+  for i = 1, total do
+    local answer = match(text(answers[i]), "^%s*(.-)%s*$")
+    if not counts[answer] then
+      counts[answer] = 0
+      order[#order + 1] = answer
+    end
+    counts[answer] = counts[answer] + 1
+  end
+  local winner, most = nil, 0
+  for i = 1, #order do
+    if counts[order[i]] > most then
+      winner, most = order[i], counts[order[i]]
+    end
+  end
+  return { winner = winner, count = most, total = total }
+end
+
+local function batch_item(item, index, prompt_fn, options)
+  local prompt = prompt_fn(item, index)
+  if type(prompt) == "string" then
+    return copied(options, { prompt = prompt })
+  elseif type(prompt) ~= "table" then
+    complain("parallel.type", type(prompt), index)
+  elseif type(prompt.prompt) ~= "string" then
+    complain("parallel.prompt", index)
+  end
+  return prompt
+end
+
+function alc.parallel(items, prompt_fn, options)
+  local count = type(items) == "table" and length(items) or 0
+  if count == 0 then
+    complain("parallel.items")
+  elseif type(prompt_fn) ~= "function" then
+    complain("parallel.function")
+  end
+  options = copied(options_of(options, "alc.parallel"), {})
+  local post_fn = options.post_fn
+  options.post_fn = nil
+  local batch = create(count)
+  for i = 1, count do
+    batch[i] = batch_item(items[i], i, prompt_fn, options)
+  end
+  local responses = alc.llm_batch(batch)
+  if not post_fn then
+    return responses
+  end
+  local results = create(count)
+  for i = 1, count do
+    results[i] = post_fn(responses[i], items[i], i)
+  end
+  return results
+end
+
+-- alc.llm in other forms ---------------------------------------------------------------------------------------
+
+function alc.ground(claim, options)
+  return alc.llm(claim, copied(options_of(options, "alc.ground"), { grounded = true }))
+end
+
+function alc.specify(prompt, options)
+  return alc.llm(prompt, copied(options_of(options, "alc.specify"), { underspecified = true }))
+end
+
+function alc.llm_safe(prompt, options, default)
+  local ok, answer = pcall(alc.llm, prompt, options)
+  if ok then
+    return answer
+  end
+  assert_memory(answer)
+  alc.log("warn", format(texts["llm_safe.failed"], room.describe(answer)))
+  return default
+end
+
+local SHOWN = 200 -- characters of an answer in a log line
+
+local function parsed(raw, attempt)
+  local value = alc.json_extract(raw)
+  if value == nil then
+    alc.log("warn", format(texts["llm_json.bad"], attempt, sub(text(raw), 1, SHOWN)))
+  end
+  return value
+end
+
+-- The value, or nil, and the last answer; a second question repairs the first answer.
+function alc.llm_json(prompt, options)
+  local raw = alc.llm(prompt, options)
+  local value = parsed(raw, 1)
+  if value == nil then
+    local repair = format(texts["llm_json.repair"], text(raw), text(prompt))
+    raw = alc.llm(repair, copied(options_of(options, "alc.llm_json"), { system = defaults.json_system }))
+    value = parsed(raw, 2)
+  end
+  return value, raw
+end
+
+-- A replay fills the cache again as the first run did, so nothing of it is recorded. The key is the whole query.
+local cached, order, hits, misses = {}, {}, 0, 0
+
+function alc.cache(prompt, options)
+  options = copied(options_of(options, "alc.cache"), {})
+  local key, is_skipped = options.cache_key, options.cache_skip
+  options.cache_key, options.cache_skip = nil, nil
+  if is_skipped then
+    return alc.llm(prompt, options)
+  end
+  key = key ~= nil and "=" .. text(key) or room.query(room.checked(prompt, "alc.cache"), options)
+  if cached[key] then
+    hits = hits + 1
+    return cached[key]
+  end
+  misses = misses + 1
+  local answer = alc.llm(prompt, options)
+  if cached[key] == nil then -- a coroutine may have asked the same meanwhile
+    order[#order + 1] = key
+  end
+  cached[key] = answer
+  if #order > defaults.cache_entries then
+    cached[remove(order, 1)] = nil
+  end
+  return answer
+end
+
+function alc.cache_info()
+  return { entries = #order, hits = hits, misses = misses, max_entries = defaults.cache_entries }
+end
+
+function alc.cache_clear()
+  cached, order, hits, misses = {}, {}, 0, 0
+end
+
+-- False when a limit of ctx.budget is used up. Where there are no budgets, nothing is.
+function alc.budget_check()
+  local left = alc.budget_remaining and alc.budget_remaining()
+  if type(left) ~= "table" then
+    return true
+  end
+  for _, what in next, { "llm_calls", "elapsed_ms", "tokens" } do
+    if type(left[what]) == "number" and left[what] <= 0 then
+      return false
+    end
+  end
+  return true
+end

@@ -1,0 +1,66 @@
+-- What a strategy learns from the world beside alc.time: the environment, and `std`, under which evalframe looks for
+-- JSON, files and the clock. Each look at a variable is an effect, recorded and replayed.
+
+local room = ...
+local alc, complain, null = room.alc, room.complain, room.null
+local setmetatable, type = setmetatable, type
+
+local function variable(name)
+  if type(name) ~= "string" then
+    complain("argument", "alc.env", "a name", "a string", type(name))
+  end
+  local value = room.call("env", name)
+  if value ~= null then
+    return value
+  end
+end
+
+-- alc.env.NAME is nil where there is no such variable; these two are its methods.
+local methods = {}
+
+function methods.get(_, name, default)
+  local value = variable(name)
+  if value == nil then
+    return default
+  end
+  return value
+end
+
+-- All of these at once: name -> value. The first one missing is an error.
+function methods.use(_, names)
+  if type(names) ~= "table" then
+    complain("argument", "alc.env:use", "the names", "an array of strings", type(names))
+  end
+  local values = {}
+  for i = 1, room.length(names) do
+    local value = variable(names[i])
+    if value == nil then
+      complain("env.missing", names[i])
+    end
+    values[names[i]] = value
+  end
+  return values
+end
+
+alc.env = setmetatable({}, {
+  __index = function(_, name)
+    return methods[name] or variable(name)
+  end,
+  __newindex = function()
+    complain("env.readonly")
+  end,
+  __metatable = "locked",
+})
+
+room.public.std = {
+  json = { encode = alc.json_encode, decode = alc.json_decode },
+  fs = {
+    read = function(path)
+      return nil, room.text(path) .. ": a strategy has no files"
+    end,
+    is_file = function()
+      return false
+    end,
+  },
+  time = { now = alc.time },
+}
