@@ -63,8 +63,8 @@ TEXTS = {
 _DIGITS = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(r"[a-z0-9_]+", re.ASCII | re.IGNORECASE)
-_TRUE = frozenset("approved yes ok accept pass confirm agree true lgtm".split())
-_FALSE = frozenset("rejected no deny block fail refuse disagree false".split())
+_TRUE = frozenset(["approved", "yes", "ok", "accept", "pass", "confirm", "agree", "true", "lgtm"])
+_FALSE = frozenset(["rejected", "no", "deny", "block", "fail", "refuse", "disagree", "false"])
 _TRIMMED = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()) + "「」『』。、!?:()“”‘’"
 _TOKEN_CHARS = 64  # a longer word is no misspelt candidate
 _DIGITS_READ = 300  # Python refuses to read thousands of digits, and no float holds more
@@ -119,7 +119,7 @@ def _most_similar(text: str, wanted: list[str], threshold: float) -> int | None:
             continue
         for index, candidate in enumerate(wanted):
             similarity = jaro_winkler(token, candidate) if candidate else 0.0
-            if similarity > best_similarity or best is None and similarity == threshold:
+            if similarity > best_similarity or (best is None and similarity == threshold):
                 best, best_similarity = index, similarity
     return best
 

@@ -42,8 +42,11 @@ local function settle(name, ok, ...)
     return ...
   end
   local problem = ...
-  if type(problem) == "string" and problem ~= room.exhausted and not find(problem, "^[^\n]-:%d+: ") then
-    problem = where() .. gsub(problem, "'%?'", "'" .. name .. "'", 1)
+  if type(problem) == "string" and problem ~= room.exhausted then
+    problem = gsub(problem, "^%[alc[^:]*:%d+: ", "") -- these files are no place to point at
+    if not find(problem, "^[^\n]-:%d+: ") then
+      problem = where() .. gsub(problem, "'%?'", "'" .. name .. "'", 1)
+    end
   end
   error(problem, 0)
 end

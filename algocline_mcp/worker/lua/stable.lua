@@ -199,13 +199,7 @@ local function stable_sort(list, less)
   if type(list) ~= "table" then
     fail("bad argument #1 to 'sort' (table expected, got " .. type(list) .. ")")
   elseif less == nil then
-    local ok, problem = pcall(sorted, list)
-    if not ok then
-      if type(problem) == "string" then
-        problem = string.gsub(problem, "^%[alc[^:]*:%d+: ", "")
-      end
-      settle("sort", false, problem)
-    end
+    settle("sort", pcall(sorted, list))
   elseif type(less) ~= "function" then
     fail("bad argument #2 to 'sort' (function expected, got " .. type(less) .. ")")
   else

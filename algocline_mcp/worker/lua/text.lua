@@ -121,7 +121,7 @@ local function special(value)
   end
 end
 
-local function formatted(flags, conversion, value)
+local function formatted(flags, conversion, value, place)
   local is_whole = WHOLE[conversion]
   if is_whole or FLOAT[conversion] then
     local number = tonumber(value) or value
@@ -136,6 +136,8 @@ local function formatted(flags, conversion, value)
         end
         number = whole_number
       end
+    else
+      error("bad argument #" .. place .. " to 'fmt' (number expected, got " .. type(number) .. ")", 0)
     end
     return format("%" .. flags .. (is_whole or conversion), number)
   elseif conversion == "s" then
@@ -160,7 +162,7 @@ local function filled(template, ...)
       if used > given then
         error("bad argument #" .. used + 1 .. " to 'fmt' (no value)", 0)
       end
-      pieces[n + 2] = formatted(flags, conversion, (select(used, ...)))
+      pieces[n + 2] = formatted(flags, conversion, (select(used, ...)), used + 1)
     end
     n, at = n + 2, to + 1
   end
