@@ -34,7 +34,6 @@ TEXTS = {
     "prompt": "%s: the prompt is missing, a string was expected and not %s",
     "refused": "alc.llm refused: %s",
     "argument": "%s: %s must be %s and not %s",
-    "chunk.long": "alc.chunk: the chunks are too long together: make size larger or overlap smaller",
     "env.missing": "alc.env: %s is not set, or its name is not in ALC_ENV_ALLOW",
     "env.readonly": "alc.env is readonly",
     "llm_json.bad": "alc.llm_json: no JSON in the answer (attempt %d): %s",
@@ -208,12 +207,20 @@ def _end_of_json(text: str, start: int) -> int | None:
 # Text --------------------------------------------------------------------------------------------------------
 
 
+_CHUNKED_CHARS = 16 * 1024 * 1024  # in all chunks together
+
+
 def chunk(text: str, mode: str, size: int, overlap: int) -> list[str]:
-    """Pieces of `size` lines or characters, each beginning with the last `overlap` of the one before it."""
+    """Pieces of `size` lines or characters, each beginning with the last `overlap` of the one before it.
+
+    Raises ValueError where the overlaps would make the text many times as long.
+    """
     if size <= 0 or not text:
         return []
     units = text if mode == "chars" else text.removesuffix("\n").split("\n")
     step = max(1, size - max(0, overlap))
+    if len(text) * min(size, len(units)) > _CHUNKED_CHARS * step:
+        raise ValueError(f"chunks that overlap by {overlap} of {size} are too long together: make overlap smaller")
     pieces = [units[at : at + size] for at in range(0, max(1, len(units) - (size - step)), step)]
     return [piece if isinstance(piece, str) else "\n".join(piece) for piece in pieces]
 

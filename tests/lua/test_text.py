@@ -140,7 +140,10 @@ MISUSED = [
     ("alc.match_enum('a', {{}})", "alc.match_enum: the text must be a string and not table"),
     ("alc.parse_number('a', '%')", "malformed pattern"),
     ("alc.fingerprint(('x'):rep(9 << 20))", "at most 8388608 can be sent"),
-    ("alc.chunk(('x'):rep(100000), {mode = 'chars', size = 5000, overlap = 4999})", "too long"),
+    (
+        "alc.chunk(('x'):rep(100000), {mode = 'chars', size = 5000, overlap = 4999})",
+        "alc.chunk: chunks that overlap by 4999 of 5000 are too long together: make overlap smaller",
+    ),
 ]
 
 

@@ -95,8 +95,10 @@ function alc.json_extract(raw)
   end
   local json = library("json_extract", raw)
   if json then
-    local ok, value = pcall(decode, json)
-    return ok and value or nil
+    local ok, value = pcall(decode, json) -- Lua's decoder is the stricter one: it limits the depth
+    if ok or value == room.exhausted then
+      return ok and value or error(value, 0)
+    end
   end
 end
 
