@@ -25,6 +25,7 @@ from unittest import mock
 
 import anyio
 
+from algocline_mcp.errors import Refused
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool
 from algocline_mcp.session import Answer
@@ -71,6 +72,19 @@ def _answers(result: dict[str, Any], model: Model) -> list[Answer]:
     return [Answer(each["query_id"], model(each["prompt"], each["system"])) for each in queries]
 
 
+async def _continue(pool: Pool, reply: PoolReply, model: Model) -> PoolReply:
+    """Answers what is asked; what is too long to be taken is refused, as a host would in the end."""
+    sid, answers = reply.session_id, _answers(reply.result, model)
+    try:
+        reply = await continue_via_pool(pool, sid, answers, wait_s=WAIT_S)
+        ids = [item["query_id"] for item in reply.result.get("refused", ())]
+    except Refused:
+        ids = [str(answer.query_id) for answer in answers]
+    if ids:
+        reply = await continue_via_pool(pool, sid, [Answer(each, refuse="too long") for each in ids], wait_s=WAIT_S)
+    return reply
+
+
 async def play(pool: Pool, name: str, model: Model, *, kill_at: int | None = None) -> Played:
     reply: PoolReply = await run_via_pool(pool, Strategy(CODE % (name, arguments_of(name)), name), wait_s=WAIT_S)
     pauses, is_killed = 0, False
@@ -80,7 +94,7 @@ async def play(pool: Pool, name: str, model: Model, *, kill_at: int | None = Non
             os.kill(pid, signal.SIGKILL)
             is_killed = True
         pauses += 1
-        reply = await continue_via_pool(pool, reply.session_id, _answers(reply.result, model), wait_s=WAIT_S)
+        reply = await _continue(pool, reply, model)
     return Played(reply.result, pauses, is_killed)
 
 
