@@ -45,6 +45,6 @@ def answer_to(prompt: str, system: str | None) -> str:
 HOSTILE: dict[str, Model] = {
     "empty": lambda prompt, system: "",
     "junk": lambda prompt, system: "N/A ???",
-    "long": lambda prompt, system: "x1 " * 350_000,
+    "long": lambda prompt, system: "A line of an answer that does not end, x1.\n" * 24_000,  # 1 MB
     "multibyte": lambda prompt, system: "日本語の答え、" * 200,
 }

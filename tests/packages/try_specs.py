@@ -7,7 +7,6 @@ word that its package does not say, one opens a pipe. So it exits 0; the counts 
 
 import argparse
 import os
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -70,4 +69,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
