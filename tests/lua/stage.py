@@ -62,6 +62,8 @@ class FakeChannel:
             return {"result": next(self._now_s, NOW_S)}
         if name == "env":
             return {"result": self._environ.get(args[0])}
+        if name == "budget":
+            return {"result": None}
         if args[0] in self._modules:
             return {"result": {"source": self._modules[args[0]], "chunk": f"{args[0]}.lua"}}
         return {"error": f"module '{args[0]}' not found: looked nowhere"}

@@ -32,8 +32,6 @@ RESULTS: list[tuple[str, Any]] = [
     (f"(function() {BUDGET % 'elapsed_ms = 0'} return alc.budget_check() end)()", False),
     (f"(function() {BUDGET % 'tokens = 0'} return alc.budget_check() end)()", False),
     ("(function() alc.budget_remaining = function() end return alc.budget_check() end)()", True),
-    ("(function() local null = alc.json_decode('null') alc.budget_remaining = function() return null end"
-     " return alc.budget_check() end)()", True),
 ]  # fmt: skip
 
 

@@ -12,8 +12,8 @@ ROW = re.compile(r"^\| `alc\.([\w.]+)(.*?)` \|", re.MULTILINE)
 NAMES = """
 local names = {}
 for name, value in pairs(alc) do
-  if name == "math" then
-    for each in pairs(value) do names[#names + 1] = "math." .. each end
+  if name == "math" or name == "state" or name == "stats" then
+    for each in pairs(value) do names[#names + 1] = name .. "." .. each end
   else
     names[#names + 1] = name == "env" and "env.NAME" or name
   end

@@ -214,17 +214,3 @@ end
 function alc.cache_clear()
   cached, order, hits, misses = {}, {}, 0, 0
 end
-
--- False when a limit of ctx.budget is used up. Where there are no budgets, nothing is.
-function alc.budget_check()
-  local left = alc.budget_remaining and alc.budget_remaining()
-  if type(left) ~= "table" then
-    return true
-  end
-  for _, what in next, { "llm_calls", "elapsed_ms", "tokens" } do
-    if type(left[what]) == "number" and left[what] <= 0 then
-      return false
-    end
-  end
-  return true
-end
