@@ -73,7 +73,7 @@ def _parse(line: bytes) -> Record | None:
     try:
         if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(line[9:]):
             return None
-        record: Any = json.loads(line[9:])
+        record: Any = json.loads(line[9:].decode("ascii"))
     except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and isinstance(record.get("s"), int) else None

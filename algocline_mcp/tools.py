@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.host import replies
 from algocline_mcp.host.answers import gather
-from algocline_mcp.host.arguments import ABSENT, Ctx, Mode, Responses, Text, Usage, WaitS, quoted
+from algocline_mcp.host.arguments import ABSENT, Ctx, Limit, Mode, Responses, Text, Usage, View, WaitS, quoted
 from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import watched, within
 from algocline_mcp.limits import Limits
@@ -60,7 +60,7 @@ class Standing(BaseModel):
 
 
 Host = Context[Opened, Any]
-SessionId = Annotated[Text, Field(description="From alc_run or alc_status()")]
+SessionId = Text
 
 
 async def alc_run(
@@ -145,20 +145,31 @@ async def alc_status(
     host: Host,
     session_id: Annotated[Text, Field(description="Leave out to list the sessions")] = ABSENT,
     wait_s: Annotated[WaitS, Field(description="Longest wait while running, default 0")] = None,
+    view: View = None,
+    limit: Limit = None,
+    cursor: Text = ABSENT,
 ) -> Annotated[CallToolResult, Standing]:
     """
     Look at one session, or list all. With session_id: what alc_continue would return now (prompts, result, error);
-    with wait_s it waits while the session is running.
+    with wait_s it waits while running. With view: a page of its journal; cursor goes on.
 
-    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, newest first, also those that earlier
-    chats left unfinished.
+    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, newest first, also what earlier chats
+    left unfinished.
     """
     opened = _opened(host)
-    if not session_id:
-        pool = opened.usable()
+    if not session_id and view:
+        raise Refused(f"view={view} needs a session_id: alc_status() lists them")
+    if session_id and not view and (limit or cursor):
+        raise Refused("limit and cursor page the list or a view: give view too, or leave session_id out")
+    if view or not session_id:
+        pool, start = opened.usable(), cursor or None
+        look = (
+            dispatch.view_via_pool(pool, _checked_sid(session_id), view, limit=limit, cursor=start)
+            if view
+            else dispatch.list_via_pool(pool, limit=limit, cursor=start)
+        )
         again = "ask again; the sessions are safe on disk"
-        listing = await within(opened.limits.grace_s, dispatch.list_via_pool(pool), unanswered=again)
-        return replies.result(listing)
+        return replies.result(await within(opened.limits.grace_s, look, unanswered=again))
     sid = _checked_sid(session_id)
     return await _ask(
         host,
@@ -170,10 +181,11 @@ async def alc_status(
 
 async def alc_stop(host: Host, session_id: SessionId, mode: Mode = "hibernate") -> Annotated[CallToolResult, Outcome]:
     """
-    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it for good.
+    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it for good;
+    delete removes its journal too.
     """
     sid = _checked_sid(session_id)
-    chosen: Literal["hibernate", "cancel"] = "cancel" if mode == "cancel" else "hibernate"
+    chosen = cast("dispatch.StopMode", mode)  # the argument's own check has seen to it
     return await _ask(
         host,
         0.0,

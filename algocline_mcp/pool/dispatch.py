@@ -3,6 +3,7 @@ session goes on and can be asked again.
 
     run_via_pool, continue_via_pool      one strategy started, one call's answers handed on
     status_via_pool, list_via_pool       what continue would answer now; what is unfinished
+    view_via_pool                        what else a journal tells: prompts, history, log, result, code
     stop_via_pool                        hibernate or cancel
     extract_feed_response, feed_result_to_mcp_json      a worker's answer as the result of a tool
     persist_entry, gen_pool_sid          the registry entry of a worker; the only id of a session
@@ -12,6 +13,7 @@ Errors are AlcErrors with a sentence for the host. A registry that cannot be wri
 """
 
 import json
+import os
 import re
 import secrets
 import signal
@@ -19,6 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
@@ -29,9 +32,12 @@ from algocline_mcp import __version__, journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
 from algocline_mcp.languages import LUA
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, not_found, now_s
+from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
+from algocline_mcp.pool.listing import list_unfinished, not_found
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
+from algocline_mcp.pool.retention import delete_now
+from algocline_mcp.pool.views import view_of
 from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
 from algocline_mcp.wire import PoolRequest, PoolResponse
 
@@ -45,6 +51,7 @@ __all__ = [
     "run_via_pool",
     "status_via_pool",
     "stop_via_pool",
+    "view_via_pool",
 ]
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
@@ -144,14 +151,38 @@ async def status_via_pool(
         return reply._replace(result=reply.result | {"warnings": [f"{exc}. Shown is what its journal holds."]})
 
 
-async def list_via_pool(pool: Pool) -> dict[str, Any]:
+async def list_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
     """The unfinished sessions, newest first. Asks no worker; `worker` is live where a socket has its name."""
-    return await anyio.to_thread.run_sync(list_unfinished, pool, limiter=pool.files)
+    look = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor)
+    return await anyio.to_thread.run_sync(look, limiter=pool.files)
 
 
-async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel"]) -> PoolReply:
+async def view_via_pool(
+    pool: Pool, sid: str, view: str, *, limit: int | None = None, cursor: str | None = None
+) -> dict[str, Any]:
+    """A page of one session from its journal; see views.py. Wakes nobody. Raises Refused, JournalCorrupt."""
+    _check_sid(pool, sid)
+
+    def look() -> dict[str, Any]:
+        records = records_of(pool.home, pool.limits, sid)
+        worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
+        most = min(limit or pool.limits.listed, pool.limits.listed_max)
+        is_chosen = limit is not None
+        return view_of(
+            records, view, worker=worker, now_s=now_s(), limit=most, cursor=cursor, is_limit_chosen=is_chosen
+        )
+
+    return await anyio.to_thread.run_sync(look, limiter=pool.files)
+
+
+StopMode = Literal["hibernate", "cancel", "delete"]
+
+
+async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     """Returns the state it left the session in. A worker that does not answer is ended by signal."""
     _check_sid(pool, sid)
+    if mode == "delete":
+        return await _delete(pool, sid)
     for _ in range(pool.limits.resends + 1):
         client = await _meet(pool, sid)
         if client is None:
@@ -168,9 +199,25 @@ async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel
                 pool.watch(sid, response.speaker.pid)
                 if mode == "hibernate":  # until it has left, somebody who asks would meet it on its way out
                     await pool.settle(sid, pool.limits.leave_s)
+                else:
+                    pool.in_background(pool.retire, sid)
                 error = await pool.registry.remove(sid, response.speaker.pid)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
+
+
+async def _delete(pool: Pool, sid: str) -> PoolReply:
+    """Sends its worker away, then takes the lock and unlinks the journal, also a corrupt one."""
+    for _ in range(pool.limits.resends + 1):
+        with suppress(JournalCorrupt, IllegalRecord, Refused):  # told below, if there is no journal
+            await stop_via_pool(pool, sid, "hibernate")
+        await pool.settle(sid, pool.limits.leave_s)
+        if await anyio.to_thread.run_sync(delete_now, pool.home, sid, limiter=pool.files):
+            result = {"status": "deleted", "session_id": sid}
+            return PoolReply(sid, result, None)
+        if not is_held(pool, sid):
+            raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
+    raise Unreachable(f"session {sid} is revived again and again by others: ask again when they have stopped")
 
 
 # ── a conversation with a worker ──────────────────────────────────────────────────────────────────────────
@@ -209,7 +256,9 @@ async def _converse(
         save.begin(response.speaker.pid)
         session_id, feed_result = extract_feed_response(response)
         result = _result(session_id, response.data or {})
-        return PoolReply(session_id, result, await save.end(is_over="Finished" in feed_result))
+        if is_over := "Finished" in feed_result:
+            pool.in_background(pool.retire, request.sid)
+        return PoolReply(session_id, result, await save.end(is_over=is_over))
     how = pool.exits.get(request.sid, "for a reason unknown")
     raise Unreachable(
         f"the worker of session {request.sid} ended {pool.limits.resends + 1} times before it answered, last: {how}; "
@@ -435,4 +484,4 @@ def _is_listening(pool: Pool, sid: str) -> bool:
 
 def _check_sid(pool: Pool, sid: str) -> None:
     if not _SID.fullmatch(sid):
-        raise Refused(not_found(pool, sid), code="not_found")
+        raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")

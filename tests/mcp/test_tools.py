@@ -82,7 +82,7 @@ def test_annotations_are_accurate(tools: "Tools", tool: str, hints: dict[str, bo
     [
         ("alc_run", "code code_file ctx title project_root wait_s", []),
         ("alc_continue", "session_id response responses refuse query_id usage by wait_s", ["session_id"]),
-        ("alc_status", "session_id wait_s", []),
+        ("alc_status", "session_id wait_s view limit cursor", []),
         ("alc_stop", "session_id mode", ["session_id"]),
     ],
 )
@@ -354,7 +354,7 @@ def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
 @pytest.mark.parametrize(
     ("tool", "arguments", "sentence"),
     [
-        ("alc_stop", {"session_id": SID, "mode": "delete"}, "mode is \"delete\": it is 'hibernate'"),
+        ("alc_stop", {"session_id": SID, "mode": "remove"}, "mode is \"remove\": it is 'hibernate'"),
         ("alc_stop", {}, "alc_stop needs session_id"),
         ("alc_status", {"session_id": SID}, "not found"),
         ("alc_status", {"include_history": True}, "its arguments are session_id, wait_s"),
