@@ -57,6 +57,7 @@ class Limits:
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
     queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")
     json_depth: int = _limit(128, "ALC_JSON_DEPTH", "nesting of JSON from outside and from strategies")
+    branches: int = _limit(16, "ALC_BRANCHES", "sessions that one alc_branch starts")
     listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page that names no limit")
     listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 

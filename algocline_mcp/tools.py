@@ -1,4 +1,4 @@
-"""The four tools a host sees: their texts, their arguments, and what they ask the pool.
+"""The tools a host sees: their texts, their arguments, and what they ask the pool.
 
 Contract. Each tool is `async`, checks its arguments before anything happens, and answers within `wait_s` plus
 `limits.grace_s`. A refused call raises an AlcError and has changed nothing; the server makes it a text. A strategy
@@ -20,10 +20,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.host import replies
 from algocline_mcp.host.answers import gather
-from algocline_mcp.host.arguments import ABSENT, Ctx, Limit, Mode, Responses, Text, Usage, View, WaitS, quoted
+from algocline_mcp.host.arguments import (
+    ABSENT,
+    Changed,
+    Count,
+    Ctx,
+    Flag,
+    Limit,
+    Mode,
+    Responses,
+    Text,
+    Usage,
+    View,
+    WaitS,
+    quoted,
+)
 from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import watched, within
 from algocline_mcp.limits import Limits
+from algocline_mcp.pool import branch as branching
 from algocline_mcp.pool import dispatch
 from algocline_mcp.session import Answer
 from algocline_mcp.wire import is_deeper
@@ -194,6 +209,43 @@ async def alc_stop(host: Host, session_id: SessionId, mode: Mode = "hibernate") 
     )
 
 
+async def alc_branch(
+    host: Host,
+    session_id: SessionId,
+    at: Annotated[Text, Field(description="A query_id; what came before it is shared")] = ABSENT,
+    response: Annotated[Text, Field(description="Another answer to at")] = ABSENT,
+    code: Annotated[Text, Field(description="Corrected code")] = ABSENT,
+    ctx: Changed = None,
+    n: Annotated[Count, Field(description="How many branches, default 1")] = None,
+    dry_run: Annotated[Flag, Field(description="Only say what would be asked")] = False,
+    wait_s: WaitS = None,
+) -> Annotated[CallToolResult, Outcome]:
+    """
+    Start a new session from an old one, finished or not, without asking again what it shares. With at: the same up to
+    that prompt, which is asked anew or gets response. With code or ctx, or without at: runs from the beginning;
+    prompts the old session answered are served from it, only changed ones are asked. The way out of error_code
+    diverged. The old session stays as it is.
+
+    Returns what alc_run does, or for n > 1 branches, or for dry_run asks.
+    """
+    opened = _opened(host)
+    sid = _checked_sid(session_id)
+    change = branching.Branch(
+        at=at or None,
+        response=None if response is ABSENT else response,
+        code=None if code is ABSENT else code,
+        ctx=None if ctx is None else _checked_ctx(ctx, opened.limits),
+    )
+    return await _ask(
+        host,
+        wait_s,
+        lambda pool, wait, told: branching.branch_via_pool(
+            pool, sid, change, n=n or 1, is_dry=dry_run, wait_s=wait, on_progress=told
+        ),
+        unanswered="the branch may have started all the same; look at alc_status() before you start it again",
+    )
+
+
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
@@ -267,6 +319,7 @@ def tools() -> list[Tool]:
         _tool(alc_continue, "Answer a session", _hints(idempotent=True), _AT_ONCE),
         _tool(alc_status, "Look at sessions", _hints(read_only=True, idempotent=True), None),
         _tool(alc_stop, "Stop a session", _hints(destructive=True, idempotent=True), None),
+        _tool(alc_branch, "Branch a session", _hints(), None),
     ]
 
 

@@ -130,6 +130,16 @@ MODES = ("hibernate", "cancel", "delete")
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 
 
+def _changed(value: Any) -> dict[str, Any] | None:
+    return None if value is None or value == "" else _ctx(value)
+
+
+def _flag(value: Any) -> bool:
+    if value is None or value in (True, False, "", "true", "false"):
+        return value in (True, "true")
+    raise refuse(f"dry_run is {quoted(value)}: give true or false")
+
+
 def _mode(value: Any) -> str:
     if value is None or value in MODES:
         return value or "hibernate"
@@ -174,6 +184,9 @@ Usage = Annotated[
 WaitS = Annotated[float | None, PlainValidator(_wait_s), WithJsonSchema({"type": "number"})]
 Mode = Annotated[str, PlainValidator(_mode), WithJsonSchema({"type": "string", "enum": list(MODES)})]
 View = Annotated[str | None, PlainValidator(_view), WithJsonSchema({"type": "string", "enum": list(VIEWS)})]
+Changed = Annotated[dict[str, Any] | None, PlainValidator(_changed), WithJsonSchema({"type": "object"})]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
+Count = Annotated[int | None, PlainValidator(_count("n")), WithJsonSchema({"type": "integer"})]
 Limit = Annotated[int | None, PlainValidator(_count("limit")), WithJsonSchema({"type": "integer"})]
 Responses = Annotated[
     list[Any] | None,

@@ -31,6 +31,7 @@ import anyio.to_thread
 from algocline_mcp import __version__, journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
 from algocline_mcp.languages import LUA
+from algocline_mcp.limits import Limits
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
@@ -38,7 +39,7 @@ from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry
 from algocline_mcp.pool.registry import PoolSessionEntry
 from algocline_mcp.pool.retention import delete_now
 from algocline_mcp.pool.views import view_of
-from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
+from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
 from algocline_mcp.wire import PoolRequest, PoolResponse
 
 __all__ = [
@@ -109,14 +110,20 @@ async def run_via_pool(
 
     Raises Refused for code or ctx over a limit, StorageFailed where no journal can be written, Unreachable.
     """
-    header = _header(pool, strategy)
-    sid = header["sid"]
-    path = pool.home.journal(sid)
+    return await begin_via_pool(pool, [header_of(pool.limits, strategy)], wait_s=wait_s, on_progress=on_progress)
+
+
+async def begin_via_pool(
+    pool: Pool, records: Sequence[Record], *, wait_s: float, on_progress: OnProgress | None = None
+) -> PoolReply:
+    """Starts the session that begins with these records, its header first; else as run_via_pool."""
+    sid = records[0]["sid"]
+    file = _created(pool, records)
     try:
-        pid = await pool.launch(sid, journal.Journal.create(path, header).fd)
+        pid = await pool.launch(sid, file.fd)
     except AlcError:
         with suppress(OSError):
-            path.unlink()  # no half-created session
+            file.path.unlink()  # no half-created session
         raise
     return await _converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress, started=pid)
 
@@ -128,7 +135,7 @@ async def continue_via_pool(
 
     Raises Refused where none of the answers could be taken, with the reason; Unreachable.
     """
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
     items = [{key: value for key, value in asdict(answer).items() if value is not None} for answer in answers]
     event = Continue(tuple(answers), now_s())
     return await _converse(pool, PoolRequest("continue", 1, sid, wait_s, answers=items), on_progress, event=event)
@@ -138,7 +145,7 @@ async def status_via_pool(
     pool: Pool, sid: str, *, wait_s: float = 0.0, on_progress: OnProgress | None = None
 ) -> PoolReply:
     """What continue would answer now. With `wait_s` it revives a session that can go on, and waits."""
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
     may_spawn = wait_s > 0
     try:
         if may_spawn and not _is_listening(pool, sid):
@@ -161,7 +168,7 @@ async def view_via_pool(
     pool: Pool, sid: str, view: str, *, limit: int | None = None, cursor: str | None = None
 ) -> dict[str, Any]:
     """A page of one session from its journal; see views.py. Wakes nobody. Raises Refused, JournalCorrupt."""
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
 
     def look() -> dict[str, Any]:
         records = records_of(pool.home, pool.limits, sid)
@@ -180,7 +187,7 @@ StopMode = Literal["hibernate", "cancel", "delete"]
 
 async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     """Returns the state it left the session in. A worker that does not answer is ended by signal."""
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
     if mode == "delete":
         return await _delete(pool, sid)
     for _ in range(pool.limits.resends + 1):
@@ -396,9 +403,25 @@ def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
 # ── the header ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _header(pool: Pool, strategy: Strategy) -> dict[str, Any]:
-    """The first record of a journal: all that a replay needs beside the answers."""
-    limits = pool.limits
+def _created(pool: Pool, records: Sequence[Record]) -> journal.Journal:
+    """A locked journal. More than a header gets its name when all of it is there: no half of a session is ever seen."""
+    path = pool.home.journal(records[0]["sid"])
+    if len(records) == 1:
+        return journal.Journal.create(path, records[0])
+    file = journal.Journal.create(path.with_name(f".probe-{secrets.token_hex(8)}"), records[0])
+    try:
+        for record in records[1:]:
+            file.append(record)
+        file.move(path)
+    except AlcError:
+        file.close()
+        file.path.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def header_of(limits: Limits, strategy: Strategy) -> dict[str, Any]:
+    """The first record of a journal: all that a replay needs beside the answers. Raises Refused over a limit."""
     ctx = json.dumps(strategy.ctx)
     for name, size, most in (
         ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
@@ -482,6 +505,6 @@ def _is_listening(pool: Pool, sid: str) -> bool:
     return client is not None
 
 
-def _check_sid(pool: Pool, sid: str) -> None:
+def check_sid(pool: Pool, sid: str) -> None:
     if not _SID.fullmatch(sid):
         raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")

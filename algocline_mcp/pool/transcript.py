@@ -39,7 +39,6 @@ class _Writer:
         self._open: dict[str, set[str]] = {}
         self._stream_of: dict[str, str] = {}
         self._rounds = 0
-        self._shared: set[str] = set()
 
     def add(self, record: Record) -> None:
         write = getattr(self, f"_on_{record['kind']}", None)
@@ -48,7 +47,6 @@ class _Writer:
 
     def _on_header(self, record: Record) -> None:
         self._free_since[MAIN] = record["t"]
-        self._shared = set((record.get("parent") or {}).get("shared", ()))
 
     def _on_prompt(self, record: Record) -> None:
         self._rounds += 1
@@ -73,7 +71,7 @@ class _Writer:
             asked |= {key: item[key] for key in ("response", "refuse", "by", "usage") if key in item}
             asked["answered_at"] = record["t"]
             asked["waited_s"] = _passed(asked["asked_at"], record["t"])
-            if item["id"] in self._shared or item.get("shared"):
+            if item.get("shared"):
                 asked["shared"] = True
             stream = self._stream_of[item["id"]]
             self._open[stream].discard(item["id"])

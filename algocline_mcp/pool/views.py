@@ -73,10 +73,8 @@ def _summary(session: Session, now_s: float) -> dict[str, Any]:
         "language": about.get("language"),
         "version": about.get("version"),
     }
-    parent = about.get("parent")
-    if parent:
-        told["parent"] = {key: value for key, value in parent.items() if key != "shared"}
-        told["parent"]["shared"] = len(parent.get("shared", ()))
+    if about.get("parent"):
+        told["parent"] = about["parent"]
     if session.progress:
         told["progress"] = session.progress
     if session.strikes:
