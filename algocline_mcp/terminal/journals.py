@@ -5,6 +5,7 @@ Contract: as in cli.py. They need no server. Heavy imports stand in the commands
 
 import os
 import re
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.limits import Home, Limits
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+
+_WIDEST = 100  # columns: longer lines are hard to read
 
 
 @contextmanager
@@ -36,6 +39,30 @@ def _checked(sid: str) -> str:
     if not _SID.fullmatch(sid):
         raise click.UsageError(f"{sid!r} is no id of a session: they look like p-18c2f0a1b2c3d4e5-0123456789abcdef.")
     return sid
+
+
+@click.command()
+@click.argument("sid")
+@click.option("--html", "as_page", is_flag=True, help="One self-contained page, on stdout or in --out.")
+@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option("--full", is_flag=True, help="Cut no prompt and no answer.")
+def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
+    """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
+    from algocline_mcp.pool.disk import records_of
+    from algocline_mcp.terminal.page import page_of
+    from algocline_mcp.terminal.show import text_of
+
+    _checked(sid)
+    with _told() as (home, limits):
+        records = records_of(home, limits, sid)
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        text = page_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
+        content = text.encode("utf-8", "replace")
+        if out is not None:
+            Path(out).write_bytes(content)
+            click.echo(out)
+        else:
+            sys.stdout.buffer.write(content)
 
 
 @click.command()
@@ -137,4 +164,4 @@ def _explain(told: dict[str, object]) -> None:
             click.echo(f"    {key}: {told[key]}", err=True)
 
 
-COMMANDS: tuple[click.Command, ...] = (verify, purge, export, import_)
+COMMANDS: tuple[click.Command, ...] = (show, verify, purge, export, import_)
