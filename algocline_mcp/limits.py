@@ -42,6 +42,9 @@ class Limits:
     client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client of a worker sends a request, takes a reply in this")
     linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker at its end waits this long for clients on their way")
 
+    pool_max: int = _limit(
+        64, "ALC_POOL_MAX", "live workers per home; at the cap the longest idle hibernates; 0: no cap"
+    )
     clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further ones are closed")
     # A prompt, answer or result of 4 MiB takes six times as much on a line if every byte needs an escape.
     line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")

@@ -21,19 +21,9 @@ import anyio.to_thread
 from algocline_mcp import wire
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.limits import Limits
-from algocline_mcp.pool import rehearse
+from algocline_mcp.pool import dispatch, rehearse
 from algocline_mcp.pool.disk import now_s, records_of
-from algocline_mcp.pool.dispatch import (
-    OnProgress,
-    Pool,
-    PoolReply,
-    Strategy,
-    begin_via_pool,
-    check_sid,
-    gen_pool_sid,
-    header_of,
-    stop_via_pool,
-)
+from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply, Strategy
 from algocline_mcp.pool.redaction import Redaction
 from algocline_mcp.pool.transcript import timeline, turns
 from algocline_mcp.session import IllegalRecord, Record, fold
@@ -90,7 +80,9 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
         raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
     made = {"sid": "", "t": now_s, "created_s": parent.get("created_s", parent["t"])}
-    return header_of(limits, strategy) | same | made | {"parent": {"session_id": parent["sid"], "at": branch.at}}
+    return (
+        dispatch.header_of(limits, strategy) | same | made | {"parent": {"session_id": parent["sid"], "at": branch.at}}
+    )
 
 
 def before(records: Sequence[Record], at: str) -> list[Record]:
@@ -165,7 +157,7 @@ async def branch_via_pool(
 ) -> PoolReply:
     """One branch: as run_via_pool, with `branch`. Several: `{status: branched, branches: […]}`. A dry run:
     `{status: dry_run, shared, asks: […] or ends: …}`. Raises Refused, JournalCorrupt, StorageFailed, Unreachable."""
-    check_sid(pool, sid)
+    dispatch.check_sid(pool, sid)
     if n > pool.limits.branches:
         raise Refused(f"n is {n}, at most {pool.limits.branches} at once: start them in parts")
     read = partial(records_of, pool.home, pool.limits, sid)
@@ -207,8 +199,8 @@ async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int
 
 
 async def _begin(pool: Pool, planned: Sequence[Record], wait_s: float, on_progress: OnProgress | None) -> PoolReply:
-    header = {**planned[0], "sid": gen_pool_sid()}
-    reply = await begin_via_pool(pool, [header, *planned[1:]], wait_s=wait_s, on_progress=on_progress)
+    header = {**planned[0], "sid": dispatch.gen_pool_sid()}
+    reply = await dispatch.begin_via_pool(pool, [header, *planned[1:]], wait_s=wait_s, on_progress=on_progress)
     shared = await anyio.to_thread.run_sync(_shared, pool, reply.session_id, limiter=pool.files)
     return reply._replace(result=reply.result | {"branch": header["parent"] | {"shared": shared}})
 
@@ -224,7 +216,7 @@ async def _rehearsed(pool: Pool, parent: str, planned: Sequence[Record], wait_s:
     async with rehearse.rehearsal(pool.home, pool.limits, surroundings) as stage:
         reply = await _begin(stage, planned, wait_s, None)
         records = records_of(stage.home, stage.limits, reply.session_id)
-        await stop_via_pool(stage, reply.session_id, "delete")
+        await dispatch.stop_via_pool(stage, reply.session_id, "delete")
     result, redaction = reply.result, Redaction.of(records)
     told: dict[str, Any] = {"status": "dry_run", "session_id": parent, "shared": result["branch"]["shared"]}
     asks = result.get("queries") or ([result] if result["status"] == "needs_response" else [])

@@ -32,6 +32,7 @@ from algocline_mcp import __version__, journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
 from algocline_mcp.languages import LUA
 from algocline_mcp.limits import Limits
+from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
@@ -118,6 +119,7 @@ async def begin_via_pool(
 ) -> PoolReply:
     """Starts the session that begins with these records, its header first; else as run_via_pool."""
     sid = records[0]["sid"]
+    await admit(pool, sid, deadline=anyio.current_time() + wait_s)
     file = _created(pool, records)
     try:
         pid = await pool.launch(sid, file.fd)

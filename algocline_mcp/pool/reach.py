@@ -23,6 +23,7 @@ from algocline_mcp import journal
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed, Unreachable
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import processes, retention, spawn, tidy
+from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.forks import Forks
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
@@ -60,6 +61,7 @@ class Pool:
         self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
         self.forks = Forks(home, limits, self.environ, self._note_exit, fork_process)
+        self.leaving: set[str] = set()  # sessions that are asked to hibernate to make room
         self.keep = retention.keep_of(environ)
         self._swept_at = float("-inf")
         self._watched: dict[int, _Watch] = {}  # by pid
@@ -194,6 +196,7 @@ async def reach(pool: Pool, sid: str, *, deadline: float, may_spawn: bool = True
                 return client
             if not may_spawn:
                 raise Absent(sid)
+            await admit(pool, sid, deadline=deadline)
             if (fd := _lock(pool, sid)) is not None:
                 await pool.launch(sid, fd)
                 continue
