@@ -361,6 +361,14 @@ def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
         ("alc_stop", {}, "alc_stop needs session_id"),
         ("alc_status", {"session_id": SID}, "not found"),
         ("alc_status", {"include_history": True}, "its arguments are session_id, wait_s"),
+        ("alc_status", {"view": "log"}, "view=log needs a session_id"),
+        ("alc_status", {"session_id": SID, "view": "all"}, 'view is "all": it is one of summary, prompts'),
+        ("alc_status", {"session_id": SID, "limit": 3}, "limit and cursor page the list or a view"),
+        ("alc_status", {"limit": 0}, "limit is 0: give a whole number from 1 on"),
+        ("alc_status", {"limit": 1.5}, "limit is 1.5: give a whole number"),
+        ("alc_branch", {"session_id": SID, "n": True}, "n is true: give a whole number"),
+        ("alc_branch", {"session_id": SID, "dry_run": "maybe"}, 'dry_run is "maybe": give true or false'),
+        ("alc_branch", {"session_id": SID, "ctx": "[1]"}, "ctx is a list: give an object"),
         ("alc_erase", {}, "alc_run, alc_continue, alc_status, alc_stop, alc_branch [unknown_tool]"),
     ],
 )
@@ -449,3 +457,9 @@ def test_what_does_not_work_is_told_by_every_tool(
         text = _refusal(reply)
         assert sentence in text
         assert text.endswith("then restart this server [home_unusable]")
+
+
+def test_a_view_goes_through_with_its_page(tools: "Tools") -> None:
+    arrived = _result(tools.call("alc_status", session_id=SID, view="history", limit="5", cursor="7"))
+
+    assert (arrived["view"], arrived["limit"], arrived["cursor"]) == ("history", 5, "7")
