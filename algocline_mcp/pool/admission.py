@@ -15,6 +15,7 @@ import anyio.to_thread
 from algocline_mcp import journal
 from algocline_mcp.errors import AlcError, Refused, WireBroken
 from algocline_mcp.limits import Home
+from algocline_mcp.pool import tidy
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.session import Phase, fold
 from algocline_mcp.wire import PoolRequest
@@ -55,6 +56,8 @@ async def _ask_one_to_leave(pool: "Pool", live: Iterable[str]) -> str | None:
     candidates = [sid for sid in live if sid not in pool.leaving]
     for sid in _longest_idle_first(pool.home, candidates):
         if not _is_paused(pool.home, sid):
+            if _was_dead(pool.home, sid):
+                return sid
             continue
         pool.leaving.add(sid)  # promised before the first await
         try:
@@ -83,6 +86,12 @@ def _is_paused(home: Home, sid: str) -> bool:
         return False
 
 
+def _was_dead(home: Home, sid: str) -> bool:
+    """Takes away the name that a killed worker left, where no server saw its end."""
+    tidy.remove_stale_socket(home, home.socket(sid))
+    return not os.path.lexists(home.socket(sid))
+
+
 async def _hibernate(pool: "Pool", sid: str) -> bool:
     """Whether its place is free now. One that does not answer, or is asked something just then, is left alone."""
     path = pool.home.socket(sid)
@@ -92,7 +101,7 @@ async def _hibernate(pool: "Pool", sid: str) -> bool:
     except FileNotFoundError:
         return True
     except ConnectionRefusedError:
-        return False  # its worker was killed: whoever reaches it takes the name away
+        return _was_dead(pool.home, sid)
     except (TimeoutError, BlockingIOError, WireBroken):
         return False
     except ConnectionError:

@@ -7,9 +7,11 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
+from algocline_mcp.pool import spawn
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import stop_via_pool
 
+from .journals import header, prompt, sid_of, write
 from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, Rig, finish, kill, run, say, stopped, until
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +99,18 @@ async def test_the_name_of_a_killed_worker_does_not_hold_a_place_for_ever(rig: R
         new = (await run(pool, ASK_ONCE)).result
 
     assert new["status"] == "needs_response"
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+async def test_a_name_that_no_server_saw_die_is_taken_away(rig: Rig, is_paused: bool) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        dead = sid_of(1)
+        write(rig.home.journal(dead), [header(dead), *([prompt("q-0")] if is_paused else [])])
+        spawn.bind(rig.home, dead).close()
+        new = (await run(pool, ASK_ONCE)).result
+
+    assert new["status"] == "needs_response"
+    assert not rig.home.socket(dead).exists()
 
 
 async def test_many_starts_at_once_all_get_their_turn(rig: Rig) -> None:
