@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from algocline_mcp import __version__
+from algocline_mcp.terminal import journals
 
 EXAMPLES = """\b
 Examples:
@@ -100,6 +101,10 @@ def _pair(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except (ValueError, RecursionError):
         return key, value
+
+
+for command in journals.COMMANDS:
+    alc.add_command(command)
 
 
 def main() -> None:

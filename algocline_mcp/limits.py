@@ -42,6 +42,9 @@ class Limits:
     client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client of a worker sends a request, takes a reply in this")
     linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker at its end waits this long for clients on their way")
 
+    pool_max: int = _limit(
+        64, "ALC_POOL_MAX", "live workers per home; at the cap the longest idle hibernates; 0: no cap"
+    )
     clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further ones are closed")
     # A prompt, answer or result of 4 MiB takes six times as much on a line if every byte needs an escape.
     line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")
@@ -50,6 +53,8 @@ class Limits:
     prompt_bytes: int = _limit(4 * MIB, "ALC_PROMPT_BYTES", "all prompts of one pause")
     answer_bytes: int = _limit(4 * MIB, "ALC_ANSWER_BYTES", "all answers to one pause")
     result_bytes: int = _limit(4 * MIB, "ALC_RESULT_BYTES", "the result of a session as JSON")
+    retention_days: float = _limit(30.0, "ALC_RETENTION_DAYS", "a finished session is kept so long; 0: for ever")
+    sweep_s: float = _limit(60.0, "ALC_SWEEP_S", "between two looks of a server for what is over its retention")
     journal_bytes: int = _limit(256 * MIB, "ALC_JOURNAL_BYTES", "one session's journal")
     notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
@@ -60,7 +65,9 @@ class Limits:
     state_value_bytes: int = _limit(1 * MIB, "ALC_STATE_VALUE_BYTES", "one value of alc.state as JSON")
     state_keys: int = _limit(10_000, "ALC_STATE_KEYS", "keys in one namespace of alc.state")
     budget_wait_s: float = _limit(60.0, "ALC_BUDGET_WAIT_S", "most of one wait for answers that max_elapsed_ms counts")
-    listed: int = _limit(50, "ALC_LISTED", "sessions in one list")
+    branches: int = _limit(16, "ALC_BRANCHES", "sessions that one alc_branch starts")
+    listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page that names no limit")
+    listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 
     heap_bytes: int = _limit(128 * MIB, "ALC_HEAP_BYTES", "memory of a strategy's own values")
     headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "beyond heap_bytes, for one answer in flight")

@@ -85,7 +85,7 @@ def evolve(session: Session, record: Record) -> Session:
     if step is None or not _fits(session, record):
         raise IllegalRecord(f"a record of kind {kind!r} cannot come while a session is {session.phase}")
     _FOLDS[str(kind)](session, record)
-    session.last_s = record.get("t", session.last_s)
+    session.last_s = max(session.last_s, record.get("t", 0.0))  # a branch begins with records older than itself
     session.phase = step(session) if callable(step) else step
     return session
 
@@ -158,11 +158,17 @@ def _fits(session: Session, record: Record) -> bool:
     return True
 
 
+_NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered")
+
+
 def _fold_header(session: Session, record: Record) -> None:
     session.sid = record["sid"]
-    session.about = {key: value for key, value in record.items() if key not in ("kind", "code", "ctx", "s")}
+    session.about = {key: value for key, value in record.items() if key not in _NOT_KEPT}
     session.budget = record.get("budget", {})
     session.counted_s = record["t"]
+    if "tally" in record:  # of a finished journal that was scrubbed: what its prompts and answers would have counted
+        session.tally = Tally(**record["tally"])
+        session.answered = dict(record.get("answered", {}))
 
 
 def _fold_prompt(session: Session, record: Record) -> None:

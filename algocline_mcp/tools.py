@@ -1,4 +1,4 @@
-"""The four tools a host sees: their texts, their arguments, and what they ask the pool.
+"""The tools a host sees: their texts, their arguments, and what they ask the pool.
 
 Contract. Each tool is `async`, checks its arguments before anything happens, and answers within `wait_s` plus
 `limits.grace_s`. A refused call raises an AlcError and has changed nothing; the server makes it a text. A strategy
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
@@ -20,10 +20,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.host import replies
 from algocline_mcp.host.answers import gather
-from algocline_mcp.host.arguments import ABSENT, Ctx, Mode, Responses, Text, Usage, WaitS, quoted
+from algocline_mcp.host.arguments import (
+    ABSENT,
+    Changed,
+    Count,
+    Ctx,
+    Flag,
+    Limit,
+    Mode,
+    Responses,
+    Text,
+    Usage,
+    View,
+    WaitS,
+    quoted,
+)
 from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import watched, within
 from algocline_mcp.limits import Limits
+from algocline_mcp.pool import branch as branching
 from algocline_mcp.pool import dispatch
 from algocline_mcp.session import Answer
 from algocline_mcp.wire import is_deeper
@@ -60,7 +75,7 @@ class Standing(BaseModel):
 
 
 Host = Context[Opened, Any]
-SessionId = Annotated[Text, Field(description="From alc_run or alc_status()")]
+SessionId = Text
 
 
 async def alc_run(
@@ -145,20 +160,31 @@ async def alc_status(
     host: Host,
     session_id: Annotated[Text, Field(description="Leave out to list the sessions")] = ABSENT,
     wait_s: Annotated[WaitS, Field(description="Longest wait while running, default 0")] = None,
+    view: View = None,
+    limit: Limit = None,
+    cursor: Text = ABSENT,
 ) -> Annotated[CallToolResult, Standing]:
     """
     Look at one session, or list all. With session_id: what alc_continue would return now (prompts, result, error);
-    with wait_s it waits while the session is running.
+    with wait_s it waits while running. With view: a page of its journal; cursor goes on.
 
-    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, newest first, also those that earlier
-    chats left unfinished.
+    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, newest first, also what earlier chats
+    left unfinished.
     """
     opened = _opened(host)
-    if not session_id:
-        pool = opened.usable()
+    if not session_id and view:
+        raise Refused(f"view={view} needs a session_id: alc_status() lists them")
+    if session_id and not view and (limit or cursor):
+        raise Refused("limit and cursor page the list or a view: give view too, or leave session_id out")
+    if view or not session_id:
+        pool, start = opened.usable(), cursor or None
+        look = (
+            dispatch.view_via_pool(pool, _checked_sid(session_id), view, limit=limit, cursor=start)
+            if view
+            else dispatch.list_via_pool(pool, limit=limit, cursor=start)
+        )
         again = "ask again; the sessions are safe on disk"
-        listing = await within(opened.limits.grace_s, dispatch.list_via_pool(pool), unanswered=again)
-        return replies.result(listing)
+        return replies.result(await within(opened.limits.grace_s, look, unanswered=again))
     sid = _checked_sid(session_id)
     return await _ask(
         host,
@@ -170,15 +196,53 @@ async def alc_status(
 
 async def alc_stop(host: Host, session_id: SessionId, mode: Mode = "hibernate") -> Annotated[CallToolResult, Outcome]:
     """
-    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it for good.
+    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it for good;
+    delete removes its journal too.
     """
     sid = _checked_sid(session_id)
-    chosen: Literal["hibernate", "cancel"] = "cancel" if mode == "cancel" else "hibernate"
+    chosen = cast("dispatch.StopMode", mode)  # the argument's own check has seen to it
     return await _ask(
         host,
         0.0,
         lambda pool, wait, told: dispatch.stop_via_pool(pool, sid, chosen),
         unanswered=f"session {sid} may have been stopped; look with alc_status, or call this again",
+    )
+
+
+async def alc_branch(
+    host: Host,
+    session_id: SessionId,
+    at: Annotated[Text, Field(description="A query_id; what came before it is shared")] = ABSENT,
+    response: Annotated[Text, Field(description="Another answer to at")] = ABSENT,
+    code: Annotated[Text, Field(description="Corrected code")] = ABSENT,
+    ctx: Changed = None,
+    n: Annotated[Count, Field(description="How many branches, default 1")] = None,
+    dry_run: Annotated[Flag, Field(description="Only say what would be asked")] = False,
+    wait_s: WaitS = None,
+) -> Annotated[CallToolResult, Outcome]:
+    """
+    Start a new session from an old one, finished or not, without asking again what it shares. With at: the same up to
+    that prompt, which is asked anew or gets response. With code or ctx, or without at: runs from the beginning;
+    prompts the old session answered are served from it, only changed ones are asked. The way out of error_code
+    diverged. The old session stays as it is.
+
+    Returns what alc_run does, or for n > 1 branches, or for dry_run asks.
+    """
+    opened = _opened(host)
+    sid = _checked_sid(session_id)
+    change = branching.Branch(
+        at=at or None,
+        response=None if response is ABSENT else response,
+        code=None if code is ABSENT else code,
+        ctx=None if ctx is None else _checked_ctx(ctx, opened.limits),
+    )
+    return await _ask(
+        host,
+        wait_s,
+        lambda pool, wait, told: branching.branch_via_pool(
+            pool, sid, change, n=n or 1, is_dry=dry_run, wait_s=wait, on_progress=told
+        ),
+        unanswered="the branch may have started all the same; look at alc_status() before you start it again",
     )
 
 
@@ -255,6 +319,7 @@ def tools() -> list[Tool]:
         _tool(alc_continue, "Answer a session", _hints(idempotent=True), _AT_ONCE),
         _tool(alc_status, "Look at sessions", _hints(read_only=True, idempotent=True), None),
         _tool(alc_stop, "Stop a session", _hints(destructive=True, idempotent=True), None),
+        _tool(alc_branch, "Branch a session", _hints(), None),
     ]
 
 

@@ -9,7 +9,7 @@ Validators raise `refuse(sentence)`; `sentence_for` turns whatever pydantic repo
 import difflib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
@@ -126,10 +126,47 @@ def _responses(value: Any) -> list[Any] | None:
     return value
 
 
+MODES = ("hibernate", "cancel", "delete")
+VIEWS = ("summary", "prompts", "history", "log", "result", "code")
+
+
+def _changed(value: Any) -> dict[str, Any] | None:
+    return None if value is None or value == "" else _ctx(value)
+
+
+def _flag(value: Any) -> bool:
+    if value is None or value in (True, False, "", "true", "false"):
+        return value in (True, "true")
+    raise refuse(f"dry_run is {quoted(value)}: give true or false")
+
+
 def _mode(value: Any) -> str:
-    if value is None or value in ("hibernate", "cancel"):
+    if value is None or value in MODES:
         return value or "hibernate"
-    raise refuse(f"mode is {quoted(value)}: it is 'hibernate' (goes on later) or 'cancel' (ends for good)")
+    told = "'hibernate' (goes on later), 'cancel' (ends for good) or 'delete' (its journal too)"
+    raise refuse(f"mode is {quoted(value)}: it is {told}")
+
+
+def _view(value: Any) -> str | None:
+    if value is None or value in ("", *VIEWS):
+        return value or None
+    raise refuse(f"view is {quoted(value)}: it is one of {', '.join(VIEWS)}; without view the state comes")
+
+
+def _count(name: str) -> Callable[[Any], int | None]:
+    def check(value: Any) -> int | None:
+        if value is None or value == "":
+            return None
+        is_whole = isinstance(value, int | float | str) and not isinstance(value, bool)
+        try:
+            count = int(value) if is_whole and float(value) == int(float(value)) else 0
+        except (ValueError, OverflowError):
+            count = 0
+        if count < 1:
+            raise refuse(f"{name} is {quoted(value)}: give a whole number from 1 on")
+        return count
+
+    return check
 
 
 Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
@@ -145,7 +182,12 @@ Usage = Annotated[
     ),
 ]
 WaitS = Annotated[float | None, PlainValidator(_wait_s), WithJsonSchema({"type": "number"})]
-Mode = Annotated[str, PlainValidator(_mode), WithJsonSchema({"type": "string", "enum": ["hibernate", "cancel"]})]
+Mode = Annotated[str, PlainValidator(_mode), WithJsonSchema({"type": "string", "enum": list(MODES)})]
+View = Annotated[str | None, PlainValidator(_view), WithJsonSchema({"type": "string", "enum": list(VIEWS)})]
+Changed = Annotated[dict[str, Any] | None, PlainValidator(_changed), WithJsonSchema({"type": "object"})]
+Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
+Count = Annotated[int | None, PlainValidator(_count("n")), WithJsonSchema({"type": "integer"})]
+Limit = Annotated[int | None, PlainValidator(_count("limit")), WithJsonSchema({"type": "integer"})]
 Responses = Annotated[
     list[Any] | None,
     PlainValidator(_responses),

@@ -1,33 +1,21 @@
-"""What the server does without a worker: folds a journal, lists the unfinished, cancels under the lock.
+"""What the server does without a worker: reads and folds a journal, cancels under the lock.
 
-Contract: functions that read run in threads of the pool's own limiter. A listing opens no database, takes no lock and
-asks no worker. Only `_cancel` writes, and only where it gets the journal's lock.
+Contract: functions that read run in threads of the pool's own limiter. Only `_cancel` writes, and only where it gets
+the journal's lock.
 """
 
 import os
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import anyio.to_thread
 
 from algocline_mcp import journal
-from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable
+from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool.listing import not_found
 from algocline_mcp.pool.reach import Pool
-from algocline_mcp.session import (
-    Cancel,
-    HostEvent,
-    IllegalRecord,
-    Phase,
-    Session,
-    decide,
-    evolve,
-    fold,
-    summary,
-    view,
-)
-
-_NAMED = 3  # unfinished sessions that an error message names
+from algocline_mcp.session import Cancel, HostEvent, IllegalRecord, Record, Session, decide, evolve, fold, view
 
 
 async def fold_of(pool: Pool, sid: str) -> Session:
@@ -36,13 +24,18 @@ async def fold_of(pool: Pool, sid: str) -> Session:
 
 
 def _fold_now(pool: Pool, sid: str) -> Session:
-    for path in (pool.home.journal(sid), pool.home.finished_journal(sid), pool.home.journal(sid)):
+    return fold(records_of(pool.home, pool.limits, sid))
+
+
+def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
+    """Of a session, wherever its journal lies. Raises Refused where there is none, JournalCorrupt, StorageFailed."""
+    for path in (home.journal(sid), home.finished_journal(sid), home.journal(sid)):
         try:  # the first place again at last: it may have moved between the two looks
             if records := journal.read(path):
-                return fold(records)
+                return records
         except FileNotFoundError:
             continue
-    raise Refused(not_found(pool, sid), code="not_found")
+    raise Refused(not_found(home, limits, sid), code="not_found")
 
 
 async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[str, Any]:
@@ -86,41 +79,6 @@ def _cancel(pool: Pool, sid: str) -> Session:
         return session
     finally:
         os.close(fd)
-
-
-def list_unfinished(pool: Pool) -> dict[str, Any]:
-    names = sorted((path.stem for path in pool.home.sessions.glob("p-*.journal")), reverse=True)
-    lines = [line for sid in names[: pool.limits.listed] if (line := _line(pool, sid)) is not None]
-    listed: dict[str, Any] = {"active_sessions": len(lines), "sessions": lines}
-    if len(names) > pool.limits.listed:
-        listed["older"] = len(names) - pool.limits.listed
-    return listed
-
-
-def _line(pool: Pool, sid: str) -> dict[str, Any] | None:
-    """One unfinished session, or None for one that is finished or gone."""
-    worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
-    try:
-        records = journal.read(pool.home.journal(sid), is_told=False)
-        session = fold(records) if records else None
-    except FileNotFoundError:
-        return None
-    except AlcError as exc:
-        return {"session_id": sid, "status": "error", "error_code": exc.code, "error": str(exc), "worker": worker}
-    return summary(session, worker=worker) if session and session.phase is not Phase.FINISHED else None
-
-
-def not_found(pool: Pool, sid: str) -> str:
-    lines = list_unfinished(pool)["sessions"]
-    if not lines:
-        return f"Session {sid[:80]!r} not found, and none is unfinished here: start with alc_run"
-    named = "; ".join(f'{line["session_id"]} "{line.get("title", "")}" ({_waits_for(line)})' for line in lines[:_NAMED])
-    more = f"; {len(lines) - _NAMED} more: alc_status lists them" if len(lines) > _NAMED else ""
-    return f"Session {sid[:80]!r} not found. Unfinished here: {named}{more}. Use its id, or start with alc_run"
-
-
-def _waits_for(line: Mapping[str, Any]) -> str:
-    return f"waits for {', '.join(line['pending'])}" if line.get("pending") else str(line["status"])
 
 
 def now_s() -> float:

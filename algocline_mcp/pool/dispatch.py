@@ -3,6 +3,7 @@ session goes on and can be asked again.
 
     run_via_pool, continue_via_pool      one strategy started, one call's answers handed on
     status_via_pool, list_via_pool       what continue would answer now; what is unfinished
+    view_via_pool                        what else a journal tells: prompts, history, log, result, code
     stop_via_pool                        hibernate or cancel
     extract_feed_response, feed_result_to_mcp_json      a worker's answer as the result of a tool
     persist_entry, gen_pool_sid          the registry entry of a worker; the only id of a session
@@ -12,6 +13,7 @@ Errors are AlcErrors with a sentence for the host. A registry that cannot be wri
 """
 
 import json
+import os
 import re
 import secrets
 import signal
@@ -19,7 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from typing import Any, Literal, NamedTuple
 
@@ -29,11 +31,16 @@ import anyio.to_thread
 from algocline_mcp import __version__, journal, wire
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
 from algocline_mcp.languages import LUA
+from algocline_mcp.limits import Limits
+from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.disk import decide_on_disk, fold_of, list_unfinished, not_found, now_s
+from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
+from algocline_mcp.pool.listing import list_unfinished, not_found
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
 from algocline_mcp.pool.registry import PoolSessionEntry
-from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase
+from algocline_mcp.pool.retention import delete_now
+from algocline_mcp.pool.views import view_of
+from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
 from algocline_mcp.terms import budget_of, namespace_of
 from algocline_mcp.wire import WRONG_PROGRAM, PoolRequest, PoolResponse
 
@@ -47,6 +54,7 @@ __all__ = [
     "run_via_pool",
     "status_via_pool",
     "stop_via_pool",
+    "view_via_pool",
 ]
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
@@ -103,14 +111,21 @@ async def run_via_pool(
 
     Raises Refused for code or ctx over a limit, StorageFailed where no journal can be written, Unreachable.
     """
-    header = _header(pool, strategy)
-    sid = header["sid"]
-    path = pool.home.journal(sid)
+    return await begin_via_pool(pool, [header_of(pool.limits, strategy)], wait_s=wait_s, on_progress=on_progress)
+
+
+async def begin_via_pool(
+    pool: Pool, records: Sequence[Record], *, wait_s: float, on_progress: OnProgress | None = None
+) -> PoolReply:
+    """Starts the session that begins with these records, its header first; else as run_via_pool."""
+    sid = records[0]["sid"]
+    await admit(pool, sid, deadline=anyio.current_time() + wait_s)
+    file = _created(pool, records)
     try:
-        pid = await pool.launch(sid, journal.Journal.create(path, header).fd)
+        pid = await pool.launch(sid, file.fd)
     except AlcError:
         with suppress(OSError):
-            path.unlink()  # no half-created session
+            file.path.unlink()  # no half-created session
         raise
     return await _converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress, started=pid)
 
@@ -122,7 +137,7 @@ async def continue_via_pool(
 
     Raises Refused where none of the answers could be taken, with the reason; Unreachable.
     """
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
     items = [{key: value for key, value in asdict(answer).items() if value is not None} for answer in answers]
     event = Continue(tuple(answers), now_s())
     return await _converse(pool, PoolRequest("continue", 1, sid, wait_s, answers=items), on_progress, event=event)
@@ -132,7 +147,7 @@ async def status_via_pool(
     pool: Pool, sid: str, *, wait_s: float = 0.0, on_progress: OnProgress | None = None
 ) -> PoolReply:
     """What continue would answer now. With `wait_s` it revives a session that can go on, and waits."""
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
     may_spawn = wait_s > 0
     try:
         if may_spawn and not _is_listening(pool, sid):
@@ -145,15 +160,39 @@ async def status_via_pool(
         return reply._replace(result=reply.result | {"warnings": [f"{exc}. Shown is what its journal holds."]})
 
 
-async def list_via_pool(pool: Pool) -> dict[str, Any]:
+async def list_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
     """The unfinished sessions, newest first. Asks no worker; `worker` is live where a socket has its name."""
-    listing = await anyio.to_thread.run_sync(list_unfinished, pool, limiter=pool.files)
+    look = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor)
+    listing = await anyio.to_thread.run_sync(look, limiter=pool.files)
     return listing | ({"warnings": [pool.forks.warning]} if pool.forks.warning else {})
 
 
-async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel"]) -> PoolReply:
+async def view_via_pool(
+    pool: Pool, sid: str, view: str, *, limit: int | None = None, cursor: str | None = None
+) -> dict[str, Any]:
+    """A page of one session from its journal; see views.py. Wakes nobody. Raises Refused, JournalCorrupt."""
+    check_sid(pool, sid)
+
+    def look() -> dict[str, Any]:
+        records = records_of(pool.home, pool.limits, sid)
+        worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
+        most = min(limit or pool.limits.listed, pool.limits.listed_max)
+        is_chosen = limit is not None
+        return view_of(
+            records, view, worker=worker, now_s=now_s(), limit=most, cursor=cursor, is_limit_chosen=is_chosen
+        )
+
+    return await anyio.to_thread.run_sync(look, limiter=pool.files)
+
+
+StopMode = Literal["hibernate", "cancel", "delete"]
+
+
+async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     """Returns the state it left the session in. A worker that does not answer is ended by signal."""
-    _check_sid(pool, sid)
+    check_sid(pool, sid)
+    if mode == "delete":
+        return await _delete(pool, sid)
     for _ in range(pool.limits.resends + 1):
         client = await _meet(pool, sid)
         if client is None:
@@ -170,9 +209,25 @@ async def stop_via_pool(pool: Pool, sid: str, mode: Literal["hibernate", "cancel
                 pool.watch(sid, response.speaker.pid)
                 if mode == "hibernate":  # until it has left, somebody who asks would meet it on its way out
                     await pool.settle(sid, pool.limits.leave_s)
+                else:
+                    pool.in_background(pool.retire, sid)
                 error = await pool.registry.remove(sid, response.speaker.pid)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
+
+
+async def _delete(pool: Pool, sid: str) -> PoolReply:
+    """Sends its worker away, then takes the lock and unlinks the journal, also a corrupt one."""
+    for _ in range(pool.limits.resends + 1):
+        with suppress(JournalCorrupt, IllegalRecord, Refused):  # told below, if there is no journal
+            await stop_via_pool(pool, sid, "hibernate")
+        await pool.settle(sid, pool.limits.leave_s)
+        if await anyio.to_thread.run_sync(delete_now, pool.home, sid, limiter=pool.files):
+            result = {"status": "deleted", "session_id": sid}
+            return PoolReply(sid, result, None)
+        if not is_held(pool, sid):
+            raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
+    raise Unreachable(f"session {sid} is revived again and again by others: ask again when they have stopped")
 
 
 # ── a conversation with a worker ──────────────────────────────────────────────────────────────────────────
@@ -211,7 +266,9 @@ async def _converse(
         save.begin(response.speaker.pid)
         session_id, feed_result = extract_feed_response(response)
         result = _result(session_id, response.data or {})
-        return PoolReply(session_id, result, await save.end(is_over="Finished" in feed_result))
+        if is_over := "Finished" in feed_result:
+            pool.in_background(pool.retire, request.sid)
+        return PoolReply(session_id, result, await save.end(is_over=is_over))
     how = pool.exits.get(request.sid, "for a reason unknown")
     if how == f"exit code {WRONG_PROGRAM}":
         raise Unreachable(
@@ -355,9 +412,25 @@ def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
 # ── the header ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _header(pool: Pool, strategy: Strategy) -> dict[str, Any]:
-    """The first record of a journal: all that a replay needs beside the answers."""
-    limits = pool.limits
+def _created(pool: Pool, records: Sequence[Record]) -> journal.Journal:
+    """A locked journal. More than a header gets its name when all of it is there: no half of a session is ever seen."""
+    path = pool.home.journal(records[0]["sid"])
+    if len(records) == 1:
+        return journal.Journal.create(path, records[0])
+    file = journal.Journal.create(path.with_name(f".probe-{secrets.token_hex(8)}"), records[0])
+    try:
+        for record in records[1:]:
+            file.append(record)
+        file.move(path)
+    except AlcError:
+        file.close()
+        file.path.unlink(missing_ok=True)
+        raise
+    return file
+
+
+def header_of(limits: Limits, strategy: Strategy) -> dict[str, Any]:
+    """The first record of a journal: all that a replay needs beside the answers. Raises Refused over a limit."""
     ctx = json.dumps(strategy.ctx)
     for name, size, most in (
         ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
@@ -449,6 +522,6 @@ def _is_listening(pool: Pool, sid: str) -> bool:
     return client is not None
 
 
-def _check_sid(pool: Pool, sid: str) -> None:
+def check_sid(pool: Pool, sid: str) -> None:
     if not _SID.fullmatch(sid):
-        raise Refused(not_found(pool, sid), code="not_found")
+        raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")

@@ -11,6 +11,7 @@ import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -19,9 +20,10 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from algocline_mcp import journal
-from algocline_mcp.errors import HomeUnusable, StorageFailed, Unreachable
+from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed, Unreachable
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import processes, spawn, tidy
+from algocline_mcp.pool import processes, retention, spawn, tidy
+from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.forks import Forks
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
@@ -59,6 +61,9 @@ class Pool:
         self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
         self.forks = Forks(home, limits, self.environ, self._note_exit, fork_process)
+        self.leaving: set[str] = set()  # sessions that are asked to hibernate to make room
+        self.keep = retention.keep_of(environ)
+        self._swept_at = float("-inf")
         self._watched: dict[int, _Watch] = {}  # by pid
         self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code will be told to this server
         self._tasks: TaskGroup
@@ -82,6 +87,23 @@ class Pool:
         """What workers left that died while no server was there: entries, and names of sockets."""
         await self.registry.prune()
         await anyio.to_thread.run_sync(tidy.remove_leftovers, self.home, limiter=self.files)
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        now = anyio.current_time()
+        if now - self._swept_at >= self.limits.sweep_s:
+            self._swept_at = now
+            sweep = partial(retention.sweep, self.home, days=self.limits.retention_days, keep=self.keep)
+            await anyio.to_thread.run_sync(sweep, limiter=self.files)
+
+    async def retire(self, sid: str) -> None:
+        """After the end of a session: once its worker has left, what is not to be kept is scrubbed."""
+        await self.settle(sid, self.limits.leave_s)
+        if self.keep != "all":
+            with suppress(AlcError, OSError):  # tried again by the next server
+                path = self.home.finished_journal(sid)
+                await anyio.to_thread.run_sync(retention.scrub, path, self.keep, limiter=self.files)
+        await self._sweep()
 
     async def launch(self, sid: str, journal_fd: int) -> int | None:
         """Binds and spawns for a session whose locked journal is given, by fork or by exec.
@@ -174,6 +196,7 @@ async def reach(pool: Pool, sid: str, *, deadline: float, may_spawn: bool = True
                 return client
             if not may_spawn:
                 raise Absent(sid)
+            await admit(pool, sid, deadline=deadline)
             if (fd := _lock(pool, sid)) is not None:
                 await pool.launch(sid, fd)
                 continue

@@ -37,6 +37,7 @@ from algocline_mcp.session import (
     view,
 )
 from algocline_mcp.worker import effects, messages, shared
+from algocline_mcp.worker.carried import Carried
 from algocline_mcp.worker.engine import Spawned, spawn_engine
 from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.messages import Ask, Call, End, Note
@@ -123,6 +124,7 @@ class Custody:
             records = self._journal.records()
         header = records[0]
         self._replay = Replay(records)
+        self._carried = Carried(records)
         try:
             pid, sock = self._spare or spawn_engine(self._runtimes, sid=header["sid"], limits=self.limits)
         except OSError as exc:
@@ -134,7 +136,7 @@ class Custody:
         self.shell.watch(engine)
         engine.allow(self.limits.step_cpu_s)
         start = {name: header[name] for name in ("language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
-        self._reply(engine, start | {"created_s": header["t"]})
+        self._reply(engine, start | {"created_s": header.get("created_s", header["t"])})
 
     def _engine(self, pid: int, sock: socket.socket) -> Engine:
         return Engine(pid, sock, self.limits.line_bytes, stream=MAIN)
@@ -208,7 +210,10 @@ class Custody:
                 engine.wish = shared.wish(message, self.limits)
                 self._strive(engine)
             case Call(name, args):
-                outcome = self._budget_left(engine) if name == "budget" else self._world.perform(name, args)
+                if name == "budget":
+                    outcome = self._budget_left(engine)
+                else:
+                    outcome = self._carried.call(name, args) or self._world.perform(name, args)
                 self._record(Called(engine.stream, name, args, outcome))
                 self._reply(engine, outcome)
             case Note(note):
@@ -222,6 +227,7 @@ class Custody:
                 reach("prompt.recorded")
                 engine.wait([query["id"] for query in prompt["queries"]], {})
                 self._replay = self._divergence = None
+                self._share(self._carried.ask(prompt))
             case End(outcome):
                 self._record(Ended(engine.stream, outcome, _now_s()))
                 reach("final.recorded")
@@ -292,7 +298,7 @@ class Custody:
 
     def _read_clock(self, engine: Engine, message: Call) -> Record:
         """Readings are recorded run by run: a loop that waits for the clock must not fill the journal."""
-        outcome = self._world.perform(message.name, message.args)
+        outcome = self._carried.call(message.name, message.args) or self._world.perform(message.name, message.args)
         if engine.clock is not None and engine.clock[0] == outcome:
             engine.clock = (outcome, engine.clock[1] + 1)
         else:
@@ -319,6 +325,13 @@ class Custody:
         if self.session.phase is Phase.STUCK:
             note = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
             self._record(Noted(MAIN, note))
+        self._share(self._carried.items(each for each in engine.waits_for if each in self.session.pending))
+
+    def _share(self, items: Sequence[Record]) -> None:
+        """Answers of a branch's parent: recorded and delivered like a host's, before any host hears of the prompt."""
+        if items:
+            self._append({"kind": "answer", "answers": list(items), "t": _now_s()})
+            self._deliver(items)
 
     # ── the end of an engine ──────────────────────────────────────────────────────────────────────────────
 
@@ -350,7 +363,8 @@ class Custody:
             f"Likely cause: {cause(self._divergence, divergence)}",
             "recorded": self._divergence.recorded,
             "replayed": self._divergence.replayed,
-            "next": f"the journal is untouched; {_START_ANEW}",
+            "next": "the journal is untouched; alc_branch(session_id), if need be with corrected code, starts a "
+            "session that keeps every answer whose prompt is still asked",
         }
 
     def stop(self) -> None:

@@ -106,7 +106,7 @@ def _fake_dispatch() -> ModuleType:
 
 
 class Tools:
-    """The four tools in memory, over the official client and the fake pool."""
+    """The tools in memory, over the official client and the fake pool."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -181,3 +181,29 @@ def test_a_server_that_is_killed_while_code_computes_loses_nothing(home: Home) -
             return await _call(client, "alc_continue", session_id=sid, response="yes")
 
     assert anyio.run(finish, anyio.run(start))["result"] == "yes"
+
+
+def test_a_host_branches_a_session_and_looks_at_it(home: Home) -> None:
+    async def play() -> tuple[str, list[dict[str, Any]]]:
+        async with home.client() as client:
+
+            async def call(tool: str, **arguments: Any) -> dict[str, Any]:
+                reply = await client.call_tool(tool, arguments)
+                assert not reply.is_error, reply.content
+                assert isinstance(reply.structured_content, dict)
+                return reply.structured_content
+
+            sid = (await call("alc_run", code='return alc.llm("one") .. alc.llm("two")'))["session_id"]
+            await call("alc_continue", session_id=sid, response="A")
+            would = await call("alc_branch", session_id=sid, code='return alc.llm("one") .. alc.llm("2")', dry_run=True)
+            branch = (await call("alc_branch", session_id=sid, at="q-0", response="B"))["session_id"]
+            end = await call("alc_continue", session_id=branch, response="!", query_id="q-1")
+            history = await call("alc_status", session_id=branch, view="history")
+            gone = await call("alc_stop", session_id=sid, mode="delete")
+            return sid, [would, end, history, gone]
+
+    sid, (would, end, history, gone) = anyio.run(play)
+    assert [ask["prompt"] for ask in would["asks"]] == ["2"]
+    assert end["result"] == "B!"
+    assert [turn["response"] for turn in history["history"]] == ["B", "!"]
+    assert gone == {"status": "deleted", "session_id": sid}

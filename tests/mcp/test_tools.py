@@ -55,9 +55,10 @@ def _refusal(reply: Any) -> str:
 def test_the_list_of_tools_is_short_and_says_what_each_does(tools: "Tools") -> None:
     listed = tools.listed()
 
-    assert list(listed) == ["alc_run", "alc_continue", "alc_status", "alc_stop"]
+    assert list(listed) == ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch"]
     minified = json.dumps(list(listed.values()), ensure_ascii=False, separators=(",", ":"))
-    assert len(minified) < 5000
+    assert len(minified) < 7000
+    assert len(json.dumps(list(listed.values())[:4], ensure_ascii=False, separators=(",", ":"))) < 5000
     assert '"title":"C' not in minified
     assert all(tool["inputSchema"]["additionalProperties"] is False for tool in listed.values())
     assert all(tool["outputSchema"]["additionalProperties"] is True for tool in listed.values())
@@ -71,6 +72,7 @@ def test_the_list_of_tools_is_short_and_says_what_each_does(tools: "Tools") -> N
         ("alc_continue", {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": True}),
         ("alc_status", {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True}),
         ("alc_stop", {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True}),
+        ("alc_branch", {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False}),
     ],
 )
 def test_annotations_are_accurate(tools: "Tools", tool: str, hints: dict[str, bool]) -> None:
@@ -82,8 +84,9 @@ def test_annotations_are_accurate(tools: "Tools", tool: str, hints: dict[str, bo
     [
         ("alc_run", "code code_file ctx title project_root wait_s", []),
         ("alc_continue", "session_id response responses refuse query_id usage by wait_s", ["session_id"]),
-        ("alc_status", "session_id wait_s", []),
+        ("alc_status", "session_id wait_s view limit cursor", []),
         ("alc_stop", "session_id mode", ["session_id"]),
+        ("alc_branch", "session_id at response code ctx n dry_run wait_s", ["session_id"]),
     ],
 )
 def test_each_tool_has_its_arguments(tools: "Tools", tool: str, arguments: str, required: list[str]) -> None:
@@ -99,7 +102,7 @@ def test_every_tool_is_async_so_that_none_takes_the_threads_of_the_sdk() -> None
 
 def test_texts_are_exactly_str_so_that_the_sdk_leaves_json_in_them_alone() -> None:
     for tool in register():
-        for name in ("code", "code_file", "session_id", "response", "refuse", "query_id", "title", "by"):
+        for name in ("code", "code_file", "session_id", "response", "refuse", "query_id", "title", "by", "at"):
             if name in tool.fn_metadata.arg_model.model_fields:
                 assert tool.fn_metadata.arg_model.model_fields[name].annotation is str, f"{tool.name}.{name}"
 
@@ -354,11 +357,19 @@ def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
 @pytest.mark.parametrize(
     ("tool", "arguments", "sentence"),
     [
-        ("alc_stop", {"session_id": SID, "mode": "delete"}, "mode is \"delete\": it is 'hibernate'"),
+        ("alc_stop", {"session_id": SID, "mode": "remove"}, "mode is \"remove\": it is 'hibernate'"),
         ("alc_stop", {}, "alc_stop needs session_id"),
         ("alc_status", {"session_id": SID}, "not found"),
         ("alc_status", {"include_history": True}, "its arguments are session_id, wait_s"),
-        ("alc_erase", {}, "the tools are alc_run, alc_continue, alc_status, alc_stop [unknown_tool]"),
+        ("alc_status", {"view": "log"}, "view=log needs a session_id"),
+        ("alc_status", {"session_id": SID, "view": "all"}, 'view is "all": it is one of summary, prompts'),
+        ("alc_status", {"session_id": SID, "limit": 3}, "limit and cursor page the list or a view"),
+        ("alc_status", {"limit": 0}, "limit is 0: give a whole number from 1 on"),
+        ("alc_status", {"limit": 1.5}, "limit is 1.5: give a whole number"),
+        ("alc_branch", {"session_id": SID, "n": True}, "n is true: give a whole number"),
+        ("alc_branch", {"session_id": SID, "dry_run": "maybe"}, 'dry_run is "maybe": give true or false'),
+        ("alc_branch", {"session_id": SID, "ctx": "[1]"}, "ctx is a list: give an object"),
+        ("alc_erase", {}, "alc_run, alc_continue, alc_status, alc_stop, alc_branch [unknown_tool]"),
     ],
 )
 def test_other_bad_input_gets_one_sentence(tools: "Tools", tool: str, arguments: dict[str, Any], sentence: str) -> None:
@@ -446,3 +457,9 @@ def test_what_does_not_work_is_told_by_every_tool(
         text = _refusal(reply)
         assert sentence in text
         assert text.endswith("then restart this server [home_unusable]")
+
+
+def test_a_view_goes_through_with_its_page(tools: "Tools") -> None:
+    arrived = _result(tools.call("alc_status", session_id=SID, view="history", limit="5", cursor="7"))
+
+    assert (arrived["view"], arrived["limit"], arrived["cursor"]) == ("history", 5, "7")

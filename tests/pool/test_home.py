@@ -93,13 +93,13 @@ async def test_unknown_id_names_three_unfinished_sessions_and_how_many_more(rig:
     assert "2 more: alc_status lists them" in text
 
 
-async def test_list_is_cut_at_its_limit_and_counts_the_older(rig: Rig) -> None:
+async def test_list_is_cut_at_its_limit_and_says_where_it_goes_on(rig: Rig) -> None:
     async with rig.pool(listed=2) as pool:
         sids = [(await run(pool, ASK_ONCE)).session_id for _ in range(3)]
         listed = await list_via_pool(pool)
 
     assert [line["session_id"] for line in listed["sessions"]] == sids[:0:-1]
-    assert listed["older"] == 1
+    assert listed["cursor"] == sids[1]
 
 
 def plant(rig: Rig, sid: str, kind: str) -> Path:

@@ -16,7 +16,7 @@ from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import Answer
 
-StopMode = Literal["hibernate", "cancel"]
+StopMode = Literal["hibernate", "cancel", "delete"]
 
 
 class Progress(NamedTuple):
@@ -156,8 +156,14 @@ async def status_via_pool(
     return PoolReply(sid, _state(sid, _session(pool, sid)), None)
 
 
-async def list_via_pool(pool: Pool) -> dict[str, Any]:
+async def list_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
     return {"active_sessions": len(pool.sessions), "sessions": [{"session_id": sid} for sid in pool.sessions]}
+
+
+async def view_via_pool(
+    pool: Pool, sid: str, view: str, *, limit: int | None = None, cursor: str | None = None
+) -> dict[str, Any]:
+    return {"status": "running", "session_id": sid, "view": view, "limit": limit, "cursor": cursor}
 
 
 async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:

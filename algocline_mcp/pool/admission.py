@@ -1,0 +1,113 @@
+"""Keeps the live workers of a home below its cap: before a launch the longest idle one is asked to hibernate.
+
+Contract: `admit` returns when there is a place, and raises Refused `busy` when there was none by the deadline. Needs no
+lock: the names of sockets are counted, so two servers may overshoot by a few. Only paused sessions are asked to go;
+nothing is lost by it, and who needs one of them revives it. Calls of one server do not ask the same one twice.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from algocline_mcp import journal
+from algocline_mcp.errors import AlcError, Refused, WireBroken
+from algocline_mcp.limits import Home
+from algocline_mcp.pool import tidy
+from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.session import Phase, fold
+from algocline_mcp.wire import PoolRequest
+
+if TYPE_CHECKING:
+    from algocline_mcp.pool.reach import Pool
+
+_LOOK_S = 0.002  # between two looks for a socket's name to go: the system tells only on Linux, and not for free
+_LOOK_LONGER_S = 0.1  # when all of them compute
+
+
+async def admit(pool: "Pool", sid: str, *, deadline: float) -> None:
+    """A place for the worker of `sid`. On return it must be launched before anything is awaited."""
+    if not pool.limits.pool_max:
+        return
+    while len(live := living(pool.home) - {sid}) >= pool.limits.pool_max:
+        victim = await _ask_one_to_leave(pool, live)
+        if anyio.current_time() >= deadline:
+            raise Refused(
+                f"{len(live)} workers are busy in {pool.home.root}, which has room for {pool.limits.pool_max}: "
+                "wait for one to pause, stop one with alc_stop, or raise ALC_POOL_MAX",
+                code="busy",
+            )
+        if victim is None:
+            await anyio.sleep(_LOOK_LONGER_S)
+
+
+def living(home: Home) -> set[str]:
+    """Sessions whose sockets have a name."""
+    try:
+        return {name[:-5] for name in os.listdir(home.pool) if name.endswith(".sock")}
+    except OSError:
+        return set()
+
+
+async def _ask_one_to_leave(pool: "Pool", live: Iterable[str]) -> str | None:
+    """Asks the longest idle one and waits for its socket's name to go. None where nobody could be asked."""
+    candidates = [sid for sid in live if sid not in pool.leaving]
+    for sid in _longest_idle_first(pool.home, candidates):
+        if not _is_paused(pool.home, sid):
+            if _was_dead(pool.home, sid):
+                return sid
+            continue
+        pool.leaving.add(sid)  # promised before the first await
+        try:
+            if await _hibernate(pool, sid):
+                return sid
+        finally:
+            pool.leaving.discard(sid)
+    return None
+
+
+def _longest_idle_first(home: Home, sids: Iterable[str]) -> list[str]:
+    """By the last change of their journals; those that have none are about to finish and go by themselves."""
+    changed: list[tuple[float, str]] = []
+    for sid in sids:
+        try:
+            changed.append((os.stat(home.journal(sid)).st_mtime, sid))
+        except OSError:
+            continue
+    return [sid for _, sid in sorted(changed)]
+
+
+def _is_paused(home: Home, sid: str) -> bool:
+    try:
+        return fold(journal.read(home.journal(sid), is_told=False)).phase is Phase.PAUSED
+    except (AlcError, FileNotFoundError):
+        return False
+
+
+def _was_dead(home: Home, sid: str) -> bool:
+    """Takes away the name that a killed worker left, where no server saw its end."""
+    tidy.remove_stale_socket(home, home.socket(sid))
+    return not os.path.lexists(home.socket(sid))
+
+
+async def _hibernate(pool: "Pool", sid: str) -> bool:
+    """Whether its place is free now. One that does not answer, or is asked something just then, is left alone."""
+    path = pool.home.socket(sid)
+    try:
+        with PoolClient.connect(path, line_bytes=pool.limits.line_bytes) as client:
+            await client.ask(PoolRequest("shutdown", 1, sid, mode="hibernate"), timeout_s=pool.limits.leave_s)
+    except FileNotFoundError:
+        return True
+    except ConnectionRefusedError:
+        return _was_dead(pool.home, sid)
+    except (TimeoutError, BlockingIOError, WireBroken):
+        return False
+    except ConnectionError:
+        pass  # it is leaving already
+    with anyio.move_on_after(pool.limits.leave_s):
+        while os.path.lexists(path):  # noqa: ASYNC110, ASYNC240
+            await anyio.sleep(_LOOK_S)
+        return True
+    return False

@@ -1,0 +1,227 @@
+"""Starts sessions that share what another one has already asked and been answered. The parent is only read.
+
+Two ways. *Exact*: with `at` alone, or with a `response` to it, the branch begins with the parent's own records up to
+the answer of `at`, and replays them. *By prompt*: with changed code or ctx, without `at`, or where another version
+wrote the parent, the branch runs from its beginning, and each prompt that the parent has asked as often is answered
+from it (worker/carried.py); only the others are asked. This is the way out of `diverged` and of `needs_version`.
+
+Contract: `plan` is pure and decides everything but the id; `branch_via_pool` carries it out, in this home or, for a dry
+run, in one that is thrown away.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from algocline_mcp import wire
+from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.limits import Limits
+from algocline_mcp.pool import dispatch, rehearse
+from algocline_mcp.pool.disk import now_s, records_of
+from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply, Strategy
+from algocline_mcp.pool.redaction import Redaction
+from algocline_mcp.pool.transcript import timeline, turns
+from algocline_mcp.session import IllegalRecord, Record, fold
+
+_ASKS_NAMED = 3  # query ids in a sentence
+_LEFT_OUT = ("flushed", "crash", "final")
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """What is to be different. `at`: a query id of the parent; `response`: the answer to it."""
+
+    at: str | None = None
+    response: str | None = None
+    code: str | None = None
+    ctx: Mapping[str, Any] | None = None
+
+    @property
+    def is_edited(self) -> bool:
+        return self.code is not None or self.ctx is not None
+
+
+# ── what a branch begins with: pure ───────────────────────────────────────────────────────────────────────
+
+
+def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: float) -> list[Record]:
+    """The records of the branch, with an empty `sid`. Raises Refused."""
+    parent = records[0]
+    if parent.get("kept"):
+        raise Refused(f"session {parent['sid']} was scrubbed (ALC_KEEP={parent['kept']}): it has no answers to share")
+    if branch.response is not None and branch.at is None:
+        raise Refused("response answers the prompt at: give at, a query id of that session")
+    header = _header(parent, branch, limits, now_s)
+    shared = [_clean(record) for record in records[1:]] if branch.at is None else before(records, branch.at)
+    if branch.at is not None and branch.response is not None:
+        item = {"id": branch.at, "response": branch.response}
+        shared.append({"kind": "answer", "answers": [item], "t": now_s})
+    if branch.at is not None and not branch.is_edited and header["abi"] == parent["abi"]:
+        return [header, *shared]
+    return [header | {"carried": carried(shared)}]
+
+
+def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Record:
+    """As if the changed strategy were started now, but with the parent's chances: seed, clock, time zone, limits."""
+    strategy = Strategy(
+        code=parent["code"] if branch.code is None else branch.code,
+        chunk=parent["chunk"],
+        ctx=json.loads(parent["ctx"]) if branch.ctx is None else branch.ctx,
+        title=f"{parent['title']} (branch)",
+        project_root=parent.get("project"),
+        lib_paths=tuple(parent["lib_paths"]),
+    )
+    if wire.is_deeper(strategy.ctx, limits.json_depth):
+        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
+    same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
+    made = {"sid": "", "t": now_s, "created_s": parent.get("created_s", parent["t"])}
+    return (
+        dispatch.header_of(limits, strategy) | same | made | {"parent": {"session_id": parent["sid"], "at": branch.at}}
+    )
+
+
+def before(records: Sequence[Record], at: str) -> list[Record]:
+    """Everything that was recorded before the answer to `at`, and all answers to the queries asked together with it:
+    a beginning of the file, so every stream is where it was. Deaths and ends are left out."""
+    beside = _asked_with(records, at)
+    shared: list[Record] = []
+    is_over = False
+    for record in map(_clean, records[1:]):
+        kind = record["kind"]
+        if kind == "answer":
+            is_over = is_over or any(item["id"] == at for item in record["answers"])
+            if is_over:
+                items = [item for item in record["answers"] if item["id"] in beside]
+                record = {**record, "answers": items}
+            if not record["answers"]:
+                continue
+        elif is_over or kind in _LEFT_OUT or "by" in record:  # a keeper's own note belongs to a death
+            continue
+        shared.append(record)
+    return shared
+
+
+def _asked_with(records: Sequence[Record], at: str) -> set[str]:
+    """The other queries of its prompt. Raises Refused where there is no such query."""
+    asked: list[str] = []
+    for record in records:
+        if record["kind"] == "prompt":
+            ids = [query["id"] for query in record["queries"]]
+            if at in ids:
+                return set(ids) - {at}
+            asked += ids
+    known = f"it asked {', '.join(asked[:_ASKS_NAMED])}" + (f" … {asked[-1]}" if len(asked) > _ASKS_NAMED else "")
+    raise Refused(f"at={at[:80]!r} is no query of that session: {known if asked else 'it asked nothing'}")
+
+
+def _clean(record: Record) -> Record:
+    """As it is appended to another journal; answers say that they are shared."""
+    copy = {key: value for key, value in record.items() if key != "s"}
+    if record["kind"] == "answer":
+        copy["answers"] = [{**item, "shared": True} for item in record["answers"]]
+    return copy
+
+
+def carried(records: Sequence[Record]) -> Record:
+    """The header's field for a branch by prompt."""
+    said = {item["id"]: item for record in records if record["kind"] == "answer" for item in record["answers"]}
+    answers: dict[str, list[Record | None]] = {}
+    effects = []
+    for record in records:
+        if record["kind"] == "prompt":
+            for query in record["queries"]:
+                answers.setdefault(query["digest"], []).append(said.get(query["id"]))
+        elif record["kind"] == "effect":
+            outcome = {key: record[key] for key in ("result", "error") if key in record}
+            effects.append([record["name"], record["args"], outcome, record.get("times", 1)])
+    return {"answers": answers, "effects": effects}
+
+
+# ── carrying it out ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def branch_via_pool(
+    pool: Pool,
+    sid: str,
+    branch: Branch,
+    *,
+    n: int = 1,
+    is_dry: bool = False,
+    wait_s: float,
+    on_progress: OnProgress | None = None,
+) -> PoolReply:
+    """One branch: as run_via_pool, with `branch`. Several: `{status: branched, branches: […]}`. A dry run:
+    `{status: dry_run, shared, asks: […] or ends: …}`. Raises Refused, JournalCorrupt, StorageFailed, Unreachable."""
+    dispatch.check_sid(pool, sid)
+    if n > pool.limits.branches:
+        raise Refused(f"n is {n}, at most {pool.limits.branches} at once: start them in parts")
+    read = partial(records_of, pool.home, pool.limits, sid)
+    records = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    try:
+        fold(records)
+    except IllegalRecord as exc:
+        raise Refused(f"session {sid} cannot be branched: {exc}", code=exc.code) from exc
+    planned = plan(records, branch, pool.limits, now_s=now_s())
+    if is_dry:
+        return PoolReply(sid, await _rehearsed(pool, sid, planned, wait_s), None)
+    if n == 1:
+        return await _begin(pool, planned, wait_s, on_progress)
+    return await _begin_many(pool, sid, planned, n, wait_s)
+
+
+async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int, wait_s: float) -> PoolReply:
+    """All at once. Raises what the first one raised, if none came to be."""
+    replies: list[PoolReply] = []
+    errors: list[AlcError] = []
+
+    async def one() -> None:
+        try:
+            replies.append(await _begin(pool, planned, wait_s, None))
+        except AlcError as exc:
+            errors.append(exc)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(n):
+            tasks.start_soon(one)
+    if not replies:
+        raise errors[0]
+    replies.sort(key=lambda reply: reply.session_id)
+    result: dict[str, Any] = {"status": "branched", "session_id": parent}
+    result["branches"] = [reply.result for reply in replies]
+    if errors:
+        result["warnings"] = [f"{len(errors)} of {n} branches were not started: {errors[0]}"]
+    return PoolReply(parent, result, next((reply.pool_save_error for reply in replies if reply.pool_save_error), None))
+
+
+async def _begin(pool: Pool, planned: Sequence[Record], wait_s: float, on_progress: OnProgress | None) -> PoolReply:
+    header = {**planned[0], "sid": dispatch.gen_pool_sid()}
+    reply = await dispatch.begin_via_pool(pool, [header, *planned[1:]], wait_s=wait_s, on_progress=on_progress)
+    shared = await anyio.to_thread.run_sync(_shared, pool, reply.session_id, limiter=pool.files)
+    return reply._replace(result=reply.result | {"branch": header["parent"] | {"shared": shared}})
+
+
+def _shared(pool: Pool, sid: str) -> int:
+    """How many answers it did not have to ask for."""
+    records = records_of(pool.home, pool.limits, sid)
+    return sum(bool(turn.get("shared")) for turn in turns(timeline(records)))
+
+
+async def _rehearsed(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
+    surroundings = {**pool.environ, "ALC_SPAWN": "exec"}  # one worker: a fork server would take longer
+    async with rehearse.rehearsal(pool.home, pool.limits, surroundings) as stage:
+        reply = await _begin(stage, planned, wait_s, None)
+        records = records_of(stage.home, stage.limits, reply.session_id)
+        await dispatch.stop_via_pool(stage, reply.session_id, "delete")
+    result, redaction = reply.result, Redaction.of(records)
+    told: dict[str, Any] = {"status": "dry_run", "session_id": parent, "shared": result["branch"]["shared"]}
+    asks = result.get("queries") or ([result] if result["status"] == "needs_response" else [])
+    if asks:
+        told["asks"] = [{key: each[key] for key in ("query_id", "prompt", "system")} for each in asks]
+    else:
+        told["ends"] = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
+    return {key: redaction.value(value) for key, value in told.items()}

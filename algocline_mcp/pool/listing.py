@@ -1,0 +1,113 @@
+"""The list of unfinished sessions, a page at a time.
+
+Contract: ids begin with their time of birth, so a page is the largest names and as many folds as it has lines, whatever
+else lies on the disk. It opens no database, asks no worker, takes no lock, wakes nobody. Counts are counts of names. A
+cursor is the id of the last line that was shown.
+"""
+
+import heapq
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from algocline_mcp import journal
+from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool.redaction import Redaction
+from algocline_mcp.session import Phase, Record, fold, summary
+
+_SUFFIX = ".journal"
+_NAMED = 3  # unfinished sessions that an error message names
+_SETTLED_NS = 1_000_000_000
+_PREVIEW_CHARS = 80  # of the oldest open prompt
+NONE: dict[str, Any] = {"active_sessions": 0, "sessions": []}
+
+
+def list_unfinished(
+    home: Home, limits: Limits, *, limit: int | None = None, cursor: str | None = None
+) -> dict[str, Any]:
+    """`{active_sessions, sessions, counts, cursor?}`, newest first; exactly NONE where there is none."""
+    names = _names(home.sessions, _SUFFIX)
+    if not names:
+        return dict(NONE)
+    if cursor and not cursor.startswith("p-"):
+        raise Refused(f"cursor {cursor[:80]!r} is none: take it from the list before, or leave it out")
+    older = [name for name in names if name < cursor] if cursor else names
+    page = [_sid(name) for name in heapq.nlargest(max(1, min(limit or limits.listed, limits.listed_max)), older)]
+    live = set(map(_sid, _names(home.pool, ".sock")))
+    lines = [line for sid in page if (line := _line(home, sid, is_live=sid in live)) is not None]
+    unfinished = len(names) - (len(page) - len(lines))  # one that has just ended is about to be moved
+    if not unfinished:
+        return dict(NONE)
+    counts = {"unfinished": unfinished, "live": len(live), "finished": _count(home.finished)}
+    listed: dict[str, Any] = {"active_sessions": unfinished, "sessions": lines, "counts": counts}
+    return listed | ({"cursor": page[-1]} if len(page) < len(older) else {})
+
+
+def _names(directory: Path, suffix: str) -> list[str]:
+    """Of files, unordered. A directory that is gone holds nothing."""
+    try:
+        return [name for name in os.listdir(directory) if name.endswith(suffix) and name.startswith("p-")]
+    except OSError:
+        return []
+
+
+_counts: dict[Path, tuple[int, int]] = {}  # directory -> its time of change in ns, how many journals it held
+
+
+def _count(directory: Path) -> int:
+    """Finished journals pile up and change seldom: they are counted again only after a change. A change within the
+    last second might share its time stamp with a next one, so what is seen then is not remembered."""
+    try:
+        changed_ns = os.stat(directory).st_mtime_ns
+    except OSError:
+        return 0
+    known = _counts.get(directory)
+    if known is not None and known[0] == changed_ns:
+        return known[1]
+    count = len(_names(directory, _SUFFIX))
+    if time.time_ns() - changed_ns > _SETTLED_NS:
+        _counts[directory] = (changed_ns, count)
+    return count
+
+
+def _sid(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _line(home: Home, sid: str, *, is_live: bool) -> dict[str, Any] | None:
+    """One unfinished session, or None for one that is finished or gone."""
+    worker = "live" if is_live else "none"
+    try:
+        records = journal.read(home.journal(sid), is_told=False)
+        session = fold(records) if records else None
+    except FileNotFoundError:
+        return None
+    except AlcError as exc:
+        return {"session_id": sid, "status": "error", "error_code": exc.code, "error": str(exc), "worker": worker}
+    if session is None or session.phase is Phase.FINISHED:
+        return None
+    line = summary(session, worker=worker)
+    return line | ({"prompt": _preview(records, session.pending)} if session.pending else {})
+
+
+def _preview(records: Sequence[Record], pending: Mapping[str, Record]) -> str:
+    prompt = Redaction.of(records).text(next(iter(pending.values()))["prompt"])
+    return prompt if len(prompt) <= _PREVIEW_CHARS else prompt[: _PREVIEW_CHARS - 1] + "…"
+
+
+def not_found(home: Home, limits: Limits, sid: str) -> str:
+    listed = list_unfinished(home, limits, limit=_NAMED)
+    lines = listed["sessions"]
+    if not lines:
+        return f"Session {sid[:80]!r} not found, and none is unfinished here: start with alc_run"
+    named = "; ".join(f'{line["session_id"]} "{line.get("title", "")}" ({_waits_for(line)})' for line in lines)
+    left = listed["active_sessions"] - len(lines)
+    more = f"; {left} more: alc_status lists them" if left else ""
+    return f"Session {sid[:80]!r} not found. Unfinished here: {named}{more}. Use its id, or start with alc_run"
+
+
+def _waits_for(line: Mapping[str, Any]) -> str:
+    return f"waits for {', '.join(line['pending'])}" if line.get("pending") else str(line["status"])

@@ -1,0 +1,284 @@
+"""Branches: what they share is not asked, what they change is; and the parent stays as it was."""
+
+import json
+from typing import Any
+
+import pytest
+
+from algocline_mcp import journal
+from algocline_mcp.errors import Refused
+from algocline_mcp.limits import Limits
+from algocline_mcp.pool.branch import Branch, before, branch_via_pool, carried, plan
+from algocline_mcp.pool.dispatch import Pool, PoolReply, continue_via_pool, status_via_pool, stop_via_pool
+from algocline_mcp.session import Answer, Record, fold
+
+from .journals import answer, final, header, prompt, sid_of
+from .rig import ASK_TWICE, Rig, finish, kill, run, say, until
+
+SID = sid_of(1, born_s=1.7e9)
+THREE = (
+    'local a = alc.llm("one") local b = alc.llm("two after " .. a) local c = alc.llm("three after " .. b) '
+    'return a .. "+" .. b .. "+" .. c'
+)
+BATCH = (
+    'local t = alc.llm_batch({{prompt="a"}, {prompt="b"}, {prompt="c"}}) '
+    'return table.concat(t, ",") .. alc.llm("last after " .. t[2])'
+)
+
+
+def ids(records: list[Record], kind: str) -> list[str]:
+    name = "queries" if kind == "prompt" else "answers"
+    return [item["id"] for record in records if record["kind"] == kind for item in record[name]]
+
+
+# ── what a branch begins with ─────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_branch_holds_what_came_before_the_answer_and_folds_to_the_open_prompt() -> None:
+    records = [header(SID), prompt("q-0"), answer("q-0"), prompt("q-1"), answer("q-1"), prompt("q-2"), final()]
+    shared = before(records, "q-1")
+
+    assert ids(shared, "prompt") == ["q-0", "q-1"]
+    assert ids(shared, "answer") == ["q-0"]
+    assert list(fold([records[0], *shared]).pending) == ["q-1"]
+    assert all(item["shared"] for record in shared if record["kind"] == "answer" for item in record["answers"])
+
+
+@pytest.mark.parametrize("is_one_call", [True, False])
+def test_what_was_asked_together_keeps_its_answers(is_one_call: bool) -> None:
+    said = [answer(f"q-{n}") for n in range(3)]
+    if is_one_call:
+        said = [{"kind": "answer", "answers": [each["answers"][0] for each in said], "t": 1002.0}]
+    shared = before([header(SID), prompt("q-0", "q-1", "q-2"), *said, prompt("q-3")], "q-1")
+
+    assert ids(shared, "answer") == ["q-0", "q-2"]
+    assert ids(shared, "prompt") == ["q-0", "q-1", "q-2"]
+
+
+def test_deaths_and_the_notes_of_a_keeper_are_not_shared() -> None:
+    crash = {"kind": "crash", "reason": "ended by SIGSEGV", "t": 1001.5}
+    note = {"kind": "note", "bytes": 1, "level": "info", "message": "tried again", "by": "keeper"}
+    records = [header(SID), prompt("q-0"), *[crash] * 3, note, {"kind": "flushed"}, answer("q-0"), prompt("q-1")]
+
+    assert [each["kind"] for each in before(records, "q-1")] == ["prompt", "answer", "prompt"]
+    assert fold([records[0], *before(records, "q-1")]).strikes == 0
+
+
+def test_carried_answers_stand_by_digest_in_the_order_of_their_asking() -> None:
+    one, two, three = prompt("q-0"), prompt("q-1"), prompt("q-2")
+    for each in (two, three):
+        each["queries"][0]["digest"] = one["queries"][0]["digest"]
+    effect = {"kind": "effect", "name": "time", "args": [], "result": 1.5, "times": 3}
+    module = {"kind": "module", "name": "module", "args": ["m"], "result": {}}
+    found = carried([one, answer("q-0", "A"), effect, module, two, three, answer("q-2", "C")])
+
+    (items,) = found["answers"].values()
+    assert [item and item["response"] for item in items] == ["A", None, "C"]
+    assert found["effects"] == [["time", [], {"result": 1.5}, 3]]
+
+
+@pytest.mark.parametrize(
+    ("branch", "sentence"),
+    [
+        (Branch(at="q-7"), "at='q-7' is no query of that session: it asked q-0, q-1"),
+        (Branch(response="x"), "give at, a query id"),
+        (Branch(code="x" * 2_000_000), "code has 2000000 bytes"),
+    ],
+)
+def test_a_branch_that_cannot_be_is_refused(branch: Branch, sentence: str) -> None:
+    with pytest.raises(Refused, match=sentence):
+        plan([header(SID), prompt("q-0", "q-1")], branch, Limits(), now_s=1.0)
+
+
+def test_a_scrubbed_session_has_nothing_to_share() -> None:
+    with pytest.raises(Refused, match="was scrubbed"):
+        plan([header(SID, kept="result"), final()], Branch(), Limits(), now_s=1.0)
+
+
+def test_a_parent_of_another_version_is_shared_by_prompt() -> None:
+    (first,) = plan([header(SID), prompt("q-0"), answer("q-0")], Branch(at="q-0"), Limits(), now_s=1.0)
+
+    assert "carried" in first
+
+
+# ── with workers ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def played(pool: Pool, code: str, *texts: str) -> PoolReply:
+    reply = await run(pool, code)
+    for n, text in enumerate(texts):
+        reply = await say(pool, reply.session_id, f"q-{n}", text)
+    return reply
+
+
+async def branched(pool: Pool, sid: str, n: int = 1, is_dry: bool = False, **change: Any) -> dict[str, Any]:
+    return (await branch_via_pool(pool, sid, Branch(**change), n=n, is_dry=is_dry, wait_s=15.0)).result
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_finished", [True, False])
+async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B", *(["C"] if is_finished else []))
+        parent = rig.journal(reply.session_id).read_bytes()
+        branch = await branched(pool, reply.session_id, at="q-1", response="X")
+        end = await finish(pool, PoolReply(branch["session_id"], branch, None), "Y")
+        unchanged = rig.journal(reply.session_id).read_bytes() == parent
+
+    assert (branch["prompt"], branch["query_id"]) == ("three after X", "q-2")
+    assert branch["branch"] == {"session_id": reply.session_id, "at": "q-1", "shared": 1}
+    assert end["result"] == "A+X+Y"
+    assert unchanged
+
+
+@pytest.mark.anyio
+async def test_the_same_session_several_times_each_asks_at_anew(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B")
+        made = await branched(pool, reply.session_id, n=3, at="q-1")
+        branches = made["branches"]
+        ends = [
+            await finish(pool, await say(pool, each["session_id"], "q-1", f"B{n}"), "C")
+            for n, each in enumerate(branches)
+        ]
+
+    assert made["status"] == "branched"
+    assert [each["prompt"] for each in branches] == ["two after A"] * 3
+    assert [end["result"] for end in ends] == ["A+B0+C", "A+B1+C", "A+B2+C"]
+
+
+@pytest.mark.anyio
+async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, BATCH)
+        await continue_via_pool(pool, sid, [Answer(f"q-{n}", str(n)) for n in range(3)], wait_s=15)
+        branch = await branched(pool, sid, at="q-1", response="X")
+        end = await finish(pool, PoolReply(branch["session_id"], branch, None), "!")
+
+    assert branch["prompt"] == "last after X"
+    assert end["result"] == "0,X,2!"
+
+
+@pytest.mark.anyio
+async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B", "C")
+        same = await branched(pool, reply.session_id, code=f"-- a comment\n{THREE}")
+        changed = await branched(pool, reply.session_id, code=THREE.replace("three after", "finally after"))
+
+    assert (same["status"], same["result"], same["branch"]["shared"]) == ("completed", "A+B+C", 3)
+    assert (changed["prompt"], changed["query_id"], changed["branch"]["shared"]) == ("finally after B", "q-2", 2)
+
+
+@pytest.mark.anyio
+async def test_another_ctx_asks_only_what_changed(rig: Rig) -> None:
+    code = 'local r = {} for i, x in ipairs(ctx.items) do r[i] = alc.llm("do " .. x) end return r'
+    async with rig.pool() as pool:
+        reply = await run(pool, code, ctx={"items": ["a", "b", "a"]})
+        for n, text in enumerate("123"):
+            reply = await say(pool, reply.session_id, f"q-{n}", text)
+        branch = await branched(pool, reply.session_id, ctx={"items": ["b", "a", "c", "a", "a"]})
+        third = await say(pool, branch["session_id"], "q-2", "new")
+        end = (await say(pool, third.session_id, "q-4", "newer")).result
+
+    assert branch["prompt"] == "do c"
+    assert (third.result["prompt"], third.result["query_id"]) == ("do a", "q-4")  # asked once more than the parent did
+    assert end["result"] == ["2", "1", "new", "3", "newer"]
+
+
+@pytest.mark.anyio
+async def test_what_was_read_from_the_world_is_shared_as_well(rig: Rig) -> None:
+    code = 'local t = alc.time() local a = alc.llm("at " .. t) return alc.llm("then " .. alc.time() .. a)'
+    async with rig.pool() as pool:
+        reply = await played(pool, code, "A", "B")
+        branch = await branched(pool, reply.session_id, code=f"{code} -- the same")
+
+    assert reply.result["status"] == "completed"
+    assert branch["result"] == "B"
+
+
+@pytest.mark.anyio
+async def test_killed_branch_goes_on_with_what_it_shares(rig: Rig) -> None:
+    code = 'local r = {} for i = 1, 4 do r[i] = alc.llm("same") end return table.concat(r)'
+    async with rig.pool() as pool:
+        reply = await played(pool, code, "1", "2", "3", "4")
+        branch = await branched(pool, reply.session_id, code=f'alc.llm("first") {code}')
+        sid = branch["session_id"]
+        await kill(rig.keeper(sid))
+        await until(lambda: not rig.workers())
+        end = (await say(pool, sid, "q-0", "go")).result
+
+        assert (branch["prompt"], end["result"]) == ("first", "1234")
+        assert [text for _, text in rig.answers(sid)] == ["go", "1", "2", "3", "4"]
+
+
+@pytest.mark.anyio
+async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_parent_all_the_same(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B")
+        branch = await branched(pool, reply.session_id, code=f"{THREE} -- edited")
+        sid = branch["session_id"]
+        await stop_via_pool(pool, sid, "hibernate")
+        path = rig.journal(sid)
+        records = journal.read(path)
+        first = next(n for n, each in enumerate(records) if each["kind"] == "prompt")
+        path.write_bytes(b"".join(journal.encode(each, 0) for each in records[: first + 1]))  # as killed just then
+        with pytest.raises(Refused):
+            await say(pool, sid, "q-9", "wakes it")
+        told = (await status_via_pool(pool, sid, wait_s=5)).result
+
+    assert told["prompt"] == "three after B"
+
+
+@pytest.mark.anyio
+async def test_a_branch_is_the_way_out_of_diverged(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B")
+        sid = reply.session_id
+        await stop_via_pool(pool, sid, "hibernate")
+        head, *rest = journal.read(rig.journal(sid))
+        head["code"] = THREE.replace("two after", "second after")  # as a changed engine might
+        rig.journal(sid).write_bytes(b"".join(journal.encode(each, 0) for each in (head, *rest)))
+        stuck = (await say(pool, sid, "q-2", "C")).result
+        branch = await branched(pool, sid)
+
+    assert stuck["error_code"] == "diverged"
+    assert "alc_branch" in stuck["next"]
+    assert (branch["prompt"], branch["branch"]["shared"]) == ("second after A", 1)
+
+
+@pytest.mark.anyio
+async def test_dry_run_says_what_would_be_asked_and_starts_nothing(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B", "C")
+        before_ = sorted(path.name for path in rig.home.sessions.rglob("*.journal"))
+        asks = await branched(pool, reply.session_id, is_dry=True, code=THREE.replace("three", "3"))
+        ends = await branched(pool, reply.session_id, is_dry=True)
+        after = sorted(path.name for path in rig.home.sessions.rglob("*.journal"))
+
+    query = {"query_id": "q-2", "prompt": "3 after B", "system": None}
+    assert asks == {"status": "dry_run", "session_id": reply.session_id, "shared": 2, "asks": [query]}
+    assert ends["ends"] == {"status": "completed", "result": "A+B+C"}
+    assert after == before_
+
+
+@pytest.mark.anyio
+async def test_a_branch_can_be_branched_and_names_its_parent(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, ASK_TWICE, "A", "B")
+        child = await branched(pool, reply.session_id, at="q-1")
+        grandchild = await branched(pool, child["session_id"], at="q-0", response="Z")
+
+        assert grandchild["prompt"] == "second after Z"
+        head = rig.records(grandchild["session_id"], "header")[0]
+        assert json.loads(json.dumps(head["parent"])) == {"session_id": child["session_id"], "at": "q-0"}
+
+
+@pytest.mark.anyio
+async def test_too_many_branches_and_unknown_sessions_are_refused(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, ASK_TWICE)
+        with pytest.raises(Refused, match="at most 16"):
+            await branched(pool, reply.session_id, n=17)
+        with pytest.raises(Refused, match="not found"):
+            await branched(pool, SID)

@@ -1,0 +1,158 @@
+"""The views of a session: what each holds, page by page, and that none shows what came from the environment."""
+
+import json
+from typing import Any
+
+import pytest
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.pool.dispatch import Pool, status_via_pool, view_via_pool
+from algocline_mcp.pool.views import VIEWS, view_of
+from algocline_mcp.session import Record
+
+from .journals import answer, final, header, prompt, sid_of
+from .rig import Rig, run, say, until
+
+SID = sid_of(1, born_s=1.7e9)
+SECRET = "hunter2-hunter2"
+
+
+def look(records: list[Record], view: str, limit: int = 20, cursor: str | None = None) -> dict[str, Any]:
+    return view_of(records, view, worker="none", now_s=2000.0, limit=limit, cursor=cursor)
+
+
+def history(count: int) -> list[Record]:
+    records = [header(SID)]
+    for n in range(count):
+        records += [prompt(f"q-{n}", t=1001.0 + n), answer(f"q-{n}", f"a{n}", 1001.5 + n, by="human")]
+    return records
+
+
+def test_history_holds_every_prompt_with_its_answer_oldest_first_page_by_page() -> None:
+    first = look(history(3), "history", limit=2)
+    second = look(history(3), "history", limit=2, cursor=first["cursor"])
+
+    assert [item["query_id"] for item in first["history"] + second["history"]] == ["q-0", "q-1", "q-2"]
+    assert first["total"] == second["total"] == 3
+    assert "cursor" not in second
+    assert first["history"][0] == {
+        "query_id": "q-0",
+        "prompt": "prompt of q-0",
+        "asked_at": 1001.0,
+        "response": "a0",
+        "by": "human",
+        "answered_at": 1001.5,
+        "waited_s": 0.5,
+    }
+
+
+def test_a_page_ends_before_it_grows_too_large_but_holds_one_item() -> None:
+    records = [header(SID)]
+    for n in range(3):
+        records += [prompt(f"q-{n}"), answer(f"q-{n}", "x" * 70_000)]
+    page = look(records, "history")
+
+    assert len(page["history"]) == 1
+    assert page["cursor"] == "1"
+
+
+def test_prompts_are_those_that_wait() -> None:
+    page = look([header(SID), prompt("q-0", "q-1"), answer("q-0")], "prompts")
+
+    assert page["prompts"] == [{"query_id": "q-1", "prompt": "prompt of q-1", "system": None, "max_tokens": 9}]
+
+
+def test_code_comes_by_lines_with_ctx_and_modules() -> None:
+    module = {"kind": "module", "name": "module", "args": ["m.x"], "result": {"source": "", "chunk": "m"}}
+    first = look([header(SID, ctx='{"a":1}'), module], "code", limit=2)
+    second = look([header(SID)], "code", limit=2, cursor=first["cursor"])
+
+    assert (first["code"], first["ctx"], first["modules"]) == ("one\ntwo", {"a": 1}, ["m.x"])
+    assert second["code"] == "three"
+    assert "cursor" not in second
+
+
+def test_log_holds_log_lines_progress_and_deaths_in_order() -> None:
+    note = {"kind": "note", "bytes": 1}
+    records = [
+        header(SID),
+        note | {"level": "info", "message": "begun"},
+        note | {"progress": {"step": 1, "total": 2, "message": None}},
+        {"kind": "crash", "reason": "ended by SIGSEGV", "t": 1001.0},
+    ]
+
+    assert look(records, "log")["log"] == [
+        {"kind": "log", "level": "info", "message": "begun"},
+        {"kind": "progress", "step": 1, "total": 2, "message": None},
+        {"kind": "crash", "t": 1001.0, "reason": "ended by SIGSEGV"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([final(result={"x": None})], {"status": "completed", "result": {"x": None}}),
+        ([final(error="boom")], {"status": "error", "error": "boom"}),
+        ([], {"status": "running"}),
+    ],
+)
+def test_result_is_what_it_ended_with(records: list[Record], expected: dict[str, Any]) -> None:
+    page = look([header(SID), *records], "result")
+
+    assert expected.items() <= page.items()
+    assert ("next" in page) == (not records)
+
+
+def test_summary_tells_counts_and_times() -> None:
+    page = look(history(2), "summary")
+
+    assert (page["title"], page["worker"], page["created_at"]) == ("made", "none", 1000.0)
+    assert page["stats"]["auto"]["llm_calls"] == 2
+    assert page["last_activity_at"] == 1002.5
+
+
+@pytest.mark.parametrize("cursor", ["x", "-1", "9" * 10, "p-1"])
+def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
+    with pytest.raises(Refused, match="take it from the page before"):
+        look(history(1), "history", cursor=cursor)
+
+
+READ = """
+local key = os.getenv("ALC_TEST_KEY")
+alc.log("info", "key is " .. key)
+local a = alc.llm("sign with " .. key .. " and " .. ctx.env.token)
+return { key = key, token = ctx.env.token, a = a }
+"""
+
+
+async def read_secrets(pool: Pool) -> str:
+    sid, first, _ = await run(pool, READ, ctx={"env": {"token": SECRET + "-2", "short": "1"}, "task": "t"})
+    assert SECRET in first["prompt"], first
+    return sid
+
+
+@pytest.mark.anyio
+async def test_no_view_shows_what_came_from_the_environment(rig: Rig) -> None:
+    environ = {"ALC_ENV_ALLOW": "ALC_TEST_KEY", "ALC_TEST_KEY": SECRET}
+    async with rig.pool(environ=environ) as pool:
+        sid = await read_secrets(pool)
+        before = [await view_via_pool(pool, sid, view) for view in VIEWS]
+        state = (await status_via_pool(pool, sid)).result
+        await say(pool, sid, "q-0", f"signed {SECRET}")
+        await until(lambda: not rig.workers())
+        after = [await view_via_pool(pool, sid, view) for view in VIEWS]
+
+    for page in before + after:
+        assert SECRET not in json.dumps(page), page["view"]
+    assert SECRET in state["prompt"]  # what is asked is asked as it is
+    assert after[VIEWS.index("code")]["ctx"] == {"env": {"token": "[hidden]", "short": "[hidden]"}, "task": "t"}
+    assert after[VIEWS.index("result")]["result"] == {"a": "signed [hidden]", "key": "[hidden]", "token": "[hidden]"}
+
+
+@pytest.mark.anyio
+async def test_a_view_wakes_nobody_and_an_unknown_session_is_told(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        with pytest.raises(Refused, match="not found"):
+            await view_via_pool(pool, SID, "history")
+
+    assert rig.workers() == []
