@@ -19,6 +19,7 @@ from algocline_mcp.session import (
     HostEvent,
     IllegalRecord,
     Phase,
+    Record,
     Session,
     decide,
     evolve,
@@ -36,10 +37,15 @@ async def fold_of(pool: Pool, sid: str) -> Session:
 
 
 def _fold_now(pool: Pool, sid: str) -> Session:
+    return fold(records_of(pool, sid))
+
+
+def records_of(pool: Pool, sid: str) -> list[Record]:
+    """All records of a session, finished or not. Raises Refused where there is none, JournalCorrupt, StorageFailed."""
     for path in (pool.home.journal(sid), pool.home.finished_journal(sid), pool.home.journal(sid)):
         try:  # the first place again at last: it may have moved between the two looks
             if records := journal.read(path):
-                return fold(records)
+                return records
         except FileNotFoundError:
             continue
     raise Refused(not_found(pool, sid), code="not_found")

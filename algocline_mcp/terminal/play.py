@@ -1,4 +1,4 @@
-"""`alc run`: plays the host of one session, through the official client and a server of its own over stdio.
+"""`alc run` and `alc continue`: the host of one session, through the official client and a server of its own (stdio).
 
 Contract: `play` returns the exit code of the process (see cli). If it ends before the session does, it has said on
 stderr how to go on; the session keeps waiting in its worker, or on disk.
@@ -54,7 +54,7 @@ async def _through_server(turn: "Turn", options: str) -> int:
 
 
 class Turn:
-    """One run of `alc run`."""
+    """One session, until its end or until nobody answers any more."""
 
     def __init__(self, start: dict[str, Any], session_id: str | None, answerer: Answerer, wait_s: float) -> None:
         self.session_id = session_id
@@ -144,6 +144,6 @@ class Turn:
 
     def say_how_to_go_on(self, options: str) -> None:
         if self.session_id is None:
-            self.say("whether a session was started is not known: alc_status() lists them in any host")
+            self.say("whether a session was started is not known: alc ps lists them")
         else:
-            self.say(f"the session is kept; go on with: alc run --session {self.session_id}{options}")
+            self.say(f"the session is kept; go on with: alc continue {self.session_id}{options}")

@@ -1,0 +1,133 @@
+"""The demo keeps its promise and leaves nothing; the doctor finds what is wrong and names the cure."""
+
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from algocline_mcp.limits import Home
+from algocline_mcp.pool import dispatch
+from algocline_mcp.terminal import demo, doctor
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Terminal
+
+
+def _processes() -> dict[int, str]:
+    """pid -> environment, of all processes that may be looked at."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found[int(path.parent.name)] = path.read_text(errors="replace")
+        except OSError:
+            continue
+    return found
+
+
+def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
+    terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots: list[str] = []
+    make = tempfile.mkdtemp
+
+    def make_and_note(**options: str) -> str:
+        roots.append(make(**options))
+        return roots[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_note)
+    began_s = time.monotonic()
+
+    shown = terminal.alc("demo")
+    assert shown.exit_code == 0, shown.output
+    assert time.monotonic() - began_s < 10
+    assert "4 prompts, 4 answers, two processes killed: nothing was lost, nothing was asked twice." in shown.stdout
+    server, worker = re.findall(r"KILL -9 +server (\d+) and worker (\d+)", shown.stdout)[0]
+    assert len({server, worker, *re.findall(r"new (?:server|worker), process (\d+)", shown.stdout)}) == 4
+    assert not os.path.exists(roots[0])
+    assert [pid for pid, environment in _processes().items() if f"ALC_HOME={roots[0]}" in environment] == []
+    assert not terminal.home.root.exists(), "it worked in the user's own home"
+
+
+def test_demo_tells_when_an_answer_is_lost(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
+    """The promise is checked, not only printed."""
+    monkeypatch.setitem(demo.ANSWERS, "q-9", "never asked for")
+
+    shown = terminal.alc("demo")
+    assert shown.exit_code == 1
+    assert "that is not what was answered" in shown.stdout
+
+
+def test_demo_that_breaks_off_says_what_to_do_and_leaves_nothing(
+    terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "STRATEGY", "this is no Lua")
+
+    shown = terminal.alc("demo")
+    assert shown.exit_code == 1
+    assert "run alc doctor" in shown.stdout.splitlines()[-1]
+
+
+def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    shown = terminal.alc("doctor")
+    assert shown.exit_code == 0, shown.stdout
+    lines = shown.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:-2]] == ["ok"] * (len(lines) - 2)
+    assert lines[-1] == "all is well"
+    for what in ("Python", "parts", "PATH", "socket path", "home", "file system", "room", "fork server", "worker"):
+        assert any(line[9:].startswith(what) for line in lines), what
+    assert [*terminal.home.sessions.glob("*.journal"), *terminal.home.finished.glob("*")] == []
+
+
+def test_doctor_names_another_alc_in_path(tmp_path: Path) -> None:
+    other = tmp_path / "alc"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+
+    found = doctor._in_path({"PATH": f"/nowhere:{tmp_path}"})
+    assert str(other) in found.seen
+    assert "absolute path" in str(found.cure)
+
+
+def test_doctor_tells_a_home_that_others_can_read(terminal: "Terminal") -> None:
+    terminal.home.root.mkdir()
+    terminal.home.root.chmod(0o755)
+
+    shown = terminal.alc("doctor")
+    assert shown.exit_code == 1
+    assert f"→ chmod 700 {terminal.home.root}" in shown.stdout
+    assert shown.stdout.endswith("1 problem found\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen", "cure"),
+    [
+        ({"ALC_HOME": "/tmp/" + "x" * 90}, "147 of at most", "set ALC_HOME to a shorter path"),
+        ({"ALC_HOME": "/proc/none"}, "cannot hold sessions", "set ALC_HOME elsewhere"),
+        ({"ALC_SPAWN": "magic"}, "neither fork nor exec", "correct it or unset it"),
+        ({"ALC_WAIT_S": "soon"}, "'soon'", "correct it or unset it"),
+    ],
+)
+def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, str], seen: str, cure: str) -> None:
+    last = list(doctor.findings({**os.environ, **settings}))[-1]
+
+    assert seen in last.seen
+    assert cure in str(last.cure)
+
+
+def test_doctor_tells_a_worker_that_cannot_be_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_WORKER_S", 0.0)
+    monkeypatch.setattr(dispatch, "run_via_pool", _never)
+
+    (last,) = [each for each in doctor.findings({**os.environ, "ALC_SPAWN": "exec"}) if each.what == "worker"]
+    assert "no answer within" in last.seen
+    assert "ulimit" in str(last.cure)
+
+
+async def _never(*args: object, **options: object) -> None:
+    raise TimeoutError
