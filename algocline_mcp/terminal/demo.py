@@ -63,7 +63,7 @@ class Demo:
         self._say = say
         self._began_s = began_s
         self.workers: list[PoolSessionEntry] = []  # all that were met; the registry forgets one that is about to end
-        self._asked: list[str] = []  # the ids of prompts, in the order in which they were first seen
+        self.asked: list[str] = []  # the ids of prompts, in the order in which they were first seen
 
     def run(self) -> int:
         self._say("A strategy asks three reviewers at once, then a fourth question. The answers are scripted here;")
@@ -91,16 +91,17 @@ class Demo:
             )
             self._note(state)
             state = self._answer(server, sid, *_ids(state))
-            return self._end(state, is_kept)
+            return self.end(state, is_kept)
 
-    def _end(self, state: Mapping[str, Any], is_kept: bool) -> int:
+    def end(self, state: Mapping[str, Any], is_kept: bool) -> int:
+        """The exit code: whether everything that was answered came back, each prompt asked once."""
         if state["status"] != "completed":
             raise Refused(f"the session ended as {state['status']}: {state.get('error', '')}")
         given = [*state["result"]["verdicts"], state["result"]["doubt"]]
-        is_whole = is_kept and given == list(ANSWERS.values()) and self._asked == list(ANSWERS)
+        is_whole = is_kept and given == list(ANSWERS.values()) and self.asked == list(ANSWERS)
         self._tell("completed     " + json.dumps(state["result"]["doubt"]))
         outcome = "nothing was lost, nothing was asked twice" if is_whole else "that is not what was answered"
-        self._say(f"\n{len(self._asked)} prompts, {len(given)} answers, two processes killed: {outcome}.")
+        self._say(f"\n{len(self.asked)} prompts, {len(given)} answers, two processes killed: {outcome}.")
         return 0 if is_whole else 1
 
     def _answer(self, server: "Server", sid: str, *ids: str) -> dict[str, Any]:
@@ -112,7 +113,7 @@ class Demo:
 
     def _note(self, state: Mapping[str, Any]) -> None:
         for query in state.get("queries") or [state]:
-            self._asked.append(query["query_id"])
+            self.asked.append(query["query_id"])
             self._tell(f"asks          {query['query_id']} → {' '.join(query['prompt'].split())[:64]}")
 
     def _worker(self, sid: str) -> PoolSessionEntry:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from algocline_mcp.cli import alc
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import dispatch, tidy
+from algocline_mcp.pool import dispatch
 from algocline_mcp.session import Answer
 from algocline_mcp.terminal.demo import Server, end_workers
 
@@ -60,7 +60,6 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
         deadline_s = time.monotonic() + LIMIT_S
         while list(home.pool.glob("*.sock")):  # a worker whose session is over lingers for a moment
             assert time.monotonic() < deadline_s, "a worker was left behind"
-            tidy.remove_leftovers(home)  # the name of one that was killed
             time.sleep(0.005)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from algocline_mcp.pool import tidy
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.terminal import sessions
 
@@ -48,6 +49,7 @@ def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> No
 
     (line,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
     assert line["pid"] is None
+    tidy.remove_leftovers(terminal.home)
 
 
 @pytest.mark.parametrize(
