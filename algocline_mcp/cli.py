@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError
 from algocline_mcp.terminal import hosts
+from algocline_mcp.terminal.words import at_terminal
 
 EXAMPLES = """\b
 Examples:
@@ -37,7 +38,7 @@ class Told(click.Group):
         try:
             return super().invoke(ctx)
         except AlcError as exc:
-            raise click.ClickException(str(exc)) from exc
+            raise click.ClickException(at_terminal(str(exc))) from exc
 
 
 @click.group(cls=Told, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -155,6 +156,9 @@ def _play(
         raise click.UsageError("give --exec or --answers, not both.")
     if jobs is not None and command is None:
         raise click.UsageError("--jobs belongs to --exec: give the command too, or leave --jobs out.")
+    file = start.get("code_file")
+    if file is not None and not os.path.isfile(file):
+        raise click.ClickException(f"{file} is no file: give the path of a strategy, such as examples/panel.lua")
     from algocline_mcp.terminal import play
 
     options = f" --exec {shlex.quote(command)}" if command else f" --answers {shlex.quote(sheet)}" if sheet else ""

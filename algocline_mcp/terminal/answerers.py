@@ -18,6 +18,7 @@ import anyio
 import click
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
+_SHEET = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
 
 
 @dataclass(slots=True)
@@ -137,13 +138,14 @@ class Sheet:
             text = Path(path).read_text("utf-8-sig")
             content = text.splitlines() if path.endswith(".txt") else json.loads(text)
         except (OSError, ValueError, RecursionError) as exc:
-            raise click.ClickException(f"{path} cannot be used for --answers: {exc}") from exc
+            why = getattr(exc, "strerror", None) or exc
+            raise click.ClickException(f"{path} cannot be used for --answers: {why}; {_SHEET}") from exc
         if isinstance(content, dict):
             self._by_id = content
         elif isinstance(content, list):
             self._in_order = content[::-1]
         else:
-            raise click.ClickException(f"{path} holds neither a list of answers nor an object from query_id to answer")
+            raise click.ClickException(f"{path} cannot be used for --answers: it holds {content!r}; {_SHEET}")
 
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
         done = Answered()

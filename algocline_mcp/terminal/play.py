@@ -15,6 +15,7 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
 from algocline_mcp.terminal.answerers import Answered, Answerer, choose
+from algocline_mcp.terminal.words import at_terminal
 
 __all__ = ["choose", "play"]
 
@@ -110,8 +111,9 @@ class Turn:
         if self._is_terminal:
             click.echo("\r\x1b[K", err=True, nl=False)
         if reply.is_error or not isinstance(reply.structured_content, dict):
-            self.say("\n".join(getattr(block, "text", "") for block in reply.content))
-            self.is_over = self.session_id is None
+            sentence = "\n".join(getattr(block, "text", "") for block in reply.content)
+            self.say(at_terminal(sentence))
+            self.is_over = self.session_id is None or sentence.endswith("[not_found]")
             return None
         state: dict[str, Any] = reply.structured_content
         if self.session_id is None:
@@ -127,9 +129,10 @@ class Turn:
         if state.get("status") == "completed":
             click.echo(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
             return 0
-        self.say(f"{state.get('status')}: {state.get('error', 'the session was ended')}")
+        ended = "the session was ended for good; start the strategy again with alc run"
+        self.say(f"{state.get('status')}: {state.get('error', ended)}")
         if state.get("next"):
-            self.say(str(state["next"]))
+            self.say(at_terminal(str(state["next"])))
         return 1
 
     async def _progress(self, progress: float, total: float | None, message: str | None) -> None:

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import anyio
 
+from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import dispatch
-from algocline_mcp.pool.disk import list_unfinished, records_of
+from algocline_mcp.pool.disk import list_unfinished, not_found, records_of
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.session import Record
 
@@ -24,10 +25,17 @@ _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def _pool() -> dispatch.Pool:
+    """Raises HomeUnusable where the home is there and cannot be read: that is not the same as an empty one."""
+    home = Home.from_env(os.environ)
+    for path in (home.root, home.sessions):
+        try:
+            os.scandir(path).close()
+        except FileNotFoundError:
+            break  # nothing was ever started
+        except OSError as exc:
+            raise HomeUnusable(f"cannot read {path}: {exc.strerror}; mend it or set ALC_HOME elsewhere") from exc
     # No fork server: at most one worker is met here.
-    return dispatch.Pool(
-        Home.from_env(os.environ), Limits.from_env(os.environ), environ=dict(os.environ, ALC_SPAWN="exec")
-    )
+    return dispatch.Pool(home, Limits.from_env(os.environ), environ=dict(os.environ, ALC_SPAWN="exec"))
 
 
 # ── ps ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,6 +131,8 @@ def stop(sid: str, mode: Literal["hibernate", "cancel"]) -> str:
 def log(sid: str) -> list[str]:
     """The notes of a session in order, then what its worker wrote to stderr. Raises Refused for an unknown id."""
     pool = _pool()
+    if os.sep in sid:
+        raise Refused(not_found(pool, sid), code="not_found")
     lines = list(_notes(records_of(pool, sid)))
     try:
         said = pool.home.stderr(sid).read_text(errors="replace").splitlines()

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from algocline_mcp.errors import Unreachable
 from algocline_mcp.limits import Home
 from algocline_mcp.pool import dispatch
 from algocline_mcp.terminal import demo, doctor
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
+
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def _processes() -> dict[int, str]:
@@ -25,6 +29,13 @@ def _processes() -> dict[int, str]:
         except OSError:
             continue
     return found
+
+
+def _masked(text: str) -> str:
+    """Without what differs from one demo to the next: times, pids, ids."""
+    text = re.sub(r"^ *[\d.]+ s ", "T ", text, flags=re.MULTILINE)
+    text = re.sub(r"\bp-[0-9a-f]+", "SID", text)
+    return re.sub(r"(process|server|worker) \d+", r"\1 PID", text)
 
 
 def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
@@ -41,7 +52,8 @@ def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
 
     shown = terminal.alc("demo")
     assert shown.exit_code == 0, shown.output
-    assert "4 prompts, 4 answers, two processes killed: nothing was lost, nothing was asked twice." in shown.stdout
+    told = re.findall(r"<!-- demo -->\n```text\n\$ alc demo\n(.*?)```", README.read_text(), re.DOTALL)
+    assert [_masked(shown.stdout)] == [_masked(each) for each in told], "README shows another demo"
     server, worker = re.findall(r"KILL -9 +server (\d+) and worker (\d+)", shown.stdout)[0]
     assert len({server, worker, *re.findall(r"new (?:server|worker), process (\d+)", shown.stdout)}) == 4
     assert not os.path.exists(roots[0])
@@ -65,7 +77,7 @@ def test_demo_checks_its_promise_and_does_not_only_print_it(home: Home, lost: st
 def test_demo_that_breaks_off_says_what_to_do_and_leaves_nothing(
     terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "STRATEGY", "this is no Lua")
+    monkeypatch.setattr(demo.Server, "start", _never)
 
     shown = terminal.alc("demo")
     assert shown.exit_code == 1
@@ -123,12 +135,16 @@ def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, s
 
 def test_doctor_tells_a_worker_that_cannot_be_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_WORKER_S", 0.0)
-    monkeypatch.setattr(dispatch, "run_via_pool", _never)
+    monkeypatch.setattr(dispatch, "run_via_pool", _hangs)
 
     (last,) = [each for each in doctor.findings({**os.environ, "ALC_SPAWN": "exec"}) if each.what == "worker"]
     assert "no answer within" in last.seen
     assert "ulimit" in str(last.cure)
 
 
-async def _never(*args: object, **options: object) -> None:
+async def _hangs(*args: object, **options: object) -> None:
     raise TimeoutError
+
+
+def _never(home: Home) -> None:
+    raise Unreachable("the server ended without an answer")

@@ -16,7 +16,7 @@ from algocline_mcp.cli import alc
 from algocline_mcp.host.waiting import CEILING_S, CEILINGS_S
 from algocline_mcp.limits import KIB, MIB, Limits
 from algocline_mcp.session import TRANSITIONS, Phase
-from algocline_mcp.terminal import demo, hosts
+from algocline_mcp.terminal import hosts
 from algocline_mcp.tools import tools
 
 ROOT = Path(__file__).parents[2]
@@ -123,21 +123,6 @@ def test_every_command_of_the_terminal_has_help_with_an_example() -> None:
     for name, command in alc.commands.items():
         context = click.Context(command, info_name=f"alc {name}")
         assert re.search(r"Examples?:\n +(ALC_HOME=\S+ )?alc " + name, command.get_help(context)), name
-
-
-def masked(text: str) -> str:
-    """What differs from one demo to the next: times, pids, ids."""
-    text = re.sub(r"^ ?[\d ]\d?\.\d\d s ", "T ", text, flags=re.MULTILINE)
-    text = re.sub(r"\bp-[0-9a-f]+", "SID", text)
-    return re.sub(r"(process|server|worker) \d+", r"\1 PID", text)
-
-
-def test_demo_in_the_readme_is_what_the_demo_says() -> None:
-    (shown,) = re.findall(r"<!-- demo -->\n```text\n\$ alc demo\n(.*?)```", README, re.DOTALL)
-    said: list[str] = []
-
-    assert demo.play(said.append) == 0
-    assert masked(shown.strip()) == masked("\n".join(said))
 
 
 def test_phases_on_the_page_are_those_of_the_table() -> None:

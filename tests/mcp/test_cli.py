@@ -110,10 +110,11 @@ def test_an_error_of_the_session_that_can_go_on_says_how(terminal: Terminal) -> 
 
 
 def test_a_refused_call_is_shown_with_exit_code_1(terminal: Terminal) -> None:
-    done = terminal.alc("run", "nowhere.lua")
+    (terminal.directory / "binary.lua").write_bytes(b"\xff")
 
+    done = terminal.alc("run", "binary.lua")
     assert done.returncode == 1
-    assert f"Failed to read {terminal.directory / 'nowhere.lua'}: No such file or directory" in done.stderr
+    assert f"Failed to read {terminal.directory / 'binary.lua'}: byte 0 is not UTF-8; save the file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -140,7 +141,8 @@ def test_an_unknown_session_is_refused(terminal: Terminal) -> None:
     done = terminal.alc("continue", "p-5-0123456789abcdef")
 
     assert done.returncode == 1
-    assert "Session p-5-0123456789abcdef not found" in done.stderr
+    assert "Session p-5-0123456789abcdef not found: start one with alc run\n" in done.stderr
+    assert "go on with" not in done.stderr
 
 
 def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Terminal) -> None:
