@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -105,11 +107,33 @@ def test_logs_show_notes_in_order_and_the_stderr_of_the_worker(terminal: "Termin
     ]
 
 
+def test_logs_take_an_id_and_no_path(terminal: "Terminal") -> None:
+    sid = terminal.session("return 1")
+
+    shown = terminal.alc("logs", f"finished/{sid}")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "not found" in shown.stderr
+
+
 def test_logs_of_a_quiet_session_say_so_on_stderr(terminal: "Terminal") -> None:
     sid = terminal.session("return 1")
 
     shown = terminal.alc("logs", sid)
     assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"session {sid} has logged nothing\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_that_completes_is_answered_and_no_server_starts(shell: str) -> None:
+    environment = dict(os.environ, _ALC_COMPLETE=f"{shell}_complete", COMP_WORDS="alc con", COMP_CWORD="1")
+    environment |= {"COMP_CWORD": "con"} if shell == "fish" else {}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "algocline_mcp"], env=environment, input="", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "config" in done.stdout
+    assert "continue" in done.stdout
+    assert "doctor" not in done.stdout
 
 
 def test_a_shell_completes_the_ids_of_unfinished_sessions(terminal: "Terminal") -> None:
