@@ -7,6 +7,7 @@ the system nor the Python will do. This file runs on older Pythons too, up to th
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 
@@ -37,7 +38,7 @@ def main() -> int | None:
         from algocline_mcp.worker.forkserver import main as bear
 
         return bear(arguments[1:])
-    if arguments:
+    if arguments or "_ALC_COMPLETE" in os.environ:  # a shell that completes calls it without arguments
         from algocline_mcp.cli import main as command
 
         command()

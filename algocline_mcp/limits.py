@@ -28,7 +28,7 @@ class Limits:
     """All limits of server and worker. The unit ends the name: _s seconds, _bytes bytes; others are counts."""
 
     wait_s: float = _limit(45.0, "ALC_WAIT_S", "how long a tool call waits for the next pause")
-    wait_max_s: float = _limit(3600.0, "ALC_WAIT_MAX_S", "the longest wait_s a call may ask for")
+    wait_max_s: float = _limit(0.0, "ALC_WAIT_MAX_S", "longest wait_s a call may ask for; 0: what its host allows")
     grace_s: float = _limit(5.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
     reach_s: float = _limit(5.0, "ALC_REACH_S", "how long a server tries to reach a worker")
     fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server silent for so long while asked is replaced")

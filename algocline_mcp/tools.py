@@ -36,7 +36,7 @@ from algocline_mcp.host.arguments import (
     quoted,
 )
 from algocline_mcp.host.source import read_source
-from algocline_mcp.host.waiting import watched, within
+from algocline_mcp.host.waiting import allowed_s, watched, within
 from algocline_mcp.limits import Limits
 from algocline_mcp.pool import branch as branching
 from algocline_mcp.pool import dispatch
@@ -291,7 +291,7 @@ async def _ask(
     """The pool's reply to `call`, as the result of a tool. `refused`: items that the pool never saw."""
     opened = _opened(host)
     pool, limits = opened.usable(), opened.limits
-    wait = min(limits.wait_s if wait_s is None else wait_s, limits.wait_max_s)
+    wait = allowed_s(limits.wait_s if wait_s is None else wait_s, _client_name(host), limits.wait_max_s)
     reply = await watched(
         lambda told: call(pool, wait, told),
         host.report_progress,
@@ -304,6 +304,11 @@ async def _ask(
     if reply.pool_save_error is not None:
         result["pool_save_error"] = reply.pool_save_error
     return replies.result(result)
+
+
+def _client_name(host: Host) -> str:
+    told = host.session.client_params
+    return told.client_info.name if told is not None else ""
 
 
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────

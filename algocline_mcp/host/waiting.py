@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 HEARTBEAT_S = 5.0  # a host shows a call without news as hung; the SDK's clients allow 60 s
 NOTICE_GAP_S = 0.1  # a strategy may report in a tight loop: the host gets the latest, ten times a second at most
+# Hosts give up at 60 s, whatever is reported, and some then drop every server; Claude Code waits, and moves a call
+# to the background after 120 s. What a call may wait stays below both, with the grace of an answer.
+CEILING_S = 50.0
+CEILINGS_S = {"claude-code": 110.0}
 _BEAT = 0.01  # the protocol wants a growing number; a step counts 1, so a hundred beats fit between two steps
 
 
@@ -61,6 +65,12 @@ class Notices:
         steps = f"{latest.step}/{latest.total} " if latest else ""
         elapsed_s = anyio.current_time() - self._began_s
         return self._told, latest.total if latest else None, f"{steps}{said} ({elapsed_s:.0f} s)"
+
+
+def allowed_s(wait_s: float, client: str, wait_max_s: float) -> float:
+    """How long a call may wait that asks for `wait_s`. `client`: the name by which the host introduced itself;
+    `wait_max_s` of the settings takes the place of what is known of that host, unless it is 0."""
+    return min(wait_s, wait_max_s or CEILINGS_S.get(client, CEILING_S))
 
 
 async def within(limit_s: float, call: Awaitable[Reply], *, unanswered: str) -> Reply:

@@ -60,6 +60,10 @@ class Forks:
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
 
+    async def started(self) -> None:
+        """Returns when one is ready, or when it is known that none will be."""
+        await self._ready.wait()
+
     async def run(self) -> None:
         """Reads what fork servers say, one after the other, until cancelled; then ends the last one."""
         try:

@@ -69,11 +69,12 @@ class Pool:
         self._tasks: TaskGroup
 
     async def __aenter__(self) -> Self:
+        is_forking = spawn.is_forking(self.environ)  # whatever raises comes before the tasks, which would not be ended
         tidy.prepare(self.home)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._tidy)
-        if spawn.is_forking(self.environ):
+        if is_forking:
             self._tasks.start_soon(self.forks.run)
         return self
 

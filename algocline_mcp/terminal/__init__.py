@@ -1,1 +1,1 @@
-"""What `alc run` needs: playing a session as a client of the server, and who answers its prompts."""
+"""What the commands of cli need: playing a session, looking at sessions, the demo, the doctor, the hosts."""

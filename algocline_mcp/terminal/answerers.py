@@ -1,4 +1,4 @@
-"""Who answers the prompts of `alc run`: a person, a command, or a file.
+"""Who answers the prompts of `alc run` and `alc continue`: a person, a command, or a file.
 
 Contract: an answerer gets the pending queries of one pause and returns what it could answer. Where it could not
 answer all, `trouble` says why in a sentence; what it did answer is sent all the same: nothing is asked twice.
@@ -18,7 +18,7 @@ import anyio
 import click
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
-COMMANDS_AT_ONCE = 4  # models behind a command rarely allow more
+_SHEET = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
 
 
 @dataclass(slots=True)
@@ -32,10 +32,10 @@ class Answerer(Protocol):
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered: ...
 
 
-def choose(command: str | None, sheet: str | None) -> Answerer:
-    """Raises click.ClickException for a file that cannot be used."""
+def choose(command: str | None, sheet: str | None, jobs: int) -> Answerer:
+    """`jobs`: how many of `command` run at once. Raises click.ClickException for a file that cannot be used."""
     if command is not None:
-        return Command(command)
+        return Command(command, jobs)
     return Sheet(sheet) if sheet is not None else Person()
 
 
@@ -44,8 +44,8 @@ class Person:
 
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
         done = Answered()
-        for query in queries:
-            self._show(query)
+        for number, query in enumerate(queries, 1):
+            self._show(query, f"{number} of {len(queries)}" if len(queries) > 1 else "")
             try:
                 text = self._read()
             except KeyboardInterrupt:
@@ -57,13 +57,15 @@ class Person:
             done.answers[query["query_id"]] = text
         return done
 
-    def _show(self, query: Query) -> None:
+    def _show(self, query: Query, place: str) -> None:
+        """The prompt itself stays plain: it may be code, and is copied from here."""
         marks = [name for name in ("grounded", "underspecified") if query.get(name)]
-        head = " · ".join([query["query_id"], *marks])
-        system = f"[{query['system']}]\n" if query.get("system") else ""
-        click.echo(
-            f"\n── {head} ──\n{system}{query['prompt']}\n── answer; an empty line or Ctrl-D ends it ──", err=True
-        )
+        head = " · ".join(filter(None, [query["query_id"], place, *marks]))
+        click.secho(f"\n── {head} ──", err=True, fg="cyan", bold=True)
+        if query.get("system"):
+            click.secho(f"[{query['system']}]", err=True, fg="yellow")
+        click.echo(query["prompt"], err=True)
+        click.secho("── answer; an empty line or Ctrl-D ends it ──", err=True, dim=True)
 
     def _read(self) -> str | None:
         """None at the end of input. Blocks the event loop: nothing else is under way while a person thinks."""
@@ -83,13 +85,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Runs a shell command per prompt, some at a time."""
+    """Runs a shell command per prompt, `jobs` at a time."""
 
     command: str
+    jobs: int
 
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
         done = Answered()
-        limiter = anyio.CapacityLimiter(COMMANDS_AT_ONCE)
+        limiter = anyio.CapacityLimiter(self.jobs)
 
         async def one(query: Query) -> None:
             async with limiter:
@@ -135,13 +138,14 @@ class Sheet:
             text = Path(path).read_text("utf-8-sig")
             content = text.splitlines() if path.endswith(".txt") else json.loads(text)
         except (OSError, ValueError, RecursionError) as exc:
-            raise click.ClickException(f"{path} cannot be used for --answers: {exc}") from exc
+            why = getattr(exc, "strerror", None) or exc
+            raise click.ClickException(f"{path} cannot be used for --answers: {why}; {_SHEET}") from exc
         if isinstance(content, dict):
             self._by_id = content
         elif isinstance(content, list):
             self._in_order = content[::-1]
         else:
-            raise click.ClickException(f"{path} holds neither a list of answers nor an object from query_id to answer")
+            raise click.ClickException(f"{path} cannot be used for --answers: it holds {content!r}; {_SHEET}")
 
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
         done = Answered()

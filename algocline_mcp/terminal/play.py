@@ -1,4 +1,4 @@
-"""`alc run`: plays the host of one session, through the official client and a server of its own over stdio.
+"""`alc run` and `alc continue`: the host of one session, through the official client and a server of its own (stdio).
 
 Contract: `play` returns the exit code of the process (see cli). If it ends before the session does, it has said on
 stderr how to go on; the session keeps waiting in its worker, or on disk.
@@ -15,6 +15,7 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
 from algocline_mcp.terminal.answerers import Answered, Answerer, choose
+from algocline_mcp.terminal.words import at_terminal
 
 __all__ = ["choose", "play"]
 
@@ -54,7 +55,7 @@ async def _through_server(turn: "Turn", options: str) -> int:
 
 
 class Turn:
-    """One run of `alc run`."""
+    """One session, until its end or until nobody answers any more."""
 
     def __init__(self, start: dict[str, Any], session_id: str | None, answerer: Answerer, wait_s: float) -> None:
         self.session_id = session_id
@@ -110,8 +111,9 @@ class Turn:
         if self._is_terminal:
             click.echo("\r\x1b[K", err=True, nl=False)
         if reply.is_error or not isinstance(reply.structured_content, dict):
-            self.say("\n".join(getattr(block, "text", "") for block in reply.content))
-            self.is_over = self.session_id is None
+            sentence = "\n".join(getattr(block, "text", "") for block in reply.content)
+            self.say(at_terminal(sentence))
+            self.is_over = self.session_id is None or sentence.endswith("[not_found]")
             return None
         state: dict[str, Any] = reply.structured_content
         if self.session_id is None:
@@ -127,9 +129,10 @@ class Turn:
         if state.get("status") == "completed":
             click.echo(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
             return 0
-        self.say(f"{state.get('status')}: {state.get('error', 'the session was ended')}")
+        ended = "the session was ended for good; start the strategy again with alc run"
+        self.say(f"{state.get('status')}: {state.get('error', ended)}")
         if state.get("next"):
-            self.say(str(state["next"]))
+            self.say(at_terminal(str(state["next"])))
         return 1
 
     async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
@@ -144,6 +147,6 @@ class Turn:
 
     def say_how_to_go_on(self, options: str) -> None:
         if self.session_id is None:
-            self.say("whether a session was started is not known: alc_status() lists them in any host")
+            self.say("whether a session was started is not known: alc ps lists them")
         else:
-            self.say(f"the session is kept; go on with: alc run --session {self.session_id}{options}")
+            self.say(f"the session is kept; go on with: alc continue {self.session_id}{options}")

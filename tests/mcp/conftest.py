@@ -110,12 +110,14 @@ class Tools:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self.client_name = "test"
 
     @asynccontextmanager
     async def client(self) -> AsyncIterator[Any]:
         from mcp import Client
+        from mcp_types import Implementation
 
-        async with Client(self._app) as client:
+        async with Client(self._app, client_info=Implementation(name=self.client_name, version="1")) as client:
             yield client
 
     def call(self, tool: str, **arguments: Any) -> Any:

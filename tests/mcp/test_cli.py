@@ -106,14 +106,15 @@ def test_an_error_of_the_session_that_can_go_on_says_how(terminal: Terminal) -> 
 
     done = terminal.alc("run", plan)
     assert done.returncode == 1
-    assert "go on with: alc run --session p-1-" in done.stderr
+    assert "go on with: alc continue p-1-" in done.stderr
 
 
 def test_a_refused_call_is_shown_with_exit_code_1(terminal: Terminal) -> None:
-    done = terminal.alc("run", "nowhere.lua")
+    (terminal.directory / "binary.lua").write_bytes(b"\xff")
 
+    done = terminal.alc("run", "binary.lua")
     assert done.returncode == 1
-    assert f"Failed to read {terminal.directory / 'nowhere.lua'}: No such file or directory" in done.stderr
+    assert f"Failed to read {terminal.directory / 'binary.lua'}: byte 0 is not UTF-8; save the file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -133,14 +134,15 @@ def test_answers_that_run_out_leave_the_session_waiting_and_say_how_to_go_on(
     done = terminal.alc("run", plan, *options)
     assert (done.returncode, done.stdout) == (1, "")
     assert sentence in done.stderr
-    assert f"alc run --session p-1-0123456789abcdef {options[0]} " in done.stderr
+    assert f"alc continue p-1-0123456789abcdef {options[0]} " in done.stderr
 
 
 def test_an_unknown_session_is_refused(terminal: Terminal) -> None:
-    done = terminal.alc("run", "--session", "p-5-0123456789abcdef")
+    done = terminal.alc("continue", "p-5-0123456789abcdef")
 
     assert done.returncode == 1
-    assert "Session p-5-0123456789abcdef not found" in done.stderr
+    assert "Session p-5-0123456789abcdef not found: start one with alc run\n" in done.stderr
+    assert "go on with" not in done.stderr
 
 
 def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Terminal) -> None:
@@ -161,16 +163,17 @@ def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Termina
     out, err = process.communicate(timeout=LIMIT_S)
     assert (process.returncode, out) == (130, "")
     assert "interrupted" in err
-    assert "alc run --session p-1-0123456789abcdef" in err
+    assert "alc continue p-1-0123456789abcdef" in err
     assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["run"], "give the FILE of a strategy, or --session"),
+        (["run"], "Missing argument 'FILE'"),
+        (["continue"], "Missing argument 'SID'"),
         (["run", "x.lua", "novalue"], "'novalue' is no KEY=VALUE"),
-        (["run", "x.lua", "--session", "p-1"], "(not both)"),
+        (["run", "x.lua", "--jobs", "2"], "--jobs belongs to --exec"),
         (["run", "x.lua", "--exec", "cat", "--answers", "a.json"], "--exec or --answers, not both"),
         (["run", "x.lua", "--wait", "-1"], "--wait"),
         (["serve"], "No such command 'serve'"),

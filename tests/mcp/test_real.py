@@ -152,8 +152,8 @@ def test_the_terminal_goes_on_where_answers_ran_out(home: Home, tmp_path: Path) 
 
     began = home.alc("run", str(tmp_path / "two.lua"), "task=tea", "--answers", str(tmp_path / "some.json"))
     assert began.returncode == 1
-    sid = began.stderr.partition("--session ")[2].split()[0]
-    ended = home.alc("run", "--session", sid, "--answers", str(tmp_path / "rest.json"))
+    sid = began.stderr.partition("alc continue ")[2].split()[0]
+    ended = home.alc("continue", sid, "--answers", str(tmp_path / "rest.json"))
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) == "three"
 

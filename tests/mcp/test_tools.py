@@ -142,12 +142,25 @@ def test_the_instructions_fit_and_teach_in_order(tools: "Tools") -> None:
         ({"code": "x", "code_file": ""}, "code", "x"),
         ({"code": "x"}, "wait_s", 45.0),
         ({"code": "x", "wait_s": "0.5"}, "wait_s", 0.5),
-        ({"code": "x", "wait_s": 1e9}, "wait_s", 3600.0),
+        ({"code": "x", "wait_s": 1e9}, "wait_s", 50.0),
         ({"code": "x"}, "chunk", "strategy"),
     ],
 )
 def test_arguments_arrive_as_meant(tools: "Tools", arguments: dict[str, Any], field: str, arrives: Any) -> None:
     assert _result(tools.call("alc_run", **arguments))["result"][field] == arrives
+
+
+@pytest.mark.parametrize(
+    ("client", "setting", "arrives"),
+    [("claude-code", "", 110.0), ("claude-ai", "", 50.0), ("claude-code", "7", 7.0), ("codex", "600", 600.0)],
+)
+def test_the_longest_wait_follows_the_name_of_the_host_and_the_setting(
+    tools: "Tools", monkeypatch: pytest.MonkeyPatch, client: str, setting: str, arrives: float
+) -> None:
+    monkeypatch.setenv("ALC_WAIT_MAX_S", setting)
+    tools.client_name = client
+
+    assert _result(tools.call("alc_run", code="x", wait_s=1e9))["result"]["wait_s"] == arrives
 
 
 def test_a_failed_write_of_the_registry_is_a_field_of_the_result(tools: "Tools") -> None:

@@ -73,6 +73,45 @@ async def test_each_tries_an_item_twice_and_says_what_failed(rig: Rig) -> None:
     assert result["failed"] == [{"item": "hopeless", "last": "second", "why": "too short"}]
 
 
+async def test_vote_counts_by_code_and_asks_again_until_more_than_half_agree(rig: Rig) -> None:
+    said = iter(["ANSWER: 7", "so\nANSWER: 8.", "I cannot say", "ANSWER: 8", "because\nANSWER: 8 ", "ANSWER: 8"])
+
+    result = await _play(rig, "vote.lua", lambda query: next(said), task="How many?", votes=3)
+
+    assert result["answer"] == "8."
+    assert (result["votes"], result["total"], result["decided"]) == ({"7": 1, "8": 4}, 6, True)
+
+
+async def test_vote_without_a_majority_says_that_it_is_open(rig: Rig) -> None:
+    names = iter("abcdefghi")
+
+    result = await _play(rig, "vote.lua", lambda query: f"ANSWER: {next(names)}", task="Who?", votes=3)
+
+    assert (result["answer"], result["total"], result["decided"]) == ("a", 9, False)
+
+
+async def test_digest_reads_every_piece_and_merges_what_was_found(rig: Rig) -> None:
+    pieces: list[str] = []
+
+    def model(query: dict[str, Any]) -> str:
+        prompt = query["prompt"]
+        if "Findings:" in prompt:
+            return "merged " + " ".join(re.findall(r"\[\d+\]", prompt))
+        number = re.findall(r"^Piece (\d+) of", prompt, re.MULTILINE)[0]
+        pieces.append(re.findall(r"^Piece [^\n]*\n(.*)\n\nWhat this piece", prompt, re.DOTALL | re.MULTILINE)[0])
+        return "NOTHING" if number == "2" else f"[{number}] a fact"
+
+    text = "\n\n".join(f"Paragraph {n} " + "word " * 12 for n in range(9)) + "\n\n" + "long" * 50
+    result = await _play(rig, "digest.lua", model, task="What?", text=text, chars=100)
+
+    assert re.sub(r"\s", "", "".join(pieces)) == re.sub(r"\s", "", text)
+    assert max(map(len, pieces)) <= 100
+    assert result["pieces"] == len(pieces) == 11
+    assert result["merges"] == 2
+    found = re.findall(r"\[(\d+)\]", result["answer"])
+    assert sorted(map(int, found)) == [1, *range(3, 12)]
+
+
 def test_strategy_in_the_readme_is_the_example() -> None:
     readme = (ROOT / "README.md").read_text()
     (shown,) = re.findall(r"```lua\n(.*?)```", readme, re.DOTALL)

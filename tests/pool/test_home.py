@@ -68,6 +68,12 @@ async def test_home_that_is_a_file_is_told(rig: Rig) -> None:
             pass
 
 
+async def test_setting_that_names_no_way_to_spawn_is_told_and_leaves_no_task(rig: Rig) -> None:
+    with pytest.raises(HomeUnusable, match="ALC_SPAWN='magic' is neither fork nor exec: correct it or unset it"):
+        async with Pool(rig.home, Limits(), environ={"ALC_SPAWN": "magic"}):
+            pass
+
+
 async def test_probe_of_a_server_that_was_killed_while_it_started_hinders_nobody(rig: Rig) -> None:
     rig.home.sessions.mkdir(parents=True)
     left = rig.home.sessions / f".probe-{os.getpid()}"

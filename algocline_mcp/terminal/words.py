@@ -1,0 +1,19 @@
+"""The sentences that are written for a model, as a person at the terminal needs them. Pure."""
+
+import re
+
+_WORDS = (
+    (r" \[[a-z_]+\]$", ""),  # the stable code is for programs
+    (r"; then restart this server", ""),  # a command starts its own
+    (r"\balc_run\b", "alc run"),
+    (r"\balc_continue\b", "alc continue"),
+    (r"\balc_stop\b", "alc stop"),
+    (r"\balc_status\(\)", "alc ps"),
+    (r"\balc_status\b", "alc ps"),
+)
+
+
+def at_terminal(sentence: str) -> str:
+    for pattern, word in _WORDS:
+        sentence = re.sub(pattern, word, sentence)
+    return sentence

@@ -1,0 +1,50 @@
+"""Who answers at the terminal: commands run as many at once as --jobs allows, a person sees what is asked of them."""
+
+import io
+import subprocess
+import sys
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from algocline_mcp.terminal.answerers import Command, Person
+
+QUERIES = [{"query_id": f"q-{n}", "prompt": f"prompt {n}", "system": None} for n in range(7)]
+
+
+@pytest.mark.parametrize("jobs", [1, 3, 20])
+def test_as_many_commands_run_at_once_as_jobs_allows(monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    running = peak = 0
+
+    async def fake(command: str, *, stdin: Any, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+        nonlocal running, peak
+        running += 1
+        peak = max(peak, running)
+        for _ in range(10):
+            await anyio.lowlevel.checkpoint()
+        running -= 1
+        return subprocess.CompletedProcess(command, 0, stdin.read())
+
+    monkeypatch.setattr(anyio, "run_process", fake)
+
+    done = anyio.run(Command("cat", jobs).answer, "p-1", QUERIES)
+    assert peak == min(jobs, len(QUERIES))
+    assert done.answers == {query["query_id"]: query["prompt"] for query in QUERIES}
+
+
+def test_a_person_sees_which_of_several_prompts_it_is_and_what_is_wanted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\n\ntwo\n"))
+    queries: list[dict[str, Any]] = [
+        {"query_id": "q-4", "prompt": "Is it?", "system": "a judge", "grounded": True},
+        {"query_id": "q-5", "prompt": "  code\n\twith tabs", "system": None},
+    ]
+
+    done = anyio.run(Person().answer, "p-1", queries)
+    shown = capsys.readouterr().err
+    assert done.answers == {"q-4": "one", "q-5": "two"}
+    assert "── q-4 · 1 of 2 · grounded ──\n[a judge]\nIs it?\n" in shown
+    assert "── q-5 · 2 of 2 ──\n  code\n\twith tabs\n" in shown

@@ -1,0 +1,150 @@
+"""The demo keeps its promise and leaves nothing; the doctor finds what is wrong and names the cure."""
+
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from algocline_mcp.errors import Unreachable
+from algocline_mcp.limits import Home
+from algocline_mcp.pool import dispatch
+from algocline_mcp.terminal import demo, doctor
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Terminal
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def _processes() -> dict[int, str]:
+    """pid -> environment, of all processes that may be looked at."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found[int(path.parent.name)] = path.read_text(errors="replace")
+        except OSError:
+            continue
+    return found
+
+
+def _masked(text: str) -> str:
+    """Without what differs from one demo to the next: times, pids, ids."""
+    text = re.sub(r"^ *[\d.]+ s ", "T ", text, flags=re.MULTILINE)
+    text = re.sub(r"\bp-[0-9a-f]+", "SID", text)
+    return re.sub(r"(process|server|worker) \d+", r"\1 PID", text)
+
+
+def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
+    terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots: list[str] = []
+    make = tempfile.mkdtemp
+
+    def make_and_note(**options: str) -> str:
+        roots.append(make(**options))
+        return roots[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", make_and_note)
+
+    shown = terminal.alc("demo")
+    assert shown.exit_code == 0, shown.output
+    told = re.findall(r"<!-- demo -->\n```text\n\$ alc demo\n(.*?)```", README.read_text(), re.DOTALL)
+    assert [_masked(shown.stdout)] == [_masked(each) for each in told], "README shows another demo"
+    server, worker = re.findall(r"KILL -9 +server (\d+) and worker (\d+)", shown.stdout)[0]
+    assert len({server, worker, *re.findall(r"new (?:server|worker), process (\d+)", shown.stdout)}) == 4
+    assert not os.path.exists(roots[0])
+    assert [pid for pid, environment in _processes().items() if f"ALC_HOME={roots[0]}" in environment] == []
+    assert not terminal.home.root.exists(), "it worked in the user's own home"
+
+
+@pytest.mark.parametrize("lost", ["asked", "answer", "kept", None])
+def test_demo_checks_its_promise_and_does_not_only_print_it(home: Home, lost: str | None) -> None:
+    said: list[str] = []
+    play = demo.Demo(home, said.append, 0.0)
+    play.asked = list(demo.ANSWERS)[: 3 if lost == "asked" else 4]
+    *verdicts, doubt = demo.ANSWERS.values()
+    result = {"verdicts": verdicts[: 2 if lost == "answer" else 3], "doubt": doubt}
+
+    code = play.end({"status": "completed", "result": result}, lost != "kept")
+    assert code == (1 if lost else 0)
+    assert ("nothing was lost" in said[-1]) == (lost is None)
+
+
+def test_demo_that_breaks_off_says_what_to_do_and_leaves_nothing(
+    terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo.Server, "start", _never)
+
+    shown = terminal.alc("demo")
+    assert shown.exit_code == 1
+    assert "run alc doctor" in shown.stdout.splitlines()[-1]
+
+
+def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+
+    shown = terminal.alc("doctor")
+    assert shown.exit_code == 0, shown.stdout
+    lines = shown.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:-2]] == ["ok"] * (len(lines) - 2)
+    assert lines[-1] == "all is well"
+    for what in ("Python", "parts", "PATH", "socket path", "home", "file system", "room", "fork server", "worker"):
+        assert any(line[9:].startswith(what) for line in lines), what
+    assert [*terminal.home.sessions.glob("*.journal"), *terminal.home.finished.glob("*")] == []
+
+
+def test_doctor_names_another_alc_in_path(tmp_path: Path) -> None:
+    other = tmp_path / "alc"
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+
+    found = doctor._in_path({"PATH": f"/nowhere:{tmp_path}"})
+    assert str(other) in found.seen
+    assert "absolute path" in str(found.cure)
+
+
+def test_doctor_tells_a_home_that_others_can_read(terminal: "Terminal") -> None:
+    terminal.home.root.mkdir()
+    terminal.home.root.chmod(0o755)
+
+    shown = terminal.alc("doctor")
+    assert shown.exit_code == 1
+    assert f"→ chmod 700 {terminal.home.root}" in shown.stdout
+    assert shown.stdout.endswith("1 problem found\n")
+
+
+@pytest.mark.parametrize(
+    ("settings", "seen", "cure"),
+    [
+        ({"ALC_HOME": "/tmp/" + "x" * 90}, "147 of at most", "set ALC_HOME to a shorter path"),
+        ({"ALC_HOME": "/proc/none"}, "cannot hold sessions", "set ALC_HOME elsewhere"),
+        ({"ALC_SPAWN": "magic"}, "neither fork nor exec", "correct it or unset it"),
+        ({"ALC_WAIT_S": "soon"}, "'soon'", "correct it or unset it"),
+    ],
+)
+def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, str], seen: str, cure: str) -> None:
+    last = list(doctor.findings({**os.environ, **settings}))[-1]
+
+    assert seen in last.seen
+    assert cure in str(last.cure)
+
+
+def test_doctor_tells_a_worker_that_cannot_be_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_WORKER_S", 0.0)
+    monkeypatch.setattr(dispatch, "run_via_pool", _hangs)
+
+    (last,) = [each for each in doctor.findings({**os.environ, "ALC_SPAWN": "exec"}) if each.what == "worker"]
+    assert "no answer within" in last.seen
+    assert "ulimit" in str(last.cure)
+
+
+async def _hangs(*args: object, **options: object) -> None:
+    raise TimeoutError
+
+
+def _never(home: Home) -> None:
+    raise Unreachable("the server ended without an answer")

@@ -1,0 +1,213 @@
+"""Entering this server into the files of hosts: whatever else is there stays, to the letter where that is possible."""
+
+import base64
+import json
+import tomllib
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.limits import Home
+from algocline_mcp.terminal import hosts
+from algocline_mcp.terminal.hostfiles import Json, Toml, Yaml
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Terminal
+
+ENTRY = hosts.Entry("/opt/alc/bin/alc", env={"ALC_HOME": "/data/ü"})
+SHOWN = hosts.HOSTS["codex"].fields(ENTRY)
+FULL_TOML = """\
+model = "x" # mine
+
+[mcp_servers.other]
+command = "other"
+
+# about the next one
+[tui]
+theme = 'dark'
+"""
+FULL_YAML = """\
+# mine
+GOOSE_MODEL: x
+extensions:
+    developer:
+        enabled: true
+        type: builtin
+
+    # a comment
+    memory: {enabled: false}
+keep:
+- 1
+"""
+
+
+@pytest.fixture
+def project(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory and a user's home that no real host reads."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("XDG_CONFIG_HOME", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", list(hosts.HOSTS))
+def test_what_is_shown_is_what_is_written_and_it_can_be_taken_out(
+    terminal: "Terminal", project: Path, name: str
+) -> None:
+    shown = terminal.alc("config", name)
+    path = hosts.target(hosts.HOSTS[name], None)
+    assert str(path) in shown.stderr
+    assert not path.exists()
+
+    assert str(path) in terminal.alc("config", name, "--write").stdout
+    assert path.read_text() == shown.stdout
+    assert str(terminal.home.root) in shown.stdout, "a home of one's own goes into the host's file"
+    assert "nothing was changed" in terminal.alc("config", name, "--write").stdout
+
+    assert "taken out" in terminal.alc("config", name, "--remove").stdout
+    assert "alc" not in path.read_text()
+    assert "nothing was changed" in terminal.alc("config", name, "--remove").stdout
+    assert len(list(path.parent.glob("*.before-alc"))) == 1
+    assert len(list(path.parent.glob(f"*{path.name}*"))) == 2, "the draft is left behind"
+
+
+def test_the_command_is_absolute_and_runs_this_program(project: Path) -> None:
+    entry = hosts.own_entry({})
+
+    assert Path(entry.command).is_absolute()
+    assert Path(entry.command).name == "alc"
+    assert entry.env is None
+
+
+def test_json_keeps_everything_else(project: Path) -> None:
+    before = '{\n    "a": 1.50,\n    "mcpServers": {"x": {"command": "x"}},\n    "ü": [1e5, null]\n}\n'
+    form = Json("mcpServers")
+
+    after = form.put(before, {"command": "c"})
+    assert json.loads(after) == {**json.loads(before), "mcpServers": {"x": {"command": "x"}, "alc": {"command": "c"}}}
+    assert '\n    "a"' in after
+    assert json.loads(form.take(after)) == json.loads(before)
+    assert form.put(after, {"command": "c"}) is after
+    assert form.take(before) is before
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, // comment\n}', "[]", '{"mcpServers": []}', "{", '"x"'])
+def test_json_that_cannot_be_kept_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="nothing was changed: do it by hand"):
+        Json("mcpServers").put(text, {})
+
+
+@pytest.mark.parametrize("before", ["", "a = 1", FULL_TOML, FULL_TOML + '[mcp_servers.z]\ncommand = "z"\n'])
+def test_toml_changes_in_our_table_alone(before: str) -> None:
+    form = Toml("mcp_servers")
+
+    after = form.put(before, SHOWN)
+    assert after.startswith(before)
+    assert tomllib.loads(after)["mcp_servers"]["alc"] == SHOWN
+    assert form.put(after, SHOWN) is after
+    changed = form.put(after, SHOWN | {"command": "/elsewhere"})
+    assert tomllib.loads(changed)["mcp_servers"]["alc"]["command"] == "/elsewhere"
+    assert tomllib.loads(form.take(changed)) == tomllib.loads(before) or before in ("", "a = 1")
+    assert form.take(after).rstrip() == before.rstrip()
+
+
+def test_toml_takes_sub_tables_out_and_leaves_comments_to_what_follows() -> None:
+    text = '[mcp_servers.alc]\ncommand = "c"\n[mcp_servers.alc.env]\nA = "b"\n\n# about b\n[b]\nx = 1\n'
+
+    assert Toml("mcp_servers").take(text) == "\n# about b\n[b]\nx = 1\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a = ", "mcp_servers = 1", 'mcp_servers = { alc = { command = "c" } }', '[mcp_servers]\nalc = { command = "c" }'],
+)
+def test_toml_in_another_form_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="nothing was changed: do it by hand"):
+        Toml("mcp_servers").put(text, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("before", "rest"),
+    [
+        ("", "extensions:\n"),
+        ("a: 1", "a: 1\nextensions:\n"),
+        ("extensions: {}\nb: 2\n", "extensions:\nb: 2\n"),
+        ("extensions:\n", "extensions:\n"),
+        (FULL_YAML, FULL_YAML),
+    ],
+)
+def test_yaml_changes_in_our_block_alone(before: str, rest: str) -> None:
+    form = Yaml("extensions")
+    fields = hosts.HOSTS["goose"].fields(ENTRY)
+
+    after = form.put(before, fields)
+    assert 'cmd: "/opt/alc/bin/alc"' in after
+    assert form.take(after) == rest
+    assert form.put(after, fields) is after
+    changed = form.put(after, fields | {"cmd": "/elsewhere"})
+    assert changed.count("alc:\n") == 1
+    assert "/elsewhere" in changed
+
+
+def test_yaml_follows_the_indent_of_its_file_and_ends_where_the_next_entry_begins() -> None:
+    form = Yaml("extensions")
+    text = form.put(FULL_YAML, hosts.HOSTS["goose"].fields(ENTRY))
+
+    assert "\n    alc:\n        type:" in text
+    assert text.index("alc:") < text.index("developer:")
+    own_last = "extensions:\n  a:\n    x: 1\n  alc:\n    cmd: c\n    args:\n      - 1\n\n# end\nkeep: 1\n"
+    assert form.take(own_last) == "extensions:\n  a:\n    x: 1\n\n# end\nkeep: 1\n"
+
+
+@pytest.mark.parametrize("text", ["extensions: {a: {x: 1}}\n", "extensions: [\n]\n", "extensions:\n\ta: 1\n"])
+def test_yaml_in_another_form_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="nothing was changed: do it by hand"):
+        Yaml("extensions").put(text, {})
+
+
+def test_a_link_stays_a_link_and_the_mode_of_the_file_stays(terminal: "Terminal", project: Path) -> None:
+    real = project / "dotfiles.json"
+    real.write_text('{"other": true}')
+    real.chmod(0o640)
+    link = project / "link.json"
+    link.symlink_to(real)
+
+    told = terminal.alc("config", "cursor", "--write", "--file", str(link)).stdout
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["other"] is True
+    assert real.stat().st_mode & 0o777 == 0o640
+    (backup,) = project.glob("dotfiles.json.*.before-alc")
+    assert str(backup) in told
+    assert backup.read_text() == '{"other": true}'
+
+
+def test_a_file_that_cannot_be_read_is_left_alone(terminal: "Terminal", project: Path) -> None:
+    broken = project / "broken.json"
+    broken.write_text("{ // mine\n}")
+
+    told = terminal.alc("config", "cursor", "--write", "--file", str(broken))
+    assert told.exit_code == 1
+    assert f"{broken}: it is no JSON" in told.stderr
+    assert [path.name for path in project.iterdir()] == ["broken.json"]
+
+
+def test_links_carry_the_entry() -> None:
+    link = urllib.parse.urlsplit(hosts.vscode_link(ENTRY))
+    inner = urllib.parse.parse_qs(link.query)["url"][0]
+    wanted = json.loads(urllib.parse.unquote(inner.removeprefix("vscode:mcp/install?")))
+    assert wanted == {"name": "alc", "type": "stdio", **ENTRY.plain()}
+
+    cursor = urllib.parse.parse_qs(urllib.parse.urlsplit(hosts.cursor_link(ENTRY)).query)
+    assert cursor["name"] == ["alc"]
+    assert json.loads(base64.b64decode(cursor["config"][0])) == ENTRY.plain()
+
+
+def test_the_command_for_claude_code_is_quoted() -> None:
+    entry = hosts.Entry("/opt/my alc", ("-m", "x"), {"ALC_HOME": "/a b"})
+
+    assert hosts.claude_command(entry) == (
+        "claude mcp add --scope user alc --env 'ALC_HOME=/a b' -- '/opt/my alc' -m x"
+    )

@@ -1,0 +1,143 @@
+"""ps, stop and logs: what is unfinished here, sending it to sleep, reading what it said."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from algocline_mcp.pool import tidy
+from algocline_mcp.pool.registry import PoolRegistry
+from algocline_mcp.terminal import sessions
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Terminal
+
+
+def test_ps_names_what_each_session_waits_for_and_its_worker(terminal: "Terminal") -> None:
+    sid = terminal.session(title="tea or coffee")
+    entry = PoolRegistry.load(terminal.home.registry).find(sid)
+    assert entry is not None
+
+    shown = terminal.alc("ps")
+    head, line = shown.stdout.splitlines()
+    assert head.split() == ["SESSION", "STATUS", "WAITS", "FOR", "WORKER", "AGE", "TITLE"]
+    assert line.split()[:4] == [sid, "needs_response", "q-0", str(entry.pid)]
+    assert line.endswith("s  tea or coffee")
+
+    (line_json,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
+    assert (line_json["session_id"], line_json["pid"], line_json["pending"]) == (sid, entry.pid, ["q-0"])
+    assert 0 <= line_json["age_s"] < 60
+
+
+def test_ps_says_where_nothing_is_unfinished_and_makes_no_home(terminal: "Terminal") -> None:
+    shown = terminal.alc("ps")
+
+    assert shown.stdout == "no session is unfinished; start one with: alc run FILE\n"
+    assert not terminal.home.root.exists()
+
+
+def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> None:
+    sid = terminal.session()
+    entry = PoolRegistry.load(terminal.home.registry).find(sid)
+    assert entry is not None
+    entry.identity.signal(signal.SIGKILL)
+    with entry.identity.opened() as pidfd:
+        if pidfd is not None:
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
+
+    (line,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
+    assert line["pid"] is None
+    tidy.remove_leftovers(terminal.home)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.2, "0 s"), (59.4, "59 s"), (60, "1 min"), (7200, "2 h"), (200000, "2 d")]
+)
+def test_ages_have_one_unit(seconds: float, told: str) -> None:
+    assert sessions._age(seconds) == told
+
+
+def test_stop_sends_the_worker_away_and_the_session_goes_on(terminal: "Terminal") -> None:
+    sid = terminal.session()
+
+    stopped = terminal.alc("stop", sid)
+    assert stopped.exit_code == 0
+    assert stopped.stdout.endswith(f"alc continue {sid}\n")
+    (line,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
+    assert (line["worker"], line["pid"], line["status"]) == ("none", None, "needs_response")
+    assert terminal.answer(sid, ("q-0", "a")) == sid
+
+
+def test_stop_with_cancel_ends_it_for_good(terminal: "Terminal") -> None:
+    sid = terminal.session()
+
+    assert terminal.alc("stop", sid, "--cancel").stdout.startswith(f"session {sid} is cancelled")
+    assert json.loads(terminal.alc("ps", "--json").stdout)["sessions"] == []
+    assert terminal.alc("stop", sid).stdout.startswith(f"session {sid} is cancelled")
+
+
+def test_stop_of_a_completed_session_says_that_it_was_over(terminal: "Terminal") -> None:
+    sid = terminal.session("return 1")
+
+    assert terminal.alc("stop", sid).stdout == f"session {sid} was over already: completed\n"
+
+
+def test_logs_show_notes_in_order_and_the_stderr_of_the_worker(terminal: "Terminal") -> None:
+    sid = terminal.session(
+        'alc.log("warn", "careful") alc.progress(1, 2, "half") print("said") local a = alc.llm("?") error("no " .. a)'
+    )
+    terminal.home.stderr(sid).write_text("the worker said this\n")
+    terminal.answer(sid, ("q-0", "way"))
+
+    lines = terminal.alc("logs", sid).stdout.splitlines()
+    assert [line.split(None, 2)[2] for line in lines[:3]] == [
+        "warn      careful",
+        "progress  1/2 half",
+        "info      said",
+    ]
+    assert "no way" in lines[3]
+    assert lines[3].split()[2] == "error"
+    assert lines[-2:] == [
+        f"── stderr of its worker ({terminal.home.stderr(sid)}) ──",
+        "the worker said this",
+    ]
+
+
+def test_logs_take_an_id_and_no_path(terminal: "Terminal") -> None:
+    sid = terminal.session("return 1")
+
+    shown = terminal.alc("logs", f"finished/{sid}")
+    assert (shown.exit_code, shown.stdout) == (1, "")
+    assert "not found" in shown.stderr
+
+
+def test_logs_of_a_quiet_session_say_so_on_stderr(terminal: "Terminal") -> None:
+    sid = terminal.session("return 1")
+
+    shown = terminal.alc("logs", sid)
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"session {sid} has logged nothing\n")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_that_completes_is_answered_and_no_server_starts(shell: str) -> None:
+    environment = dict(os.environ, _ALC_COMPLETE=f"{shell}_complete", COMP_WORDS="alc con", COMP_CWORD="1")
+    environment |= {"COMP_CWORD": "con"} if shell == "fish" else {}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "algocline_mcp"], env=environment, input="", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "config" in done.stdout
+    assert "continue" in done.stdout
+    assert "doctor" not in done.stdout
+
+
+def test_a_shell_completes_the_ids_of_unfinished_sessions(terminal: "Terminal") -> None:
+    sid = terminal.session(title="tea")
+
+    assert sessions.titles("p-") == [(sid, "tea")]
+    assert sessions.titles("x") == []

@@ -1,0 +1,229 @@
+"""What people do wrong, and the one sentence each gets: it names the thing and says what to do.
+
+Each message was read; what stands here is the part that must not get lost.
+"""
+
+import errno
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from algocline_mcp.__main__ import unsupported
+from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.pool import dispatch
+from algocline_mcp.terminal.demo import Server
+from algocline_mcp.terminal.words import at_terminal
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Terminal
+
+GONE = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
+CURES = re.compile(
+    r"set |correct |mend |give |start with|did you mean|write for example|install it|run it under|is not one of|"
+    r"Try 'alc|save ",
+    re.IGNORECASE,
+)
+
+
+def _sentence(text: str) -> str:
+    """The message, after the checks that hold for all: one line, a cure, nothing of our insides."""
+    message = " ".join(text[max(0, text.find("Error: ")) :].split())
+    assert len(message) < 500
+    assert CURES.search(text), f"no cure: {text}"
+    for noise in ("Traceback", "Errno", "pydantic", "/algocline_mcp/"):
+        assert noise not in text
+    return message
+
+
+def _file(directory: Path) -> str:
+    path = directory / "file"
+    path.touch()
+    return str(path)
+
+
+# ── the terminal ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        (lambda directory: None, "neither ALC_HOME nor HOME is set: set ALC_HOME to a directory for sessions"),
+        (_file, "/file: Not a directory; mend it or set ALC_HOME elsewhere"),
+        (lambda directory: f"{directory}/{'x' * 100}", "at most 107: set ALC_HOME to a shorter path"),
+        (lambda directory: "/proc/none", "ALC_HOME=/proc/none cannot hold sessions: /proc/none: No such file"),
+    ],
+    ids=["no home", "a file as home", "too deep a home", "a home that cannot be made"],
+)
+def test_a_home_that_does_not_work(
+    terminal: "Terminal",
+    monkeypatch: pytest.MonkeyPatch,
+    place: Callable[[Path], str | None],
+    sentence: str,
+) -> None:
+    monkeypatch.delenv("ALC_HOME")
+    chosen = place(terminal.home.root.parent)
+    if chosen is None:
+        monkeypatch.delenv("HOME")
+    else:
+        monkeypatch.setenv("ALC_HOME", chosen)
+
+    done = terminal.alc("stop", GONE)
+    assert done.exit_code == 1
+    assert sentence in _sentence(done.stderr)
+
+
+def test_a_full_home(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("algocline_mcp.journal.os.write", full)
+
+    done = terminal.alc("stop", GONE)
+    monkeypatch.undo()
+    assert done.exit_code == 1
+    assert "No space left on device; free or mend that disk, or set ALC_HOME elsewhere" in _sentence(done.stderr)
+
+
+def test_a_disk_that_takes_half_a_record(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal.session("return 1")
+    monkeypatch.setattr("algocline_mcp.journal.os.write", lambda fd, content: len(content) // 2)
+
+    with pytest.raises(HomeUnusable, match="cannot hold sessions: the disk is full: free some space for"):
+        terminal.session("return 2")
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("ALC_WAIT_S", "soon", "ALC_WAIT_S='soon' is not a number of at least 0: correct it or unset it"),
+        ("ALC_STRIKES", "1.5", "ALC_STRIKES='1.5' is not a whole number of at least 0: correct it or unset it"),
+    ],
+)
+def test_a_setting_that_is_no_number(
+    terminal: "Terminal", monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    assert sentence in _sentence(terminal.alc("ps").stderr)
+
+
+@pytest.mark.parametrize("command", ["stop", "logs"])
+@pytest.mark.parametrize("sid", ["nonsense", GONE, "../../etc/passwd", ""])
+def test_an_id_of_no_session(terminal: "Terminal", command: str, sid: str) -> None:
+    done = terminal.alc(command, sid)
+
+    assert done.exit_code == 1
+    assert _sentence(done.stderr) == (
+        f"Error: Session {sid!r} not found, and none is unfinished here: start with alc run"
+    )
+
+
+def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None:
+    sid = terminal.session(title="tea")
+
+    assert f'Unfinished here: {sid} "tea" (waits for q-0)' in terminal.alc("logs", "nonsense").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["run", "nowhere.lua"], 1, "nowhere.lua is no file: give the path of a strategy"),
+        (["run", "."], 1, "is no file: give the path of a strategy"),
+        (["run", "x.lua", "task"], 2, "'task' is no KEY=VALUE: write for example task=task"),
+        (["run", "x.lua", "--exec", "a", "--answers", "b"], 2, "give --exec or --answers, not both"),
+        (["run", "x.lua", "--exec", "a", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
+        (["run", "x.lua", "--anwers", "a.json"], 2, "No such option '--anwers'. Did you mean '--answers'?"),
+        (["run"], 2, "Missing argument 'FILE'"),
+        (["rum", "x.lua"], 2, "No such command 'rum'. Did you mean 'run'?"),
+        (["config", "emacs"], 2, "'emacs' is not one of 'claude-desktop', 'claude-code', 'vscode', 'cursor', 'codex'"),
+        (["config"], 2, "Missing argument 'HOST'"),
+        (["config", "codex", "--write", "--file", "/proc/none/x"], 1, "nothing was changed: mend it, or paste by hand"),
+    ],
+)
+def test_a_wrong_command_line(terminal: "Terminal", arguments: list[str], code: int, sentence: str) -> None:
+    done = terminal.alc(*arguments)
+
+    assert done.exit_code == code
+    assert sentence in _sentence(done.stderr)
+
+
+@pytest.mark.parametrize("sheet", ["nowhere.json", "."])
+def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: str) -> None:
+    strategy = tmp_path / "x.lua"
+    strategy.touch()
+
+    done = terminal.alc("run", str(strategy), "--answers", sheet)
+    assert f"{sheet} cannot be used for --answers: " in _sentence(done.stderr)
+
+
+# ── a model, through a host ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "sentence"),
+    [
+        ("alc_run", {}, "Either `code` or `code_file` must be provided."),
+        ("alc_run", {"cod": "return 1"}, 'alc_run has no argument "cod" (did you mean code?)'),
+        ("alc_run", {"code": "return 1", "ctx": "x"}, 'ctx is a text that is no JSON: give an object such as {"task"'),
+        ("alc_run", {"code_file": "/nowhere/x.lua"}, "Failed to read /nowhere/x.lua: No such file or directory"),
+        ("alc_continue", {"response": "x"}, "alc_continue needs session_id: its arguments are session_id, response"),
+        ("alc_continue", {"session_id": GONE, "response": "x"}, f"Session '{GONE}' not found"),
+        ("alc_continue", {"session_id": GONE}, "Either 'response' or 'responses' must be provided"),
+        ("alc_stop", {"session_id": GONE, "mode": "kill"}, "it is 'hibernate' (goes on later) or 'cancel'"),
+    ],
+)
+def test_a_wrong_call_of_a_tool(server: Server, tool: str, arguments: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Refused) as told:
+        server.call(tool, **arguments)
+
+    assert sentence in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_an_answer_to_a_session_that_is_over(server: Server) -> None:
+    sid = server.call("alc_run", code="return 1", wait_s=20)["session_id"]
+
+    with pytest.raises(Refused, match="unknown query_id: q-0; nothing is pending: the session is finished"):
+        server.call("alc_continue", session_id=sid, response="x", query_id="q-0")
+
+
+def test_a_strategy_that_is_no_lua(server: Server) -> None:
+    state = server.call("alc_run", code="def main(): pass", wait_s=20)
+
+    assert state["status"] == "error"
+    assert state["error"].startswith("strategy:1: syntax error near 'main'")
+
+
+# ── the wrong machine ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("platform", "version", "cure"),
+    [
+        ("win32", (3, 14, 0), "run it under WSL 2 or in a Linux container"),
+        ("linux", (3, 10, 14), "install it with a newer one"),
+    ],
+)
+def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int, ...], cure: str) -> None:
+    sentence = unsupported(platform, version)
+
+    assert sentence is not None
+    assert cure in _sentence(sentence)
+
+
+async def _refuse(*args: object, **options: object) -> None:
+    raise Refused("nothing here, look at alc_status(); start with alc_run; then restart this server")
+
+
+def test_a_person_reads_the_names_of_commands_not_of_tools(
+    terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "stop_via_pool", _refuse)
+
+    assert terminal.alc("stop", GONE).stderr == "Error: nothing here, look at alc ps; start with alc run\n"
+    assert at_terminal("gone [not_found]") == "gone"
