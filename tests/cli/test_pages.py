@@ -72,7 +72,8 @@ def test_every_other_variable_stands_on_the_page_of_settings() -> None:
     for path in (ROOT / "algocline_mcp").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"(ALC_[A-Z_]+)\"", path.read_text()))
 
-    assert told == read - limits
+    own_tests = {"ALC_FAILPOINT"}  # breaks the program at a chosen place: nothing for a user
+    assert told == read - limits - own_tests
     assert "ALC_HOME" in told
 
 
