@@ -303,6 +303,7 @@ MOMENTS = [
     ("student_t_sample", (12,), 0, 1.2),
     ("lognormal_sample", (0, 0.5), math.exp(0.125), (math.exp(0.25) - 1) * math.exp(0.25)),
     ("poisson_sample", (3.5,), 3.5, 3.5),
+    ("poisson_sample", (31,), 31, 31),
     ("poisson_sample", (250,), 250, 250),
     ("binomial_sample", (10, 0.3), 3, 2.1),
     ("binomial_sample", (1000, 0.9), 900, 90),
@@ -344,6 +345,13 @@ def test_integers_reach_both_ends_and_each_as_often() -> None:
     )
     assert all(0 <= value < 1 << 40 for value in big)
     assert max(big) > 1 << 38
+
+
+def test_range_that_does_not_divide_the_generators_is_not_uneven() -> None:
+    # 2^32 numbers onto 3 * 2^30: without drawing again, every third one would come twice as often.
+    drawn = sample("rng_int", 0, 3 * 2**30 - 1)
+
+    assert all(abs(sum(value % 3 == rest for value in drawn) - N / 3) < 4.5 * math.sqrt(N * 2 / 9) for rest in range(3))
 
 
 def test_shuffle_is_in_place_and_every_order_is_as_likely() -> None:
