@@ -449,16 +449,3 @@ async def test_session_that_used_the_database_holds_nothing_of_it_while_it_waits
     async with rig.pool() as pool:
         sid, *_ = await run(pool, "alc.state.incr('c') alc.llm('p') return 1")
         await until(lambda: len(os.listdir(f"/proc/{rig.keeper(sid)}/fd")) == KEEPER_DESCRIPTORS)
-
-
-async def test_engine_has_no_descriptor_of_the_database(rig: Rig) -> None:
-    """The second engine is forked by a keeper that has had the database open."""
-    code = "alc.state.incr('c') alc.llm('p') alc.state.incr('c') while alc.state.get('stop') == nil do end return 1"
-    async with rig.pool() as pool:
-        sid, *_ = await run(pool, code)
-        await kill(rig.engine(sid))
-        await say(pool, sid, "q-0", "a", wait_s=0.1)
-        held = os.listdir(f"/proc/{rig.engine(sid)}/fd")
-        await stop_via_pool(pool, sid, "cancel")
-
-    assert sorted(held) == ["0", "1", "2", "3"]
