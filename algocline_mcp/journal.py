@@ -121,13 +121,23 @@ class Journal:
                 raise JournalCorrupt(path, found.damaged_line or 0)
             if found.damaged_line is not None:
                 os.ftruncate(fd, found.end)
+                _flush(fd)  # else a second cut could mix what was cut off with what is written in its place
         except OSError as exc:
             raise _failed(f"cannot recover {path}", exc) from exc
         return cls(fd, path, size=found.end, flushed=found.flushed, limit=limit), found.records
 
     def records(self) -> list[Record]:
-        """All records, read again: a replay needs answers that no keeper holds in memory."""
-        return scan(_read_all(self.fd)).records
+        """All records, read again: a replay needs answers that no keeper holds in memory.
+
+        Raises StorageFailed, and JournalCorrupt for any damage: its owner left no line unfinished.
+        """
+        try:
+            found = scan(_read_all(self.fd))
+        except OSError as exc:
+            raise _failed(f"cannot read {self.path}", exc) from exc
+        if found.damaged_line is not None:
+            raise JournalCorrupt(self.path, found.damaged_line)
+        return found.records
 
     def append(self, record: Record) -> None:
         """On return the record is in the file, not yet on the disk. Raises StorageFailed; then it is not there."""
@@ -139,10 +149,8 @@ class Journal:
         if self.is_flushed:
             return
         try:
-            _flush_file(self.fd)
+            _flush(self.fd)
         except OSError as exc:
-            with contextlib.suppress(OSError, AttributeError):  # the next owner shall read the disk, not the cache
-                os.posix_fadvise(self.fd, 0, 0, os.POSIX_FADV_DONTNEED)
             raise StorageBroken(f"cannot flush {self.path}: {exc.strerror}; mend that disk, then ask again") from exc
         self.flushed = self.size
         self.is_flushed = True
@@ -231,7 +239,7 @@ def read(path: Path, *, is_told: bool = True) -> list[Record]:
             if found.is_corrupt:
                 raise JournalCorrupt(path, found.damaged_line or 0)
             if is_told and found.records and found.records[-1].get("kind") != "flushed":
-                _flush_file(fd)
+                _flush(fd)
         finally:
             os.close(fd)
     except FileNotFoundError:
@@ -251,6 +259,16 @@ def sync_directory(path: Path) -> None:
             os.close(fd)
     except OSError as exc:
         raise StorageBroken(f"cannot flush directory {path}: {exc.strerror}; mend that disk, then ask again") from exc
+
+
+def _flush(fd: int) -> None:
+    """Raises OSError; then whoever reads next shall see the disk, not what the cache kept of a failed write."""
+    try:
+        _flush_file(fd)
+    except OSError:
+        with contextlib.suppress(OSError, AttributeError):
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        raise
 
 
 def _read_all(fd: int) -> bytes:

@@ -162,3 +162,46 @@ def test_tail_that_cannot_be_cut_off_is_told(path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(StorageFailed, match="cannot recover"):
         adopt(path)
+
+
+def test_torn_tail_is_off_the_disk_before_anything_is_written_in_its_place(
+    path: Path, opened: Journal, flushes: list[int]
+) -> None:
+    opened.append(NOTE)
+    size = opened.size
+    os.write(opened.fd, GOOD[:-4])
+
+    Journal.adopt(opened.fd, path)
+    Journal.adopt(opened.fd, path)
+
+    assert flushes == [size]
+
+
+def test_reader_whose_flush_fails_drops_what_the_cache_kept(
+    path: Path, opened: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is told to it alone where the writer is dead: the next owner would believe the cache."""
+    dropped: list[int] = []
+    monkeypatch.setattr(journal, "_flush_file", failing(errno.EIO))
+    monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, size, advice: dropped.append(advice), raising=False)
+    monkeypatch.setattr(os, "POSIX_FADV_DONTNEED", 4, raising=False)
+
+    with pytest.raises(StorageFailed):
+        journal.read(path)
+
+    assert dropped == [4]
+
+
+def test_journal_that_cannot_be_read_again_says_so(opened: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pread", failing(errno.EIO))
+
+    with pytest.raises(StorageFailed, match="cannot read"):
+        opened.records()
+
+
+def test_damage_in_a_journal_that_is_read_again_is_named(path: Path, opened: Journal) -> None:
+    opened.append(NOTE)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+
+    with pytest.raises(JournalCorrupt):
+        opened.records()

@@ -164,15 +164,17 @@ def test_second_cut_finds_the_first_recovery_unfinished(tmp_path: Path, monkeypa
             disk.keep()
             disk.play(opened, [70, 4000, None, 80])
             opened.close()
+        written = content_records(path.read_bytes())
         assert len([each for each in records if each["kind"] != "flushed"]) >= first.acknowledged
         for moment in disk.moments:
             for again in states(moment):
                 assert not scan(again).is_corrupt
-                assert len(content_records(again)) >= moment.acknowledged
+                assert len(found := content_records(again)) >= moment.acknowledged
+                assert found == written[: len(found)], "what was cut off came back between what was written since"
                 count += 1
 
     assert len(torn) > 5
-    assert count > 500
+    assert count > 200
 
 
 def test_cut_while_adopting_takes_the_same_end_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
