@@ -88,13 +88,20 @@ class Custody:
         path = self.home.journal(self.session.sid)
         try:
             self._journal, records = journal.Journal.adopt(journal_fd, path, limit=self.limits.journal_bytes)
-            if not records or records[0].get("sid") != self.session.sid:
+            if not records:
+                raise AlcError(f"the disk lost {path} before anything in it was acknowledged", code="lost")
+            if records[0].get("sid") != self.session.sid:
                 raise JournalCorrupt(path, 1)
             header = records[0]
             if header.get("format") == journal.FORMAT:
                 self.session = fold(records)
         except AlcError as exc:
-            self.trouble = {"error_code": exc.code, "error": str(exc), "next": _START_ANEW}
+            is_passing = isinstance(exc, StorageFailed)
+            self.trouble = {
+                "error_code": exc.code,
+                "error": str(exc),
+                "next": "ask again: nothing is lost" if is_passing else _START_ANEW,
+            }
             return
         abi = self._abis.get(header.get("language", ""))
         if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
@@ -121,7 +128,11 @@ class Custody:
         self.hitch = None
         self._shared.close()  # an engine inherits no lock
         if records is None:
-            records = self._journal.records()
+            try:
+                records = self._journal.records()
+            except AlcError as exc:
+                self.hitch = exc
+                return
         header = records[0]
         self._replay = Replay(records)
         self._carried = Carried(records)
@@ -309,8 +320,8 @@ class Custody:
     def _record_clock(self, engine: Engine) -> None:
         if engine.clock is not None:
             outcome, times = engine.clock
-            engine.clock = None
             self._record(Called(engine.stream, "time", (), outcome, times))
+            engine.clock = None  # only now: a reading that the disk refused is still to be recorded
 
     def _reply(self, engine: Engine, reply: Record) -> None:
         engine.send(wire.encode(reply))
