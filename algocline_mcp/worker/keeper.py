@@ -244,6 +244,7 @@ class Keeper:
             self._refuse(client, client.request.id, error)
             return
         client.is_decided = True
+        client.is_put_off = decision.is_retry
         client.refused = decision.refused
         client.is_accepted = client.op == "continue" and bool(decision.records) and not self.custody.computing
 
@@ -261,14 +262,12 @@ class Keeper:
             self._refuse(client, client.request.id, exc)
             return
         reach("reply.flushed")
-        data: Record = {
-            "kind": "feed",
-            "session_id": self.sid,
-            "feed_result": self.custody.feed(is_accepted=client.is_accepted),
-        }
+        feed_result = self.custody.feed(is_accepted=client.is_accepted)
+        data: Record = {"kind": "feed", "session_id": self.sid, "feed_result": feed_result}
         if client.refused:
             data["refused"] = [{"query_id": each.query_id, "reason": each.reason} for each in client.refused]
-        if client.op == "continue" and not client.is_decided:
+        is_judged = client.is_decided and not client.is_put_off
+        if client.op == "continue" and not is_judged and "Stuck" not in feed_result:
             data["not_taken"] = True
         self._respond(client, PoolResponse(client.request.id, self.speaker, data=data))
 
