@@ -75,17 +75,24 @@ class Keeper:
         signal.set_wakeup_fd(ring, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._on_sigterm)
         try:
-            with contextlib.suppress(_Leave):
-                while True:
-                    self._settle()
-                    for fd, mask in self._poll.poll(self._timeout_ms()):
-                        if fd in self._calls:  # an earlier event of this round may have closed it
-                            self._calls[fd](mask)
-            self._leave()
+            while self.turn():
+                pass
         finally:
             signal.set_wakeup_fd(-1)
             os.close(wake)
             os.close(ring)
+
+    def turn(self) -> bool:
+        """One round: settles what is due, sleeps until something happens, hears it. False: it has left."""
+        try:
+            self._settle()
+        except _Leave:
+            self._leave()
+            return False
+        for fd, mask in self._poll.poll(self._timeout_ms()):
+            if fd in self._calls:  # an earlier event of this round may have closed it
+                self._calls[fd](mask)
+        return True
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
         self.is_told_to_leave = True

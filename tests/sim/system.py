@@ -1,0 +1,124 @@
+"""Puts the simulated system under the real rooms: for the time of one schedule their modules see nothing else."""
+
+import contextlib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import PurePosixPath
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
+
+from algocline_mcp import journal
+from algocline_mcp.languages import LUA
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool import client, disk, dispatch, reach, spawn, tidy
+from algocline_mcp.pool.reach import Pool
+from algocline_mcp.worker import custody, effects, keeper, peers
+from algocline_mcp.worker.provisions import Provisions
+
+from .loop import Loop
+from .machine import Clock, Descriptors, Locks, Machine, Poll, Socket, Sockets
+
+
+class Place(PurePosixPath):
+    """A path of the simulated disk."""
+
+    system: ClassVar[Descriptors]
+
+    def __truediv__(self, key: Any) -> "Place":
+        return _join(self, key)
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        self.system.unlink(self)
+
+    def read_bytes(self) -> bytes:
+        raise FileNotFoundError(self)  # the registry is not there
+
+    def glob(self, pattern: str) -> "list[Place]":
+        return [Place(name) for name in self.system.disk.files if Place(name).parent == self]
+
+
+@lru_cache(4096)  # a tenth of the time of a schedule was this
+def _join(place: Place, key: str) -> Place:
+    return place.joinpath(key)
+
+
+HOME = Home(cast(Any, Place("/h")))
+LIMITS = Limits()
+ABIS = {LUA.name: LUA.abi(version)}
+PROVISIONS = Provisions(HOME, LIMITS, {}, ABIS)
+
+
+class NoRegistry:
+    """Nothing is found through the registry, so nothing may depend on it."""
+
+    known: ClassVar[dict[str, Any]] = {}
+
+    async def add(self, entry: object) -> None: ...
+
+    async def remove(self, sid: str, pid: int) -> None: ...
+
+
+class SimulatedPool(Pool):
+    """What one server knows. `launch`, `watch` and `settle` are the real ones."""
+
+    def __init__(self) -> None:
+        self.home = HOME
+        self.limits = LIMITS
+        self.environ = {}
+        self.registry = cast(Any, NoRegistry())
+        self.exits = {}
+        self.files = cast(Any, None)
+        self.forks = cast(Any, SimpleNamespace(is_usable=True, warning=None))
+        self._watched = {}
+        self._started = {}
+
+
+class Births:
+    """The two places where processes begin; the schedule fills them in."""
+
+    def spawn_engine(self, runtimes: object, *, sid: str, limits: Limits) -> tuple[int, Socket]:
+        raise NotImplementedError
+
+    async def spawn_worker(self, home: Home, sid: str, *, journal_fd: int, listener: Socket, **more: object) -> int:
+        raise NotImplementedError
+
+    def module(self, path: object, chunk: str, most_bytes: int) -> dict[str, Any] | None:
+        raise NotImplementedError
+
+    def poll(self) -> Poll:
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
+    system, sockets, clock = Descriptors(machine), Sockets(machine), Clock(machine)
+    Place.system = system
+    select = SimpleNamespace(poll=births.poll, POLLIN=Poll.POLLIN, POLLOUT=Poll.POLLOUT)
+    numbers = SimpleNamespace(token_hex=lambda size: f"{machine.rng.getrandbits(size * 8):0{size * 2}x}")
+    numbers.randbits = machine.rng.getrandbits
+    changes: list[tuple[Any, dict[str, Any]]] = [
+        (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
+        (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "_start_time": lambda: 0}),
+        (custody, {"os": system, "time": clock, "spawn_engine": births.spawn_engine}),
+        (peers, {"os": system, "time": clock}),
+        (effects, {"time": clock, "_source": births.module}),
+        (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker}),
+        (dispatch, {"anyio": loop, "time": clock, "secrets": numbers, "entry_of": lambda pool, sid, pid: None}),
+        (client, {"socket": sockets, "anyio": loop}),
+        (disk, {"os": system, "time": clock, "anyio": loop}),
+        (spawn, {"os": system, "socket": sockets, "secrets": numbers}),
+        (tidy, {"os": system, "socket": sockets, "make_directories": lambda *paths: None}),
+    ]
+    before = [(module, {name: getattr(module, name) for name in values}) for module, values in changes]
+    _set(changes)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _set(changes: list[tuple[Any, dict[str, Any]]]) -> None:
+    for module, values in changes:
+        for name, value in values.items():
+            setattr(module, name, value)

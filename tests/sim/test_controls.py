@@ -1,0 +1,114 @@
+"""Products that break a promise on purpose: the simulation must find each of them, else it proves nothing."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from algocline_mcp import journal, session
+from algocline_mcp.journal import Journal, Scan
+from algocline_mcp.session import Asked, Record, evolve
+from algocline_mcp.worker.custody import Custody
+
+from .machine import Violation
+from .system import HOME, installed
+from .world import World, play
+
+_SEEDS = range(500)
+Broken = Callable[[pytest.MonkeyPatch], None]
+
+
+def acknowledge_before_append(patch: pytest.MonkeyPatch) -> None:
+    """An answer is folded and replied to at once, and reaches the file with whatever comes next."""
+    late: dict[Custody, Record] = {}
+
+    def append(self: Custody, record: Record) -> None:
+        assert self._journal is not None
+        if (before := late.pop(self, None)) is not None:
+            self._journal.append(before)
+        if record["kind"] == "answer":
+            late[self] = record
+        else:
+            self._journal.append(record)
+        evolve(self.session, record)
+
+    patch.setattr(Custody, "_append", append)
+
+
+def no_flush_before_a_reply(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Journal, "flush", lambda self: None)
+
+
+def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
+    def asked(about: Any, event: Asked) -> tuple[Record, ...]:
+        queries = [
+            {"id": f"q-{n}", "digest": session.query_digest(query), **query} for n, query in enumerate(event.queries)
+        ]
+        return ({"kind": "prompt", "queries": queries, "t": event.now_s},)
+
+    patch.setitem(session._RECORDS, Asked, asked)
+
+
+def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:
+    real = journal.scan
+
+    def scan(content: bytes) -> Scan:
+        found = real(content)
+        whole = content[: content.rfind(b"\n") + 1]
+        is_torn_only = real(whole).damaged_line is None
+        return found if is_torn_only else Scan(found.records, 0, 1, found.damaged_line)
+
+    patch.setattr(journal, "scan", scan)
+
+
+BROKEN: dict[str, tuple[Broken, str]] = {
+    "acknowledge before append": (acknowledge_before_append, "answer|asked again"),
+    "no flush before a reply": (no_flush_before_a_reply, "the disk holds|gone|lost|is now"),
+    "query ids reused": (query_ids_reused, "is .* now|asked again|answered"),
+    "only a torn last line is cut": (recovery_that_cuts_a_torn_last_line_only, "corrupt"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_simulation_finds_a_product_that_breaks_its_promise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, told = BROKEN[name]
+    broken(monkeypatch)
+
+    with pytest.raises(Violation, match=told):
+        play(_SEEDS.start, len(_SEEDS))
+
+
+def test_strategy_that_asks_otherwise_on_replay_is_diverged_and_gets_no_answer() -> None:
+    """Its prompts depend on something that nobody recorded."""
+    world = World(3, programs=[[["ask", 1], ["whim"], ["ask", 1], ["ask", 1]]], faults=[])
+    with installed(world.machine, world.loop, world):
+        world.play("run")
+        ((sid, story),) = world.book.stories.items()
+        world.play("continue", sid, "q-0")
+        world.machine.kill(world.keepers[0].process)
+        before = world.content(sid)
+        world.heard_by_engines.clear()
+
+        with pytest.raises(Violation, match="diverged"):
+            world.play("continue", sid, "q-1")
+
+        assert world.content(sid) == before
+        assert list(story.acknowledged) == ["q-0"]
+        assert {json.dumps(said) for said in world.heard_by_engines} == {'{"answers": [{"response": "play q-0"}]}'}
+        world.end()
+
+
+def test_promises_are_kept_by_a_strategy_that_is_deterministic() -> None:
+    world = World(3, programs=[[["ask", 1], ["time"], ["ask", 1], ["ask", 1]]], faults=[])
+    with installed(world.machine, world.loop, world):
+        world.play("run")
+        (sid,) = world.book.stories
+        for query_id in ("q-0", "q-1", "q-2"):
+            world.play("continue", sid, query_id)
+            for run in list(world.keepers):
+                world.machine.kill(run.process)
+        world.calm()
+
+        assert world.book.stories[sid].end is not None
+        assert str(HOME.finished_journal(sid)) in world.disk.files

@@ -1,0 +1,40 @@
+"""Nothing acknowledged is ever lost: ten thousand schedules of faults, each from a seed that a failure names.
+
+To see one again: `python bench/simulate.py --seed N --schedules 1`. On one Python only: what is simulated is the same
+on each.
+"""
+
+import os
+import sys
+
+import pytest
+
+from .world import World, play
+
+_PYTHON = (3, 11)
+_ITEMS = 25  # so that both cores share them
+_SCHEDULES = 400  # of each item
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] != _PYTHON and os.environ.get("ALC_SIMULATE") != "1",
+    reason=f"simulated on Python {_PYTHON[0]}.{_PYTHON[1]} only; ALC_SIMULATE=1 runs it here too",
+)
+
+
+@pytest.mark.parametrize("item", range(_ITEMS))
+def test_whatever_fails_nothing_acknowledged_is_lost_or_changed(item: int) -> None:
+    happened = play(item * _SCHEDULES, _SCHEDULES)
+
+    assert not [name for name, count in happened.items() if count < 20], "faults that did not strike prove nothing"
+    assert happened["acknowledged"] > _SCHEDULES
+    assert happened["workers"] > 2 * _SCHEDULES
+
+
+def test_schedule_is_the_same_again_from_its_seed() -> None:
+    first, second = World(7).run(), World(7).run()
+
+    assert first.counts == second.counts
+    assert first.book == second.book
+    assert {place: file.cache for place, file in first.disk.files.items()} == {
+        place: file.cache for place, file in second.disk.files.items()
+    }
