@@ -41,7 +41,14 @@ def _checked(sid: str) -> str:
     return sid
 
 
-@click.command()
+SHOW_EXAMPLES = """\b
+Examples:
+  alc show p-18c2f0a1b2c3d4e5-0123456789abcdef
+  alc show p-18c2f0a1b2c3d4e5-0123456789abcdef --html --out session.html
+"""
+
+
+@click.command(epilog=SHOW_EXAMPLES)
 @click.argument("sid")
 @click.option("--html", "as_page", is_flag=True, help="One self-contained page, on stdout or in --out.")
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Write to FILE instead of stdout.")
@@ -65,7 +72,7 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
             sys.stdout.buffer.write(content)
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  alc purge\n  alc purge --days 7")
 @click.option("--days", type=click.FloatRange(min=0), metavar="N", help="Older than N days (ALC_RETENTION_DAYS).")
 @click.option("--all", "also_unfinished", is_flag=True, help="Unfinished sessions too; each is named.")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
@@ -84,7 +91,7 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
                     click.echo(f"alc: {sid} has a worker and stays: alc_stop with mode delete ends it", err=True)
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  alc export p-18c2f0a1b2c3d4e5-0123456789abcdef session.journal")
 @click.argument("sid")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 def export(sid: str, file: str | None) -> None:
@@ -111,7 +118,7 @@ def export(sid: str, file: str | None) -> None:
         click.echo(os.fspath(target))
 
 
-@click.command(name="import")
+@click.command(name="import", epilog="\b\nExamples:\n  alc import session.journal")
 @click.argument("file", type=click.Path(allow_dash=True))
 def import_(file: str) -> None:
     """Take the session in FILE, as alc export wrote it (- for stdin), into this home."""
@@ -124,7 +131,7 @@ def import_(file: str) -> None:
         click.echo(f"alc: it is {phase}; go on with alc_continue, or: alc run --session {sid}", err=True)
 
 
-@click.command()
+@click.command(epilog="\b\nExamples:\n  alc verify --all")
 @click.argument("sid", required=False)
 @click.option("--all", "all_", is_flag=True, help="Every unfinished session of this home.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=30.0, metavar="S", help="For each replay.")

@@ -174,7 +174,11 @@ def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: s
         ("alc_continue", {"response": "x"}, "alc_continue needs session_id: its arguments are session_id, response"),
         ("alc_continue", {"session_id": GONE, "response": "x"}, f"Session '{GONE}' not found"),
         ("alc_continue", {"session_id": GONE}, "Either 'response' or 'responses' must be provided"),
-        ("alc_stop", {"session_id": GONE, "mode": "kill"}, "it is 'hibernate' (goes on later) or 'cancel'"),
+        (
+            "alc_stop",
+            {"session_id": GONE, "mode": "kill"},
+            "it is 'hibernate' (goes on later), 'cancel' (ends for good) or 'delete'",
+        ),
     ],
 )
 def test_a_wrong_call_of_a_tool(server: Server, tool: str, arguments: dict[str, Any], sentence: str) -> None:
