@@ -177,7 +177,7 @@ def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: s
         (
             "alc_stop",
             {"session_id": GONE, "mode": "kill"},
-            "it is 'hibernate' (goes on later), 'cancel' (ends for good) or 'delete'",
+            "it is 'hibernate' (goes on later), 'cancel'",
         ),
     ],
 )

@@ -73,6 +73,9 @@ class SimulatedPool(Pool):
         self._watched = {}
         self._started = {}
 
+    def in_background(self, function: object, *args: object) -> None:
+        """What is kept after the end of a session is not simulated."""
+
 
 class Births:
     """The two places where processes begin; the schedule fills them in."""
