@@ -26,7 +26,8 @@ async def measure(home: Home, cap: int, rounds: int) -> tuple[list[float], list[
     async with Pool(home, Limits(pool_max=cap), environ=os.environ) as pool:
         while pool.forks.pid is None and sys.platform == "linux":  # noqa: ASYNC110
             await anyio.sleep(0.01)
-        below, at = [], []
+        below: list[float] = []
+        at: list[float] = []
         for number in range(cap + rounds):
             began = time.perf_counter()
             await run_via_pool(pool, Strategy('return alc.llm("p")'), wait_s=10.0)
