@@ -217,14 +217,15 @@ class Custody:
             return
         self._record_clock(engine)
         match message:
-            case Call(name) if name in shared.FUNCTIONS:
-                engine.wish = shared.wish(message, self.limits)
-                self._strive(engine)
             case Call(name, args):
-                if name == "budget":
-                    outcome = self._budget_left(engine)
-                else:
-                    outcome = self._carried.call(name, args) or self._world.perform(name, args)
+                # What a branch got from its parent comes first: a change that the parent made is not made twice.
+                outcome = None if name == "budget" else self._carried.call(name, args)
+                if outcome is None and name in shared.FUNCTIONS:
+                    engine.wish = shared.wish(message, self.limits)
+                    self._strive(engine)
+                    return
+                if outcome is None:
+                    outcome = self._budget_left(engine) if name == "budget" else self._world.perform(name, args)
                 self._record(Called(engine.stream, name, args, outcome))
                 self._reply(engine, outcome)
             case Note(note):

@@ -171,6 +171,18 @@ async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
 
 
 @pytest.mark.anyio
+async def test_change_that_the_parent_made_is_not_made_twice(rig: Rig) -> None:
+    code = 'local n = alc.state.incr("runs") return n .. alc.llm("ask " .. n)'
+    async with rig.pool() as pool:
+        reply = await played(pool, code, "A")
+        branch = await branched(pool, reply.session_id, code=f"{code} .. '!'")
+        count = (await run(pool, 'return alc.state.get("runs")')).result["result"]
+
+    assert (branch["status"], branch["result"]) == ("completed", "1.0A!")
+    assert count == 1.0
+
+
+@pytest.mark.anyio
 async def test_another_ctx_asks_only_what_changed(rig: Rig) -> None:
     code = 'local r = {} for i, x in ipairs(ctx.items) do r[i] = alc.llm("do " .. x) end return r'
     async with rig.pool() as pool:
