@@ -78,7 +78,7 @@ class PoolRegistry(BaseModel):
 
     def save(self, path: Path) -> None:
         """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays."""
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft = path.with_name(f".{path.name}")  # one name: the lock is held, and the next save takes a leftover along
         try:
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(fd, "w", encoding="ascii") as file:

@@ -77,6 +77,7 @@ class Rig:
         self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="alc")))
         self.home = Home(self.root / "h")
         self.expected_reports: set[str] = set()  # sids whose worker may say something on stderr
+        self.may_have_drafts = False  # a server was killed, perhaps between two calls: the next one tidies up later
 
     @asynccontextmanager
     async def pool(self, *, environ: Mapping[str, str] | None = None, **limits: Any) -> AsyncIterator[Pool]:
@@ -169,7 +170,7 @@ class Rig:
 
     def _strays(self) -> Iterator[Path]:
         yield from self.home.pool.glob("*.sock")
-        yield from self.home.pool.glob(".*")
+        yield from self.home.pool.glob(".*") if not self.may_have_drafts else ()
         yield from (path for path in self.home.sessions.glob("*") if path.suffix != ".journal" and path.is_file())
 
 
@@ -316,6 +317,7 @@ class Program:
     """A program of tests/peers as a process of its own; it says one JSON line when it is ready."""
 
     def __init__(self, rig: Rig, name: str, *arguments: object, prefix: list[str] | None = None, **env: str) -> None:
+        self._rig = rig
         command = [*(prefix or []), sys.executable, str(PEERS / name), *map(str, arguments)]
         environ = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
         self.process = subprocess.Popen(
@@ -345,6 +347,7 @@ class Program:
         return self.hear()
 
     def kill(self) -> None:
+        self._rig.may_have_drafts = True
         self.process.kill()
         self.close()
 
