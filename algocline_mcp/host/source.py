@@ -82,8 +82,8 @@ def _read(path: Path, code_bytes: int) -> str:
             f"Failed to read {path}: {exc.strerror} (os error {exc.errno}); check the path as this server sees it, "
             "or send the text as code"
         ) from exc
-    except ValueError as exc:
-        raise Refused(f"Failed to read {str(path)!r}: {exc}; check the path") from exc
+    except ValueError as exc:  # its words differ between versions of Python
+        raise Refused(f"Failed to read {str(path)!r}: the path holds a null byte; check the path") from exc
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
