@@ -44,17 +44,20 @@ class Person:
 
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
         done = Answered()
-        for number, query in enumerate(queries, 1):
-            self._show(query, f"{number} of {len(queries)}" if len(queries) > 1 else "")
-            try:
+        # asyncio turns the first Ctrl-C into a cancellation, which a blocking read would not notice.
+        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            for number, query in enumerate(queries, 1):
+                self._show(query, f"{number} of {len(queries)}" if len(queries) > 1 else "")
                 text = self._read()
-            except KeyboardInterrupt:
-                done.is_interrupted = True
-                break
-            if text is None:
-                done.trouble = f"no answer to {query['query_id']}"
-                break
-            done.answers[query["query_id"]] = text
+                if text is None:
+                    done.trouble = f"no answer to {query['query_id']}"
+                    break
+                done.answers[query["query_id"]] = text
+        except KeyboardInterrupt:
+            done.is_interrupted = True
+        finally:
+            signal.signal(signal.SIGINT, previous)
         return done
 
     def _show(self, query: Query, place: str) -> None:
@@ -69,18 +72,13 @@ class Person:
 
     def _read(self) -> str | None:
         """None at the end of input. Blocks the event loop: nothing else is under way while a person thinks."""
-        # asyncio turns the first Ctrl-C into a cancellation, which a blocking read would not notice.
-        previous = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            lines: list[str] = []
-            while line := sys.stdin.readline():
-                if line.strip():
-                    lines.append(line)
-                elif lines:
-                    break
-            return "".join(lines).removesuffix("\n") if lines else None
-        finally:
-            signal.signal(signal.SIGINT, previous)
+        lines: list[str] = []
+        while line := sys.stdin.readline():
+            if line.strip():
+                lines.append(line)
+            elif lines:
+                break
+        return "".join(lines).removesuffix("\n") if lines else None
 
 
 @dataclass(frozen=True, slots=True)
