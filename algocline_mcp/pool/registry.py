@@ -171,8 +171,9 @@ class RegistryWriter:
 
     def _complete(self, registry: PoolRegistry) -> None:
         """Adds what an earlier write could not bring in, and what somebody took away with the whole file."""
+        listed = {entry.sid for entry in registry.sessions}
         for entry in list(self.known.values()):
-            if registry.find(entry.sid) is None and entry.identity.is_alive():
+            if entry.sid not in listed and entry.identity.is_alive():
                 registry.add(entry)
 
 
