@@ -17,6 +17,11 @@ import time
 from importlib.metadata import version
 from typing import Any
 
+if sqlite3.sqlite_version_info < (3, 42):  # DBOS needs unixepoch('subsec'); older systems have no such SQLite
+    import pysqlite3
+
+    sqlite3 = sys.modules["sqlite3"] = pysqlite3
+
 import sqlalchemy
 from dbos import DBOS
 
