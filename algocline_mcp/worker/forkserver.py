@@ -83,10 +83,10 @@ class ForkServer:
         if pid == 0:
             return self._become(str(request["sid"]), *fds)
         self._close(fds)
+        self._say({"id": request["id"], "pid": pid})
         pidfd = os.pidfd_open(pid)
         self._children[pidfd] = pid
         self._poll.register(pidfd, select.EPOLLIN)
-        self._say({"id": request["id"], "pid": pid})
         return None
 
     def _become(self, sid: str, journal_fd: int, listener_fd: int, log_fd: int) -> Born:

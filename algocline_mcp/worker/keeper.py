@@ -432,9 +432,10 @@ def keep(sid: str, journal_fd: int, listener_fd: int, provisions: Provisions) ->
     spare = None
     with contextlib.suppress(OSError):  # tried again, and told, when the journal turns out to need an engine
         spare = spawn_engine(provisions.runtimes, sid=sid, limits=provisions.limits)
-    set_title(f"alc pool-worker {sid}")
     try:
-        Keeper(sid, journal_fd, listener_fd, provisions, spare).run()
+        kept = Keeper(sid, journal_fd, listener_fd, provisions, spare)
+        set_title(f"alc pool-worker {sid}")  # 0.3 ms, spent while the engine computes
+        kept.run()
     except StorageBroken as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 1
