@@ -104,17 +104,24 @@ class Keeper:
         deadlines = [client.deadline for client in self.clients]
         if (due := self.custody.due) is not None:
             deadlines.append(due)
-        if (quiet_s := self._quiet_limit_s()) is not None and not self.clients:
+        if (quiet_s := self._quiet_limit_s()) is not None and not self._is_asked():
             deadlines.append(self.quiet_since + quiet_s)
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
+
+    @property
+    def _is_over(self) -> bool:
+        """Nothing is left to do but to tell it."""
+        return self.custody.session.phase is Phase.FINISHED or self.custody.trouble is not None
 
     def _quiet_limit_s(self) -> float | None:
         """How long this worker stays when nobody asks; None: as long as it likes."""
         if self.custody.computing:
             return None
-        if self.custody.session.phase is Phase.FINISHED or self.custody.trouble is not None:
-            return self.limits.linger_s
-        return self.limits.idle_s or None
+        return self.limits.linger_s if self._is_over else self.limits.idle_s or None
+
+    def _is_asked(self) -> bool:
+        """At its end only a request counts: one who connects again and again must not keep it alive."""
+        return any(not self._is_over or client.request is not None or client.has_output for client in self.clients)
 
     def _settle(self) -> None:
         """After whatever happened: decides what was held, answers what is due, leaves when it is time."""
@@ -135,7 +142,7 @@ class Keeper:
             self._retire()
         self.custody.rest()
         quiet_s = self._quiet_limit_s()
-        if self.clients or quiet_s is None:
+        if quiet_s is None or self._is_asked():
             self.quiet_since = now
         elif now >= self.quiet_since + quiet_s:
             raise _Leave

@@ -1,5 +1,6 @@
 """How sessions and workers come to an end: stop, cancel, idle time, SIGTERM. Whoever leaves takes all with it."""
 
+import contextlib
 import os
 import signal
 from typing import Literal
@@ -156,6 +157,20 @@ async def test_worker_of_a_finished_session_leaves_at_most_a_moment_after_its_la
         took_s = await ended(keeper)
 
     assert took_s < 0.5  # linger_s is 0.1
+
+
+async def test_who_connects_again_and_again_does_not_keep_a_finished_worker(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_ONCE)
+        keeper = rig.keeper(sid)
+        with contextlib.ExitStack() as knocks:
+            await say(pool, sid, "q-0", "A")
+            with anyio.fail_after(1.0):
+                while rig.home.socket(sid).exists():
+                    with contextlib.suppress(OSError):
+                        knocks.enter_context(RawClient(rig.home.socket(sid)))
+                    await anyio.sleep(0.02)
+        await ended(keeper)
 
 
 async def test_client_that_stays_connected_does_not_keep_a_finished_worker(rig: Rig) -> None:
