@@ -28,18 +28,22 @@ _LOOK_LONGER_S = 0.1  # when all of them compute
 
 
 async def admit(pool: "Pool", sid: str, *, deadline: float) -> None:
-    """A place for the worker of `sid`. On return it must be launched before anything is awaited."""
+    """A place for the worker of `sid`. On return it must be launched before anything is awaited.
+
+    Somebody is asked to go at least once, also where the deadline is now: that takes `leave_s` at most.
+    """
     if not pool.limits.pool_max:
         return
+    last_s = max(deadline, anyio.current_time() + pool.limits.leave_s)
     while len(live := living(pool.home) - {sid}) >= pool.limits.pool_max:
-        victim = await _ask_one_to_leave(pool, live)
-        if anyio.current_time() >= deadline:
+        made_room = await _ask_one_to_leave(pool, live, until_s=last_s)
+        if anyio.current_time() >= (last_s if made_room else deadline):
             raise Refused(
                 f"{len(live)} workers are busy in {pool.home.root}, which has room for {pool.limits.pool_max}: "
                 "wait for one to pause, stop one with alc_stop, or raise ALC_POOL_MAX",
                 code="busy",
             )
-        if victim is None:
+        if not made_room:
             await anyio.sleep(_LOOK_LONGER_S)
 
 
@@ -51,21 +55,22 @@ def living(home: Home) -> set[str]:
         return set()
 
 
-async def _ask_one_to_leave(pool: "Pool", live: Iterable[str]) -> str | None:
-    """Asks the longest idle one and waits for its socket's name to go. None where nobody could be asked."""
+async def _ask_one_to_leave(pool: "Pool", live: Iterable[str], *, until_s: float) -> bool:
+    """Asks the longest idle one, then the next, and waits for a socket's name to go. False where none went."""
     candidates = [sid for sid in live if sid not in pool.leaving]
     for sid in _longest_idle_first(pool.home, candidates):
-        if not _is_paused(pool.home, sid):
-            if _was_dead(pool.home, sid):
-                return sid
-            continue
         pool.leaving.add(sid)  # promised before the first await
         try:
-            if await _hibernate(pool, sid):
-                return sid
+            if await anyio.to_thread.run_sync(_is_paused, pool.home, sid, limiter=pool.files):
+                if await _hibernate(pool, sid):
+                    return True
+            elif _was_dead(pool.home, sid):
+                return True
         finally:
             pool.leaving.discard(sid)
-    return None
+        if anyio.current_time() >= until_s:
+            return False
+    return False
 
 
 def _longest_idle_first(home: Home, sids: Iterable[str]) -> list[str]:

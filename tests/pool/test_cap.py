@@ -1,5 +1,6 @@
 """The cap of live workers per home: the longest idle one makes room, and nothing is lost by it."""
 
+import contextlib
 import os
 import time
 
@@ -33,6 +34,29 @@ async def test_at_the_cap_the_longest_idle_session_hibernates_and_goes_on_when_a
     assert first["status"] == "needs_response"
     assert live == {sids[0], sids[2], newest}
     assert end["result"] == "A+B"
+
+
+async def test_run_that_does_not_wait_gets_the_place_that_was_made_for_it(rig: Rig) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        await run(pool, ASK_TWICE)
+        sid, new, _ = await run(pool, ASK_ONCE, wait_s=0)
+
+        assert new["status"] in ("running", "needs_response")
+        assert living(rig.home) == {sid}
+
+
+async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_over(rig: Rig) -> None:
+    async with rig.pool(pool_max=4, leave_s=0.3) as pool:
+        mute = [(await run(pool, ASK_TWICE)).session_id for _ in range(4)]
+        with contextlib.ExitStack() as held:
+            for sid in mute:
+                held.enter_context(stopped(rig.keeper(sid)))
+            began = anyio.current_time()
+            with pytest.raises(Refused, match="raise ALC_POOL_MAX"):
+                await run(pool, ASK_ONCE, wait_s=0.1)
+            took_s = anyio.current_time() - began
+
+    assert took_s < 1.0  # one of them was asked, and not all four
 
 
 async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:
