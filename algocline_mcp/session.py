@@ -66,7 +66,8 @@ class Session:
 
     @property
     def limits(self) -> Mapping[str, int]:
-        return self.about["limits"]  # type: ignore[no-any-return]
+        limits: Mapping[str, int] = self.about["limits"]
+        return limits
 
 
 # ── what a record means ───────────────────────────────────────────────────────────────────────────────────

@@ -34,8 +34,9 @@ async def admit(pool: "Pool", sid: str, *, deadline: float) -> None:
     """
     if not pool.limits.pool_max:
         return
-    last_s = max(deadline, anyio.current_time() + pool.limits.leave_s)
+    last_s: float | None = None
     while len(live := living(pool.home) - {sid}) >= pool.limits.pool_max:
+        last_s = last_s or max(deadline, anyio.current_time() + pool.limits.leave_s)
         made_room = await _ask_one_to_leave(pool, live, until_s=last_s)
         if anyio.current_time() >= (last_s if made_room else deadline):
             raise Refused(

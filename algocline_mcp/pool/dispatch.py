@@ -37,7 +37,7 @@ from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
 from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
-from algocline_mcp.pool.registry import PoolSessionEntry
+from algocline_mcp.pool.registry import Change
 from algocline_mcp.pool.retention import delete_now
 from algocline_mcp.pool.views import view_of
 from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
@@ -211,7 +211,7 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
                     await pool.settle(sid, pool.limits.leave_s)
                 else:
                     pool.in_background(pool.retire, sid)
-                error = await pool.registry.remove(sid, response.speaker.pid)
+                error = await pool.registry.remove(sid, response.speaker.pid).error(pool.limits.registry_lock_s)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
 
@@ -246,9 +246,7 @@ async def _converse(
     answer twice is harmless. The registry is written meanwhile. A session that is over is answered from disk."""
     began = anyio.current_time()
     deadline = began + request.wait_s + max(0.0, pool.limits.grace_s - _SPARE_S)
-    save = _Save(pool, request.sid)
-    if started is not None:
-        save.begin(started)
+    change = persist_entry(pool, request.sid, started) if started is not None else None
     for _ in range(pool.limits.resends + 1):
         left_s = max(0.0, request.wait_s - (anyio.current_time() - began))
         try:
@@ -263,12 +261,15 @@ async def _converse(
             raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc
         except TimeoutError:
             raise await _no_answer(pool, request.sid, anyio.current_time() - began) from None
-        save.begin(response.speaker.pid)
+        change = persist_entry(pool, request.sid, response.speaker.pid) or change
         session_id, feed_result = extract_feed_response(response)
         result = _result(session_id, response.data or {})
-        if is_over := "Finished" in feed_result:
+        if "Finished" in feed_result:
             pool.in_background(pool.retire, request.sid)
-        return PoolReply(session_id, result, await save.end(is_over=is_over))
+            if request.sid in pool.registry.known:
+                change = pool.registry.remove(request.sid, response.speaker.pid)
+        error = await change.error(pool.limits.registry_lock_s) if change is not None else None
+        return PoolReply(session_id, result, error)
     how = pool.exits.get(request.sid, "for a reason unknown")
     if how == f"exit code {WRONG_PROGRAM}":
         raise Unreachable(
@@ -313,46 +314,14 @@ def _result(session_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-class _Save:
-    """Writes the entry of the worker that a call met, beside the call."""
-
-    def __init__(self, pool: Pool, sid: str) -> None:
-        self._pool = pool
-        self._sid = sid
-        self._pid: int | None = None
-        self._done: anyio.Event | None = None
-        self._error: str | None = None
-
-    def begin(self, pid: int) -> None:
-        known = self._pool.registry.known.get(self._sid)
-        if self._pid == pid or (known is not None and known.pid == pid):
-            return
-        self._pool.watch(self._sid, pid)
-        entry = entry_of(self._pool, self._sid, pid)
-        if entry is not None:
-            self._pid, self._done = pid, anyio.Event()
-            self._pool.in_background(self._write, entry, self._done)
-
-    async def _write(self, entry: PoolSessionEntry, done: anyio.Event) -> None:
-        self._error = await persist_entry(self._pool, entry)
-        done.set()
-
-    async def end(self, *, is_over: bool) -> str | None:
-        """Waits for the write, or for the removal of what is over. Returns the text of `pool_save_error`."""
-        if self._done is not None:
-            with anyio.move_on_after(self._pool.limits.registry_lock_s) as scope:
-                await self._done.wait()
-            if scope.cancelled_caught:
-                self._error = f"{self._pool.home.registry} is not written yet: the session goes on without it"
-        known = self._pool.registry.known.get(self._sid)
-        if is_over and known is not None:
-            return await self._pool.registry.remove(self._sid, known.pid) or self._error
-        return self._error
-
-
-async def persist_entry(pool: Pool, entry: PoolSessionEntry) -> str | None:
-    """Adds the entry to registry.json. Returns why it could not, as text: the session lives without it."""
-    return await pool.registry.add(entry)
+def persist_entry(pool: Pool, sid: str, pid: int) -> Change | None:
+    """Begins to write the entry of the worker that a call met. None where it is written, or the worker is gone."""
+    known = pool.registry.known.get(sid)
+    if known is not None and known.pid == pid:
+        return None
+    pool.watch(sid, pid)
+    entry = entry_of(pool, sid, pid)
+    return pool.registry.add(entry) if entry is not None else None
 
 
 def gen_pool_sid() -> str:
@@ -508,7 +477,7 @@ async def _end_worker(pool: Pool, sid: str) -> None:
                 break
             with anyio.move_on_after(pool.limits.leave_s):
                 await anyio.wait_readable(pidfd)
-    await pool.registry.remove(sid, entry.pid)
+    await pool.registry.remove(sid, entry.pid).error(pool.limits.registry_lock_s)
 
 
 def _is_listening(pool: Pool, sid: str) -> bool:

@@ -8,12 +8,12 @@ back-off covers all three, and an owner without a socket gets SIGTERM once.
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -31,6 +31,7 @@ from algocline_mcp.pool.spawn import ForkFailed, spawn_worker
 
 _BACK_OFF_S = 0.001
 _EXITS_KEPT = 256
+Given = TypeVarTuple("Given")
 
 
 @dataclass(slots=True)
@@ -73,6 +74,7 @@ class Pool:
         tidy.prepare(self.home)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
+        self._tasks.start_soon(self.registry.run)
         self._tasks.start_soon(self._tidy)
         if is_forking:
             self._tasks.start_soon(self.forks.run)
@@ -86,7 +88,7 @@ class Pool:
 
     async def _tidy(self) -> None:
         """What workers left that died while no server was there: entries, and names of sockets."""
-        await self.registry.prune()
+        self.registry.prune()
         await anyio.to_thread.run_sync(tidy.remove_leftovers, self.home, limiter=self.files)
         await self._sweep()
 
@@ -149,7 +151,7 @@ class Pool:
             os.close(pidfd)
             self._watched.pop(pid).ended.set()
         tidy.remove_stale_socket(self.home, self.home.socket(sid))
-        await self.registry.remove(sid, pid)
+        self.registry.remove(sid, pid)
 
     def _reap(self, pid: int, pidfd: int) -> None:
         try:
@@ -171,9 +173,9 @@ class Pool:
             for watch in [watch for watch in self._watched.values() if watch.sid == sid]:
                 await watch.ended.wait()
 
-    def in_background(self, function: object, *args: object) -> None:
+    def in_background(self, function: Callable[[*Given], Coroutine[Any, Any, object]], *args: *Given) -> None:
         """Goes on when the call that asked for it is cancelled."""
-        self._tasks.start_soon(function, *args)  # type: ignore[arg-type]
+        self._tasks.start_soon(function, *args)
 
 
 def connect(pool: Pool, sid: str) -> PoolClient | None:

@@ -56,8 +56,9 @@ class Redaction:
         if record["kind"] == "effect" and record.get("name") == "env":
             return {**record, "result": HIDDEN}
         if record["kind"] == "header":
-            return self.value({**record, "ctx": json.dumps(self.ctx(record["ctx"]))})  # type: ignore[no-any-return]
-        return self.value(record)  # type: ignore[no-any-return]
+            record = {**record, "ctx": json.dumps(self.ctx(record["ctx"]))}
+        redacted: Record = self.value(record)
+        return redacted
 
 
 def _read(records: Sequence[Record]) -> Iterator[str]:

@@ -90,52 +90,68 @@ class PoolRegistry(BaseModel):
             raise
 
 
-@dataclass(slots=True)
-class _Change:
-    """One entry to add or remove, and what came of it."""
+class Change:
+    """One entry to add or remove. It is written by itself; a reply may wait for it, but not for ever."""
 
-    add: PoolSessionEntry | None = None
-    remove: tuple[str, int] | None = None
-    is_done: bool = False
-    error: str | None = None
+    def __init__(self, unwritten: str, *, add: PoolSessionEntry | None = None, remove: tuple[str, int] | None = None):
+        self.add = add
+        self.remove = remove
+        self._error: str | None = unwritten
+        self._done = anyio.Event()
+
+    def end(self, error: str | None) -> None:
+        self._error = error
+        self._done.set()
+
+    async def error(self, limit_s: float) -> str | None:
+        """Why it is not in the file after `limit_s`, as text for `pool_save_error`; None where it is."""
+        with anyio.move_on_after(limit_s):
+            await self._done.wait()
+        return self._error
 
 
 @dataclass
 class RegistryWriter:
-    """Changes of one server, written in groups: whoever gets the turn writes what has gathered meanwhile."""
+    """Changes of one server, written by `run` in groups: all that gathered while the group before was written."""
 
     home: Home
     limits: Limits
     known: dict[str, PoolSessionEntry] = field(default_factory=dict)
-    _waiting: list[_Change] = field(default_factory=list)
-    _turn: anyio.Lock = field(default_factory=anyio.Lock)
+    _waiting: list[Change] = field(default_factory=list)
+    _asked: anyio.Event = field(default_factory=anyio.Event)
     # A limiter of its own: a lock that another process holds must not use up threads that others wait for.
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
 
-    async def add(self, entry: PoolSessionEntry) -> str | None:
+    def add(self, entry: PoolSessionEntry) -> Change:
         self.known[entry.sid] = entry
-        return await self._apply(_Change(add=entry))
+        return self._ask(add=entry)
 
-    async def remove(self, sid: str, pid: int) -> str | None:
+    def remove(self, sid: str, pid: int) -> Change:
         if sid in self.known and self.known[sid].pid == pid:
             del self.known[sid]
-        return await self._apply(_Change(remove=(sid, pid)))
+        return self._ask(remove=(sid, pid))
 
-    async def prune(self) -> str | None:
+    def prune(self) -> Change:
         """Drops the entries whose process is gone."""
-        return await self._apply(_Change())
+        return self._ask()
 
-    async def _apply(self, change: _Change) -> str | None:
+    def _ask(self, *, add: PoolSessionEntry | None = None, remove: tuple[str, int] | None = None) -> Change:
+        unwritten = f"{self.home.registry} is not written yet: the session goes on without it"
+        change = Change(unwritten, add=add, remove=remove)
         self._waiting.append(change)
-        async with self._turn:
-            if not change.is_done:
-                group, self._waiting = self._waiting, []
-                error = await anyio.to_thread.run_sync(self._write, group, limiter=self._threads)
-                for each in group:
-                    each.is_done, each.error = True, error
-        return change.error
+        self._asked.set()
+        return change
 
-    def _write(self, group: list[_Change]) -> str | None:
+    async def run(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked = anyio.Event()
+            group, self._waiting = self._waiting, []
+            error = await anyio.to_thread.run_sync(self._write, group, limiter=self._threads)
+            for change in group:
+                change.end(error)
+
+    def _write(self, group: list[Change]) -> str | None:
         try:
             with with_registry_lock(self.home.registry_lock, timeout_s=self.limits.registry_lock_s):
                 registry, before = self._load()

@@ -102,11 +102,17 @@ def _fork_client(address: bytes) -> int:
 
 def _converse(address: bytes) -> None:
     answers = [{"query_id": f"q-{number}", "response": "yes"} for number in range(2)]
-    for op, given in (("run", []), ("continue", answers[:1]), ("status", []), ("continue", answers[1:])):
+    script: list[tuple[wire.Op, list[dict[str, str]]]] = [
+        ("run", []),
+        ("continue", answers[:1]),
+        ("status", []),
+        ("continue", answers[1:]),
+    ]
+    for op, given in script:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(_PATIENCE_S)
             sock.connect(address)
-            sock.sendall(wire.PoolRequest(op, 1, _SID, _PATIENCE_S, given).encode())  # type: ignore[arg-type]
+            sock.sendall(wire.PoolRequest(op, 1, _SID, _PATIENCE_S, given).encode())
             sock.recv(1)
 
 

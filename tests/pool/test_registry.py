@@ -211,7 +211,7 @@ async def test_entry_of_a_worker_that_has_ended_meanwhile_is_not_written(rig: Ri
         entry = pool.registry.known[sid]
         await kill(entry.pid)
         await until(lambda: not rig.registered())
-        error = await pool.registry.add(entry)
+        error = await pool.registry.add(entry).error(pool.limits.registry_lock_s)
 
         assert (error, rig.registry()) == (None, [])
 

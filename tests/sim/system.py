@@ -54,9 +54,13 @@ class NoRegistry:
 
     known: ClassVar[dict[str, Any]] = {}
 
-    async def add(self, entry: object) -> None: ...
+    def add(self, entry: object) -> "NoRegistry":
+        return self
 
-    async def remove(self, sid: str, pid: int) -> None: ...
+    def remove(self, sid: str, pid: int) -> "NoRegistry":
+        return self
+
+    async def error(self, limit_s: float) -> None: ...
 
 
 class SimulatedPool(Pool):
