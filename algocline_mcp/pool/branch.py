@@ -18,12 +18,12 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from algocline_mcp import wire
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.limits import Limits
 from algocline_mcp.pool import dispatch, rehearse
 from algocline_mcp.pool.disk import now_s, records_of
-from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply, Strategy
+from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
+from algocline_mcp.pool.header import Strategy, header_of
 from algocline_mcp.pool.redaction import Redaction
 from algocline_mcp.pool.transcript import timeline, turns
 from algocline_mcp.session import IllegalRecord, Record, fold
@@ -76,13 +76,10 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
         project_root=parent.get("project"),
         lib_paths=tuple(parent["lib_paths"]),
     )
-    if wire.is_deeper(strategy.ctx, limits.json_depth):
-        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
-    made = {"sid": "", "t": now_s, "created_s": parent.get("created_s", parent["t"])}
-    return (
-        dispatch.header_of(limits, strategy) | same | made | {"parent": {"session_id": parent["sid"], "at": branch.at}}
-    )
+    made: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}
+    made["parent"] = {"session_id": parent["sid"], "at": branch.at}
+    return header_of(limits, strategy, sid="") | same | made
 
 
 def before(records: Sequence[Record], at: str) -> list[Record]:

@@ -12,36 +12,32 @@ Errors are AlcErrors with a sentence for the host. A registry that cannot be wri
 `pool_save_error` beside the result.
 """
 
-import json
 import os
 import re
 import secrets
-import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache, partial
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import anyio
 import anyio.to_thread
 
-from algocline_mcp import __version__, journal, wire
+from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
-from algocline_mcp.languages import LUA
-from algocline_mcp.limits import Limits
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
+from algocline_mcp.pool.ending import end_worker, meet
+from algocline_mcp.pool.header import Strategy, created, header_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
-from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, find_entry, is_held, owner, reach
+from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, is_held, owner, reach
 from algocline_mcp.pool.registry import Change
 from algocline_mcp.pool.retention import delete_now
 from algocline_mcp.pool.views import view_of
-from algocline_mcp.session import RECORDED_LIMITS, Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
-from algocline_mcp.terms import budget_of, namespace_of
+from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
 from algocline_mcp.wire import WRONG_PROGRAM, PoolRequest, PoolResponse
 
 __all__ = [
@@ -58,9 +54,7 @@ __all__ = [
 ]
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
-_LOOK_S = 0.02  # between two looks at a lock
 _SPARE_S = 0.5  # of the time a tool call has, kept for the sentence that says what happened
-_UNNAMED = "strategy"
 # Fields of a result that an option of alc.llm must not set.
 # fmt: off
 _OWN_FIELDS = {
@@ -69,20 +63,7 @@ _OWN_FIELDS = {
     "refused", "remaining", "pending", "pool_save_error",
 }
 # fmt: on
-_TITLE_CHARS = 60  # of a title that nobody chose
 _ON = "alc_status with this session_id and wait_s waits on"
-
-
-@dataclass(frozen=True, slots=True)
-class Strategy:
-    """What a session runs. `chunk` names the code in errors; `lib_paths` are searched first by `require`."""
-
-    code: str
-    chunk: str = _UNNAMED
-    ctx: Mapping[str, Any] = field(default_factory=dict)
-    title: str | None = None
-    project_root: str | None = None
-    lib_paths: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +92,9 @@ async def run_via_pool(
 
     Raises Refused for code or ctx over a limit, StorageFailed where no journal can be written, Unreachable.
     """
-    return await begin_via_pool(pool, [header_of(pool.limits, strategy)], wait_s=wait_s, on_progress=on_progress)
+    return await begin_via_pool(
+        pool, [header_of(pool.limits, strategy, sid=gen_pool_sid())], wait_s=wait_s, on_progress=on_progress
+    )
 
 
 async def begin_via_pool(
@@ -120,7 +103,7 @@ async def begin_via_pool(
     """Starts the session that begins with these records, its header first; else as run_via_pool."""
     sid = records[0]["sid"]
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
-    file = _created(pool, records)
+    file = created(pool.home, records)
     try:
         pid = await pool.launch(sid, file.fd)
     except AlcError:
@@ -194,14 +177,14 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     if mode == "delete":
         return await _delete(pool, sid)
     for _ in range(pool.limits.resends + 1):
-        client = await _meet(pool, sid)
+        client = await meet(pool, sid)
         if client is None:
             break
         with client:
             try:
                 response = await client.ask(PoolRequest("shutdown", 1, sid, mode=mode), timeout_s=pool.limits.leave_s)
             except TimeoutError:
-                await _end_worker(pool, sid)
+                await end_worker(pool, sid)
             except (ConnectionError, BlockingIOError):
                 continue  # it is leaving already
             else:
@@ -376,108 +359,6 @@ def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
     if "Failed" in state:
         return {"status": "error", **head, "error": state["Failed"]["error"]}
     return {"status": "completed", **head, "result": state["Completed"]["result"], "stats": stats}
-
-
-# ── the header ────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _created(pool: Pool, records: Sequence[Record]) -> journal.Journal:
-    """A locked journal. More than a header gets its name when all of it is there: no half of a session is ever seen."""
-    path = pool.home.journal(records[0]["sid"])
-    if len(records) == 1:
-        return journal.Journal.create(path, records[0])
-    file = journal.Journal.create(path.with_name(f".probe-{secrets.token_hex(8)}"), records[0])
-    try:
-        for record in records[1:]:
-            file.append(record)
-        file.move(path)
-    except AlcError:
-        file.close()
-        file.path.unlink(missing_ok=True)
-        raise
-    return file
-
-
-def header_of(limits: Limits, strategy: Strategy) -> dict[str, Any]:
-    """The first record of a journal: all that a replay needs beside the answers. Raises Refused over a limit."""
-    ctx = json.dumps(strategy.ctx)
-    for name, size, most in (
-        ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
-        ("ctx", len(ctx), limits.ctx_bytes),
-    ):
-        if size > most:
-            raise Refused(f"{name} has {size} bytes, at most {most}: make it smaller", code="too_large")
-    if wire.is_deeper(strategy.ctx, limits.json_depth):
-        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
-    return {
-        "kind": "header",
-        "format": journal.FORMAT,
-        "sid": gen_pool_sid(),
-        "t": now_s(),
-        "version": __version__,
-        "abi": _abi(),
-        "language": LUA.name,
-        "code": strategy.code,
-        "chunk": strategy.chunk,
-        "ctx": ctx,
-        "namespace": namespace_of(strategy.ctx),
-        "budget": budget_of(strategy.ctx),
-        "lib_paths": list(strategy.lib_paths),
-        "title": (strategy.title or _first_words(strategy))[: limits.title_chars],
-        "strategy": None,
-        "project": strategy.project_root,
-        "seed": secrets.randbits(63),
-        "utc_offset_s": time.localtime().tm_gmtoff,
-        "owner": None,
-        "parent": None,
-        "limits": {name: getattr(limits, name) for name in RECORDED_LIMITS},
-    }
-
-
-@cache
-def _abi() -> dict[str, Any]:
-    """Asking for an installed version reads files: 0.8 ms, which would be felt in every first prompt."""
-    return LUA.abi(version)
-
-
-def _first_words(strategy: Strategy) -> str:
-    """A title for a strategy that was given none: its file's name, or how its code begins."""
-    if strategy.chunk != _UNNAMED:
-        return strategy.chunk
-    lines = (line.strip(" -\t") for line in strategy.code.splitlines())
-    return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
-
-
-# ── ending a worker that does not answer ──────────────────────────────────────────────────────────────────
-
-
-async def _meet(pool: Pool, sid: str) -> PoolClient | None:
-    """The worker that is to stop; None where there is none. One that holds the session and cannot be connected to
-    (its socket's file was deleted, its backlog is full) is ended by signal after `leave_s`."""
-    with anyio.move_on_after(pool.limits.leave_s):
-        while True:
-            with suppress(BlockingIOError):
-                client = connect(pool, sid)
-                if client is not None or not is_held(pool, sid):
-                    return client
-            await anyio.sleep(_LOOK_S)  # a file lock has no event to wait for
-    await _end_worker(pool, sid)
-    return None
-
-
-async def _end_worker(pool: Pool, sid: str) -> None:
-    """SIGTERM, then SIGKILL, each to the process that the registry names and only if it still is that one."""
-    entry = await find_entry(pool, sid)
-    if entry is None:
-        raise Unreachable(f"session {sid} is held by {await owner(pool, sid)}, which does not answer: end it by hand")
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        entry.identity.signal(number)
-        with entry.identity.opened() as pidfd:
-            if pidfd is None:
-                break
-            with anyio.move_on_after(pool.limits.leave_s):
-                await anyio.wait_readable(pidfd)
-    await pool.registry.remove(sid, entry.pid).error(pool.limits.registry_lock_s)
 
 
 def _is_listening(pool: Pool, sid: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, cast
 from algocline_mcp import journal
 from algocline_mcp.languages import LUA
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import client, disk, dispatch, reach, spawn, tidy
+from algocline_mcp.pool import client, disk, dispatch, ending, header, reach, spawn, tidy
 from algocline_mcp.pool.reach import Pool
 from algocline_mcp.worker import custody, effects, keeper, peers
 from algocline_mcp.worker.provisions import Provisions
@@ -112,6 +112,8 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (effects, {"time": clock, "_source": births.module}),
         (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker}),
         (dispatch, {"anyio": loop, "time": clock, "secrets": numbers, "entry_of": lambda pool, sid, pid: None}),
+        (header, {"time": clock, "secrets": numbers}),
+        (ending, {"anyio": loop}),
         (client, {"socket": sockets, "anyio": loop}),
         (disk, {"os": system, "time": clock, "anyio": loop}),
         (spawn, {"os": system, "socket": sockets, "secrets": numbers}),
