@@ -38,7 +38,7 @@ def fork_floor(stage: Stage) -> Iterator[Floor]:
                 [sys.executable, "-s", "-P", program, "fork-server", "--control", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                env=worker_environment(Home(directory), stage.environ),
+                env=worker_environment(Home(directory), {**stage.environ, "ALC_STANDBY": "0"}),
             )
         try:
             ours.settimeout(_TIMEOUT_S)

@@ -137,17 +137,17 @@ class Custody:
         self._replay = Replay(records)
         self._carried = Carried(records)
         try:
-            pid, sock = self._spare or spawn_engine(self._runtimes, sid=header["sid"], limits=self.limits)
+            pid, sock = self._spare or spawn_engine(self._runtimes, self.limits)
         except OSError as exc:
             sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
             self.hitch = AlcError(sentence, code="no_process")
             return
         self._spare = None
         engine = self.engines[MAIN] = self._engine(pid, sock)
-        self.shell.watch(engine)
         engine.allow(self.limits.step_cpu_s)
-        start = {name: header[name] for name in ("language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
-        self._reply(engine, start | {"created_s": header.get("created_s", header["t"])})
+        start = {name: header[name] for name in ("sid", "language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
+        engine.begin(wire.encode(start | {"created_s": header.get("created_s", header["t"])}))
+        self.shell.watch(engine)
 
     def _engine(self, pid: int, sock: socket.socket) -> Engine:
         return Engine(pid, sock, self.limits.line_bytes, stream=MAIN)

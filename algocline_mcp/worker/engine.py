@@ -2,7 +2,7 @@
 
 Contract: a language offers `prepare(...) -> Runtime`, called once before the first fork; `Runtime.run` is called in
 a forked child, blocks wherever the strategy asks something, and returns the last line the keeper will read. A child
-knows no session until its keeper sends the start, so it can be forked before the keeper has read its journal.
+knows no session until its keeper sends the start and the session's stderr, so it can be forked before there is one.
 
 The child: descriptors 0, 1, 2 (null, null, the session's stderr) and 3, its socket; nothing else can be opened.
 SIGTERM, SIGINT and SIGHUP are ignored: only SIGKILL and its limits end it. It never outlives its keeper. It exits 0
@@ -22,6 +22,8 @@ from typing import NoReturn, Protocol
 
 from algocline_mcp import wire
 from algocline_mcp.limits import MIB, Limits
+from algocline_mcp.worker import pages
+from algocline_mcp.worker.pages import NONE, Ranges
 from algocline_mcp.worker.titles import set_title
 
 _SOCKET_FD = 3
@@ -68,12 +70,22 @@ class SocketChannel:
         self._socket = sock
         self._rest = b""
 
+    def begin(self) -> bytes:
+        """Blocks for the first line, with which this process gets the standard error that it is to have."""
+        try:
+            self._rest, fds, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
+        except OSError:
+            os._exit(0)
+        for fd in fds:
+            os.dup2(fd, 2)
+            os.close(fd)
+        return self._hear()
+
     def ask(self, line: bytes) -> bytes:
         self.tell(line)
-        return self.hear()
+        return self._hear()
 
-    def hear(self) -> bytes:
-        """Blocks for the next line."""
+    def _hear(self) -> bytes:
         parts = [self._rest]
         while b"\n" not in parts[-1]:
             try:
@@ -96,11 +108,12 @@ class SocketChannel:
 Spawned = tuple[int, socket.socket]  # the pid of an engine, and its keeper's end of the socket
 
 
-def spawn_engine(runtimes: Mapping[str, Runtime], *, sid: str, limits: Limits) -> Spawned:
-    """Forks. Raises OSError where no fork is to be had.
+def spawn_engine(runtimes: Mapping[str, Runtime], limits: Limits, ahead: Ranges = NONE) -> Spawned:
+    """Forks. Raises OSError where no fork is to be had. `ahead`: pages that the child copies before it is asked.
 
-    The child waits for the start as its first line: an object of the fields of Start, `language` and `utc_offset_s`.
-    The keeper must have one thread: the child gets a copy of nothing else.
+    The child waits for the start as its first line: an object of the fields of Start, `sid`, `language` and
+    `utc_offset_s`, sent together with the descriptor of its standard error. The keeper must have one thread: the child
+    gets a copy of nothing else.
     """
     ours, theirs = socket.socketpair()
     keeper = os.getpid()
@@ -113,21 +126,20 @@ def spawn_engine(runtimes: Mapping[str, Runtime], *, sid: str, limits: Limits) -
     if not pid:
         # Never returns: the frames above keep every object of the keeper alive whose finaliser would close a
         # descriptor by its number.
-        set_title(f"alc engine {sid}")
-        _live(runtimes, theirs.detach(), keeper, limits)
+        _live(runtimes, theirs.detach(), keeper, limits, ahead)
     theirs.close()
     return pid, ours
 
 
-def _live(runtimes: Mapping[str, Runtime], fd: int, keeper: int, limits: Limits) -> NoReturn:
+def _live(runtimes: Mapping[str, Runtime], fd: int, keeper: int, limits: Limits, ahead: Ranges) -> NoReturn:
     status = 70
     try:
         _settle_signals()
         _die_with(keeper)
         os.dup2(fd, _SOCKET_FD)
         os.closerange(_SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        _set_limits(limits)
-        _serve(runtimes, SocketChannel(socket.socket(fileno=_SOCKET_FD)))
+        pages.copy(ahead)
+        _serve(runtimes, SocketChannel(socket.socket(fileno=_SOCKET_FD)), limits)
         status = 0
     except BaseException as exc:  # noqa: BLE001  the top of a process: whatever it is, the keeper learns it by EOF
         os.write(2, f"engine: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
@@ -135,8 +147,10 @@ def _live(runtimes: Mapping[str, Runtime], fd: int, keeper: int, limits: Limits)
         os._exit(status)
 
 
-def _serve(runtimes: Mapping[str, Runtime], channel: SocketChannel) -> None:
-    start = wire.decode(channel.hear())
+def _serve(runtimes: Mapping[str, Runtime], channel: SocketChannel, limits: Limits) -> None:
+    start = wire.decode(channel.begin())
+    set_title(f"alc engine {start.pop('sid')}")
+    _set_limits(limits)
     runtime = runtimes[start.pop("language")]
     _set_zone(start.pop("utc_offset_s"))
     channel.tell(runtime.run(Start(**start), channel))

@@ -31,6 +31,7 @@ from algocline_mcp.wire import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.worker.custody import Custody, Surroundings
 from algocline_mcp.worker.engine import Spawned, spawn_engine
 from algocline_mcp.worker.failpoints import reach
+from algocline_mcp.worker.pages import NONE, Ranges
 from algocline_mcp.worker.peers import Client, Engine, Peer
 from algocline_mcp.worker.provisions import Provisions
 from algocline_mcp.worker.titles import set_title
@@ -427,18 +428,19 @@ def main(argv: Sequence[str]) -> int:
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
-    return keep(args.sid, args.journal, args.listener, provisions)
+    return keep(args.sid, args.journal, args.listener, provisions, spare_engine(provisions))
 
 
-def keep(sid: str, journal_fd: int, listener_fd: int, provisions: Provisions) -> int:
-    """Keeps the session until it leaves; returns the exit code.
-
-    The engine comes first: each page that the keeper writes before it forks is one more page of the engine's own. It
-    takes 500 KiB off a paused session, and Lua is up by the time the journal has been read.
-    """
-    spare = None
+def spare_engine(provisions: Provisions, ahead: Ranges = NONE) -> Spawned | None:
+    """The first thing that a worker makes: each page that the keeper writes before it forks is one more page of the
+    engine's own. It takes 500 KiB off a paused session, and Lua is up by the time the journal has been read."""
     with contextlib.suppress(OSError):  # tried again, and told, when the journal turns out to need an engine
-        spare = spawn_engine(provisions.runtimes, sid=sid, limits=provisions.limits)
+        return spawn_engine(provisions.runtimes, provisions.limits, ahead)
+    return None
+
+
+def keep(sid: str, journal_fd: int, listener_fd: int, provisions: Provisions, spare: Spawned | None) -> int:
+    """Keeps the session until it leaves; returns the exit code."""
     try:
         kept = Keeper(sid, journal_fd, listener_fd, provisions, spare)
         set_title(f"alc pool-worker {sid}")  # 0.3 ms, spent while the engine computes

@@ -18,6 +18,7 @@ from algocline_mcp.wire import Lines, PoolRequest
 from algocline_mcp.worker.replay import reply_to_ask
 from algocline_mcp.worker.shared import Wish
 
+_STDERR = 2
 _RECEIVE_BYTES = 64 * 1024  # below what malloc maps afresh for each call
 
 
@@ -107,6 +108,16 @@ class Engine(Peer):
         self.taken: dict[str, Record] = {}
         self.wish: Wish | None = None  # a call that is not answered yet
         self.clock: tuple[Record, int] | None = None  # the last reading and how often it was given, not yet recorded
+
+    def begin(self, start: bytes) -> None:
+        """Hands it what it is to run, and its standard error: it may be older than the session and its log."""
+        self._out += start
+        try:
+            del self._out[: socket.send_fds(self.socket, [self._out], [_STDERR])]
+        except OSError:  # never a full socket: nothing was sent on it yet
+            self._out.clear()
+            self.is_open = False
+        self.flush()
 
     def wait(self, query_ids: list[str], taken: dict[str, Record]) -> None:
         self.is_computing = False

@@ -8,6 +8,7 @@ from typing import Any, Self
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.worker.engine import Runtime
+from algocline_mcp.worker.pages import NONE, Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Provisions:
     limits: Limits
     runtimes: Mapping[str, Runtime]  # by language, ready to run
     abis: Mapping[str, dict[str, Any]]  # by language: what a journal must have been written under
+    keeper_pages: Ranges = NONE  # what workers write of the memory that they share at first
+    engine_pages: Ranges = NONE
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -21,7 +21,7 @@ from algocline_mcp import journal, wire
 from algocline_mcp.errors import AlcError
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.session import RECORDED_LIMITS, Record
-from algocline_mcp.worker import engine
+from algocline_mcp.worker import engine, keeper, pages
 from algocline_mcp.worker.keeper import Keeper
 from algocline_mcp.worker.provisions import Provisions
 
@@ -41,6 +41,44 @@ def rehearse(provisions: Provisions) -> None:
     gc.collect()  # a keeper lies in cycles, and its sockets stay open as long as it does
 
 
+def scout(provisions: Provisions) -> Provisions:
+    """The same, and which pages a worker will write: one is started as it will be, and looked at when it pauses.
+
+    Another process does that, so that this one, which all workers share their memory with, writes none meanwhile.
+    """
+    seen = replace(provisions, keeper_pages=pages.room(), engine_pages=pages.room())
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _look(seen)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    return seen
+
+
+def _look(seen: Provisions) -> None:
+    with contextlib.suppress(OSError, AlcError), socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")
+        listener.listen()
+        journal_fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
+        header = _header(seen, next(iter(seen.runtimes)))
+        journal.Journal(journal_fd, seen.home.journal(_SID)).append(header)
+        pid = os.fork()
+        if pid == 0:
+            keeper.keep(_SID, journal_fd, listener.fileno(), seen, keeper.spare_engine(seen))
+            os._exit(0)
+        try:
+            _ask(listener.getsockname(), "run", [])
+            with open(f"/proc/{pid}/task/{pid}/children") as children:
+                engine_pid = int(children.read())
+            pages.note_written(pid, seen.keeper_pages)
+            pages.note_written(engine_pid, seen.engine_pages)
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
 def _play(provisions: Provisions, language: str) -> None:
     """One session, asked twice and answered."""
     journal_fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
@@ -51,21 +89,21 @@ def _play(provisions: Provisions, language: str) -> None:
             listener.bind("")  # in the abstract name space, under a free name
             listener.listen()
             client = _fork_client(listener.getsockname())
-            keeper = Keeper(_SID, journal_fd, os.dup(listener.fileno()), provisions, _spare(provisions))
+            kept = Keeper(_SID, journal_fd, os.dup(listener.fileno()), provisions, _spare(provisions))
         try:
-            keeper.run()
+            kept.run()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(client, signal.SIGKILL)
             os.waitpid(client, 0)
-        if keeper.is_told_to_leave:
+        if kept.is_told_to_leave:
             signal.raise_signal(signal.SIGTERM)
     finally:
         os.close(journal_fd)
 
 
 def _spare(provisions: Provisions) -> engine.Spawned:
-    return engine.spawn_engine(provisions.runtimes, sid=_SID, limits=provisions.limits)
+    return engine.spawn_engine(provisions.runtimes, provisions.limits)
 
 
 def _header(provisions: Provisions, language: str) -> Record:
@@ -109,11 +147,15 @@ def _converse(address: bytes) -> None:
         ("continue", answers[1:]),
     ]
     for op, given in script:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_PATIENCE_S)
-            sock.connect(address)
-            sock.sendall(wire.PoolRequest(op, 1, _SID, _PATIENCE_S, given).encode())
-            sock.recv(1)
+        _ask(address, op, given)
+
+
+def _ask(address: bytes, op: wire.Op, given: list[dict[str, str]]) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(_PATIENCE_S)
+        sock.connect(address)
+        sock.sendall(wire.PoolRequest(op, 1, _SID, _PATIENCE_S, given).encode())
+        sock.recv(1)
 
 
 class _Prompter:

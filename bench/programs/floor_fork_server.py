@@ -2,9 +2,9 @@
 
     python -s -P floor_fork_server.py fork-server --control FD
 
-Contract: everything up to and including the fork is `algocline_mcp.worker.forkserver` itself. Instead of keeping a
-session, a child takes one connection and one line, appends that line to the file it was given, flushes it, sends the
-line back and ends with the connection.
+Contract: everything up to and including the fork is `algocline_mcp.worker.forkserver` itself, started with
+ALC_STANDBY=0: this is what a fork costs. Instead of keeping a session, a child takes one connection and one line,
+appends that line to the file it was given, flushes it, sends the line back and ends with the connection.
 """
 
 import os
@@ -29,4 +29,5 @@ def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: 
 
 if __name__ == "__main__":
     keeper.keep = keep
+    keeper.spare_engine = lambda provisions: None
     sys.exit(forkserver.main(sys.argv[2:]))

@@ -84,7 +84,7 @@ class SimulatedPool(Pool):
 class Births:
     """The two places where processes begin; the schedule fills them in."""
 
-    def spawn_engine(self, runtimes: object, *, sid: str, limits: Limits) -> tuple[int, Socket]:
+    def spawn_engine(self, runtimes: object, limits: Limits) -> tuple[int, Socket]:
         raise NotImplementedError
 
     async def spawn_worker(self, home: Home, sid: str, *, journal_fd: int, listener: Socket, **more: object) -> int:
@@ -108,7 +108,7 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
         (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "_start_time": lambda: 0}),
         (custody, {"os": system, "time": clock, "spawn_engine": births.spawn_engine}),
-        (peers, {"os": system, "time": clock}),
+        (peers, {"os": system, "time": clock, "socket": sockets}),
         (effects, {"time": clock, "_source": births.module}),
         (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker}),
         (dispatch, {"anyio": loop, "time": clock, "secrets": numbers, "entry_of": lambda pool, sid, pid: None}),

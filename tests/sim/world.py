@@ -331,7 +331,7 @@ class World(Births):
         try:
             if run.keeper is None:
                 try:
-                    spare = self.spawn_engine({}, sid=run.sid, limits=PROVISIONS.limits)
+                    spare = self.spawn_engine({}, PROVISIONS.limits)
                 except OSError:
                     spare = None
                 run.keeper = Keeper(run.sid, *run.fds, PROVISIONS, spare)  # type: ignore[arg-type]
@@ -349,12 +349,12 @@ class World(Births):
         if not all(engine.process.is_alive for engine in self.engines):
             self.engines = [engine for engine in self.engines if engine.process.is_alive]
 
-    def spawn_engine(self, runtimes: object, *, sid: str, limits: Limits) -> tuple[int, Socket]:
+    def spawn_engine(self, runtimes: object, limits: Limits) -> tuple[int, Socket]:
         machine = self.machine
         machine.call()
         if self.rng.random() < machine.failing_forks:
             raise OSError(12, "Cannot allocate memory")
-        process = machine.boot(f"engine of {sid}", {})
+        process = machine.boot(f"engine of {machine.current.name}", {})
         machine.current.children.append(process)
         near, far = pair(machine.current, process)
         machine.give(far, process)
