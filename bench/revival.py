@@ -2,6 +2,7 @@
 
 import statistics
 
+import anyio
 from measure import Row, Stopwatch, at_most, row
 from stage import ENDLESS, Stage, answer, cancel_all, run, worker_gone
 
@@ -20,6 +21,7 @@ while true do
 end
 """
 _COMPUTING_STEPS = 10
+_REST_S = 0.05  # who comes back comes after minutes, not in the next millisecond: a worker stands by again
 
 
 async def measure(stage: Stage) -> list[Row]:
@@ -74,6 +76,7 @@ async def _hibernate(pool: Pool, reply: PoolReply) -> None:
     """On return its processes are gone: who asks a worker that is just leaving waits for its end too."""
     await stop_via_pool(pool, reply.session_id, "hibernate")
     await worker_gone(pool, reply.session_id)
+    await anyio.sleep(_REST_S)
 
 
 async def _revive(pool: Pool, reply: PoolReply) -> tuple[float, PoolReply]:
@@ -88,5 +91,6 @@ async def _launch(pool: Pool) -> float:
     with Stopwatch() as watch:
         reply = await run(pool, ENDLESS)
     await cancel_all(pool, [reply.session_id])
+    await anyio.sleep(_REST_S)
     await worker_gone(pool, reply.session_id)
     return watch.ms

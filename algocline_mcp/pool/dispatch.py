@@ -33,8 +33,7 @@ from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
 from algocline_mcp.pool.ending import end_worker, meet
 from algocline_mcp.pool.header import Strategy, created, header_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
-from algocline_mcp.pool.reach import Absent, Pool, connect, entry_of, is_held, owner, reach
-from algocline_mcp.pool.registry import Change
+from algocline_mcp.pool.reach import Absent, Pool, connect, is_held, owner, reach
 from algocline_mcp.pool.retention import delete_now
 from algocline_mcp.pool.views import view_of
 from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
@@ -105,12 +104,12 @@ async def begin_via_pool(
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
     file = created(pool.home, records)
     try:
-        pid = await pool.launch(sid, file.fd)
+        await pool.launch(sid, file.fd)
     except AlcError:
         with suppress(OSError):
             file.path.unlink()  # no half-created session
         raise
-    return await _converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress, started=pid)
+    return await _converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress)
 
 
 async def continue_via_pool(
@@ -194,7 +193,7 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
                     await pool.settle(sid, pool.limits.leave_s)
                 else:
                     pool.in_background(pool.retire, sid)
-                error = await pool.registry.remove(sid, response.speaker.pid).error(pool.limits.registry_lock_s)
+                error = await _unlist(pool, sid, response.speaker.pid)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
 
@@ -221,7 +220,6 @@ async def _converse(
     request: PoolRequest,
     on_progress: OnProgress | None,
     *,
-    started: int | None = None,
     event: HostEvent | None = None,
     may_spawn: bool = True,
 ) -> PoolReply:
@@ -229,7 +227,6 @@ async def _converse(
     answer twice is harmless. The registry is written meanwhile. A session that is over is answered from disk."""
     began = anyio.current_time()
     deadline = began + request.wait_s + max(0.0, pool.limits.grace_s - _SPARE_S)
-    change = persist_entry(pool, request.sid, started) if started is not None else None
     for _ in range(pool.limits.resends + 1):
         left_s = max(0.0, request.wait_s - (anyio.current_time() - began))
         try:
@@ -244,14 +241,13 @@ async def _converse(
             raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc
         except TimeoutError:
             raise await _no_answer(pool, request.sid, anyio.current_time() - began) from None
-        change = persist_entry(pool, request.sid, response.speaker.pid) or change
         session_id, feed_result = extract_feed_response(response)
         result = _result(session_id, response.data or {})
         if "Finished" in feed_result:
             pool.in_background(pool.retire, request.sid)
-            if request.sid in pool.registry.known:
-                change = pool.registry.remove(request.sid, response.speaker.pid)
-        error = await change.error(pool.limits.registry_lock_s) if change is not None else None
+            error = await _unlist(pool, request.sid, response.speaker.pid)
+        else:
+            error = await persist_entry(pool, request.sid, response.speaker.pid)
         return PoolReply(session_id, result, error)
     how = pool.exits.get(request.sid, "for a reason unknown")
     if how == f"exit code {WRONG_PROGRAM}":
@@ -297,14 +293,18 @@ def _result(session_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def persist_entry(pool: Pool, sid: str, pid: int) -> Change | None:
-    """Begins to write the entry of the worker that a call met. None where it is written, or the worker is gone."""
-    known = pool.registry.known.get(sid)
-    if known is not None and known.pid == pid:
-        return None
+async def persist_entry(pool: Pool, sid: str, pid: int) -> str | None:
+    """Waits for the entry of the session's worker, which is written since its launch. Returns why it could not be, once
+    and as text: the session lives without it."""
+    pool.register(sid, pid)
+    change = pool.registry.take_untold(sid)
+    return await change.error(pool.limits.registry_lock_s) if change is not None else None
+
+
+async def _unlist(pool: Pool, sid: str, pid: int) -> str | None:
+    """As persist_entry, for a worker that is about to leave."""
     pool.watch(sid, pid)
-    entry = entry_of(pool, sid, pid)
-    return pool.registry.add(entry) if entry is not None else None
+    return await pool.registry.remove(sid, pid).error(pool.limits.registry_lock_s)
 
 
 def gen_pool_sid() -> str:

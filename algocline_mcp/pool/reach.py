@@ -132,8 +132,16 @@ class Pool:
             raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
         self._started[pid] = sid
-        self.watch(sid, pid)
+        self.register(sid, pid)
         return pid
+
+    def register(self, sid: str, pid: int) -> None:
+        """Begins to watch a worker and to write its entry, where that is not done yet. Nobody waits for it here."""
+        known = self.registry.known.get(sid)
+        if known is None or known.pid != pid:
+            self.watch(sid, pid)
+            if (entry := entry_of(self, sid, pid)) is not None:
+                self.registry.add(entry)
 
     def watch(self, sid: str, pid: int) -> None:
         """From now on its end is noticed at once, whoever started it."""

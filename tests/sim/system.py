@@ -49,6 +49,10 @@ ABIS = {LUA.name: LUA.abi(version)}
 PROVISIONS = Provisions(HOME, LIMITS, {}, ABIS)
 
 
+def _no_entry(pool: Pool, sid: str, pid: int) -> None:
+    """Every worker has ended before its entry could be made."""
+
+
 class NoRegistry:
     """Nothing is found through the registry, so nothing may depend on it."""
 
@@ -59,6 +63,8 @@ class NoRegistry:
 
     def remove(self, sid: str, pid: int) -> "NoRegistry":
         return self
+
+    def take_untold(self, sid: str) -> None: ...
 
     async def error(self, limit_s: float) -> None: ...
 
@@ -110,8 +116,8 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (custody, {"os": system, "time": clock, "spawn_engine": births.spawn_engine}),
         (peers, {"os": system, "time": clock, "socket": sockets}),
         (effects, {"time": clock, "_source": births.module}),
-        (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker}),
-        (dispatch, {"anyio": loop, "time": clock, "secrets": numbers, "entry_of": lambda pool, sid, pid: None}),
+        (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),
+        (dispatch, {"anyio": loop, "time": clock, "secrets": numbers}),
         (header, {"time": clock, "secrets": numbers}),
         (ending, {"anyio": loop}),
         (client, {"socket": sockets, "anyio": loop}),
