@@ -12,8 +12,8 @@ from .rig import ASK_ONCE, ASK_TWICE, RawClient, Rig, ended, run, say, stopped, 
 
 pytestmark = pytest.mark.anyio
 
-LIMITS: dict[str, Any] = {"grace_s": 1.0, "reach_s": 0.5, "leave_s": 0.3, "fork_s": 0.3, "registry_lock_s": 0.5}
-SOON_S = 2.5  # wait_s 0.2, grace_s 1.0, twice leave_s, and a slow machine
+LIMITS: dict[str, Any] = {"grace_s": 1.5, "reach_s": 0.5, "leave_s": 0.3, "fork_s": 0.3, "registry_lock_s": 0.5}
+SOON_S = 3.5  # wait_s 0.2, grace_s 1.5, twice leave_s, and a slow machine
 
 
 async def ask(pool: Pool, call: str, sid: str) -> PoolReply:
