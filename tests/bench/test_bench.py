@@ -1,6 +1,7 @@
 """The benchmark runs, and every row it promises has figures. How fast anything is does not matter here."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,11 @@ ROWS = {"first prompt": 6, "step": 9, "growth": 8, "burst": 7, "revival": 4, "st
 ROUGH = "available memory lost"  # only there where the machine has less than before
 TMPFS = "tmpfs"
 
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc"),
+    pytest.mark.skipif(os.environ.get("ALC_THOROUGH") != "1", reason="half a minute; ALC_THOROUGH=1 runs it"),
+]
+
 
 def run(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(RUN), *arguments, "--out", str(out)]
@@ -40,7 +46,6 @@ def check(row: dict[str, Any]) -> None:
     assert all(each["ratio"] is None or each["ratio"] > 0 for each in row["comparisons"]), row
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads /proc")
 def test_every_part_has_all_its_rows_with_positive_figures(tmp_path: Path) -> None:
     ended = run(tmp_path, "--quick", "--only", ",".join(PARTS))
 
