@@ -2,11 +2,11 @@
 
 from contextlib import ExitStack
 
-from floor import Floor, fork_floor
+from floor import Floor, blocking, fork_floor
 from mcp import Client
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
 from original import Original
-from stage import TWO_QUESTIONS, WAIT_S, Stage, call, cancel_all, run
+from stage import TWO_QUESTIONS, WAIT_S, Stage, bare, call, cancel_all, run
 
 from algocline_mcp.limits import Home
 from algocline_mcp.pool.dispatch import Pool
@@ -32,9 +32,9 @@ async def measure(stage: Stage) -> list[Row]:
             calls = {
                 POOL: _first(pool),
                 PORT: port.once,
-                **({} if reason else {FLOOR: _blocking(floor)}),
+                **({} if reason else {FLOOR: blocking(floor)}),
                 WHOLE: _whole(client),
-                BARE: _bare(client),
+                BARE: bare(client),
                 EXEC: _first(by_exec),
             }
             times = await interleaved(stage.choose(40, 3), calls)
@@ -92,27 +92,11 @@ class _Port:
             return watch.ms
 
 
-def _blocking(floor: Floor) -> Timed:
-    async def once() -> float:
-        return floor()
-
-    return once
-
-
 def _whole(client: Client) -> Timed:
     async def once() -> float:
         with Stopwatch() as watch:
             result = await call(client, "alc_run", code=TWO_QUESTIONS, wait_s=WAIT_S)
         await call(client, "alc_stop", session_id=result["session_id"], mode="cancel")
-        return watch.ms
-
-    return once
-
-
-def _bare(client: Client) -> Timed:
-    async def once() -> float:
-        with Stopwatch() as watch:
-            await call(client, "alc_status")
         return watch.ms
 
     return once

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from measure import Stopwatch
+from measure import Stopwatch, Timed
 from stage import PROGRAMS, Stage
 
 from algocline_mcp.limits import Home
@@ -108,6 +108,15 @@ def flush_floor(stage: Stage, root: Path | None = None) -> Iterator[Floor]:
         yield once
     finally:
         os.close(fd)
+
+
+def blocking(floor: Floor) -> Timed:
+    """A floor as `interleaved` takes it."""
+
+    async def once() -> float:
+        return floor()
+
+    return once
 
 
 def _exchange(client: socket.socket) -> None:

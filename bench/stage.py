@@ -21,6 +21,7 @@ import anyio
 from machine import file_system
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
+from measure import Stopwatch, Timed
 
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, stop_via_pool
@@ -160,6 +161,17 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     if reply.is_error or not isinstance(reply.structured_content, dict):
         raise RuntimeError(f"{tool}: {reply.content}")
     return reply.structured_content
+
+
+def bare(client: Client) -> Timed:
+    """The cheapest call of a server."""
+
+    async def once() -> float:
+        with Stopwatch() as watch:
+            await call(client, "alc_status")
+        return watch.ms
+
+    return once
 
 
 # ── processes ─────────────────────────────────────────────────────────────────────────────────────────────

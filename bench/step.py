@@ -8,7 +8,7 @@ import sys
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
-from floor import Floor, echo_floor, flush_floor
+from floor import blocking, echo_floor, flush_floor
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
@@ -51,11 +51,11 @@ async def _on_disk(stage: Stage) -> list[Row]:
             sid = await _start(port)
             calls = {
                 POOL: _Steps(pool, await run(pool, ENDLESS)).once,
-                ECHO: _blocking(echo),
-                FLUSH: _blocking(flush),
+                ECHO: blocking(echo),
+                FLUSH: blocking(flush),
                 PORT: _of_port(port, sid),
                 WHOLE: _Whole(client, await call(client, "alc_run", code=ENDLESS, wait_s=WAIT_S)).once,
-                BARE: _bare(empty),
+                BARE: bare(empty),
                 STUB: _Whole(bare, await call(bare, "alc_run", code=ENDLESS)).once,
             }
             times = await interleaved(stage.choose(200, 10), calls, settle_s=0.0)
@@ -151,21 +151,5 @@ def _of_port(port: Original, sid: str) -> Timed:
         if "Paused" not in result:
             raise RuntimeError(f"the port answered {result}")
         return watch.ms
-
-    return once
-
-
-def _bare(client: Client) -> Timed:
-    async def once() -> float:
-        with Stopwatch() as watch:
-            await call(client, "alc_status")
-        return watch.ms
-
-    return once
-
-
-def _blocking(floor: Floor) -> Timed:
-    async def once() -> float:
-        return floor()
 
     return once
