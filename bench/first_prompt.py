@@ -6,7 +6,7 @@ from floor import Floor, blocking, fork_floor
 from mcp import Client
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
 from original import Original
-from stage import TWO_QUESTIONS, WAIT_S, Stage, bare, call, cancel_all, run
+from stage import TWO_QUESTIONS, WAIT_S, Stage, bare_call, call, cancel_all, run
 
 from algocline_mcp.limits import Home
 from algocline_mcp.pool.dispatch import Pool
@@ -34,7 +34,7 @@ async def measure(stage: Stage) -> list[Row]:
                 PORT: port.once,
                 **({} if reason else {FLOOR: blocking(floor)}),
                 WHOLE: _whole(client),
-                BARE: bare(client),
+                BARE: bare_call(client),
                 EXEC: _first(by_exec),
             }
             times = await interleaved(stage.choose(40, 3), calls)

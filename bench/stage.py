@@ -163,7 +163,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     return reply.structured_content
 
 
-def bare(client: Client) -> Timed:
+def bare_call(client: Client) -> Timed:
     """The cheapest call of a server."""
 
     async def once() -> float:

@@ -13,7 +13,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
 from original import Original
-from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, answer, call, run
+from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, answer, bare_call, call, run
 
 from algocline_mcp import __version__
 from algocline_mcp.limits import Home
@@ -55,7 +55,7 @@ async def _on_disk(stage: Stage) -> list[Row]:
                 FLUSH: blocking(flush),
                 PORT: _of_port(port, sid),
                 WHOLE: _Whole(client, await call(client, "alc_run", code=ENDLESS, wait_s=WAIT_S)).once,
-                BARE: bare(empty),
+                BARE: bare_call(empty),
                 STUB: _Whole(bare, await call(bare, "alc_run", code=ENDLESS)).once,
             }
             times = await interleaved(stage.choose(200, 10), calls, settle_s=0.0)

@@ -12,6 +12,7 @@ import socket
 import sys
 
 from algocline_mcp.worker import forkserver, keeper
+from algocline_mcp.worker.engine import Spawned
 
 
 def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: object) -> int:
@@ -27,7 +28,12 @@ def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: 
     return 0
 
 
+def no_engine(*_more: object) -> Spawned | None:
+    """In the place of `keeper.spare_engine`."""
+    return None
+
+
 if __name__ == "__main__":
     keeper.keep = keep
-    keeper.spare_engine = lambda provisions: None
+    keeper.spare_engine = no_engine
     sys.exit(forkserver.main(sys.argv[2:]))
