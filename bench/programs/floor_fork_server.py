@@ -28,7 +28,7 @@ def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: 
     return 0
 
 
-def no_engine(*_more: object) -> Spawned | None:
+def no_engine(*_more: object, **_named: object) -> Spawned | None:
     """In the place of `keeper.spare_engine`."""
     return None
 
