@@ -119,6 +119,11 @@ class Engine(Peer):
             self.is_open = False
         self.flush()
 
+    @property
+    def spent_s(self) -> float:
+        """For how long it has computed."""
+        return round(time.monotonic() - self.since, 3)
+
     def wait(self, query_ids: list[str], taken: dict[str, Record]) -> None:
         self.is_computing = False
         self.waits_for, self.taken = query_ids, taken

@@ -13,7 +13,7 @@ from algocline_mcp.languages import LUA
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import client, disk, dispatch, ending, header, reach, spawn, tidy
 from algocline_mcp.pool.reach import Pool
-from algocline_mcp.worker import custody, effects, keeper, peers
+from algocline_mcp.worker import custody, effects, errands, keeper, peers
 from algocline_mcp.worker.provisions import Provisions
 
 from .loop import Loop
@@ -113,7 +113,8 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
     changes: list[tuple[Any, dict[str, Any]]] = [
         (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
         (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "_start_time": lambda: 0}),
-        (custody, {"os": system, "time": clock, "spawn_engine": births.spawn_engine}),
+        (custody, {"time": clock, "spawn_engine": births.spawn_engine}),
+        (errands, {"os": system, "time": clock}),
         (peers, {"os": system, "time": clock, "socket": sockets}),
         (effects, {"time": clock, "_source": births.module}),
         (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),

@@ -9,7 +9,7 @@ import pytest
 from algocline_mcp import journal, session
 from algocline_mcp.journal import Journal, Scan
 from algocline_mcp.session import Asked, Record, evolve
-from algocline_mcp.worker.custody import Custody
+from algocline_mcp.worker.ledger import Ledger
 
 from .machine import Violation
 from .system import HOME, installed
@@ -21,9 +21,9 @@ Broken = Callable[[pytest.MonkeyPatch], None]
 
 def acknowledge_before_append(patch: pytest.MonkeyPatch) -> None:
     """An answer is folded and replied to at once, and reaches the file with whatever comes next."""
-    late: dict[Custody, Record] = {}
+    late: dict[Ledger, Record] = {}
 
-    def append(self: Custody, record: Record) -> None:
+    def append(self: Ledger, record: Record) -> None:
         assert self._journal is not None
         if (before := late.pop(self, None)) is not None:
             self._journal.append(before)
@@ -33,7 +33,7 @@ def acknowledge_before_append(patch: pytest.MonkeyPatch) -> None:
             self._journal.append(record)
         evolve(self.session, record)
 
-    patch.setattr(Custody, "_append", append)
+    patch.setattr(Ledger, "append", append)
 
 
 def no_flush_before_a_reply(patch: pytest.MonkeyPatch) -> None:
