@@ -20,6 +20,7 @@ class Language:
     prelude: int  # counts up whenever what we put around it could change a replay
     module_forms: tuple[str, ...]
     rehearsal: str  # a strategy that asks two questions, one after the other
+    child: str  # the code of a child of alc.fork; {} is the name of its package, of letters, digits and _
 
     def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
         """What a journal records and a later engine must equal to replay it."""
@@ -40,5 +41,11 @@ LUA = Language(
     prelude=2,
     module_forms=("{}.lua", "{}/init.lua"),
     rehearsal="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
+    child=(
+        "local package = require('{0}') "
+        "if type(package) ~= 'table' or type(package.run) ~= 'function' then "
+        "error('the package does not export run(ctx)', 0) end "
+        "return package.run(ctx)"
+    ),
 )
 LANGUAGES = {language.name: language for language in (LUA,)}

@@ -7,7 +7,7 @@
 
 The keeper uses them live. Replay decides again and compares. A listing is a fold of what is on disk.
 Records are JSON objects with `kind`; their shapes stand at the deciders that make them. `t` is unix seconds.
-A *stream* is one runtime of the session: "" is the strategy itself, others are its children.
+A *stream* is one runtime of the session: "" is the strategy itself, others are its children (streams.py).
 """
 
 import hashlib
@@ -17,15 +17,17 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from algocline_mcp import streams
 from algocline_mcp.errors import AlcError
+from algocline_mcp.streams import MAIN, ON_ERROR, Stream
 from algocline_mcp.tally import Tally, byte_size
 
 Record = dict[str, Any]
-MAIN = ""
 # The limits that decide: a session keeps those it was born with.
 RECORDED_LIMITS = (
     *("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes"),
     *("state_key_bytes", "state_value_bytes", "budget_wait_s"),
+    *("ctx_bytes", "children", "children_max", "children_depth"),
 )
 
 
@@ -38,14 +40,6 @@ class Phase(StrEnum):
 
 
 @dataclass(slots=True)
-class Stream:
-    asked: int = 0  # queries ever issued; the next one gets this number
-    open: int = 0  # unanswered queries of the prompt it waits at; 0: it can run
-    answer_bytes: int = 0  # what the answers to that prompt hold so far
-    changes: int = 0  # effects that change what sessions share; the next one gets this number
-
-
-@dataclass(slots=True)
 class Session:
     sid: str = ""
     about: Record = field(default_factory=dict)  # the header without code, ctx and sources
@@ -53,8 +47,7 @@ class Session:
     streams: dict[str, Stream] = field(default_factory=lambda: {MAIN: Stream()})
     pending: dict[str, Record] = field(default_factory=dict)  # query id -> query, oldest first
     answered: dict[str, str] = field(default_factory=dict)  # query id -> digest of the answer that was taken
-    strikes: int = 0  # deaths of an engine since the last prompt
-    crash: str | None = None  # why the last one died
+    crash: str | None = None  # why the last engine died that was computing
     final: Record | None = None
     progress: Record | None = None
     notes_bytes: int = 0
@@ -63,6 +56,12 @@ class Session:
     elapsed_s: float = 0.0  # as the budget counts it, up to `counted_s`
     counted_s: float = 0.0
     tally: Tally = field(default_factory=Tally)
+    child_stats: dict[str, Record] = field(default_factory=dict)  # by child: {strategy, custom}, as of alc.stats
+
+    @property
+    def strikes(self) -> int:
+        """Of the runtime that has most: deaths of its engine in one step."""
+        return max(each.strikes for each in self.streams.values() if not each.is_over)
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -99,7 +98,7 @@ def fold(records: Sequence[Record]) -> Session:
 
 
 def _settled(session: Session) -> Phase:
-    can_run = any(stream.open == 0 for stream in session.streams.values())
+    can_run = any(stream.can_run for stream in session.streams.values())
     return Phase.RUNNING if can_run else Phase.PAUSED
 
 
@@ -114,6 +113,8 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.RUNNING, "note"): Phase.RUNNING,
     (Phase.RUNNING, "prompt"): _settled,
     (Phase.RUNNING, "answer"): _settled,  # one runtime is answered while another still computes
+    (Phase.RUNNING, "fork"): Phase.RUNNING,
+    (Phase.RUNNING, "end"): _settled,  # the others may all wait for answers
     (Phase.RUNNING, "crash"): _struck,
     (Phase.RUNNING, "final"): Phase.FINISHED,
     (Phase.RUNNING, "flushed"): Phase.RUNNING,
@@ -125,6 +126,8 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.STUCK, "effect"): Phase.RUNNING,
     (Phase.STUCK, "note"): _settled,
     (Phase.STUCK, "prompt"): _settled,
+    (Phase.STUCK, "fork"): Phase.RUNNING,
+    (Phase.STUCK, "end"): _settled,
     (Phase.STUCK, "crash"): _struck,
     (Phase.STUCK, "final"): Phase.FINISHED,
     (Phase.STUCK, "flushed"): Phase.STUCK,
@@ -135,6 +138,8 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
 def _fits(session: Session, record: Record) -> bool:
     """Whether a record that was not written by this program would fold without breaking half-way."""
     try:
+        if record["kind"] in _OF_STREAMS and not session.streams[record.get("stream", MAIN)].is_live:
+            return False
         match record["kind"]:
             case "header":
                 is_limited = isinstance(record.get("budget", {}), dict)
@@ -152,6 +157,12 @@ def _fits(session: Session, record: Record) -> bool:
                 return isinstance(record.get("n", 0), int)
             case "crash":
                 return isinstance(record["reason"], str)
+            case "fork":
+                return _fits_fork(session, record)
+            case "end":
+                is_timed = isinstance(record["t"], int | float) and isinstance(record.get("spent_s", 0), int | float)
+                is_ended = isinstance(record.get("error", ""), str) and ("result" in record or "error" in record)
+                return is_timed and is_ended and session.streams[record["stream"]].parent is not None
             case "final":
                 return record["status"] in _ENDED_AS and isinstance(record["t"], int | float)
     except (KeyError, TypeError):
@@ -159,7 +170,21 @@ def _fits(session: Session, record: Record) -> bool:
     return True
 
 
-_NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered")
+def _fits_fork(session: Session, record: Record) -> bool:
+    names, first = record["strategies"], record["first"]
+    is_timed = isinstance(record["t"], int | float) and isinstance(record.get("spent_s", 0), int | float)
+    is_named = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
+    is_next = type(first) is int and first == len(session.streams) - 1
+    is_free = session.streams[record.get("stream", MAIN)].can_run
+    return is_timed and is_named and is_next and is_free and isinstance(record["ctx"], dict) and _is_mode(record)
+
+
+def _is_mode(record: Record) -> bool:
+    return record["on_error"] in ON_ERROR
+
+
+_OF_STREAMS = ("module", "effect", "note", "prompt", "fork", "end", "crash")
+_NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered", "child_stats")
 
 
 def _fold_header(session: Session, record: Record) -> None:
@@ -170,19 +195,35 @@ def _fold_header(session: Session, record: Record) -> None:
     if "tally" in record:  # of a finished journal that was scrubbed: what its prompts and answers would have counted
         session.tally = Tally(**record["tally"])
         session.answered = dict(record.get("answered", {}))
+        session.child_stats = dict(record.get("child_stats", {}))
 
 
 def _fold_prompt(session: Session, record: Record) -> None:
-    stream = session.streams.setdefault(record.get("stream", MAIN), Stream())
+    stream = session.streams[record.get("stream", MAIN)]
     _count_time(session, record["t"], record.get("spent_s"))
     for query in record["queries"]:
         session.pending[query["id"]] = query
         session.tally.ask(query)
     stream.asked += len(record["queries"])
     stream.open = len(record["queries"])
-    stream.answer_bytes = 0
+    stream.answer_bytes = stream.strikes = 0
+    stream.fork, stream.is_blank = None, False
     session.tally.pauses += 1
-    session.strikes = 0
+
+
+def _fold_fork(session: Session, record: Record) -> None:
+    _count_time(session, record["t"], record.get("spent_s"))
+    streams.begin_fork(session.streams, record, session.limits.get("children", 0))
+
+
+def _fold_end(session: Session, record: Record) -> None:
+    _count_time(session, record["t"], record.get("spent_s"))
+    if "stats" in record:
+        strategy = session.streams[record["stream"]].strategy
+        session.child_stats[record["stream"]] = {"strategy": strategy, "custom": record["stats"]}
+    over = streams.end_child(session.streams, record, session.limits.get("children", 0))
+    for query_id in [each for each, query in session.pending.items() if query.get("stream", MAIN) in over]:
+        del session.pending[query_id]
 
 
 def _fold_answer(session: Session, record: Record) -> None:
@@ -207,17 +248,26 @@ def _count_time(session: Session, now_s: float, most_s: float | None) -> None:
 
 
 def _fold_effect(session: Session, record: Record) -> None:
+    stream = session.streams[record.get("stream", MAIN)]
+    stream.is_blank = False
     if "n" in record:
-        session.streams.setdefault(record.get("stream", MAIN), Stream()).changes = record["n"] + 1
+        stream.changes = record["n"] + 1
 
 
 def _fold_note(session: Session, record: Record) -> None:
     session.notes_bytes += record["bytes"]
-    session.progress = record.get("progress", session.progress)
+    stream = record.get("stream", MAIN)
+    session.streams[stream].is_blank = False
+    if "progress" in record:
+        session.progress = record["progress"] | _told_by(session, stream)
+
+
+def _told_by(session: Session, stream: str) -> Record:
+    return {"child": stream, "strategy": session.streams[stream].strategy} if stream else {}
 
 
 def _fold_crash(session: Session, record: Record) -> None:
-    session.strikes += 1
+    session.streams[record.get("stream", MAIN)].strikes += 1
     session.crash = record["reason"]
 
 
@@ -227,15 +277,17 @@ def _fold_final(session: Session, record: Record) -> None:
 
 
 def _fold_nothing(session: Session, record: Record) -> None:
-    """Modules and marks matter to a replay and to recovery, not to the state."""
+    """Marks matter to recovery, not to the state."""
 
 
 _FOLDS: dict[str, Callable[[Session, Record], None]] = {
     "header": _fold_header,
-    "module": _fold_nothing,
+    "module": _fold_effect,
     "effect": _fold_effect,
     "note": _fold_note,
     "prompt": _fold_prompt,
+    "fork": _fold_fork,
+    "end": _fold_end,
     "answer": _fold_answer,
     "flushed": _fold_nothing,
     "crash": _fold_crash,
@@ -307,10 +359,21 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Forked:
+    stream: str
+    strategies: tuple[str, ...]
+    ctx: Record
+    on_error: str  # one of ON_ERROR
+    now_s: float
+    spent_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     stream: str
     outcome: Record  # {result, stats?} or {error}
     now_s: float
+    spent_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +384,7 @@ class Died:
 
 
 HostEvent = Continue | Status | Cancel
-EngineEvent = Asked | Called | Noted | Ended | Died
+EngineEvent = Asked | Called | Noted | Forked | Ended | Died
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +520,16 @@ def _answered(query_id: str) -> Refusal:
 
 
 def _unknown(session: Session, query_id: str) -> Refusal:
+    if _is_dropped(session, query_id):
+        sentence = f"{query_id} is no longer asked: the alc.fork that it belongs to has failed{_what_waits(session)}"
+        return Refusal(query_id, sentence, "unknown_query")
     return Refusal(query_id, f"unknown query_id: {query_id}{_what_waits(session)}", "unknown_query")
+
+
+def _is_dropped(session: Session, query_id: str) -> bool:
+    name, _, number = query_id.rpartition("-")
+    stream = session.streams.get(name.removeprefix("f-")) if name.startswith("f-") else None
+    return stream is not None and stream.ended_as == "dropped" and number in map(str, range(stream.asked))
 
 
 def _too_large(session: Session, query_id: str, size: int) -> Refusal:
@@ -482,15 +554,20 @@ _REPLIES: dict[str, Callable[[Session, HostEvent], Decision]] = {
 
 
 def _on_asked(session: Session, event: Asked) -> tuple[Record, ...]:
-    first = session.streams.get(event.stream, Stream()).asked
+    first = session.streams[event.stream].asked
     prefix = f"f-{event.stream}" if event.stream else "q"
     mark = {"stream": event.stream} if event.stream else {}
     queries = [
         {"id": f"{prefix}-{first + n}", "digest": query_digest(query), **query, **mark}
         for n, query in enumerate(event.queries)
     ]
+    return ({"kind": "prompt", "queries": queries, "t": event.now_s, **_marks(event)},)
+
+
+def _marks(event: Asked | Forked | Ended) -> Record:
+    """How long its engine has computed in this step, and whose it is."""
     spent = {} if event.spent_s is None else {"spent_s": event.spent_s}
-    return ({"kind": "prompt", "queries": queries, "t": event.now_s, **spent, **mark},)
+    return spent | ({"stream": event.stream} if event.stream else {})
 
 
 def _on_called(session: Session, event: Called) -> tuple[Record, ...]:
@@ -516,7 +593,15 @@ def _on_noted(session: Session, event: Noted) -> tuple[Record, ...]:
     return ({"kind": "note", "bytes": size, **note, **mark},)
 
 
+def _on_forked(session: Session, event: Forked) -> tuple[Record, ...]:
+    record: Record = {"kind": "fork", "strategies": list(event.strategies), "first": len(session.streams) - 1}
+    record |= {"on_error": event.on_error, "ctx": event.ctx, "t": event.now_s}
+    return (record | _marks(event),)
+
+
 def _on_ended(session: Session, event: Ended) -> tuple[Record, ...]:
+    if event.stream:
+        return ({"kind": "end", **event.outcome, "t": event.now_s, **_marks(event)},)
     status = "completed" if "result" in event.outcome else "error"
     return ({"kind": "final", "status": status, **event.outcome, "t": event.now_s},)
 
@@ -530,6 +615,7 @@ _RECORDS: dict[type, Callable[[Session, Any], tuple[Record, ...]]] = {
     Asked: _on_asked,
     Called: _on_called,
     Noted: _on_noted,
+    Forked: _on_forked,
     Ended: _on_ended,
     Died: _on_died,
 }
@@ -596,7 +682,21 @@ def metrics(session: Session, now_s: float) -> Record:
     auto = session.tally.stats(elapsed_s=end_s - session.about["t"])
     if session.budget:
         auto["budget"] = dict(session.budget)
-    return {"auto": auto, "custom": (session.final or {}).get("stats", {})}
+    told: Record = {"auto": auto, "custom": (session.final or {}).get("stats", {})}
+    if session.child_stats:
+        told["children"] = dict(session.child_stats)
+    return told
+
+
+def children(session: Session) -> list[Record]:
+    """The children of alc.fork: `{child, strategy, status, parent?}`. `status`: queued (it waits for its turn),
+    running, needs_response, forked (it waits for its own), completed, error, dropped (its fork has failed)."""
+    return [
+        {"child": name, "strategy": stream.strategy, "status": stream.status}
+        | ({"parent": stream.parent} if stream.parent else {})
+        for name, stream in session.streams.items()
+        if name
+    ]
 
 
 def used(session: Session, *, now_s: float, spent_s: float) -> dict[str, int]:

@@ -57,6 +57,8 @@ class Redaction:
             return {**record, "result": HIDDEN}
         if record["kind"] == "header":
             record = {**record, "ctx": json.dumps(self.ctx(record["ctx"]))}
+        if record["kind"] == "fork":
+            record = {**record, "ctx": self.ctx(json.dumps(record["ctx"]))}
         redacted: Record = self.value(record)
         return redacted
 
@@ -66,6 +68,9 @@ def _read(records: Sequence[Record]) -> Iterator[str]:
     if '"env"' in header.get("ctx", ""):
         ctx = json.loads(header["ctx"])
         yield from _leaves(ctx.get("env") if isinstance(ctx, dict) else None)
+    for record in records:
+        if record["kind"] == "fork":
+            yield from _leaves(record["ctx"].get("env"))
     for record in (*records, *header.get("carried", {}).get("effects", ())):
         if record.get("name") == "env" and record.get("kind", "effect") == "effect":
             yield from _leaves(record.get("result"))

@@ -2,18 +2,23 @@
 
 `timeline(records)` is a list of dicts in the order of the file, each with `kind`:
   prompt    {round, t, computed_s, queries: [{query_id, prompt, system, options, response | refuse, by, usage,
-            asked_at, answered_at, waited_s, shared}]}; what is not known is absent; `shared`: taken from the parent
+            asked_at, answered_at, waited_s, shared, strategy}]}; what is not known is absent; `shared`: taken from the
+            parent
   log       {level, message} · progress {step, total, message}
   effect    {name, args, times} · module {name, found}: what it learned from the world, without what came back
   crash     {t, reason}: the death of an engine that was computing
+  fork      {t, children: [{child, strategy}], on_error, computed_s}
+  child     {t, status, computed_s, result | error}: the end of a child; one that was dropped with its fork has none
   end       {t, status, computed_s, result | error}
-A killed keeper or server leaves no record, and so no line. Seconds; `t` and `…_at` are unix seconds.
+What a child said, asked or did has `child` and `strategy` too. A killed keeper or server leaves no record, and so no
+line. Seconds; `t` and `…_at` are unix seconds.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from algocline_mcp.session import MAIN, Record
+from algocline_mcp.session import Record
+from algocline_mcp.streams import MAIN, Fork, outcome_of
 
 Entry = dict[str, Any]
 _PLACED = ("id", "digest", "stream", "prompt", "system")  # every other key of a query is an option
@@ -39,6 +44,9 @@ class _Writer:
         self._open: dict[str, set[str]] = {}
         self._stream_of: dict[str, str] = {}
         self._rounds = 0
+        self._strategies: dict[str, str] = {}  # of children
+        self._parents: dict[str, str] = {}
+        self._unended: dict[str, set[str]] = {}  # children of the fork at which a stream waits
 
     def add(self, record: Record) -> None:
         write = getattr(self, f"_on_{record['kind']}", None)
@@ -51,11 +59,14 @@ class _Writer:
     def _on_prompt(self, record: Record) -> None:
         self._rounds += 1
         t, stream = record["t"], record.get("stream", MAIN)
+        whose = self._whose(record)
         queries = [self._asked(query, t) for query in record["queries"]]
+        for query in queries if whose else ():
+            query["strategy"] = whose["strategy"]
         self._open[stream] = {query["query_id"] for query in queries}
         self._stream_of.update({query["query_id"]: stream for query in queries})
         entry: Entry = {"kind": "prompt", "round": self._rounds, "t": t, "queries": queries}
-        self.entries.append(entry | self._computed(stream, t))
+        self.entries.append(entry | self._computed(stream, t) | whose)
 
     def _asked(self, query: Record, t: float) -> Entry:
         asked: Entry = {"query_id": query["id"], "prompt": query["prompt"], "asked_at": t}
@@ -80,25 +91,53 @@ class _Writer:
 
     def _on_note(self, record: Record) -> None:
         if "progress" in record:
-            self.entries.append({"kind": "progress", **record["progress"]})
+            self.entries.append({"kind": "progress", **record["progress"], **self._whose(record)})
         else:
-            self.entries.append({"kind": "log", "level": record["level"], "message": record["message"]})
+            told = {"level": record["level"], "message": record["message"]}
+            self.entries.append({"kind": "log", **told, **self._whose(record)})
 
     def _on_effect(self, record: Record) -> None:
         times = {"times": record["times"]} if "times" in record else {}
-        self.entries.append({"kind": "effect", "name": record["name"], "args": record["args"], **times})
+        told = {"name": record["name"], "args": record["args"], **times}
+        self.entries.append({"kind": "effect", **told, **self._whose(record)})
 
     def _on_module(self, record: Record) -> None:
         name = str(record["args"][0]) if record["args"] else ""
-        self.entries.append({"kind": "module", "name": name, "found": "result" in record})
+        self.entries.append({"kind": "module", "name": name, "found": "result" in record, **self._whose(record)})
 
     def _on_crash(self, record: Record) -> None:
-        self.entries.append({"kind": "crash", "t": record["t"], "reason": record["reason"]})
+        told = {"t": record["t"], "reason": record["reason"]}
+        self.entries.append({"kind": "crash", **told, **self._whose(record)})
+
+    def _on_fork(self, record: Record) -> None:
+        t, stream, fork = record["t"], record.get("stream", MAIN), Fork.of(record)
+        named: dict[str, str] = dict(zip(fork.children, fork.strategies, strict=True))
+        self._strategies |= named
+        self._parents.update((child, stream) for child in named)
+        self._unended[stream] = set(named)
+        self._free_since.update((child, t) for child in named)
+        children = [{"child": child, "strategy": strategy} for child, strategy in named.items()]
+        entry: Entry = {"kind": "fork", "t": t, "children": children, "on_error": record["on_error"]}
+        self.entries.append(entry | self._computed(stream, t) | self._whose(record))
+
+    def _on_end(self, record: Record) -> None:
+        t, child = record["t"], record["stream"]
+        outcome = outcome_of(record)
+        entry: Entry = {"kind": "child", "t": t, "status": "completed" if "result" in outcome else "error", **outcome}
+        self.entries.append(entry | self._computed(child, t) | self._whose(record))
+        parent = self._parents[child]
+        self._unended[parent].discard(child)
+        if not self._unended[parent]:
+            self._free_since[parent] = t
 
     def _on_final(self, record: Record) -> None:
         entry: Entry = {"kind": "end", "t": record["t"], "status": record["status"]}
         entry |= {key: record[key] for key in ("result", "error") if key in record}
         self.entries.append(entry | self._computed(MAIN, record["t"]))
+
+    def _whose(self, record: Record) -> Entry:
+        child = record.get("stream")
+        return {"child": child, "strategy": self._strategies[child]} if child else {}
 
     def _computed(self, stream: str, t: float) -> Entry:
         """Nothing where it was waiting: cancelled, it computed nothing."""

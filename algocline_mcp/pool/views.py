@@ -12,7 +12,7 @@ from typing import Any
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.redaction import Redaction
 from algocline_mcp.pool.transcript import timeline, turns
-from algocline_mcp.session import Record, Session, fold, metrics, status_of, summary
+from algocline_mcp.session import Record, Session, children, fold, metrics, status_of, summary
 
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 _PAGE_CHARS = 60_000
@@ -75,6 +75,8 @@ def _summary(session: Session, now_s: float) -> dict[str, Any]:
     }
     if about.get("parent"):
         told["parent"] = about["parent"]
+    if told_children := children(session):
+        told["children"] = told_children
     if session.progress:
         told["progress"] = session.progress
     if session.strikes:
@@ -123,9 +125,15 @@ def _log(records: Sequence[Record], session: Session) -> list[Any]:
         "log": ("level", "message"),
         "progress": ("step", "total", "message"),
         "crash": ("t", "reason"),
+        "fork": ("t", "children", "on_error"),
+        "child": ("t", "status", "error"),
     }
     shown = [entry for entry in entries if entry["kind"] in kinds]
-    return [{"kind": each["kind"]} | {key: each[key] for key in kinds[each["kind"]]} for each in shown]
+    whose = ("child", "strategy")
+    return [
+        {"kind": each["kind"]} | {key: each[key] for key in (*kinds[each["kind"]], *whose) if key in each}
+        for each in shown
+    ]
 
 
 _ITEMS: dict[str, Callable[[Sequence[Record], Session], list[Any]]] = {

@@ -99,7 +99,8 @@ def _round(entry: Entry, before: Sequence[str]) -> str:
 
 def _turn(turn: Entry) -> str:
     role = f'<div class="role">as: {_text(turn["system"])}</div>' if "system" in turn else ""
-    asked = f'<div class="part ask"><div class="who">{_text(turn["query_id"])}</div>{role}{_long(turn["prompt"])}</div>'
+    name = _text(turn["query_id"] + (f" ({turn['strategy']})" if "strategy" in turn else ""))
+    asked = f'<div class="part ask"><div class="who">{name}</div>{role}{_long(turn["prompt"])}</div>'
     if "answered_at" not in turn:
         return f'<div class="turn">{asked}<div class="part"><div class="who"><i>not answered</i></div></div></div>'
     kind, text = ("no", turn["refuse"]) if "refuse" in turn else ("say", turn.get("response", ""))

@@ -159,5 +159,11 @@ def _notes(records: list[Record]) -> Iterator[str]:
                 yield f"{clock}  {record['level']:8}  {stream}{record['message']}"
             case "crash":
                 yield f"{clock}  crash     {stream}{record['reason']}"
+            case "fork":
+                children = enumerate(record["strategies"], record["first"])
+                named = ", ".join(f"{strategy} as {child}" for child, strategy in children)
+                yield f"{clock}  fork      {stream}{named}"
+            case "end":
+                yield f"{clock}  end       {stream}{record.get('error', 'completed')}"
             case "final" if record["status"] != "completed":
                 yield f"{clock}  {record['status']:8}  {record.get('error', 'ended on demand')}"

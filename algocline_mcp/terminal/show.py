@@ -106,8 +106,16 @@ def open_end(session: Session) -> str:
 
 
 def label(entry: Entry) -> str:
-    """One line for whatever is neither prompt nor end."""
+    """One line for whatever is neither prompt nor end of the session."""
+    return f"[{entry['child']} {entry['strategy']}] {_said(entry)}" if "child" in entry else _said(entry)
+
+
+def _said(entry: Entry) -> str:
     match entry["kind"]:
+        case "fork":
+            return "forks " + ", ".join(f"{each['strategy']} as {each['child']}" for each in entry["children"])
+        case "child":
+            return f"error: {entry['error']}" if "error" in entry else "completed"
         case "log":
             return f"{entry['level']}: {entry['message']}"
         case "progress":
@@ -130,7 +138,8 @@ def _write_prompt(entry: Entry, width: int, is_full: bool) -> list[str]:
     computed = f", computed {seconds(entry['computed_s'])}" if "computed_s" in entry else ""
     lines = ["", f"── round {entry['round']} · {clock(entry['t'])}{computed}"]
     for turn in entry["queries"]:
-        lines += ["", f"  {turn['query_id']} asks"]
+        whose = f" ({turn['strategy']})" if "strategy" in turn else ""
+        lines += ["", f"  {turn['query_id']}{whose} asks"]
         if "system" in turn:
             lines += _body(f"[as: {turn['system']}]", width, is_full)
         lines += _body(turn["prompt"], width, is_full)
@@ -169,5 +178,5 @@ _Writer = Callable[[Entry, int, bool], list[str]]
 _WRITERS: dict[str, _Writer] = {
     "prompt": _write_prompt,
     "end": _write_end,
-    **dict.fromkeys(("log", "progress", "effect", "module", "crash"), _write_line),
+    **dict.fromkeys(("log", "progress", "effect", "module", "crash", "fork", "child"), _write_line),
 }

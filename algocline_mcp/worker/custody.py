@@ -6,6 +6,7 @@ while one is under way, else carried out, recorded and answered. Methods raise S
 holds is unknown; any other StorageFailed stops the engine and stands in `hitch` until somebody asks again.
 """
 
+import json
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -13,13 +14,15 @@ from dataclasses import dataclass
 
 from algocline_mcp import journal, wire
 from algocline_mcp.errors import AlcError, StorageBroken, StorageFailed, WireBroken
+from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.session import (
-    MAIN,
     Asked,
+    Called,
     Continue,
     Decision,
     Died,
     Ended,
+    Forked,
     HostEvent,
     Noted,
     Phase,
@@ -28,16 +31,17 @@ from algocline_mcp.session import (
     decide,
     view,
 )
+from algocline_mcp.streams import MAIN, child_seed, fork_of, refusal
 from algocline_mcp.worker import messages
 from algocline_mcp.worker.carried import Carried
 from algocline_mcp.worker.engine import Spawned, spawn_engine
 from algocline_mcp.worker.errands import Errands
 from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.ledger import Ledger
-from algocline_mcp.worker.messages import Ask, Call, End, Note
+from algocline_mcp.worker.messages import Ask, Call, End, Fork, Note
 from algocline_mcp.worker.peers import Engine
 from algocline_mcp.worker.provisions import Provisions
-from algocline_mcp.worker.replay import Diverged, Outcome, Replay, cause
+from algocline_mcp.worker.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest
 
 _START_ANEW = "start the strategy again with alc_run"
 
@@ -61,8 +65,8 @@ class Custody:
         self.engines: dict[str, Engine] = {}
         self.trouble: Record | None = None  # why this journal cannot go on: not a record, the file stays as it is
         self.hitch: AlcError | None = None  # why the step stopped; asking again tries again
-        self._replay: Replay | None = None
-        self._divergence: Diverged | None = None
+        self._replays: dict[str, Replay] = {}  # of the streams that may not have come to where the journal ends
+        self._divergences: dict[str, Diverged] = {}
         self._ledger = Ledger(sid, provisions.home, provisions.limits)
         self._errands = Errands(self._ledger, provisions, reply=self._reply, flush=self.flush)
         self._abis = provisions.abis
@@ -96,41 +100,67 @@ class Custody:
     def session(self) -> Session:
         return self._ledger.session
 
+    def _missing(self) -> list[str]:
+        """Streams that could go on but have no engine: it died while it waited, a hitch stopped it, or they are new."""
+        if self.trouble is not None or self.session.phase is Phase.FINISHED:
+            return []
+        return [name for name, each in self.session.streams.items() if each.is_live and name not in self.engines]
+
     @property
     def needs_engine(self) -> bool:
-        """The session could go on but has no engine: that died while it waited, or a hitch stopped the step."""
-        return not self.engines and self.trouble is None and self.session.phase is not Phase.FINISHED
+        return bool(self._missing())
 
     def begin(self, records: Sequence[Record] | None = None) -> None:
-        """Forks an engine and starts the replay that brings it to where the journal ends."""
-        if not self.needs_engine or not self._ledger.is_open:
+        """Forks the engines that are missing and starts the replays that bring them to where the journal ends."""
+        missing = self._missing()
+        if not missing or not self._ledger.is_open:
             return
         self.hitch = None
         self._errands.close()  # an engine inherits no lock
-        if records is None:
+        if records is None and not all(name and self.session.streams[name].is_blank for name in missing):
             try:
+                self._record_clocks()  # what is not recorded yet would be given twice
                 records = self._ledger.records()
+            except StorageBroken:
+                raise
             except AlcError as exc:
                 self.hitch = exc
                 return
-        header = records[0]
-        self._replay = Replay(records)
-        self._errands.carried = Carried(records)
-        try:
-            pid, sock = self._spare or spawn_engine(self._runtimes, self.limits)
-        except OSError as exc:
-            sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
-            self.hitch = AlcError(sentence, code="no_process")
-            return
-        self._spare = None
-        engine = self.engines[MAIN] = self._engine(pid, sock)
-        engine.allow(self.limits.step_cpu_s)
-        start = {name: header[name] for name in ("sid", "language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
-        engine.begin(wire.encode(start | {"created_s": header.get("created_s", header["t"])}))
-        self.shell.watch(engine)
+        if records is not None:
+            self._replays |= dict.fromkeys(missing, Replay(records))
+            self._errands.carried = Carried(records)
+        for name in missing:
+            try:
+                pid, sock = self._spare or spawn_engine(self._runtimes, self.limits)
+            except OSError as exc:
+                sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
+                self.hitch = AlcError(sentence, code="no_process")
+                return
+            self._spare = None
+            engine = self.engines[name] = self._engine(pid, sock, name)
+            engine.allow(self.limits.step_cpu_s)
+            engine.begin(wire.encode(self._start(name, records)))
+            self.shell.watch(engine)
 
-    def _engine(self, pid: int, sock: socket.socket) -> Engine:
-        return Engine(pid, sock, self.limits.line_bytes, stream=MAIN)
+    def _engine(self, pid: int, sock: socket.socket, stream: str = MAIN) -> Engine:
+        return Engine(pid, sock, self.limits.line_bytes, stream=stream)
+
+    def _start(self, stream: str, records: Sequence[Record] | None) -> Record:
+        """What an engine begins with. `records`: needed for the strategy itself."""
+        about = self.session.about
+        start = {name: about[name] for name in ("sid", "language", "utc_offset_s", "chunk", "seed")}
+        start["created_s"] = about.get("created_s", about["t"])
+        if not stream:
+            assert records is not None
+            return start | {name: records[0][name] for name in ("code", "ctx")}
+        strategy, fork = self.session.streams[stream].strategy, fork_of(self.session.streams, stream)
+        return start | {
+            "code": LANGUAGES[about["language"]].child.format(strategy),
+            "chunk": f"fork of {strategy}",
+            "ctx": json.dumps(fork.ctx),
+            "seed": child_seed(about["seed"], stream),
+            "heap_bytes": self.limits.child_heap_bytes,
+        }
 
     # ── what an engine says ───────────────────────────────────────────────────────────────────────────────
 
@@ -140,8 +170,8 @@ class Custody:
 
     @property
     def is_replaying(self) -> bool:
-        """Nothing new may be decided: the engine is not yet where the journal ends, and may never come there."""
-        return self._replay is not None and any(not self._replay.is_over(stream) for stream in self.engines)
+        """Nothing new may be decided: an engine is not yet where the journal ends, and may never come there."""
+        return any(not replay.is_over(stream) for stream, replay in self._replays.items() if stream in self.engines)
 
     def hear(self, engine: Engine) -> None:
         """Reads once from an engine and does what it says; sees its death. Raises StorageBroken."""
@@ -174,18 +204,20 @@ class Custody:
     def _serve(self, engine: Engine, message: messages.Message) -> None:
         if not engine.is_computing or engine.wish is not None:
             raise WireBroken("engine spoke while it should wait")
-        if (sentence := messages.too_large(message, self.session.limits)) is not None:
+        ends_bytes = fork_of(self.session.streams, engine.stream).ends_bytes if engine.stream else 0
+        if (sentence := messages.too_large(message, self.session.limits, ends_bytes=ends_bytes)) is not None:
             if not isinstance(message, End):
                 self._reply(engine, {"error": sentence})
                 return
             message = End({"error": sentence})
         served: Outcome | Record = Outcome.LIVE
-        if self._replay is not None:
-            served = self._replay.serve(engine.stream, message)
+        if (replay := self._replays.get(engine.stream)) is not None:
+            served = replay.serve(engine.stream, message)
         if isinstance(served, dict):
             self._reply(engine, served)
         elif served is Outcome.OPEN:
-            self._come_through(engine)
+            assert replay is not None
+            self._come_through(engine, *replay.open_prompt(engine.stream))
         elif served is Outcome.LIVE:
             self._carry_out(engine, message)
 
@@ -198,19 +230,65 @@ class Custody:
             case Note(note):
                 self._ledger.record(Noted(engine.stream, note))
                 if "progress" in note:
-                    self.shell.progress(note["progress"])
+                    self.shell.progress(self._progress(engine.stream, note["progress"]))
             case Ask(queries):
                 if self._errands.is_over_budget(engine, queries):
                     return
                 (prompt,) = self._ledger.record(Asked(engine.stream, queries, _now_s(), engine.spent_s))
                 reach("prompt.recorded")
-                engine.wait([query["id"] for query in prompt["queries"]], {})
-                self._replay = self._divergence = None
+                self._wait(engine, [query["id"] for query in prompt["queries"]], {})
                 self._share(self._errands.carried.ask(prompt))
+            case Fork():
+                self._fork(engine, message)
             case End(outcome):
-                self._ledger.record(Ended(engine.stream, outcome, _now_s()))
+                self._ledger.record(Ended(engine.stream, outcome, _now_s(), engine.spent_s))
                 reach("final.recorded")
                 self._drop(engine)
+                self._go_on(engine.stream)
+
+    # ── children ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _fork(self, engine: Engine, fork: Fork) -> None:
+        session = self.session
+        sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
+        if sentence is not None:  # a verdict that depends on other streams
+            self._ledger.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
+            self._reply(engine, {"error": sentence})
+            return
+        now_s, spent_s = _now_s(), engine.spent_s
+        self._ledger.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, now_s, spent_s))
+        reach("fork.recorded")
+        self._wait(engine, [], {})
+        self.begin()
+
+    def _go_on(self, ended: str) -> None:
+        """After the end of a child: others are dropped with it, get its turn, or have waited for it."""
+        if not ended:
+            return
+        for engine in list(self.engines.values()):
+            if self.session.streams[engine.stream].is_over:
+                self._drop(engine)
+        self.begin()
+        parent = self.session.streams[ended].parent
+        assert parent is not None
+        waiting = self.engines.get(parent)
+        if waiting is not None and not waiting.is_computing:
+            self._join(waiting)
+
+    def _join(self, engine: Engine) -> None:
+        """A runtime that waits at a fork gets what its children returned, if that is over."""
+        fork = self.session.streams[engine.stream].fork
+        assert fork is not None
+        if not fork.is_open:
+            engine.allow(self.limits.step_cpu_s)
+            self._reply(engine, fork.reply())
+
+    def _progress(self, stream: str, progress: Record) -> Record:
+        """As it is told while a call waits: one that a child reports says so."""
+        if not stream:
+            return progress
+        strategy, message = self.session.streams[stream].strategy, progress["message"]
+        return progress | {"message": f"{strategy}: {message}" if message else strategy}
 
     # ── what waits for other processes ────────────────────────────────────────────────────────────────────
 
@@ -236,12 +314,19 @@ class Custody:
         if engine.has_output:  # longer than the socket holds: nobody else asks for room, if it is a client's answer
             self.shell.watch(engine)
 
-    def _come_through(self, engine: Engine) -> None:
-        """The replay reached the open prompt. If the session was stuck, a record says that it is so no longer."""
-        assert self._replay is not None
-        engine.wait(*self._replay.open_prompt(engine.stream))
-        self._replay = self._divergence = None
-        if self.session.phase is Phase.STUCK:
+    def _wait(self, engine: Engine, query_ids: list[str], taken: dict[str, Record]) -> None:
+        """It is where the journal ends, and computes no more for now."""
+        engine.wait(query_ids, taken)
+        self._replays.pop(engine.stream, None)
+        self._divergences.pop(engine.stream, None)
+
+    def _come_through(self, engine: Engine, query_ids: list[str], taken: dict[str, Record]) -> None:
+        """A replay reached the open prompt or fork. If the session was stuck, and no other step is still to prove
+        itself, a record says that it is so no longer."""
+        self._wait(engine, query_ids, taken)
+        if not query_ids:
+            self._join(engine)
+        if self.session.phase is Phase.STUCK and not self.computing:
             note = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
             self._ledger.record(Noted(MAIN, note))
         self._share(self._errands.carried.items(each for each in engine.waits_for if each in self.session.pending))
@@ -261,27 +346,31 @@ class Custody:
         if not was_computing:
             return  # replaced when somebody answers: one that dies while it waits must not be revived for ever
         self._ledger.record(Died(engine.stream, reason or how, _now_s()))
-        if self.session.phase is not Phase.STUCK:
+        if self.session.phase is Phase.STUCK:
+            self.stop()  # the others go on when the step is tried again
+        else:
             self.begin()
 
     def _drop(self, engine: Engine) -> str:
         self.engines.pop(engine.stream, None)
+        self._replays.pop(engine.stream, None)
         self.shell.unwatch(engine)
         return engine.kill()
 
     def _diverged(self, engine: Engine, divergence: Diverged) -> None:
         """Once may be chance: a second replay tells whether the code changed or depends on what is not recorded."""
         self._drop(engine)
-        if self._divergence is None:
-            self._divergence = divergence
+        first = self._divergences.setdefault(engine.stream, divergence)
+        if first is divergence:
             self.begin()
             return
+        self.stop()
         self.trouble = {
             "error_code": "diverged",
             "error": "the strategy asks something else than its journal holds; no answer was delivered. "
-            f"Likely cause: {cause(self._divergence, divergence)}",
-            "recorded": self._divergence.recorded,
-            "replayed": self._divergence.replayed,
+            f"Likely cause: {cause(first, divergence)}",
+            "recorded": first.recorded,
+            "replayed": first.replayed,
             "next": "the journal is untouched; alc_branch(session_id), if need be with corrected code, starts a "
             "session that keeps every answer whose prompt is still asked",
         }
@@ -324,9 +413,12 @@ class Custody:
         """
         if not self._ledger.is_open or (self.trouble is not None and self.session.final is None):
             return
+        self._record_clocks()
+        self._ledger.flush()
+
+    def _record_clocks(self) -> None:
         for engine in self.engines.values():
             self._errands.record_clock(engine)
-        self._ledger.flush()
 
     def feed(self, *, is_accepted: bool = False) -> Record:
         """The feed result for the host. During a replay nothing is known yet: it may diverge."""

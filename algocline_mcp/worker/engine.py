@@ -41,6 +41,7 @@ class Start:
     ctx: str  # the JSON text of an object
     seed: int  # 63 bits, from the journal
     created_s: float  # unix seconds of the session's birth, not of this process
+    heap_bytes: int | None = None  # of a child, whose values may hold less than the runtime was prepared for
 
 
 class Channel(Protocol):

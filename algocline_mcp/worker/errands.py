@@ -120,7 +120,7 @@ class Errands:
             reach("effect.flushed")
         mark = None if n is None else Mark(session.sid, engine.stream, n)
         try:
-            outcome = self._shared.attempt(engine.wish, session.about["namespace"], mark)
+            outcome = self._shared.attempt(engine.wish, self._namespace(engine.stream), mark)
         except MarkDiffers as exc:
             raise Diverged(exc.recorded, {"called": call.name, "n": n}) from exc
         if outcome is None:
@@ -129,6 +129,10 @@ class Errands:
         self._ledger.record(Called(engine.stream, call.name, call.args, outcome, n=n))
         reach("effect.recorded")
         self._reply(engine, outcome)
+
+    def _namespace(self, stream: str) -> str:
+        session = self._ledger.session
+        return f"fork-{session.streams[stream].index}" if stream else str(session.about["namespace"])
 
     def close(self) -> None:
         """A paused session holds no database open, and a fork inherits no lock."""

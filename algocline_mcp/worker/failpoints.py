@@ -10,8 +10,9 @@ passage costs one look at an empty dict. A kill is told on stderr first.
     effect.committed  effect and mark are on the disk, the journal knows nothing of it
     effect.recorded   the record is appended, not flushed; the engine has no reply
     prompt.recorded   a prompt is appended, not flushed
+    fork.recorded     a fork is appended, not flushed; no child lives yet
     answer.recorded   an answer is appended, not flushed; the engine does not have it
-    final.recorded    the result is appended, not flushed
+    final.recorded    the result, or that of a child, is appended, not flushed
     reply.flushed     everything is on the disk, the host has no reply
     retire.moved      the finished journal is moved, the session's marks are still there
 """
@@ -27,6 +28,7 @@ POINTS = (
     "effect.committed",
     "effect.recorded",
     "prompt.recorded",
+    "fork.recorded",
     "answer.recorded",
     "final.recorded",
     "reply.flushed",

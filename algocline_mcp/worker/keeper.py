@@ -236,8 +236,8 @@ class Keeper:
         if client.op == "continue" or client.waits:
             if custody.session.phase is not Phase.STUCK and custody.hitch is None:
                 custody.begin()
-            if custody.hitch is not None:
-                client.is_decided = True
+            if custody.hitch is not None:  # while others compute it may still pass
+                client.is_decided = client.is_put_off = not custody.computing
                 return False
         return not custody.is_replaying and not (client.was_retried and custody.computing)
 

@@ -1,11 +1,12 @@
 """What an engine may say, checked: the keeper believes no byte of it before it has passed here. Pure.
 
-Contract: `parse` yields one of Ask, Call, Note, End, all of plain JSON values within the limits, or raises
+Contract: `parse` yields one of Ask, Call, Fork, Note, End, all of plain JSON values within the limits, or raises
 WireBroken: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
 too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 from algocline_mcp import wire
 from algocline_mcp.errors import WireBroken
 from algocline_mcp.session import Record
+from algocline_mcp.streams import ON_ERROR
 from algocline_mcp.tally import byte_size
 
+_STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
 _OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # what the session adds; a strategy cannot set it
 
@@ -31,6 +34,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    strategies: tuple[str, ...]
+    ctx: Record
+    on_error: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     note: Record  # {level, message} or {progress: {step, total, message}}
 
@@ -40,7 +50,7 @@ class End:
     outcome: Record  # {result, stats?} or {error}
 
 
-Message = Ask | Call | Note | End
+Message = Ask | Call | Fork | Note | End
 
 
 def parse(line: bytes, *, json_depth: int) -> Message:
@@ -53,8 +63,9 @@ def parse(line: bytes, *, json_depth: int) -> Message:
     return reader(raw)
 
 
-def too_large(message: Message, limits: Mapping[str, int]) -> str | None:
-    """The sentence for the strategy where a message is over a limit of its session, which its header recorded."""
+def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 0) -> str | None:
+    """The sentence for the strategy where a message is over a limit of its session, which its header recorded.
+    `ends_bytes`: what the results of the same fork hold already, where a child speaks."""
     if isinstance(message, Ask):
         size = sum(byte_size(text) for query in message.queries for text in query.values() if isinstance(text, str))
         if len(message.queries) > limits["queries"]:
@@ -63,10 +74,15 @@ def too_large(message: Message, limits: Mapping[str, int]) -> str | None:
             return f"alc.llm: prompt of {size} bytes, at most {limits['prompt_bytes']}: ask in parts"
     if isinstance(message, Call) and message.name.startswith("state."):
         return _too_large_for_state(message, limits)
-    if isinstance(message, End) and "result" in message.outcome:
+    if isinstance(message, Fork):
+        size = len(wire.encode(message.ctx))
+        if size > limits["ctx_bytes"]:
+            return f"alc.fork: ctx of {size} bytes as JSON, at most {limits['ctx_bytes']}: make it smaller"
+    if isinstance(message, End) and ("result" in message.outcome or ends_bytes):
         size = len(wire.encode(message.outcome))
-        if size > limits["result_bytes"]:
-            return f"result of {size} bytes as JSON, at most {limits['result_bytes']}: return less"
+        if size + ends_bytes > limits["result_bytes"]:
+            beside = f" beside {ends_bytes} of other children" if ends_bytes else ""
+            return f"result of {size} bytes as JSON{beside}, at most {limits['result_bytes']}: return less"
     return None
 
 
@@ -109,6 +125,14 @@ def _call(raw: Record) -> Call:
     return Call(_typed(raw, "name", str), tuple(_typed(raw, "args", list)))
 
 
+def _fork(raw: Record) -> Fork:
+    strategies, on_error = _typed(raw, "strategies", list), _typed(raw, "on_error", str)
+    is_named = all(isinstance(name, str) and _STRATEGY.fullmatch(name) for name in strategies)
+    if not strategies or not is_named or on_error not in ON_ERROR:
+        raise WireBroken("engine forked what is no strategy")
+    return Fork(tuple(strategies), _typed(raw, "ctx", dict), on_error)
+
+
 def _log(raw: Record) -> Note:
     return Note({"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)})
 
@@ -141,6 +165,7 @@ def _typed(raw: Record, name: str, kind: type) -> Any:
 _READERS: dict[str, Callable[[Record], Message]] = {
     "ask": _ask,
     "call": _call,
+    "fork": _fork,
     "log": _log,
     "progress": _progress,
     "end": _end,

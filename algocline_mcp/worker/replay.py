@@ -10,16 +10,19 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from typing import Any
 
-from algocline_mcp.session import MAIN, Record, query_digest
-from algocline_mcp.worker.messages import Ask, Call, End, Message, Note
+from algocline_mcp import streams
+from algocline_mcp.session import Record, query_digest
+from algocline_mcp.streams import MAIN
+from algocline_mcp.worker.messages import Ask, Call, End, Fork, Message, Note
 
+NO_FORK = "fork"  # the effect of a fork that was refused; its argument is the digest of what was to be forked
 OVER_BUDGET = "llm"  # the effect of an ask that the budget refused; its arguments are the digests of the queries
 
 
 class Outcome(Enum):
     LIVE = auto()  # nothing is recorded any more: carry it out
     SILENT = auto()  # recorded, and nobody waits for a reply
-    OPEN = auto()  # a recorded prompt, not yet answered in full
+    OPEN = auto()  # a recorded prompt, not yet answered in full, or a fork that is not yet over
 
 
 class Diverged(Exception):
@@ -37,10 +40,16 @@ class Replay:
         self._notes: dict[str, int] = {}
         self._answers: dict[str, Record] = {}
         self._open: dict[str, list[str]] = {}
+        self._forks: dict[str, streams.Fork] = {}  # by child
         for record in records:
             stream = record.get("stream", MAIN)
-            if record["kind"] in ("prompt", "effect", "module"):
+            if record["kind"] in ("prompt", "effect", "module", "fork"):
                 self._streams.setdefault(stream, deque()).append(record)
+            if record["kind"] == "fork":
+                fork = streams.Fork.of(record)
+                self._forks |= dict.fromkeys(fork.children, fork)
+            elif record["kind"] == "end":
+                self._forks[stream].add(record)
             elif record["kind"] == "note" and "by" not in record:  # else the keeper's own
                 self._notes[stream] = self._notes.get(stream, 0) + 1
             elif record["kind"] == "answer":
@@ -66,11 +75,16 @@ class Replay:
             self._streams[stream].popleft()
         if record["kind"] == "prompt":
             return self._answered(stream, record)
+        if record["kind"] == "fork":
+            fork = self._forks[str(record["first"])]
+            return Outcome.OPEN if fork.is_open else fork.reply()
         return {key: record[key] for key in ("result", "error") if key in record}
 
     def open_prompt(self, stream: str) -> tuple[list[str], dict[str, Record]]:
-        """Of the prompt that was served as OPEN: its query ids in order, and the answers it has got so far."""
-        return self._open[stream], {each: self._answers[each] for each in self._open[stream] if each in self._answers}
+        """Of the prompt that was served as OPEN: its query ids in order, and the answers it has got so far. None of a
+        fork."""
+        ids = self._open.get(stream, [])
+        return ids, {each: self._answers[each] for each in ids if each in self._answers}
 
     def _answered(self, stream: str, record: Record) -> Outcome | Record:
         ids = [query["id"] for query in record["queries"]]
@@ -94,11 +108,22 @@ def _is_same(record: Record, message: Message) -> bool:
             return [query["digest"] for query in record.get("queries", ())] == digests
         case Call(name, args):
             return record.get("name") == name and record.get("args") == list(args)
+        case Fork(strategies, ctx, on_error):
+            if record.get("name") == NO_FORK:
+                return bool(record["args"] == [fork_digest(message)])
+            asked = [list(strategies), ctx, on_error]
+            return [record.get(name) for name in ("strategies", "ctx", "on_error")] == asked
         case _:
             return False
 
 
+def fork_digest(message: Fork) -> str:
+    return query_digest({"strategies": message.strategies, "ctx": message.ctx, "on_error": message.on_error})
+
+
 def _shown(record: Record) -> Record:
+    if record["kind"] == "fork":
+        return {"forked": record["strategies"], "ctx": record["ctx"]}
     if record["kind"] == "prompt":
         return {"asked": [query["prompt"] for query in record["queries"]]}
     return {"called": record["name"], "args": record["args"]}
@@ -110,6 +135,8 @@ def _told(message: Message) -> Record:
             return {"asked": [query["prompt"] for query in queries]}
         case Call(name, args):
             return {"called": name, "args": list(args)}
+        case Fork(strategies, ctx):
+            return {"forked": list(strategies), "ctx": ctx}
         case End(outcome):
             return {"ended": True, **outcome}
         case _:

@@ -1,5 +1,6 @@
 """The transcript of a session, as text and as a page: complete, in order, safe to print and to send."""
 
+import html
 import html.parser
 import os
 import re
@@ -169,3 +170,25 @@ def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
     assert page.stdout == f"{tmp_path / 'a.html'}\n"
     assert (unknown.returncode, "not found" in unknown.stderr) == (1, True)
     assert wrong.returncode == 2
+
+
+FORKED: list[Record] = [
+    {**HEADER, "limits": {**LIMITS, "children": 2}},
+    {"kind": "fork", "strategies": ["cot", "debate"], "first": 0, "on_error": "skip",
+     "ctx": {"env": {"PIN": "secret-of-the-fork"}}, "t": 1001.0},
+    {"kind": "note", "bytes": 1, "level": "warn", "message": "careful", "stream": "1"},
+    {"kind": "prompt", "queries": [
+        {"id": "f-0-0", "digest": "d", "prompt": "think of secret-of-the-fork", "system": None, "stream": "0"}
+    ], "t": 1002.0, "stream": "0"},
+    {"kind": "end", "stream": "1", "error": "boom", "t": 1003.0},
+    answer(1004.0, "f-0-0", "thought"),
+    {"kind": "end", "stream": "0", "result": "so", "t": 1005.0},
+    {"kind": "final", "status": "completed", "result": ["so"], "t": 1005.5},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("told", [text_of(FORKED, now_s=2000.0), html.unescape(page_of(FORKED, now_s=2000.0))])
+def test_children_are_told_by_number_and_name_and_what_they_were_given_stays_hidden(told: str) -> None:
+    assert in_order(told, "f-0-0 (cot)", "think of [hidden]", "thought", "[0 cot] completed")
+    assert in_order(told, "forks cot as 0, debate as 1", "[1 debate] warn: careful", "[1 debate] error: boom")
+    assert "secret-of-the-fork" not in told

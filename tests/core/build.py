@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from algocline_mcp.session import (
-    MAIN,
     Answer,
     Asked,
     Cancel,
@@ -13,12 +12,14 @@ from algocline_mcp.session import (
     Died,
     Ended,
     EngineEvent,
+    Forked,
     HostEvent,
     Record,
     Session,
     decide,
     evolve,
 )
+from algocline_mcp.streams import MAIN
 
 BORN_S = 1000.0
 LIMITS = {
@@ -28,6 +29,10 @@ LIMITS = {
     "result_bytes": 100,
     "notes_bytes": 200,
     "strikes": 3,
+    "ctx_bytes": 100,
+    "children": 2,
+    "children_max": 4,
+    "children_depth": 2,
 }
 MARK: Record = {"kind": "flushed"}
 
@@ -89,13 +94,17 @@ class History:
     def answer(self, *answers: Answer) -> Decision:
         return self.do(Continue(answers, self.tick()))
 
-    def end(self, **outcome: Any) -> "History":
-        self.do(Ended(MAIN, outcome or {"result": 1}, self.tick()))
+    def fork(self, *strategies: str, stream: str = MAIN, on_error: str = "skip") -> "History":
+        self.do(Forked(stream, strategies, {"task": "t"}, on_error, self.tick()))
         return self
 
-    def die(self, times: int = 1) -> "History":
+    def end(self, stream: str = MAIN, **outcome: Any) -> "History":
+        self.do(Ended(stream, outcome or {"result": 1}, self.tick()))
+        return self
+
+    def die(self, times: int = 1, stream: str = MAIN) -> "History":
         for _ in range(times):
-            self.do(Died(MAIN, "ended by SIGSEGV", self.tick()))
+            self.do(Died(stream, "ended by SIGSEGV", self.tick()))
         return self
 
     def cancel(self) -> "History":
@@ -111,9 +120,19 @@ def running() -> History:
     return History(header())
 
 
+def forked() -> History:
+    """The children `0` and `1` compute; the strategy itself waits for them."""
+    return running().fork("a", "b")
+
+
 def running_beside_a_prompt() -> History:
-    """The child `0` waits for f-0-0 while the strategy itself computes."""
-    return running().ask("p", stream="0")
+    """The child `0` waits for f-0-0 while `1` computes."""
+    return forked().ask("p", stream="0")
+
+
+def stuck_child() -> History:
+    """The engine of `1` died too often, beside f-0-0 that waits."""
+    return running_beside_a_prompt().die(3, stream="1")
 
 
 def paused() -> History:

@@ -12,6 +12,7 @@ from algocline_mcp.session import (
     Died,
     Ended,
     EngineEvent,
+    Forked,
     HostEvent,
     Noted,
     Phase,
@@ -26,13 +27,16 @@ from . import build
 from .build import MARK, History, Start, header, query, said
 
 NEW, RUNNING, PAUSED, FINISHED, STUCK = Phase
-KINDS = ("header", "module", "effect", "note", "prompt", "answer", "flushed", "crash", "final")
+KINDS = ("header", "module", "effect", "note", "prompt", "fork", "end", "answer", "flushed", "crash", "final")
 
 MODULE = Called("", "module", ("m",), {"result": {"source": "", "chunk": "m.lua"}})
 EFFECT = Called("", "time", (), {"result": 1.5})
 NOTE = Noted("", {"level": "info", "message": "m"})
 PROMPT = Asked("", (query("p"),), 2000.0)
 CHILD_PROMPT = Asked("0", (query("p"),), 2000.0)
+LAST_PROMPT = Asked("1", (query("p"),), 2000.0)
+FORK = Forked("", ("a", "b"), {}, "skip", 2000.0)
+CHILD_END = Ended("1", {"result": 1}, 2000.0)
 CRASH = Died("", "ended by SIGSEGV", 2000.0)
 END = Ended("", {"result": 1}, 2000.0)
 CANCEL = Cancel(2000.0)
@@ -70,8 +74,11 @@ TRANSITIONS = [
     Transition(RUNNING, "effect", RUNNING, build.running, EFFECT),
     Transition(RUNNING, "note", RUNNING, build.running, NOTE),
     Transition(RUNNING, "prompt", PAUSED, build.running, PROMPT),
-    Transition(RUNNING, "prompt", RUNNING, build.running, CHILD_PROMPT),
-    Transition(RUNNING, "prompt", PAUSED, build.running_beside_a_prompt, PROMPT),
+    Transition(RUNNING, "prompt", RUNNING, build.forked, CHILD_PROMPT),
+    Transition(RUNNING, "prompt", PAUSED, build.running_beside_a_prompt, LAST_PROMPT),
+    Transition(RUNNING, "fork", RUNNING, build.running, FORK),
+    Transition(RUNNING, "end", RUNNING, build.forked, CHILD_END),
+    Transition(RUNNING, "end", PAUSED, build.running_beside_a_prompt, CHILD_END),
     Transition(RUNNING, "answer", RUNNING, build.running_beside_a_prompt, continued("f-0-0")),
     Transition(RUNNING, "crash", RUNNING, build.running, CRASH),
     Transition(RUNNING, "crash", STUCK, build.struck_twice, CRASH),
@@ -89,7 +96,10 @@ TRANSITIONS = [
     Transition(STUCK, "note", RUNNING, build.stuck, NOTE),
     Transition(STUCK, "note", PAUSED, build.stuck_at_a_prompt, NOTE),
     Transition(STUCK, "prompt", PAUSED, build.stuck, PROMPT),
-    Transition(STUCK, "prompt", RUNNING, build.stuck, CHILD_PROMPT),
+    Transition(STUCK, "prompt", RUNNING, lambda: build.forked().die(3, stream="1"), CHILD_PROMPT),
+    Transition(STUCK, "fork", RUNNING, build.stuck, FORK),
+    Transition(STUCK, "end", RUNNING, lambda: build.forked().die(3, stream="1"), CHILD_END),
+    Transition(STUCK, "end", PAUSED, build.stuck_child, CHILD_END),
     Transition(STUCK, "crash", STUCK, build.stuck, CRASH),
     Transition(STUCK, "final", FINISHED, build.stuck, CANCEL),
     Transition(STUCK, "flushed", STUCK, build.stuck, MARK),

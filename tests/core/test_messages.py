@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from algocline_mcp.errors import WireBroken
 from algocline_mcp.worker import messages
-from algocline_mcp.worker.messages import Ask, Call, End, Message, Note, parse, too_large
+from algocline_mcp.worker.messages import Ask, Call, End, Fork, Message, Note, parse, too_large
 
 from .build import LIMITS, query
 
@@ -29,6 +29,8 @@ GOOD: list[tuple[dict[str, Any], Message]] = [
      Ask((query("p"),))),
     ({"op": "call", "name": "time", "args": []}, Call("time", ())),
     ({"op": "call", "name": "module", "args": ["m"]}, Call("module", ("m",))),
+    ({"op": "fork", "strategies": ["a", "b_2"], "ctx": {"k": [1]}, "on_error": "fail"},
+     Fork(("a", "b_2"), {"k": [1]}, "fail")),
     ({"op": "log", "level": "info", "message": "m\ud800"}, Note({"level": "info", "message": "m\ud800"})),
     ({"op": "log", "level": "info", "message": "m", "progress": {"step": 1}},
      Note({"level": "info", "message": "m"})),
@@ -173,3 +175,31 @@ SMALL: list[Message] = [
 @pytest.mark.parametrize("message", SMALL)
 def test_message_within_its_limits_has_no_sentence(message: Message) -> None:
     assert messages.too_large(message, LIMITS) is None
+
+
+BAD_FORKS: dict[str, dict[str, Any]] = {
+    "nothing": {"strategies": []},
+    "name that is code": {"strategies": ["a') os.exit('"]},
+    "name with a dot": {"strategies": ["a.b"]},
+    "name with a line feed": {"strategies": ["a\n"]},
+    "name that is no text": {"strategies": [1]},
+    "ctx without names": {"ctx": [1]},
+    "mode of the original": {"on_error": "abort"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORKS)
+def test_fork_of_anything_but_named_packages_is_a_breach(name: str) -> None:
+    with pytest.raises(WireBroken):
+        told({"op": "fork", "strategies": ["a"], "ctx": {}, "on_error": "skip", **BAD_FORKS[name]})
+
+
+def test_ctx_of_a_fork_has_a_limit() -> None:
+    assert too_large(Fork(("a",), {"k": "x" * 80}, "skip"), LIMITS) is None
+    assert too_large(Fork(("a",), {"k": "x" * 100}, "skip"), LIMITS) is not None
+
+
+@pytest.mark.parametrize("outcome", [{"result": "x" * 50}, {"error": "x" * 50}])
+def test_what_the_children_of_one_fork_return_has_a_limit_together(outcome: dict[str, Any]) -> None:
+    assert too_large(End(outcome), LIMITS) is None
+    assert "beside 60 of other children" in str(too_large(End(outcome), LIMITS, ends_bytes=60))

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from algocline_mcp.session import Called, Noted, Record
-from algocline_mcp.worker.messages import Ask, Call, End, Message, Note
-from algocline_mcp.worker.replay import Diverged, Outcome, Replay, cause, reply_to_ask
+from algocline_mcp.worker.messages import Ask, Call, End, Fork, Message, Note
+from algocline_mcp.worker.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest, reply_to_ask
 
 from . import build
 from .build import History, query, said
@@ -121,7 +121,7 @@ def test_open_prompt_is_told_to_the_engine_in_the_order_in_which_it_asked() -> N
 
 
 def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
-    history = build.running()
+    history = build.forked()
     for stream in ("", "", "0"):
         history.do(Noted(stream, NOTE.note))
     served = replay(history)
@@ -144,13 +144,15 @@ def test_notes_hold_no_stream_back() -> None:
 
 
 def test_each_stream_replays_its_own() -> None:
-    history = with_call(called(stream="0", result="child"), called(result="main"), called(stream="1", result="other"))
+    history = with_call(called(result="main")).fork("a", "b")
+    history.do(called(stream="1", result="other"))
+    history.do(called(stream="0", result="child"))
     served = replay(history)
 
     replies = [served.serve(stream, TIME) for stream in ("1", "", "0")]
 
     assert replies == [{"result": "other"}, {"result": "main"}, {"result": "child"}]
-    assert [served.is_over(stream) for stream in ("", "0", "1", "2")] == [True] * 4
+    assert [served.is_over(stream) for stream in ("", "0", "1", "2")] == [False, True, True, True]
 
 
 def test_marks_crashes_and_finals_are_not_served() -> None:
@@ -159,8 +161,44 @@ def test_marks_crashes_and_finals_are_not_served() -> None:
     assert replay(history).is_over("")
 
 
+# ── forks ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+AB = Fork(("a", "b"), {"task": "t"}, "skip")
+ENDED = {"entries": [{"strategy": "a", "ok": False, "error": "boom"}, {"strategy": "b", "ok": True, "result": 1}]}
+
+
+def test_fork_that_is_over_gets_what_its_children_returned_and_none_is_run_again() -> None:
+    served = replay(build.forked().end("1", result=1).end("0", error="boom"))
+
+    assert served.serve("", AB) == ENDED
+    assert served.is_over("")
+
+
+def test_fork_with_a_child_that_has_not_ended_is_open() -> None:
+    served = replay(build.forked().end("1", result=1))
+
+    assert served.serve("", AB) is Outcome.OPEN
+    assert served.open_prompt("") == ([], {})
+
+
+def test_strict_fork_gets_the_first_failure_in_the_order_of_the_journal() -> None:
+    served = replay(build.running().fork("a", "b", on_error="fail").end("1", error="boom"))
+
+    told = served.serve("", Fork(("a", "b"), {"task": "t"}, "fail"))
+
+    assert told == {"failed": {"strategy": "b", "error": "boom"}}
+
+
+def test_refused_fork_is_refused_again() -> None:
+    history = build.running()
+    history.do(Called("", NO_FORK, (fork_digest(AB),), {"error": "too many"}))
+
+    assert replay(history).serve("", AB) == {"error": "too many"}
+
+
 # ── divergence ────────────────────────────────────────────────────────────────────────────────────────────
 
+FORKED = {"forked": ["a", "b"], "ctx": {"task": "t"}}
 PROMPT, CALL = {"asked": ["p", "r"]}, {"called": "env", "args": ["A"]}
 DIVERGED: list[tuple[str, History, Message, Record, Record]] = [
     ("other prompt", answered_prompt(), Ask((query("p"), query("x"))), PROMPT, {"asked": ["p", "x"]}),
@@ -176,6 +214,12 @@ DIVERGED: list[tuple[str, History, Message, Record, Record]] = [
     ("more arguments", with_call(called("env", "A")), Call("env", ("A", 1)), CALL,
      {"called": "env", "args": ["A", 1]}),
     ("end for call", with_call(called("env", "A")), End({"error": "e"}), CALL, {"ended": True, "error": "e"}),
+    ("other strategies", build.forked(), Fork(("a", "c"), {"task": "t"}, "skip"), FORKED,
+     FORKED | {"forked": ["a", "c"]}),
+    ("other ctx", build.forked(), Fork(("a", "b"), {}, "skip"), FORKED, FORKED | {"ctx": {}}),
+    ("other mode", build.forked(), Fork(("a", "b"), {"task": "t"}, "fail"), FORKED, FORKED),
+    ("prompt for fork", build.forked(), TWO, FORKED, PROMPT),
+    ("fork for prompt", answered_prompt(), AB, PROMPT, FORKED),
     ("open prompt", build.paused_at_two(), Ask((query("p"),)), PROMPT, {"asked": ["p"]}),
 ]  # fmt: skip
 

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from algocline_mcp.session import MAIN, Answer, Asked, Continue, Phase, Refusal, decide, view
+from algocline_mcp.session import Answer, Asked, Continue, Phase, Refusal, decide, view
+from algocline_mcp.streams import MAIN
 
 from . import build
 from .build import History, Start, query, said
@@ -218,11 +219,11 @@ def test_answers_of_one_pause_share_its_room() -> None:
 
 
 def test_each_pause_has_room_of_its_own() -> None:
-    history = build.running().ask("p", stream="0").ask("r")
+    history = build.forked().ask("p", stream="0").ask("r", stream="1")
 
     history.answer(said("f-0-0", "x" * 20))
-    second = history.answer(said("q-0", "x" * 20))
-    third = history.ask("s").answer(said("q-1", "x" * 20))
+    second = history.answer(said("f-1-0", "x" * 20))
+    third = history.ask("s", stream="1").answer(said("f-1-1", "x" * 20))
 
     assert second.error is None
     assert third.error is None
@@ -252,16 +253,22 @@ def test_answers_of_one_call_are_one_record_in_the_order_of_the_call() -> None:
 
 
 def test_ids_are_numbered_by_stream_and_never_used_again() -> None:
-    history = build.running().ask("p", "r", stream="0").ask("p", stream="1-0").ask("p")
+    history = build.running().ask("m")
+    history.answer(said("q-0", "a"))
+    history.fork("a", "b").ask("p", "r", stream="0").ask("p", stream="1")
 
-    history.answer(said("f-0-0", "a"), said("f-0-1", "b"), said("q-0", "c"))
-    history.ask("s", stream="0").ask("s")
+    history.answer(said("f-0-0", "a"), said("f-0-1", "b"))
+    history.ask("s", stream="0").answer(said("f-0-2", "a"))
+    history.end("0").answer(said("f-1-0", "a"))
+    history.end("1").fork("a").ask("p", stream="2").answer(said("f-2-0", "a"))
+    history.end("2").ask("m")
 
-    assert list(history.session.pending) == ["f-1-0-0", "f-0-2", "q-1"]
+    assert list(history.session.answered) == ["q-0", "f-0-0", "f-0-1", "f-0-2", "f-1-0", "f-2-0"]
+    assert list(history.session.pending) == ["q-1"]
 
 
 def test_prompt_record_names_its_stream_and_the_main_one_has_no_name() -> None:
-    child = decide(build.running().session, Asked("0", (query("p"),), 9.0)).records
+    child = decide(build.forked().session, Asked("0", (query("p"),), 9.0)).records
     main = decide(build.running().session, Asked(MAIN, (query("p"),), 9.0)).records
 
     assert (child[0]["stream"], child[0]["queries"][0]["stream"]) == ("0", "0")
@@ -270,12 +277,12 @@ def test_prompt_record_names_its_stream_and_the_main_one_has_no_name() -> None:
 
 
 def test_session_is_paused_only_when_every_stream_waits() -> None:
-    history = build.running()
+    history = build.forked()
     phases = []
 
     history.ask("p", stream="0")
     phases.append(history.session.phase)
-    history.ask("p")
+    history.ask("p", stream="1")
     phases.append(history.session.phase)
     history.answer(said("f-0-0", "a"))
     phases.append(history.session.phase)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from algocline_mcp.session import (
     Continue,
     Died,
     Ended,
+    Forked,
     Noted,
     Phase,
     Record,
@@ -28,15 +30,17 @@ from algocline_mcp.session import (
     summary,
     view,
 )
+from algocline_mcp.streams import refusal
 
 from . import rows
 from .build import MARK, header, query
 
-STREAMS = ("", "0", "1")
+OLDEST = "oldest"  # stands for what has waited longest
+STREAMS = ("", "0", "1", "2", "3")
 REACHED = {(row.row, row.after) for row in rows.TRANSITIONS}
 
 texts = st.text(st.characters(codec=None), max_size=6)  # lone surrogates too
-streams = st.sampled_from(STREAMS)
+streams = st.sampled_from(("", *STREAMS))
 queries = st.builds(query, texts, st.none() | texts, grounded=st.booleans())
 batches = st.lists(queries, min_size=1, max_size=3)
 asks = st.builds(lambda stream, asked: Asked(stream, tuple(asked), 0.0), streams, batches)
@@ -54,14 +58,24 @@ notes = st.builds(
     st.builds(lambda text: {"level": "info", "message": text * 9}, texts)
     | st.builds(lambda text: {"progress": {"step": 1, "total": 2, "message": text}}, texts),
 )
-ids = st.none() | st.sampled_from([*(f"q-{n}" for n in range(4)), "f-0-0", "f-0-1", "f-1-0", "f-9-9"])
+ids = st.none() | st.sampled_from([*(f"q-{n}" for n in range(4)), "f-0-0", "f-0-1", "f-1-0", "f-2-0", "f-9-9", OLDEST])
 usages = st.none() | st.fixed_dictionaries({}, optional={"prompt_tokens": st.just(5), "completion_tokens": st.just(7)})
 answers = st.builds(Answer, ids, st.just("a") | texts, st.none() | st.none() | texts, usages)
 continues = st.builds(lambda given: Continue(tuple(given), 0.0), st.lists(answers, max_size=4))
 deaths = st.builds(Died, streams, st.just("ended by SIGKILL"), st.just(0.0))
+outcomes = st.sampled_from([{"result": 1}, {"error": "e"}, {"result": None, "stats": {"k": 1}}])
+forks = st.builds(
+    Forked,
+    streams,
+    st.sampled_from([("a",), ("a", "b"), ("a", "a", "b")]),
+    st.just({"k": 1}),
+    st.sampled_from(["skip", "fail"]),
+    st.just(0.0),
+)
+child_ends = st.builds(Ended, st.sampled_from(STREAMS[1:]), outcomes, st.just(0.0))
 ends = st.builds(Ended, st.just(""), st.sampled_from([{"result": None}, {"error": "e"}]), st.just(0.0))
-ordinary = [asks, calls, notes, continues, continues, deaths, deaths, st.just(MARK)]
-steps = st.lists(st.sampled_from(range(len(ordinary))).flatmap(ordinary.__getitem__), max_size=20)
+ordinary = [asks, calls, calls, notes, continues, continues, *[deaths] * 5, forks, child_ends, st.just(MARK)]
+steps = st.lists(st.sampled_from(range(len(ordinary))).flatmap(ordinary.__getitem__), max_size=30)
 closing = st.none() | ends | st.just(Cancel(0.0))
 histories = st.builds(lambda chosen, last: [*chosen, *([last, MARK] if last else [])], steps, closing)
 
@@ -70,18 +84,34 @@ def may_happen(session: Session, event: Any) -> bool:
     """What a keeper would let happen: an engine speaks only while it computes."""
     if isinstance(event, dict | Continue | Cancel | Status):
         return True
-    if session.phase is Phase.FINISHED:
-        return False
-    if isinstance(event, Died):
-        return True
     stream = session.streams.get(event.stream)
-    return session.phase is not Phase.PAUSED and (stream is None or stream.open == 0)
+    if session.phase is Phase.FINISHED or stream is None or not stream.is_live:
+        return False
+    if isinstance(event, Forked) and refusal(session.streams, event.stream, len(event.strategies), session.limits):
+        return False
+    return isinstance(event, Died) or stream.can_run
+
+
+def placed(session: Session, event: Any) -> Any:
+    """The event as one of a runtime that can run: few that are drawn blindly would be."""
+    if isinstance(event, Continue):
+        oldest = next(iter(session.pending), "q-0")
+        return Continue(
+            tuple(replace(each, query_id=oldest) if each.query_id == OLDEST else each for each in event.answers),
+            event.now_s,
+        )
+    if not isinstance(event, Asked | Called | Noted | Died | Forked | Ended) or session.phase is Phase.FINISHED:
+        return event
+    is_child = isinstance(event, Ended) and event.stream != ""
+    names = [name for name, stream in session.streams.items() if stream.can_run and (name or not is_child)]
+    return replace(event, stream=names[int(event.stream or 0) % len(names)]) if names else event
 
 
 def play(chosen: list[Any]) -> tuple[list[Record], list[Session]]:
     """The records of a history and the session after each."""
     live, records, moments = Session(), [], []
-    for event in [header(), *chosen]:
+    for drawn in [header(), *chosen]:
+        event = placed(live, drawn)
         if not may_happen(live, event):
             continue
         before = copy.deepcopy(live)
@@ -135,7 +165,8 @@ def test_what_is_pending_is_what_was_asked_and_not_answered_oldest_first(chosen:
 
     session = moments[-1]
     asked = [each["id"] for record in records if record["kind"] == "prompt" for each in record["queries"]]
-    waiting = [each for each in asked if each not in session.answered]
+    dropped = tuple(f"f-{name}-" for name, stream in session.streams.items() if stream.ended_as == "dropped")
+    waiting = [each for each in asked if each not in session.answered and not each.startswith(dropped)]
     assert list(session.pending) == ([] if session.final else waiting)
     assert sum(stream.open for stream in session.streams.values()) == len(waiting)
     assert metrics(session, 2000.0)["auto"]["llm_calls"] == len(asked)
@@ -144,7 +175,7 @@ def test_what_is_pending_is_what_was_asked_and_not_answered_oldest_first(chosen:
 def test_histories_reach_every_phase_and_most_rows() -> None:
     reached: set[Any] = set()
 
-    @settings(max_examples=200)
+    @settings(max_examples=300)
     @given(histories)
     def visit(chosen: list[Any]) -> None:
         records, moments = play(chosen)
@@ -155,4 +186,4 @@ def test_histories_reach_every_phase_and_most_rows() -> None:
 
     missed = {row.row for row in rows.TRANSITIONS} - reached
     assert {phase for phase, _ in reached} == set(Phase)
-    assert len(missed) <= 2, missed
+    assert len(missed) <= 3, missed

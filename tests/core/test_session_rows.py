@@ -27,6 +27,8 @@ RECORDS = {
     "effect": {"kind": "effect", "name": "time", "args": [], "result": 1},
     "note": {"kind": "note", "level": "info", "message": "m", "bytes": 9},
     "prompt": {"kind": "prompt", "queries": [{"id": "q-7", "digest": "d", **build.query("p")}], "t": 5.0},
+    "fork": {"kind": "fork", "strategies": ["a"], "first": 0, "ctx": {}, "on_error": "skip", "t": 5.0},
+    "end": {"kind": "end", "stream": "0", "result": 1, "t": 5.0},
     "answer": {"kind": "answer", "answers": [{"id": "q-0", "response": "a"}], "t": 5.0},
     "flushed": build.MARK,
     "crash": {"kind": "crash", "reason": "r", "t": 5.0},
@@ -96,6 +98,13 @@ FOREIGN = {
     },
     "answer without answers": {"kind": "answer", "t": 5.0},
     "crash without a reason": {"kind": "crash", "t": 5.0},
+    "prompt of a stream that never was": {**RECORDS["prompt"], "stream": "7"},
+    "fork of nothing": {**RECORDS["fork"], "strategies": []},
+    "fork of a runtime that waits": RECORDS["fork"],
+    "fork that numbers its children anew": {**RECORDS["fork"], "first": 4},
+    "fork with an unknown mode": {**RECORDS["fork"], "on_error": "abort"},
+    "end of a child that never was": RECORDS["end"],
+    "end of the strategy as if it were a child": {**RECORDS["end"], "stream": ""},
     "final with an unknown status": {"kind": "final", "status": "vanished", "t": 5.0},
 }
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from algocline_mcp.session import (
-    MAIN,
     Answer,
     Asked,
     Called,
@@ -19,6 +18,7 @@ from algocline_mcp.session import (
     summary,
     view,
 )
+from algocline_mcp.streams import MAIN
 from algocline_mcp.tally import byte_size, estimate_tokens
 
 from . import build
@@ -79,7 +79,7 @@ def test_completed_result_that_is_null_is_still_a_result() -> None:
 def test_prompt_is_told_with_its_options_and_without_digest_and_stream() -> None:
     asked = query("p", "s", grounded=True, temperature=0.5)
 
-    told = view(build.running().ask(asked, stream="0").session, now_s=0)
+    told = view(build.forked().ask(asked, stream="0").session, now_s=0)
 
     assert told["Paused"]["queries"] == [{"id": "f-0-0", **asked}]
 
@@ -166,7 +166,7 @@ def test_log_that_is_full_says_so_once_and_keeps_no_more() -> None:
 
 
 def test_progress_is_remembered_and_log_lines_leave_it() -> None:
-    history = build.running()
+    history = build.forked()
     progress = {"step": 1, "total": 5, "message": None}
 
     history.do(Noted(MAIN, {"progress": progress}))

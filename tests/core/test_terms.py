@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session import MAIN, Asked, Called, Ended, used
+from algocline_mcp.session import Asked, Called, Ended, used
+from algocline_mcp.streams import MAIN
 from algocline_mcp.terms import budget_of, exceeded, namespace_of, remaining
 
 from . import build
@@ -106,11 +107,12 @@ def test_running_step_counts_what_its_engine_has_computed_so_far() -> None:
 
 def test_number_of_a_change_counts_per_stream_and_only_changes() -> None:
     history = build.running()
+    history.fork("a")
     for stream, n in ((MAIN, 0), ("0", 0), (MAIN, 1), (MAIN, None)):
         history.do(Called(stream, "state.incr", ("k", 1, 0), {"result": 1.0}, n=n))
 
     assert {name: stream.changes for name, stream in history.session.streams.items()} == {MAIN: 2, "0": 1}
-    assert [record.get("n") for record in history.records[1:]] == [0, 0, 1, None]
+    assert [record.get("n") for record in history.records[2:]] == [0, 0, 1, None]
 
 
 def test_stats_of_the_last_line_stand_in_the_final_record() -> None:

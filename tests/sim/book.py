@@ -10,7 +10,7 @@ from typing import Any
 
 from algocline_mcp import journal
 from algocline_mcp.errors import AlcError
-from algocline_mcp.session import Answer, Record
+from algocline_mcp.session import Answer, IllegalRecord, Record, fold
 
 from . import strategies
 from .machine import Violation
@@ -41,7 +41,7 @@ class Call:
     was_over: bool = False
 
 
-_COUNTED = ("replies", "errors", "acknowledged", "shown", "ends")
+_COUNTED = ("replies", "errors", "acknowledged", "shown", "ends", "children", "dropped")
 
 
 @dataclass
@@ -97,7 +97,7 @@ class Book:
         for answer in call.answers:
             if answer.query_id in refused:
                 continue
-            query_id, text = answer.query_id or "q-0", said(answer)
+            query_id, text = answer.query_id or next(iter(story.shown)), said(answer)
             if story.acknowledged.setdefault(query_id, text) != text:
                 raise Violation(f"{query_id} was answered {story.acknowledged[query_id]!r} and then {text!r}")
             self.counts["acknowledged"] += 1
@@ -127,6 +127,10 @@ class Book:
                 ends.append((record["status"], record.get("result"), record.get("error")))
         _held("the answer that was acknowledged to", story.acknowledged, answers)
         _held("the prompt that was shown as", story.shown, prompts)
+        try:
+            fold(found.records)
+        except IllegalRecord as exc:
+            raise Violation(f"the journal of {sid} does not fold: {exc}") from exc
         if len(ends) > 1 or (story.end is not None and story.end not in ends):
             raise Violation(f"it ended with {story.end}, its journal with {ends}")
         return found.records
@@ -137,29 +141,26 @@ class Book:
         story = self.stories[sid]
         if story.end is None or story.end[0] == "cancelled":
             return
-        answers = {item["id"]: _given(item) for record in records for item in record.get("answers", ())}
-        effects: list[Record] = [
-            {key: record[key] for key in ("result", "error") if key in record}
-            for record in records
-            if record["kind"] in ("effect", "module")
-            for _ in range(record.get("times", 1))
-        ]
-        prompts, outcome = strategies.undisturbed(story.program, answers, effects)
+        self._count(records)
+        undisturbed = strategies.Undisturbed(records)
+        undisturbed.run(story.program)
+        outcome = undisturbed.ends.get("", {})
         if story.end[1:] != (outcome.get("result"), outcome.get("error")):
             raise Violation(f"it ended with {story.end}, undisturbed it ends with {outcome}")
         for query_id, prompt in story.shown.items():
-            if prompts[int(query_id.removeprefix("q-"))] != prompt:
+            if undisturbed.prompts.get(query_id) != prompt:
                 raise Violation(f"{query_id} was {prompt!r}, undisturbed it is another prompt")
+
+    def _count(self, records: Sequence[Record]) -> None:
+        streams = fold(records).streams.values()
+        self.counts["children"] += len(streams) - 1
+        self.counts["dropped"] += sum(stream.ended_as == "dropped" for stream in streams)
 
 
 def _held(what: str, told: dict[str, str], kept: dict[str, str]) -> None:
     for query_id, text in told.items():
         if kept.get(query_id) != text:
             raise Violation(f"{what} {query_id} is {text!r}; the disk holds {kept.get(query_id)!r}")
-
-
-def _given(item: Record) -> Record:
-    return {key: item[key] for key in ("response", "refuse") if key in item}
 
 
 def said(answer: Answer) -> str:

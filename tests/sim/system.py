@@ -44,7 +44,7 @@ def _join(place: Place, key: str) -> Place:
 
 
 HOME = Home(cast(Any, Place("/h")))
-LIMITS = Limits()
+LIMITS = Limits(children=2)
 ABIS = {LUA.name: LUA.abi(version)}
 PROVISIONS = Provisions(HOME, LIMITS, {}, ABIS)
 

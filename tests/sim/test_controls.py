@@ -9,7 +9,10 @@ import pytest
 from algocline_mcp import journal, session
 from algocline_mcp.journal import Journal, Scan
 from algocline_mcp.session import Asked, Record, evolve
+from algocline_mcp.streams import Fork
 from algocline_mcp.worker.ledger import Ledger
+from algocline_mcp.worker.messages import Ask, Message
+from algocline_mcp.worker.replay import Outcome, Replay
 
 from .machine import Violation
 from .system import HOME, installed
@@ -42,10 +45,12 @@ def no_flush_before_a_reply(patch: pytest.MonkeyPatch) -> None:
 
 def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
     def asked(about: Any, event: Asked) -> tuple[Record, ...]:
+        prefix, mark = (f"f-{event.stream}", {"stream": event.stream}) if event.stream else ("q", {})
         queries = [
-            {"id": f"q-{n}", "digest": session.query_digest(query), **query} for n, query in enumerate(event.queries)
+            {"id": f"{prefix}-{n}", "digest": session.query_digest(query), **query, **mark}
+            for n, query in enumerate(event.queries)
         ]
-        return ({"kind": "prompt", "queries": queries, "t": event.now_s},)
+        return ({"kind": "prompt", "queries": queries, "t": event.now_s, **mark},)
 
     patch.setitem(session._RECORDS, Asked, asked)
 
@@ -62,10 +67,42 @@ def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(journal, "scan", scan)
 
 
+def results_of_children_in_the_order_of_their_ends(patch: pytest.MonkeyPatch) -> None:
+    def reply(self: Fork) -> Record:
+        named = zip(self.strategies, self.ends.values(), strict=False)
+        return {"entries": [{"strategy": name, "ok": "result" in end, **end} for name, end in named]}
+
+    patch.setattr(Fork, "reply", reply)
+
+
+def child_revived_without_its_replay(patch: pytest.MonkeyPatch) -> None:
+    real = Replay.serve
+
+    def serve(self: Replay, stream: str, message: Message) -> Outcome | Record:
+        return Outcome.LIVE if stream and isinstance(message, Ask) else real(self, stream, message)
+
+    patch.setattr(Replay, "serve", serve)
+
+
+def end_of_a_child_not_recorded(patch: pytest.MonkeyPatch) -> None:
+    real = Ledger.append
+
+    def append(self: Ledger, record: Record) -> None:
+        if record["kind"] == "end":
+            evolve(self.session, record)
+        else:
+            real(self, record)
+
+    patch.setattr(Ledger, "append", append)
+
+
 BROKEN: dict[str, tuple[Broken, str]] = {
     "acknowledge before append": (acknowledge_before_append, "answer|asked again"),
-    "no flush before a reply": (no_flush_before_a_reply, "the disk holds|gone|lost|is now"),
+    "no flush before a reply": (no_flush_before_a_reply, "the disk holds|gone|lost|is now|never ends"),
     "query ids reused": (query_ids_reused, "is .* now|asked again|answered"),
+    "results in the order of ends": (results_of_children_in_the_order_of_their_ends, "undisturbed"),
+    "child without replay": (child_revived_without_its_replay, "undisturbed|asked again|raised"),
+    "end of a child not recorded": (end_of_a_child_not_recorded, "undisturbed|corrupt|diverged|fold"),
     "only a torn last line is cut": (recovery_that_cuts_a_torn_last_line_only, "corrupt"),
 }
 

@@ -98,7 +98,8 @@ class World(Births):
         try:
             with installed(self.machine, self.loop, self):
                 self._set_faults()
-                for _ in range(self.rng.randrange(20, 110)):
+                forks = sum(operation[0] == "fork" for program in self.programs for operation in program)
+                for _ in range(self.rng.randrange(20, 110) + self.rng.randrange(20, 110) * min(1, forks)):
                     self.step()
                 self.calm()
         except Violation as exc:
@@ -158,7 +159,7 @@ class World(Births):
             self.book.check_end(sid, self.content(sid))
 
     def _finish(self, sid: str, story: Story) -> None:
-        for _ in range(30):
+        for _ in range(60):
             if story.end is not None:
                 return
             answers = tuple(Answer(each, f"calm {each}") for each in story.pending)
@@ -371,7 +372,7 @@ class World(Births):
             stream.inbox[:] = rest
             said = wire.decode(line)
             if engine.talk is None:
-                engine.talk = strategies.perform(json.loads(said["code"]), self._whim)
+                engine.talk = strategies.perform(strategies.program_of(said), self._whim)
             else:
                 engine.heard = said
                 self.heard_by_engines.append(said)
@@ -429,8 +430,9 @@ class World(Births):
             self.rng.choice(self.keepers).process.doom = self.rng.randrange(40)
 
     def _kill_engine(self) -> None:
-        if self.engines:
-            self.machine.kill(self.rng.choice(self.engines).process, self.rng.choice((9, 11, 24)))
+        busy = [engine for engine in self.engines if engine.is_computing]
+        if engines := busy if busy and self.rng.random() < 0.7 else self.engines:
+            self.machine.kill(self.rng.choice(engines).process, self.rng.choice((9, 11, 24)))
             self._bury()
 
     def _kill_server(self) -> None:

@@ -27,9 +27,8 @@ room.texts, room.complain = texts, complain
 
 -- Python pushes the reply into Lua without protection: if it did not fit, the process would hang for ever. So no
 -- exchange begins beyond heap_bytes, and the headroom above it is larger than the longest line.
-local heap_kib = room.heap_bytes / 1024
-
 local function assert_room()
+  local heap_kib = room.heap_bytes / 1024
   if collectgarbage("count") > heap_kib then
     collectgarbage("collect")
     if collectgarbage("count") > heap_kib then

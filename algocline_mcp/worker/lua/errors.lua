@@ -153,5 +153,15 @@ function room.explain_syntax(problem)
 end
 
 room.exhausted = "not enough memory" -- the text Lua raises, which cannot be chosen
-room.heap_exceeded = format("out of memory: a strategy may use %d MiB; keep less in tables and strings, or raise"
-  .. " ALC_HEAP_BYTES", room.heap_bytes // (1024 * 1024))
+local function exceeded(who, bytes, variable)
+  local most = bytes // (1024 * 1024)
+  return format("out of memory: %s may use %d MiB; keep less in tables and strings, or raise %s", who, most, variable)
+end
+
+room.heap_exceeded = exceeded("a strategy", room.heap_bytes, "ALC_HEAP_BYTES")
+
+-- A child of alc.fork has less.
+function room.limit_heap(bytes)
+  room.heap_bytes = bytes
+  room.heap_exceeded = exceeded("a child of alc.fork", bytes, "ALC_CHILD_HEAP_BYTES")
+end

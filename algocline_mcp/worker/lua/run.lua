@@ -34,8 +34,12 @@ local function result_of(main)
   return line
 end
 
--- The last line of a session. chunk names the code, ctx is JSON, seed has 63 bits, created_s are unix seconds.
-function room.run(code, chunk, ctx, seed, created_s)
+-- The last line of a session. chunk names the code, ctx is JSON, seed has 63 bits, created_s are unix seconds. heap_bytes
+-- limits the memory of a child.
+function room.run(code, chunk, ctx, seed, created_s, heap_bytes)
+  if heap_bytes then
+    room.limit_heap(heap_bytes)
+  end
   room.seed(seed)
   room.chunk, room.created_s = chunk, created_s
   local ok, value = pcall(decode, ctx)

@@ -31,6 +31,7 @@ _FILES = {
         "text",
         "combine",
         "pipe",
+        "fork",
         "world",
         "math_check",
         "math_random",
@@ -98,7 +99,9 @@ class _LuaRuntime:
         if size > self._headroom_bytes // 2:
             return b'{"error":"code and ctx have %d bytes: too many to begin with","op":"end"}' % size
         try:
-            line = self._run(code, chunk, ctx, start.seed, float(start.created_s))
+            if start.heap_bytes is not None:
+                self._lua.set_max_memory(start.heap_bytes + self._headroom_bytes)
+            line = self._run(code, chunk, ctx, start.seed, float(start.created_s), start.heap_bytes)
         except lua.LuaError:  # the prelude catches all but memory that ran out while it wrote the last line
             line = _OUT_OF_MEMORY
         if self._broken is not None:

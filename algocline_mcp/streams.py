@@ -1,0 +1,176 @@
+"""The runtimes of a session, the strategy itself and the children of `alc.fork`: who is there, who may compute. Pure.
+
+A *stream* is what one runtime records. "" is the strategy; a child is called by its number, which counts through the
+session. Only evolve changes them. Which children have their turn follows from the records alone, so that a revived
+session has the same ones at work: at most `children` that do not wait for children of their own, the deepest first,
+since whoever waits for those cannot go on before. So a fork within a fork never lacks a turn, and never more than
+`children` x depth are alive.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Record = dict[str, Any]
+MAIN = ""
+ON_ERROR = ("skip", "fail")  # a child that fails: is an entry of the result, or ends the whole fork
+
+
+@dataclass(slots=True)
+class Fork:
+    """What a runtime waits for. `ends`: `{result}` or `{error}` by child, in the order in which they came."""
+
+    strategies: tuple[str, ...]
+    first: int  # the number of the first child; the others follow
+    ctx: Record
+    is_strict: bool  # the first child that fails ends it
+    ends: dict[str, Record] = field(default_factory=dict)
+    ends_bytes: int = 0
+
+    @classmethod
+    def of(cls, record: Record) -> "Fork":
+        return cls(tuple(record["strategies"]), record["first"], record["ctx"], record["on_error"] == "fail")
+
+    @property
+    def children(self) -> list[str]:
+        return [str(self.first + index) for index in range(len(self.strategies))]
+
+    @property
+    def failed(self) -> str | None:
+        """The child that ended it."""
+        return next((child for child, end in self.ends.items() if "error" in end), None) if self.is_strict else None
+
+    @property
+    def is_open(self) -> bool:
+        return self.failed is None and len(self.ends) < len(self.strategies)
+
+    def add(self, record: Record) -> None:
+        """The record of a child's end."""
+        outcome = outcome_of(record)
+        self.ends[record["stream"]] = outcome
+        self.ends_bytes += len(json.dumps(outcome))
+
+    def reply(self) -> Record:
+        """What the runtime that forked gets: `{entries}` in the order of its strategies, or the one that `failed`."""
+        if (child := self.failed) is not None:
+            strategy = self.strategies[int(child) - self.first]
+            return {"failed": {"strategy": strategy, **self.ends[child]}}
+        ended = zip(self.strategies, (self.ends[child] for child in self.children), strict=True)
+        return {"entries": [{"strategy": name, "ok": "result" in end, **end} for name, end in ended]}
+
+
+@dataclass(slots=True)
+class Stream:
+    parent: str | None = None
+    strategy: str = ""  # of a child
+    index: int = 0  # its place among the children of one fork
+    depth: int = 0  # forks above it
+    has_turn: bool = True
+    is_blank: bool = True  # nothing of it is recorded: an engine begins it without a replay
+    ended_as: str = ""  # completed, error, or dropped with the fork that it was a part of
+    asked: int = 0  # queries ever issued; the next one gets this number
+    open: int = 0  # unanswered queries of the prompt it waits at
+    answer_bytes: int = 0  # what the answers to that prompt hold so far
+    changes: int = 0  # effects that change what sessions share; the next one gets this number
+    strikes: int = 0  # deaths of its engine since its last prompt or fork
+    fork: Fork | None = None  # the last one, until its next prompt
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.ended_as)
+
+    @property
+    def is_live(self) -> bool:
+        """It should have an engine."""
+        return self.has_turn and not self.ended_as
+
+    @property
+    def waits_for_children(self) -> bool:
+        return self.fork is not None and self.fork.is_open
+
+    @property
+    def can_run(self) -> bool:
+        return self.is_live and not self.open and not self.waits_for_children
+
+    @property
+    def status(self) -> str:
+        if self.ended_as:
+            return self.ended_as
+        if not self.has_turn:
+            return "queued"
+        return "forked" if self.waits_for_children else "needs_response" if self.open else "running"
+
+
+Streams = dict[str, Stream]
+
+
+def refusal(streams: Streams, name: str, more: int, limits: Mapping[str, int]) -> str | None:
+    """Why `more` children may not be made by it now, or None where they may."""
+    made, most, depth = len(streams) - 1, limits.get("children_max", 0), limits.get("children_depth", 0)
+    if streams[name].depth >= depth:
+        return f"alc.fork: forks are nested {depth} deep here, and no deeper: run the strategies with alc.pipe"
+    if made + more > most or not limits.get("children"):
+        return f"alc.fork: {more} children beside the {made} of this session before, at most {most}: fork fewer"
+    return None
+
+
+def begin_fork(streams: Streams, record: Record, most: int) -> None:
+    name = record.get("stream", MAIN)
+    parent = streams[name]
+    parent.fork, parent.is_blank, parent.strikes = Fork.of(record), False, 0
+    for index, (child, strategy) in enumerate(zip(parent.fork.children, parent.fork.strategies, strict=True)):
+        streams[child] = Stream(name, strategy, index, parent.depth + 1, has_turn=False)
+    _grant(streams, most)
+
+
+def end_child(streams: Streams, record: Record, most: int) -> list[str]:
+    """Returns all that are over by it: the child, and what is dropped because it failed."""
+    child = streams[record["stream"]]
+    child.ended_as = "completed" if "result" in record else "error"
+    fork = fork_of(streams, record["stream"])
+    fork.add(record)
+    over = [record["stream"]]
+    if not fork.is_open:
+        fork.ctx = {}
+        over += [each for sibling in fork.children for each in _drop(streams, sibling)]
+    _grant(streams, most)
+    return over
+
+
+def fork_of(streams: Streams, child: str) -> Fork:
+    """The fork that a child is a part of."""
+    parent = streams[child].parent
+    assert parent is not None
+    fork = streams[parent].fork
+    assert fork is not None
+    return fork
+
+
+def _drop(streams: Streams, name: str) -> Iterator[str]:
+    stream = streams[name]
+    if stream.is_over:
+        return
+    stream.ended_as, stream.open = "dropped", 0
+    yield name
+    if stream.fork is not None and stream.fork.is_open:
+        for child in stream.fork.children:
+            yield from _drop(streams, child)
+
+
+def _grant(streams: Streams, most: int) -> None:
+    """Gives free turns to those who wait for one."""
+    free = most - sum(each.depth > 0 and each.is_live and not each.waits_for_children for each in streams.values())
+    queued = [each for each in streams.values() if not each.has_turn and not each.is_over]
+    for stream in sorted(queued, key=lambda each: -each.depth)[: max(0, free)]:  # stable: then by number
+        stream.has_turn = True
+
+
+def outcome_of(record: Record) -> Record:
+    return {key: record[key] for key in ("result", "error") if key in record}
+
+
+def child_seed(seed: int, child: str) -> int:
+    """63 bits: each child draws other numbers, and the same ones again after a revival."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{child}".encode()).digest()[:8]) >> 1
