@@ -108,10 +108,11 @@ Streams = dict[str, Stream]
 
 def refusal(streams: Streams, name: str, more: int, limits: Mapping[str, int]) -> str | None:
     """Why `more` children may not be made by it now, or None where they may."""
-    made, most, depth = len(streams) - 1, limits.get("children_max", 0), limits.get("children_depth", 0)
+    made, depth = len(streams) - 1, limits.get("children_depth", 0)
+    most = limits.get("children_max", 0) if limits.get("children") else 0
     if streams[name].depth >= depth:
-        return f"alc.fork: forks are nested {depth} deep here, and no deeper: run the strategies with alc.pipe"
-    if made + more > most or not limits.get("children"):
+        return f"alc.fork: forks may be nested {depth} deep, and no deeper: run the strategies with alc.pipe"
+    if made + more > most:
         return f"alc.fork: {more} children beside the {made} of this session before, at most {most}: fork fewer"
     return None
 
@@ -128,7 +129,7 @@ def begin_fork(streams: Streams, record: Record, most: int) -> None:
 def end_child(streams: Streams, record: Record, most: int) -> list[str]:
     """Returns all that are over by it: the child, and what is dropped because it failed."""
     child = streams[record["stream"]]
-    child.ended_as = "completed" if "result" in record else "error"
+    child.ended_as, child.fork = "completed" if "result" in record else "error", None
     fork = fork_of(streams, record["stream"])
     fork.add(record)
     over = [record["stream"]]
@@ -152,11 +153,11 @@ def _drop(streams: Streams, name: str) -> Iterator[str]:
     stream = streams[name]
     if stream.is_over:
         return
-    stream.ended_as, stream.open = "dropped", 0
+    fork = stream.fork
+    stream.ended_as, stream.open, stream.fork = "dropped", 0, None
     yield name
-    if stream.fork is not None and stream.fork.is_open:
-        for child in stream.fork.children:
-            yield from _drop(streams, child)
+    for child in fork.children if fork is not None else ():
+        yield from _drop(streams, child)
 
 
 def _grant(streams: Streams, most: int) -> None:

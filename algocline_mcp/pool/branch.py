@@ -26,7 +26,7 @@ from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
 from algocline_mcp.pool.header import Strategy, header_of
 from algocline_mcp.pool.redaction import Redaction
 from algocline_mcp.pool.transcript import timeline, turns
-from algocline_mcp.session import IllegalRecord, Record, fold
+from algocline_mcp.session import IllegalRecord, Record, evolve, fold
 
 _ASKS_NAMED = 3  # query ids in a sentence
 _LEFT_OUT = ("flushed", "crash", "final")
@@ -84,12 +84,17 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
 
 def before(records: Sequence[Record], at: str) -> list[Record]:
     """Everything that was recorded before the answer to `at`, and all answers to the queries asked together with it:
-    a beginning of the file, so every stream is where it was. Deaths and ends are left out."""
+    a beginning of the file, so every stream is where it was. Deaths and the end of the session are left out. A query
+    that was dropped with its fork is open again: the branch begins before the child failed."""
     beside = _asked_with(records, at)
     shared: list[Record] = []
     is_over = False
-    for record in map(_clean, records[1:]):
-        kind = record["kind"]
+    session = fold(records[:1])
+    for each in records[1:]:
+        record, kind, was_open = _clean(each), each["kind"], at in session.pending
+        evolve(session, each)
+        if kind == "end" and was_open and at not in session.pending:
+            is_over = True
         if kind == "answer":
             is_over = is_over or any(item["id"] == at for item in record["answers"])
             if is_over:

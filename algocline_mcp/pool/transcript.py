@@ -47,6 +47,7 @@ class _Writer:
         self._strategies: dict[str, str] = {}  # of children
         self._parents: dict[str, str] = {}
         self._unended: dict[str, set[str]] = {}  # children of the fork at which a stream waits
+        self._strict: set[str] = set()  # children of forks that fail with one of them
 
     def add(self, record: Record) -> None:
         write = getattr(self, f"_on_{record['kind']}", None)
@@ -115,6 +116,8 @@ class _Writer:
         self._strategies |= named
         self._parents.update((child, stream) for child in named)
         self._unended[stream] = set(named)
+        if fork.is_strict:
+            self._strict |= self._unended[stream]
         self._free_since.update((child, t) for child in named)
         children = [{"child": child, "strategy": strategy} for child, strategy in named.items()]
         entry: Entry = {"kind": "fork", "t": t, "children": children, "on_error": record["on_error"]}
@@ -127,7 +130,7 @@ class _Writer:
         self.entries.append(entry | self._computed(child, t) | self._whose(record))
         parent = self._parents[child]
         self._unended[parent].discard(child)
-        if not self._unended[parent]:
+        if not self._unended[parent] or (child in self._strict and "error" in outcome):
             self._free_since[parent] = t
 
     def _on_final(self, record: Record) -> None:

@@ -91,7 +91,7 @@ def test_fork_is_forgotten_at_the_next_prompt() -> None:
         ("", 2, None),
         ("", 3, "3 children beside the 2 of this session before, at most 4: fork fewer"),
         ("1", 2, None),
-        ("2", 1, "forks are nested 2 deep here, and no deeper"),
+        ("2", 1, "forks may be nested 2 deep, and no deeper"),
     ],
 )
 def test_limits_of_children_are_told(stream: str, more: int, told: str | None) -> None:

@@ -131,11 +131,13 @@ async def test_fork_that_shall_fail_with_a_child_drops_the_others_at_once(rig: R
         engines = len(rig.engines(sid))
         with pytest.raises(AlcError, match=r"f-0-0 is no longer asked: .* pending: q-0") as refused:
             await answer(pool, sid, "f-0-0")
+        branch = await branch_via_pool(pool, sid, Branch(at="f-0-0", response="x"), wait_s=WAIT_S)
         await kill(rig.keeper(sid))
         end = (await say(pool, sid, "q-0", "A")).result
 
     assert set(asked(first)) == {"f-0-0", "f-1-0", "f-3-0", "f-4-0"}
     assert asked(then) == {"q-0": "main"}
+    assert asked(branch) == {"q-0": "main"}  # before the fork had failed; then it fails here too
     assert engines == 1
     assert refused.value.code == "unknown_query"
     ok, error, answered = end["result"]
@@ -286,7 +288,7 @@ async def test_forks_over_a_limit_raise_an_error_that_a_revival_raises_again(rig
         (many, deep), said = (await say(pool, sid, "q-0", "A")).result["result"]
 
     assert "alc.fork: 4 children beside the 0 of this session before, at most 3: fork fewer" in many
-    assert "alc.fork: forks are nested 2 deep here, and no deeper" in deep
+    assert "alc.fork: forks may be nested 2 deep, and no deeper" in deep
     assert said == "A"
 
 
