@@ -129,14 +129,18 @@ class Journal:
     def records(self) -> list[Record]:
         """All records, read again: a replay needs answers that no keeper holds in memory.
 
-        Raises StorageFailed, and JournalCorrupt for any damage: its owner left no line unfinished.
+        Raises StorageFailed; JournalCorrupt for damage in what was flushed; StorageBroken where the unflushed end is
+        not what was written: a write in the background failed, and whoever was told of it dropped the cache.
         """
         try:
-            found = scan(_read_all(self.fd))
+            content = _read_all(self.fd)
         except OSError as exc:
             raise _failed(f"cannot read {self.path}", exc) from exc
-        if found.damaged_line is not None:
+        found = scan(content)
+        if found.damaged_line is not None and found.end < self.flushed:
             raise JournalCorrupt(self.path, found.damaged_line)
+        if found.damaged_line is not None or len(content) != self.size:
+            raise StorageBroken(f"the disk lost the unflushed end of {self.path}; mend that disk, then ask again")
         return found.records
 
     def append(self, record: Record) -> None:

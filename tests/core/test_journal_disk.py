@@ -201,7 +201,20 @@ def test_journal_that_cannot_be_read_again_says_so(opened: Journal, monkeypatch:
 
 def test_damage_in_a_journal_that_is_read_again_is_named(path: Path, opened: Journal) -> None:
     opened.append(NOTE)
+    opened.flush()
     path.write_bytes(b"x" + path.read_bytes()[1:])
 
     with pytest.raises(JournalCorrupt):
+        opened.records()
+
+
+@pytest.mark.parametrize("lost", ["turned to zeros", "cut off"])
+def test_unflushed_end_that_is_gone_when_read_again_is_no_corruption(path: Path, opened: Journal, lost: str) -> None:
+    opened.flush()
+    kept = path.read_bytes()
+    opened.append(NOTE)
+    zeros = bytes(len(path.read_bytes()) - len(kept)) if lost == "turned to zeros" else b""
+    path.write_bytes(kept + zeros)
+
+    with pytest.raises(StorageBroken, match="lost the unflushed end"):
         opened.records()
