@@ -6,7 +6,6 @@ while one is under way, else carried out, recorded and answered. Methods raise S
 holds is unknown; any other StorageFailed stops the engine and stands in `hitch` until somebody asks again.
 """
 
-import json
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -14,10 +13,8 @@ from dataclasses import dataclass
 
 from algocline_mcp import journal, wire
 from algocline_mcp.errors import AlcError, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.session import (
     Asked,
-    Called,
     Continue,
     Decision,
     Died,
@@ -31,8 +28,8 @@ from algocline_mcp.session import (
     decide,
     view,
 )
-from algocline_mcp.streams import MAIN, child_seed, fork_of, refusal
-from algocline_mcp.worker import messages
+from algocline_mcp.streams import MAIN, fork_of
+from algocline_mcp.worker import messages, starts, troubles
 from algocline_mcp.worker.carried import Carried
 from algocline_mcp.worker.engine import Spawned, spawn_engine
 from algocline_mcp.worker.errands import Errands
@@ -41,9 +38,7 @@ from algocline_mcp.worker.ledger import Ledger
 from algocline_mcp.worker.messages import Ask, Call, End, Fork, Note
 from algocline_mcp.worker.peers import Engine
 from algocline_mcp.worker.provisions import Provisions
-from algocline_mcp.worker.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest
-
-_START_ANEW = "start the strategy again with alc_run"
+from algocline_mcp.worker.replay import Diverged, Outcome, Replay
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +77,12 @@ class Custody:
         try:
             records = self._ledger.adopt(journal_fd)
         except AlcError as exc:
-            is_passing = isinstance(exc, StorageFailed)
-            self.trouble = {
-                "error_code": exc.code,
-                "error": str(exc),
-                "next": "ask again: nothing is lost" if is_passing else _START_ANEW,
-            }
+            self.trouble = troubles.unreadable(exc)
             return
         header = records[0]
         abi = self._abis.get(header.get("language", ""))
         if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
-            self.trouble = _needs_version(header, abi)
+            self.trouble = troubles.needs_version(header, abi)
             return
         self.begin(records)
 
@@ -146,21 +136,10 @@ class Custody:
         return Engine(pid, sock, self.limits.line_bytes, stream=stream)
 
     def _start(self, stream: str, records: Sequence[Record] | None) -> Record:
-        """What an engine begins with. `records`: needed for the strategy itself."""
-        about = self.session.about
-        start = {name: about[name] for name in ("sid", "language", "utc_offset_s", "chunk", "seed")}
-        start["created_s"] = about.get("created_s", about["t"])
-        if not stream:
-            assert records is not None
-            return start | {name: records[0][name] for name in ("code", "ctx")}
-        strategy, fork = self.session.streams[stream].strategy, fork_of(self.session.streams, stream)
-        return start | {
-            "code": LANGUAGES[about["language"]].child.format(strategy),
-            "chunk": f"fork of {strategy}",
-            "ctx": json.dumps(fork.ctx),
-            "seed": child_seed(about["seed"], stream),
-            "heap_bytes": self.limits.child_heap_bytes,
-        }
+        if stream:
+            return starts.of_child(self.session, stream, self.limits)
+        assert records is not None  # read for it
+        return starts.of_strategy(records[0])
 
     # ── what an engine says ───────────────────────────────────────────────────────────────────────────────
 
@@ -249,11 +228,7 @@ class Custody:
     # ── children ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _fork(self, engine: Engine, fork: Fork) -> None:
-        session = self.session
-        sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
-        if sentence is not None:  # a verdict that depends on other streams
-            self._ledger.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
-            self._reply(engine, {"error": sentence})
+        if self._errands.is_fork_refused(engine, fork):
             return
         now_s, spent_s = _now_s(), engine.spent_s
         self._ledger.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, now_s, spent_s))
@@ -365,15 +340,7 @@ class Custody:
             self.begin()
             return
         self.stop()
-        self.trouble = {
-            "error_code": "diverged",
-            "error": "the strategy asks something else than its journal holds; no answer was delivered. "
-            f"Likely cause: {cause(first, divergence)}",
-            "recorded": first.recorded,
-            "replayed": first.replayed,
-            "next": "the journal is untouched; alc_branch(session_id), if need be with corrected code, starts a "
-            "session that keeps every answer whose prompt is still asked",
-        }
+        self.trouble = troubles.diverged(first, divergence)
 
     def stop(self) -> None:
         for engine in list(self.engines.values()):
@@ -434,15 +401,6 @@ class Custody:
             self._ledger.retire()
             self._errands.forget()
         self._errands.close()
-
-
-def _needs_version(header: Record, abi: Record | None) -> Record:
-    have = abi if abi is not None else f"no language {header.get('language')!r}"
-    return {
-        "error_code": "needs_version",
-        "error": f"this session was written by version {header.get('version')} ({header.get('abi')}), here is {have}",
-        "next": f"use that version to go on, or {_START_ANEW}",
-    }
 
 
 def _now_s() -> float:

@@ -12,14 +12,15 @@ from functools import cached_property
 
 from algocline_mcp import terms
 from algocline_mcp.session import Called, Record, query_digest, used
+from algocline_mcp.streams import refusal
 from algocline_mcp.worker import effects, shared
 from algocline_mcp.worker.carried import Carried
 from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.ledger import Ledger
-from algocline_mcp.worker.messages import Call
+from algocline_mcp.worker.messages import Call, Fork
 from algocline_mcp.worker.peers import Engine
 from algocline_mcp.worker.provisions import Provisions
-from algocline_mcp.worker.replay import OVER_BUDGET, Diverged
+from algocline_mcp.worker.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
 from algocline_mcp.worker.shared import Mark, MarkDiffers, SharedState
 
 
@@ -101,6 +102,16 @@ class Errands:
 
     def _used(self, engine: Engine) -> dict[str, int]:
         return used(self._ledger.session, now_s=round(time.time(), 3), spent_s=engine.spent_s)
+
+    def is_fork_refused(self, engine: Engine, fork: Fork) -> bool:
+        """Also a verdict that depends on other runtimes, and so a record."""
+        session = self._ledger.session
+        sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
+        if sentence is None:
+            return False
+        self._ledger.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
+        self._reply(engine, {"error": sentence})
+        return True
 
     # ── what sessions share ───────────────────────────────────────────────────────────────────────────────
 
