@@ -79,10 +79,10 @@ def test_reply_of_a_fork_has_the_order_of_its_strategies_whoever_ended_first() -
     }
 
 
-def test_fork_is_forgotten_at_the_next_prompt() -> None:
-    history = build.forked().end("0").end("1").ask("p")
+def test_fork_is_forgotten_at_the_next_prompt_or_end() -> None:
+    history = build.forked().fork("c", stream="0").end("2").end("0").end("1").ask("p")
 
-    assert history.session.streams[""].fork is None
+    assert [stream.fork for stream in history.session.streams.values()] == [None] * 4
 
 
 @pytest.mark.parametrize(
