@@ -499,9 +499,11 @@ def _judge(session: Session, event: HostEvent) -> Decision:
 
 
 def _meant(session: Session) -> str | None:
-    """The query that an answer without query_id means: the first of a session that has asked just one."""
+    """The query that an answer without query_id means: the first of a session that has asked just one. Those that were
+    dropped count: a host may answer them yet."""
     ids = [*session.answered, *session.pending]
-    return ids[0] if len(ids) == 1 else None
+    asked = sum(stream.asked for stream in session.streams.values())
+    return ids[0] if len(ids) == 1 and asked <= 1 else None
 
 
 def _unnamed(session: Session) -> Refusal:

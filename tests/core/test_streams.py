@@ -65,6 +65,14 @@ def test_answer_to_what_was_dropped_is_refused_and_says_why() -> None:
     assert all(told[each] == f"unknown query_id: {each}; pending: q-0" for each in ("f-0-1", "f-1-0", "f-9-0"))
 
 
+def test_answer_without_an_id_is_not_taken_for_another_prompt_than_the_one_that_was_dropped() -> None:
+    history = build.running().fork("a", "b", on_error="fail").ask("p", stream="0").end("1", error="boom").ask("m")
+
+    decision = history.answer(said(None, "x"))
+
+    assert (decision.records, [refusal.code for refusal in decision.refused]) == ((), ["query_id_needed"])
+
+
 def test_reply_of_a_fork_has_the_order_of_its_strategies_whoever_ended_first() -> None:
     history = build.forked().end("1", error="boom").end("0", result=7)
 

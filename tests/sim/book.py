@@ -95,9 +95,9 @@ class Book:
     def _acknowledge(self, story: Story, call: Call, result: Record) -> None:
         refused = [each["query_id"] for each in result.get("refused", ())]
         for answer in call.answers:
-            if answer.query_id in refused:
-                continue
             query_id, text = answer.query_id or next(iter(story.shown)), said(answer)
+            if answer.query_id in refused or query_id in refused:
+                continue
             if story.acknowledged.setdefault(query_id, text) != text:
                 raise Violation(f"{query_id} was answered {story.acknowledged[query_id]!r} and then {text!r}")
             self.counts["acknowledged"] += 1
