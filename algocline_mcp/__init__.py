@@ -9,13 +9,13 @@ The rooms:
   limits     every limit with its unit, every path under ALC_HOME
   errors     the tree of errors and their stable codes
   streams    the strategy and the children of alc.fork: who is there, who has its turn, pure
-  tally, terms, languages   counters; what ctx asks for; what is known of a language
+  tally, terms, languages, cards   counters; what ctx asks for; what is known of a language; what a card is
   pool/      the server's half: registry, spawn, forks, client, reach, admission, disk, dispatch; what a journal tells
              (listing, views, transcript, redaction); what becomes of it (branch, retention, carry, rehearse)
   worker/    the worker's half: keeper (sockets, deadlines), custody (replay, engines), starts and troubles (what an
              engine begins with, why it cannot go on), ledger (journal and session), errands (what engines ask of the
-             world), engine, effects, shared and state (what sessions share), the fork server, library (what alc.* is
-             in every language), and one folder per language
+             world), engine, effects, shared, state, values and cards (what sessions share), the fork server, library
+             (what alc.* is in every language), and one folder per language
   server, tools        the MCP surface: what is registered, the tools           host/   what they need
   stdio, memo          the wire to the host, and answers before the SDK is there
   cli, terminal/       the commands at the terminal

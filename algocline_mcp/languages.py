@@ -38,7 +38,7 @@ LUA = Language(
     runtime="algocline_mcp.worker.lua.runtime",
     interpreter="Lua 5.5",
     distribution="lupa",
-    prelude=2,
+    prelude=3,
     module_forms=("{}.lua", "{}/init.lua"),
     rehearsal="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
     child=(

@@ -61,10 +61,13 @@ class Limits:
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
     queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")
     json_depth: int = _limit(128, "ALC_JSON_DEPTH", "nesting of JSON from outside and from strategies")
-    state_busy_s: float = _limit(2.0, "ALC_STATE_BUSY_S", "a call of alc.state waits this long for other processes")
+    state_busy_s: float = _limit(2.0, "ALC_STATE_BUSY_S", "alc.state and alc.card wait this long for other processes")
     state_key_bytes: int = _limit(1 * KIB, "ALC_STATE_KEY_BYTES", "one key of alc.state")
     state_value_bytes: int = _limit(1 * MIB, "ALC_STATE_VALUE_BYTES", "one value of alc.state as JSON")
     state_keys: int = _limit(10_000, "ALC_STATE_KEYS", "keys in one namespace of alc.state")
+    card_bytes: int = _limit(256 * KIB, "ALC_CARD_BYTES", "one card as JSON")
+    samples_bytes: int = _limit(4 * MIB, "ALC_SAMPLES_BYTES", "all samples of one card as JSON")
+    cards: int = _limit(10_000, "ALC_CARDS", "cards of one package, and those in one answer")
     budget_wait_s: float = _limit(60.0, "ALC_BUDGET_WAIT_S", "most of one wait for answers that max_elapsed_ms counts")
     children: int = _limit(16, "ALC_CHILDREN", "children of alc.fork that work at once in a session; others wait")
     children_max: int = _limit(256, "ALC_CHILDREN_MAX", "children of alc.fork in one session, all together")
@@ -139,6 +142,14 @@ class Home:
     @property
     def state_database(self) -> Path:
         return self.root / "state" / "state.db"
+
+    @property
+    def cards(self) -> Path:
+        return self.root / "cards"
+
+    @property
+    def scenarios(self) -> Path:
+        return self.root / "scenarios"
 
     @property
     def log(self) -> Path:

@@ -21,12 +21,13 @@ _MODULE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one session may see: its library paths in order, the environment names it may read."""
+    """What one session may see: its library paths in order, the environment names it may read, its scenarios."""
 
     language: str
     lib_paths: Sequence[Path]
     environ: Mapping[str, str]
     code_bytes: int
+    scenario_paths: Sequence[Path] = ()
 
     def perform(self, name: str, args: tuple[Any, ...]) -> Record:
         function = EFFECTS.get(name)
@@ -48,6 +49,12 @@ def lib_paths(header: Record, home_packages: Path, environ: Mapping[str, str]) -
     return chosen
 
 
+def scenario_paths(home_scenarios: Path, environ: Mapping[str, str]) -> list[Path]:
+    """In order of precedence: the home's, then the original program's."""
+    user = environ.get("HOME")
+    return [home_scenarios, *([Path(user) / ".algocline" / "scenarios"] if user else ())]
+
+
 def readable(environ: Mapping[str, str]) -> dict[str, str]:
     """The variables a strategy may read: those whose names ALC_ENV_ALLOW lists, separated by commas."""
     names = [name.strip() for name in environ.get("ALC_ENV_ALLOW", "").split(",")]
@@ -63,16 +70,25 @@ def _env(world: World, name: str) -> Record:
 
 
 def _module(world: World, name: str) -> Record:
+    return _looked_for(world, name, "module", world.lib_paths, LANGUAGES[world.language].module_forms)
+
+
+def _scenario(world: World, name: str) -> Record:
+    return _looked_for(world, name, "scenario", world.scenario_paths, LANGUAGES[world.language].module_forms[:1])
+
+
+def _looked_for(world: World, name: Any, what: str, roots: Sequence[Path], forms: Sequence[str]) -> Record:
     if not isinstance(name, str) or not _MODULE.fullmatch(name):
-        return {"error": f"module {name!r} not found: a name is letters, digits, _ and -, with dots between parts"}
-    for root in world.lib_paths:
-        for form in LANGUAGES[world.language].module_forms:
-            inner = form.format(name.replace(".", "/"))
+        return {"error": f"{what} {name!r} not found: a name is letters, digits, _ and -, with dots between parts"}
+    inners = [form.format(name.replace(".", "/")) for form in forms]
+    for root in roots:
+        for inner in inners:
             outcome = _source(root / inner, inner, world.code_bytes)
             if outcome is not None:
                 return outcome
-    where = ", ".join(str(path) for path in world.lib_paths)
-    return {"error": f"module '{name}' not found: no {name.replace('.', '/')}.lua or …/init.lua in {where}"}
+    where = ", ".join(str(path) for path in roots)
+    shown = " or ".join([inners[0], *("…/" + inner.rpartition("/")[2] for inner in inners[1:])])
+    return {"error": f"{what} '{name}' not found: no {shown} in {where}"}
 
 
 def _source(path: Path, chunk: str, most_bytes: int) -> Record | None:
@@ -99,4 +115,4 @@ def _source(path: Path, chunk: str, most_bytes: int) -> Record | None:
         return {"error": f"module file {chunk} is not UTF-8: {exc}"}
 
 
-EFFECTS: dict[str, Callable[..., Record]] = {"time": _time, "env": _env, "module": _module}
+EFFECTS: dict[str, Callable[..., Record]] = {"time": _time, "env": _env, "module": _module, "scenario": _scenario}

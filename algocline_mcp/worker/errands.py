@@ -43,12 +43,15 @@ class Errands:
         self._reply = reply
         self._flush = flush
         self._shared = SharedState(provisions.home, provisions.limits)
+        # What the session knows of itself: a branch asks its own and not its parent's.
+        self._own: dict[str, Callable[[Engine], Record]] = {"budget": self._budget_left, "llm_calls": self._llm_calls}
 
     @cached_property
     def _world(self) -> effects.World:
         about = self._ledger.session.about
         paths = effects.lib_paths(about, self._home.packages, os.environ)
-        return effects.World(about["language"], paths, effects.readable(os.environ), self._limits.code_bytes)
+        scenarios = effects.scenario_paths(self._home.scenarios, os.environ)
+        return effects.World(about["language"], paths, effects.readable(os.environ), self._limits.code_bytes, scenarios)
 
     def run(self, engine: Engine, call: Call) -> None:
         if call.name == "time":
@@ -56,13 +59,14 @@ class Errands:
             return
         self.record_clock(engine)
         # What a branch got from its parent comes first: a change that the parent made is not made twice.
-        outcome = None if call.name == "budget" else self.carried.call(call.name, call.args)
+        own = self._own.get(call.name)
+        outcome = self.carried.call(call.name, call.args) if own is None else own(engine)
         if outcome is None and call.name in shared.FUNCTIONS:
             engine.wish = shared.wish(call, self._limits)
             self.strive(engine)
             return
         if outcome is None:
-            outcome = self._budget_left(engine) if call.name == "budget" else self._world.perform(call.name, call.args)
+            outcome = self._world.perform(call.name, call.args)
         self._ledger.record(Called(engine.stream, call.name, call.args, outcome))
         self._reply(engine, outcome)
 
@@ -99,6 +103,9 @@ class Errands:
 
     def _budget_left(self, engine: Engine) -> Record:
         return {"result": terms.remaining(self._ledger.session.budget, **self._used(engine))}
+
+    def _llm_calls(self, engine: Engine) -> Record:
+        return {"result": self._used(engine)["calls"]}
 
     def _used(self, engine: Engine) -> dict[str, int]:
         return used(self._ledger.session, now_s=round(time.time(), 3), spent_s=engine.spent_s)

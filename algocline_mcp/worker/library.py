@@ -37,6 +37,20 @@ TEXTS = {
     "argument": "%s: %s must be %s and not %s",
     "env.missing": "alc.env: %s is not set, or its name is not in ALC_ENV_ALLOW",
     "env.readonly": "alc.env is readonly",
+    "eval.missing": "alc.eval: scenario is required",
+    "eval.type": "alc.eval: scenario must be a string or table",
+    "eval.strategy": "alc.eval: strategy must be a string package name",
+    "eval.evalframe": (
+        "alc.eval: evalframe not installed: put its folder below one of the library paths (ALC_PACKAGES_PATH), or "
+        "install it with alc_package"
+    ),
+    "eval.scenario": (
+        "alc.eval: could not resolve scenario '%s': neither a module nor a file in scenarios/ of the home has that name"
+    ),
+    "eval.load": "alc.eval: failed to load scenario '%s': %s",
+    "eval.resolved": "alc.eval: scenario '%s' is a %s and not a table",
+    "eval.grader": "alc.eval: unknown grader '%s'",
+    "eval.case": "alc.eval: case #%d must have an 'input' field",
     "llm_json.bad": "alc.llm_json: no JSON in the answer (attempt %d): %s",
     "llm_json.repair": (
         "Your previous answer could not be read as JSON.\n\nPrevious answer:\n%s\n\nOriginal request:\n%s\n\n"

@@ -6,14 +6,17 @@ database is an outcome too: the strategy gets it as an error and the session goe
 first attempt and stays open until `close`: a keeper closes it at each pause and before it forks.
 """
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import Record
+from algocline_mcp.worker import cardfiles
 from algocline_mcp.worker.messages import Call
-from algocline_mcp.worker.state import FUNCTIONS, Busy, Database, Mark, MarkDiffers
+from algocline_mcp.worker.scope import Mark, Unfinished
+from algocline_mcp.worker.state import FUNCTIONS, Busy, Database, MarkDiffers
 
 __all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "SharedState", "Wish", "wish"]
 
@@ -38,6 +41,7 @@ def wish(call: Call, limits: Limits) -> Wish:
 class SharedState:
     def __init__(self, home: Home, limits: Limits) -> None:
         self._path = home.state_database
+        self._places = cardfiles.places(home.cards, os.environ)
         self._limits = limits
         self._database: Database | None = None
 
@@ -49,6 +53,10 @@ class SharedState:
         """`{result}`, `{error}`, or None: not yet. Raises MarkDiffers and StorageBroken."""
         try:
             return self._opened().perform(wish.call, namespace, mark)
+        except Unfinished:
+            now = time.monotonic()
+            wish.again, wish.until = now, now + self._limits.state_busy_s
+            return None
         except Busy:
             now = time.monotonic()
             if now < wish.until:
@@ -74,5 +82,5 @@ class SharedState:
 
     def _opened(self) -> Database:
         if self._database is None:
-            self._database = Database(self._path, self._limits)
+            self._database = Database(self._path, self._limits, self._places)
         return self._database

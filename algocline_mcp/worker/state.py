@@ -18,12 +18,10 @@ import contextlib
 import fcntl
 import hashlib
 import json
-import math
 import os
 import struct
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,27 +29,23 @@ from algocline_mcp import journal
 from algocline_mcp.errors import StorageBroken
 from algocline_mcp.limits import Limits
 from algocline_mcp.session import Record
+from algocline_mcp.worker import cards, values
 from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.messages import Call
+from algocline_mcp.worker.scope import Declined, Mark, Places, Scope
 
+_FAMILIES = {"state": values, "card": cards}  # by the first part of a host function's name
+_ARITIES = {name: arity for family in (values, cards) for name, (_, arity) in family.FUNCTIONS.items()}
 # Host function -> whether it changes something.
-FUNCTIONS = {
-    "state.get": False,
-    "state.has": False,
-    "state.keys": False,
-    "state.set": True,
-    "state.set_nx": True,
-    "state.delete": True,
-    "state.incr": True,
-    "state.swap": True,
-}
-_FORMAT = 1
+FUNCTIONS = {name: changes for family in (values, cards) for name, (changes, _) in family.FUNCTIONS.items()}
+_FORMAT = 2
 _SCHEMA = (
     "CREATE TABLE state (namespace TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID",
     "CREATE TABLE marks (sid TEXT, stream TEXT, n INTEGER NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, "
     "outcome TEXT NOT NULL, PRIMARY KEY (sid, stream)) WITHOUT ROWID",
     "CREATE TABLE sweep (last TEXT NOT NULL)",
     "INSERT INTO sweep VALUES ('')",
+    *cards.SCHEMA,
     f"PRAGMA user_version = {_FORMAT}",
 )
 _CACHE_KIB = 256
@@ -82,41 +76,34 @@ class MarkDiffers(Exception):
         self.recorded = recorded
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Names one mutating effect for good: the n-th of a stream of a session."""
-
-    sid: str
-    stream: str
-    n: int
-
-
-class _No(Exception):
-    """The effect cannot be: the sentence goes to the strategy, and nothing is changed."""
-
-
 class Database:
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, places: Places) -> None:
         self._path = path
         self._limits = limits
+        self._places = places
         self._connection: sqlite3.Connection | None = None
 
     def perform(self, call: Call, namespace: str, mark: Mark | None) -> Record:
-        """`{result}` or `{error}`. With a mark: once, whatever dies. Raises Busy, MarkDiffers, StorageBroken."""
+        """`{result}` or `{error}`. With a mark: once, whatever dies. Raises Busy, Unfinished, MarkDiffers,
+        StorageBroken."""
         try:
-            _check_namespace(namespace)
-            function = _Effect(self._opened(), namespace, self._limits, f"alc.{call.name}")
-            if mark is None:
-                return {"result": function.perform(call)}
-            return self._once(function, call, mark)
-        except _No as exc:
+            scope = Scope(self._opened(), self._limits, namespace, self._places, mark)
+            if len(call.args) != _ARITIES[call.name]:
+                raise Declined(f"host function {call.name!r} cannot take {len(call.args)} such arguments")
+            if call.name.startswith("card."):
+                cards.take_in(scope, call)
+            outcome = {"result": _carry_out(scope, call)} if mark is None else self._once(scope, call, mark)
+            if (problem := cards.copy(scope, call, outcome["result"])) and "path" in outcome["result"]:
+                outcome["result"]["warning"] = problem
+            return outcome
+        except Declined as exc:
             return {"error": str(exc)}
         except (sqlite3.Error, OSError) as exc:
             return {"error": f"alc.{call.name}: {self._translated(exc)}"}
 
-    def _once(self, function: "_Effect", call: Call, mark: Mark) -> Record:
-        connection = function.connection
-        mine = digest(function.namespace, call)
+    def _once(self, scope: Scope, call: Call, mark: Mark) -> Record:
+        connection = scope.connection
+        mine = digest(scope.namespace, call)
         connection.execute("BEGIN IMMEDIATE")
         try:
             query = "SELECT n, name, digest, outcome FROM marks WHERE sid = ? AND stream = ?"
@@ -126,7 +113,7 @@ class Database:
                     raise MarkDiffers({"called": found[1], "n": found[0]})
                 outcome: Record = json.loads(found[3])
                 return outcome
-            outcome = {"result": function.perform(call)}
+            outcome = {"result": _carry_out(scope, call)}
             row = (mark.sid, mark.stream, mark.n, call.name, mine, json.dumps(outcome))
             connection.execute("REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)", row)
             reach("effect.written")
@@ -148,7 +135,7 @@ class Database:
 
     def forget(self, sid: str, is_unfinished: Callable[[str], bool]) -> None:
         """Never raises: what stays is removed when another session ends."""
-        with contextlib.suppress(sqlite3.Error, OSError, _No, Busy):
+        with contextlib.suppress(sqlite3.Error, OSError, Declined, Busy):
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("DELETE FROM marks WHERE sid = ?", (sid,))
@@ -212,7 +199,10 @@ class Database:
                 connection.execute(statement)
             connection.execute("COMMIT")
         elif found != _FORMAT:
-            raise _No(f"{self._path} has format {found}, this program writes {_FORMAT}: use the newer version")
+            raise Declined(
+                f"{self._path} has format {found}, this program writes {_FORMAT}: use the version that wrote it, or "
+                "move it away to begin with an empty one"
+            )
 
     def _translated(self, exc: sqlite3.Error | OSError) -> str:
         """Raises Busy where trying again helps."""
@@ -230,122 +220,9 @@ def _code(exc: sqlite3.Error, *, exact: bool = False) -> int:
     return code if exact else code & 0xFF
 
 
-# ── the effects themselves ────────────────────────────────────────────────────────────────────────────────
-
-
-class _Effect:
-    """One call inside its transaction, or outside of one where it only reads."""
-
-    def __init__(self, connection: sqlite3.Connection, namespace: str, limits: Limits, name: str) -> None:
-        self.connection = connection
-        self.namespace = _text(namespace)
-        self._limits = limits
-        self._name = name
-
-    def perform(self, call: Call) -> Any:
-        method = getattr(self, call.name.partition(".")[2]) if call.name in FUNCTIONS else None
-        if method is None or len(call.args) != _ARITIES[call.name]:
-            raise _No(f"host function {call.name!r} cannot take {len(call.args)} such arguments")
-        if call.args and not isinstance(call.args[0], str):
-            raise _No(f"{self._name}: a key is a string")
-        return method(*(_text(call.args[0]), *call.args[1:]) if call.args else ())
-
-    def get(self, key: str) -> list[Any]:
-        """The value in a list, or an empty one: null is a value."""
-        found = self._found(key)
-        return [] if found is None else [json.loads(found)]
-
-    def has(self, key: str) -> bool:
-        return self._found(key) is not None
-
-    def keys(self) -> list[str]:
-        rows = self.connection.execute("SELECT key FROM state WHERE namespace = ? ORDER BY key", (self.namespace,))
-        return [key for (key,) in rows]
-
-    def set(self, key: str, value: Any) -> None:
-        self._put(key, _json(value), is_new=self._found(key) is None)
-
-    def set_nx(self, key: str, value: Any) -> bool:
-        is_new = self._found(key) is None
-        if is_new:
-            self._put(key, _json(value), is_new=True)
-        return is_new
-
-    def delete(self, key: str) -> bool:
-        where = (self.namespace, key)
-        return self.connection.execute("DELETE FROM state WHERE namespace = ? AND key = ?", where).rowcount > 0
-
-    def incr(self, key: str, delta: Any, default: Any) -> float:
-        found = self._found(key)
-        value = default if found is None else json.loads(found)
-        if not _is_number(value):
-            raise _No(f"incr: value at '{key}' is not a number")
-        if not _is_number(delta):
-            raise _No("incr: delta is not a number")
-        total = float(value) + float(delta)
-        if not math.isfinite(total):
-            raise _No(f"incr: value at '{key}' would leave the range of numbers")
-        self._put(key, _json(total), is_new=found is None)
-        return total
-
-    def swap(self, key: str, old: Any, new: Any) -> bool:
-        """Sets `[new]` where `[old]` still stands; an empty list means no value. Returns whether it did."""
-        found = self._found(key)
-        if found != (_json(old[0]) if old else None):
-            return False
-        if new:
-            self._put(key, _json(new[0]), is_new=found is None)
-        elif found is not None:
-            self.delete(key)
-        return True
-
-    def _found(self, key: str) -> str | None:
-        query = "SELECT value FROM state WHERE namespace = ? AND key = ?"
-        row = self.connection.execute(query, (self.namespace, key)).fetchone()
-        return None if row is None else str(row[0])
-
-    def _put(self, key: str, value: str, *, is_new: bool) -> None:
-        if is_new:
-            query = "SELECT count(*) FROM state WHERE namespace = ?"
-            (count,) = self.connection.execute(query, (self.namespace,)).fetchone()
-            if count >= self._limits.state_keys:
-                raise _No(
-                    f"{self._name}: namespace '{self.namespace}' has {count} keys, at most {self._limits.state_keys}: "
-                    "delete some, or raise ALC_STATE_KEYS"
-                )
-        self.connection.execute("REPLACE INTO state VALUES (?, ?, ?)", (self.namespace, key, value))
-
-
-_ARITIES = {
-    "state.get": 1,
-    "state.has": 1,
-    "state.keys": 0,
-    "state.set": 2,
-    "state.set_nx": 2,
-    "state.delete": 1,
-    "state.incr": 3,
-    "state.swap": 3,
-}
-
-
 def digest(namespace: str, call: Call) -> str:
     return hashlib.sha256(json.dumps([namespace, call.name, call.args]).encode()).hexdigest()[:32]
 
 
-def _check_namespace(namespace: str) -> None:
-    if not namespace or any(part in namespace for part in ("/", "\\", "..", "\0")):
-        raise _No(f"Invalid namespace: '{namespace}': ctx._ns is a text without /, \\, .. and NUL")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _json(value: Any) -> str:
-    """One text per value: `swap` compares texts."""
-    return _text(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
-
-
-def _text(text: str) -> str:
-    """Without halves of surrogate pairs, which SQLite does not take."""
-    return text.encode("utf-8", "replace").decode()
+def _carry_out(scope: Scope, call: Call) -> Any:
+    return _FAMILIES[call.name.partition(".")[0]].perform(scope, call)

@@ -12,7 +12,7 @@ ROW = re.compile(r"^\| `alc\.([\w.]+)(.*?)` \|", re.MULTILINE)
 NAMES = """
 local names = {}
 for name, value in pairs(alc) do
-  if name == "math" or name == "state" or name == "stats" then
+  if name == "math" or name == "state" or name == "stats" or name == "card" then
     for each in pairs(value) do names[#names + 1] = name .. "." .. each end
   else
     names[#names + 1] = name == "env" and "env.NAME" or name

@@ -377,11 +377,11 @@ async def test_damaged_database_is_an_error_that_names_it_and_the_session_goes_o
 async def test_newer_database_is_left_alone(rig: Rig) -> None:
     async with rig.pool() as pool:
         await result_of(pool, "alc.state.set('x', 0) return 1")
-        rows(rig, "PRAGMA user_version = 2")
+        rows(rig, "PRAGMA user_version = 99")
         ok, error = await result_of(pool, TRY)
 
     assert not ok
-    assert "has format 2, this program writes 1" in error
+    assert "has format 99, this program writes" in error
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not ORDINARY, reason="root may write everywhere")

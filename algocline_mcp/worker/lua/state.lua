@@ -160,6 +160,11 @@ function stats.get(key)
   return json and decode(json)
 end
 
+-- How many prompts the session has asked so far, in all its runtimes.
+function stats.llm_calls()
+  return room.call("llm_calls")
+end
+
 alc.stats = stats
 
 -- As a part of the last line, or "".
