@@ -15,6 +15,7 @@ from typing import Any
 
 Card = dict[str, Any]
 Predicate = Callable[[Any], bool]
+OrderKey = tuple[tuple[str, ...], bool]  # path, whether the largest comes first
 
 SCHEMA = "card/v0"
 LINEAGE_DEPTH = 10
@@ -223,8 +224,8 @@ def _comparison(path: tuple[str, ...], name: str, wanted: Any) -> Predicate:
     return lambda card: operator(at(card, path), wanted)
 
 
-def order_keys(order_by: Any) -> list[tuple[tuple[str, ...], bool]]:
-    """(path, whether the largest comes first), the most important one first; `{}` is Lua's empty array."""
+def order_keys(order_by: Any) -> list[OrderKey]:
+    """The most important one first; `{}` is Lua's empty array."""
     if order_by is None or order_by == {}:
         return []
     keys = [order_by] if isinstance(order_by, str) else order_by
@@ -237,15 +238,18 @@ def order_keys(order_by: Any) -> list[tuple[tuple[str, ...], bool]]:
     return found
 
 
-def ordered(cards: Iterable[Card], keys: Sequence[tuple[tuple[str, ...], bool]]) -> list[Card]:
-    """By each key in turn; equals stay as they came, and who lacks a field is last in either direction."""
-    result = list(cards)
-    for path, is_descending in reversed(keys):
-        having = [card for card in result if at(card, path) is not None]
-        lacking = [card for card in result if at(card, path) is None]
-        having.sort(key=lambda card: _rank(at(card, path)), reverse=is_descending)
+def ordered(rows: Iterable[tuple[Any, Sequence[Any]]], keys: Sequence[OrderKey]) -> list[Any]:
+    """The first of each pair, by the values of the second, one per key: cards themselves are too large to be held.
+
+    Equals stay as they came, and who lacks a field is last in either direction.
+    """
+    result = list(rows)
+    for i, (_, is_descending) in reversed(list(enumerate(keys))):
+        having = [row for row in result if row[1][i] is not None]
+        lacking = [row for row in result if row[1][i] is None]
+        having.sort(key=lambda row: _rank(row[1][i]), reverse=is_descending)
         result = having + lacking
-    return result
+    return [item for item, _ in result]
 
 
 def _rank(value: Any) -> tuple[str, Any]:

@@ -12,7 +12,6 @@ files. And it is read faster: looking through 2,000 cards takes 14 ms here, 226 
 
 import _sqlite3 as sqlite3  # not `sqlite3`: its Python half and datetime are 1 MiB in each worker that uses it
 import contextlib
-import itertools
 import json
 import os
 import time
@@ -22,6 +21,8 @@ from typing import Any
 
 from algocline_mcp import __version__, cards
 from algocline_mcp.cards import Card
+from algocline_mcp.limits import KIB
+from algocline_mcp.wire import is_deeper
 from algocline_mcp.worker import cardfiles
 from algocline_mcp.worker.messages import Call
 from algocline_mcp.worker.scope import Declined, Scope, Unfinished, json_text, plain
@@ -162,11 +163,12 @@ def _find(scope: Scope, query: Any) -> list[Card]:
     if where is None and not keys:
         return _summaries(scope, pkg, offset=offset, limit=limit)
     holds = cards.predicate({} if where is None else where)
-    rows = _rows(scope, "summary, card", pkg)
-    found = [(summary, card) for summary, text in rows if holds(card := _card(text))]
-    by_id = {card["card_id"]: summary for summary, card in found}
-    chosen = cards.ordered((card for _, card in found), keys)
-    return [json.loads(by_id[card["card_id"]]) for card in chosen[offset : offset + _most(scope, limit)]]
+    found = [
+        (summary, [cards.at(card, path) for path, _ in keys])
+        for summary, text in _rows(scope, "summary, card", pkg)
+        if holds(card := _card(text))
+    ]
+    return [json.loads(line) for line in cards.ordered(found, keys)[offset : offset + _most(scope, limit)]]
 
 
 def _summaries(scope: Scope, pkg: str | None, *, offset: int, limit: int | None) -> list[Card]:
@@ -221,13 +223,21 @@ def _lineage(scope: Scope, query: Any) -> Any:
         raise ValueError("relation_filter must be an array of strings")
     depth, with_stats = _option(query, "depth", int), _option(query, "include_stats")
     children = f"SELECT card FROM cards WHERE prior = ? {_NEWEST}"
+
+    def node(card: Card) -> Card:
+        return {name: card[name] for name in ("card_id", "pkg", "metadata", "stats") if name in card}
+
+    def find(card_id: str) -> Card | None:
+        found = _get(scope, card_id)
+        return found and node(found)
+
     walked = root and cards.lineage(
         root,
         direction=_option(query, "direction", str) or "up",
         depth=cards.LINEAGE_DEPTH if depth is None else depth,
         relations=relations,
-        find=lambda card_id: _get(scope, card_id),
-        children=lambda card_id: [_card(text) for (text,) in scope.connection.execute(children, (card_id,))],
+        find=find,
+        children=lambda card_id: [node(_card(text)) for (text,) in scope.connection.execute(children, (card_id,))],
     )
     return root and walked and cards.lineage_result(root["card_id"], walked, with_stats=with_stats is not False)
 
@@ -271,7 +281,7 @@ def _without_none(line: Card) -> Card:
 
 # Files -------------------------------------------------------------------------------------------------------
 
-_BATCH = 200  # files in one go: 30 ms
+_BATCH, _BATCH_BYTES = 200, 512 * KIB  # files in one go: 0.1 s
 _BY_ID = ("card.get", "card.append", "card.write_samples", "card.read_samples")
 
 
@@ -286,12 +296,16 @@ def take_in(scope: Scope, call: Call) -> None:
         return
     for root in (scope.places.own, *scope.places.brought):
         for pkg in _directories(root):
-            new = list(itertools.islice(_new(scope, root / pkg, pkg), _BATCH))
+            new, size = [], 0
+            for path, stamp in _new(scope, root / pkg, pkg):
+                new.append((path, stamp))
+                size += sum(int(each.split()[1]) for each in (stamp, _stamp(_samples_of(path))))
+                if len(new) == _BATCH or size > _BATCH_BYTES:
+                    break
             if new:
                 with _transaction(scope):
                     for path, stamp in new:
                         _take_card(scope, path, pkg, stamp)
-            if len(new) == _BATCH:
                 raise Unfinished
         _take_aliases(scope, root)
 
@@ -312,8 +326,7 @@ def _new(scope: Scope, directory: Path, pkg: str) -> Iterator[tuple[Path, str]]:
         for card_id in cardfiles.stems(directory):
             if card_id not in known and _found(scope, card_id) is None:
                 path = directory / f"{card_id}.toml"
-                stamp = _stamp(path)
-                if not _is_seen(scope, path, stamp):
+                if not _is_seen(scope, path, stamp := _stamp(path)):
                     yield path, stamp
 
 
@@ -323,7 +336,9 @@ def _take_card(scope: Scope, path: Path, pkg: str, stamp: str) -> None:
     try:
         cards.check_name(card_id, "card_id")
         card = cards.without_null(cardfiles.read_card(path, card_id, most_bytes=limits.card_bytes))
-        samples = cardfiles.read_samples(path.with_name(f"{card_id}.samples.jsonl"), most_bytes=limits.samples_bytes)
+        samples = cardfiles.read_samples(_samples_of(path), most_bytes=limits.samples_bytes)
+        if is_deeper([card, samples], limits.json_depth):
+            raise ValueError("too deep")
         _put(scope, card, plain(pkg))
         if samples is not None:
             _put_samples(scope, card_id, samples)
@@ -335,11 +350,8 @@ def _take_aliases(scope: Scope, root: Path) -> None:
     """Those of other names than ours. Our own file is a copy as soon as there is an alias."""
     path = root / cardfiles.ALIASES
     known = {alias["name"] for alias in _aliases(scope)}
-    try:
-        stamp = _stamp(path)
-    except OSError:
-        return
-    if (root == scope.places.own and known) or _is_seen(scope, path, stamp):
+    stamp = _stamp(path)
+    if stamp == _ABSENT or (root == scope.places.own and known) or _is_seen(scope, path, stamp):
         return
     try:
         found = list(cardfiles.read_aliases(path, most_bytes=scope.limits.samples_bytes))
@@ -354,9 +366,20 @@ def _take_aliases(scope: Scope, root: Path) -> None:
         _see(scope, path, stamp)
 
 
+_ABSENT = "0 0"
+
+
 def _stamp(path: Path) -> str:
-    about = path.stat()
+    """Time of change and size."""
+    try:
+        about = path.stat()
+    except OSError:
+        return _ABSENT
     return f"{about.st_mtime_ns} {about.st_size}"
+
+
+def _samples_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.samples.jsonl")
 
 
 def _is_seen(scope: Scope, path: Path, stamp: str) -> bool:
