@@ -99,7 +99,7 @@ def stems(directory: Path) -> list[str]:
     """The ids of the cards in a directory of one package."""
     with os.scandir(directory) as entries:
         names = [entry.name for entry in entries]
-    return sorted(name[:-5] for name in names if name.endswith(".toml") and not name.startswith("."))
+    return sorted(name[:-5] for name in names if name.endswith(".toml"))
 
 
 def read_card(path: Path, card_id: str, *, most_bytes: int) -> Card:

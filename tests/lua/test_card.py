@@ -85,6 +85,7 @@ M.providers = { algocline = function(o)
 end }
 function M.suite(name)
   return function(spec)
+    assert(#spec > 0, "at least one binding required")
     local results, passed = {}, 0
     for i, case in ipairs(spec.cases) do
       local answer, good = spec.provider(case.input), true

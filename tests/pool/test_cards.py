@@ -186,24 +186,28 @@ async def test_copy_that_cannot_be_written_is_told_and_the_card_is_there(rig: Ri
 
 async def test_cards_that_somebody_brought_are_found_like_others(rig: Rig) -> None:
     user = rig.root / "user"
+    async with rig.pool() as pool:
+        own = await result_of(
+            pool, "local c = alc.card.create({pkg = {name = 'q'}}) return alc.card.alias_set('mine', c.card_id).card_id"
+        )
     lay(rig.home.cards, "old", created_at="2025-01-01T00:00:00Z", schema_version="card/v0")
     (rig.home.cards / "p" / "old.samples.jsonl").write_text('{"a": 1}\n')
     lay(rig.home.cards, "broken")
     (rig.home.cards / "p" / "broken.toml").write_text("no TOML")
     lay(user / ".algocline" / "cards", "older", created_at="2024-01-01T00:00:00Z")
-    alias = '[[alias]]\nname = "best"\ncard_id = "older"\nset_at = "2025-01-01T00:00:00Z"\n'
-    (user / ".algocline" / "cards" / "_aliases.toml").write_text(alias)
+    alias = '[[alias]]\nname = "%s"\ncard_id = "older"\nset_at = "2025-01-01T00:00:00Z"\n'
+    (user / ".algocline" / "cards" / "_aliases.toml").write_text(alias % "best" + alias % "mine")
     code = """
     alc.card.append("older", { note = "here" })
-    local listed = alc.card.list()
+    local listed = alc.card.list({ pkg = "p" })
     local samples, best = alc.card.read_samples("old"), alc.card.get_by_alias("best")
-    return { #listed, listed[1].card_id, listed[2].card_id, samples, best }
+    return { #listed, listed[1].card_id, listed[2].card_id, samples, best, alc.card.get_by_alias("mine").card_id }
     """
     async with rig.pool(environ={**os.environ, "HOME": str(user)}) as pool:
         found = await result_of(pool, code)
 
     older = {"card_id": "older", "created_at": "2024-01-01T00:00:00Z", "note": "here"}
-    assert found == [2, "old", "older", [{"a": 1}], older]
+    assert found == [2, "old", "older", [{"a": 1}], older, own]
     assert (rig.home.cards / "p" / "older.toml").exists()
     assert "note" not in (user / ".algocline" / "cards" / "p" / "older.toml").read_text()
 
