@@ -40,8 +40,8 @@ def wish(call: Call, limits: Limits) -> Wish:
 
 class SharedState:
     def __init__(self, home: Home, limits: Limits) -> None:
+        self._home = home
         self._path = home.state_database
-        self._places = cardfiles.places(home.cards, os.environ)
         self._limits = limits
         self._database: Database | None = None
 
@@ -82,5 +82,5 @@ class SharedState:
 
     def _opened(self) -> Database:
         if self._database is None:
-            self._database = Database(self._path, self._limits, self._places)
+            self._database = Database(self._path, self._limits, cardfiles.places(self._home.cards, os.environ))
         return self._database
