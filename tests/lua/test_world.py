@@ -43,7 +43,8 @@ def test_misused_env(code: str, problem: str) -> None:
 def test_std_has_what_evalframe_needs() -> None:
     channel = FakeChannel()
 
-    ended = play("local text, why = std.fs.read('a.txt') return {std.json.decode(std.json.encode({a = 1})).a,"
-                 " tostring(text), why, std.fs.is_file('a.txt'), std.time.now()}", channel)  # fmt: skip
+    ended = play("local ok, why = pcall(function() return (std.fs.read('a.txt')) end) return {"
+                 "std.json.decode(std.json.encode({a = 1})).a, ok, why, std.fs.is_file('a.txt'), std.time.now()}",
+                 channel)  # fmt: skip
 
-    assert ended.result == [1, "nil", "a.txt: a strategy has no files", False, NOW_S]
+    assert ended.result == [1, False, "panel.lua:1: a.txt: No such file: a strategy has none", False, NOW_S]

@@ -56,7 +56,7 @@ room.public.std = {
   json = { encode = alc.json_encode, decode = alc.json_decode },
   fs = {
     read = function(path)
-      return nil, room.text(path) .. ": a strategy has no files"
+      room.fail(room.text(path) .. ": No such file: a strategy has none")
     end,
     is_file = function()
       return false
