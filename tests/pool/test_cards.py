@@ -150,6 +150,26 @@ async def test_each_change_happens_once_though_its_keeper_is_killed_each_time(ri
     assert tomllib.loads((rig.home.cards / "p" / f"{card[0]}.toml").read_text())["note"] == "n"
 
 
+MAKER = """
+return { run = function(ctx)
+  return { made = alc.card.create({ pkg = { name = "p" } }).card_id, asked = alc.llm("p") }
+end }
+"""
+
+
+async def test_children_of_a_fork_make_a_card_each_and_one_only(rig: Rig) -> None:
+    rig.home.packages.mkdir(parents=True)
+    (rig.home.packages / "maker.lua").write_text(MAKER)
+    code = "local made = alc.fork({'maker', 'maker'}, {}) return {made[1].result.made, made[2].result.made}"
+    async with rig.pool(environ=failing("effect.committed:kill:1"), resends=5) as pool:
+        paused = await run(pool, code)
+        rig.expected_reports.add(paused.session_id)
+        ended = await finish(pool, paused)
+
+    assert sorted(ended["result"]) == sorted(card_id for (card_id,) in rows(rig, "SELECT card_id FROM cards"))
+    assert len(set(ended["result"])) == 2
+
+
 # ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
