@@ -2,7 +2,8 @@
 
 ALC_FAILPOINT=name:action[:passage], several separated by commas. Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `full`
 (OSError, as of a full disk). `passage` counts from 1; without it each passage acts. Compiled in always: unset, a
-passage costs one look at an empty dict. A kill is told on stderr first.
+passage costs one look at an empty dict. A kill is told on stderr first. Nothing acts before `arm`: a fork server plays
+sessions through before it has any, and it is their keepers that shall die.
 
     effect.asked      an engine wants something of the state database changed; nothing has happened yet
     effect.flushed    all earlier records are on the disk
@@ -20,6 +21,7 @@ passage costs one look at an empty dict. A kill is told on stderr first.
 import errno
 import os
 import signal
+from collections.abc import Mapping
 
 POINTS = (
     "effect.asked",
@@ -44,8 +46,12 @@ def _read(text: str) -> dict[str, tuple[str, int]]:
     return armed
 
 
-_armed = _read(os.environ.get("ALC_FAILPOINT", ""))
+_armed: dict[str, tuple[str, int]] = {}
 _passed: dict[str, int] = {}
+
+
+def arm(environ: Mapping[str, str]) -> None:
+    _armed.update(_read(environ.get("ALC_FAILPOINT", "")))
 
 
 def reach(name: str) -> None:

@@ -28,6 +28,7 @@ from algocline_mcp import wire
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.worker import keeper, pages
 from algocline_mcp.worker.engine import Spawned
+from algocline_mcp.worker.failpoints import arm
 from algocline_mcp.worker.immortal import immortalize
 from algocline_mcp.worker.provisions import Provisions
 from algocline_mcp.worker.rehearsal import rehearse, scout
@@ -205,5 +206,6 @@ def main(argv: Sequence[str]) -> int:
     born = ForkServer(args.control, provisions).serve()
     if born is None:
         return 0
+    arm(os.environ)
     engine = born.engine or keeper.spare_engine(provisions)
     return keeper.keep(born.sid, born.journal_fd, born.listener_fd, provisions, engine)

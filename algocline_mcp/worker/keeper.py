@@ -30,7 +30,7 @@ from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, Phase, Re
 from algocline_mcp.wire import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.worker.custody import Custody, Surroundings
 from algocline_mcp.worker.engine import Spawned, spawn_engine
-from algocline_mcp.worker.failpoints import reach
+from algocline_mcp.worker.failpoints import arm, reach
 from algocline_mcp.worker.pages import NONE, Ranges
 from algocline_mcp.worker.peers import Client, Engine, Peer
 from algocline_mcp.worker.provisions import Provisions
@@ -428,6 +428,7 @@ def main(argv: Sequence[str]) -> int:
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
+    arm(os.environ)
     return keep(args.sid, args.journal, args.listener, provisions, spare_engine(provisions))
 
 
