@@ -127,7 +127,7 @@ class Pool:
         except ForkFailed:
             return None
         except OSError as exc:
-            os.unlink(self.home.socket(sid))
+            tidy.remove_stale_socket(self.home, self.home.socket(sid))  # the lock went: somebody may have bound anew
             sentence = f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again"
             raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
