@@ -207,6 +207,15 @@ def test_unnamed_answer_later_is_not_taken_and_the_current_prompt_comes_back(sta
     assert decision.error is None
 
 
+def test_unnamed_answer_to_a_cancelled_session_means_none_of_the_queries_it_had_asked() -> None:
+    history = answered_once()
+    history.cancel()
+
+    decision = history.answer(said(None, "a"), said("q-0", "a"))
+
+    assert [(each.query_id, each.code) for each in decision.refused] == [(None, "not_waiting")]
+
+
 def test_answers_of_one_pause_share_its_room() -> None:
     history = build.paused_at_two()
 
