@@ -25,7 +25,7 @@ from algocline_mcp.limits import KIB
 from algocline_mcp.wire import is_deeper
 from algocline_mcp.worker import cardfiles
 from algocline_mcp.worker.messages import Call
-from algocline_mcp.worker.scope import Declined, Scope, Unfinished, json_text, plain
+from algocline_mcp.worker.scope import Declined, Scope, Unfinished, change, json_text, plain
 
 # Host function -> whether it changes something, number of its arguments.
 FUNCTIONS = {
@@ -393,14 +393,9 @@ def _see(scope: Scope, path: Path, stamp: str) -> None:
 
 @contextlib.contextmanager
 def _transaction(scope: Scope) -> Iterator[None]:
-    scope.connection.execute("BEGIN IMMEDIATE")
-    try:
+    with change(scope.connection, scope.turn):
         yield
         scope.connection.execute("COMMIT")
-    finally:
-        if scope.connection.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
-                scope.connection.execute("ROLLBACK")
 
 
 def copy(scope: Scope, call: Call, result: Any) -> str | None:

@@ -1,7 +1,10 @@
 """What one call of the state database gets to work with, and how it says that it cannot be."""
 
 import _sqlite3 as sqlite3  # not `sqlite3`: its Python half and datetime are 1 MiB in each worker that uses it
+import contextlib
+import fcntl
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,11 @@ class Scope:
     namespace: str
     places: Places
     mark: Mark | None
+    turn: int  # descriptor of the directory, which is locked by whoever changes something
+
+
+class Busy(Exception):
+    """Another process holds the database."""
 
 
 class Declined(Exception):
@@ -45,6 +53,24 @@ class Declined(Exception):
 
 class Unfinished(Exception):
     """A part is done and kept; the same call goes on from there."""
+
+
+@contextlib.contextmanager
+def change(connection: sqlite3.Connection, turn: int) -> Iterator[None]:
+    """A transaction, its checkpoint included, and nobody else's at the same time (why: see state.py). What is not
+    committed in it is taken back. Raises Busy."""
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        raise Busy from exc
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+    finally:
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        fcntl.flock(turn, fcntl.LOCK_UN)
 
 
 def json_text(value: Any) -> str:

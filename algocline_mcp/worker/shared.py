@@ -15,8 +15,8 @@ from algocline_mcp.limits import Home, Limits
 from algocline_mcp.session import Record
 from algocline_mcp.worker import cardfiles
 from algocline_mcp.worker.messages import Call
-from algocline_mcp.worker.scope import Mark, Unfinished
-from algocline_mcp.worker.state import FUNCTIONS, Busy, Database, MarkDiffers
+from algocline_mcp.worker.scope import Busy, Mark, Unfinished
+from algocline_mcp.worker.state import FUNCTIONS, Database, MarkDiffers
 
 __all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "SharedState", "Wish", "wish"]
 
