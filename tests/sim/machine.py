@@ -281,7 +281,7 @@ class Descriptors:
         self.disk.sync_directory(self.machine.find(fd).file.places[-1])
 
     def posix_fadvise(self, fd: int, offset: int, size: int, advice: int) -> None:
-        """Nobody is killed between a flush that failed and this: the next owner would believe the cache."""
+        self.machine.call()
         self.disk.drop_cache(self.machine.find(fd).file)
 
     def fstat(self, fd: int) -> Any:
