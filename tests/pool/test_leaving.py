@@ -13,6 +13,7 @@ from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via
 from algocline_mcp.wire import PoolRequest
 
 from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, RawClient, Rig, ended, finish, kill, run, say, until
+from .test_replay import paused_without_worker, rewrite
 
 pytestmark = pytest.mark.anyio
 
@@ -186,6 +187,28 @@ async def test_client_that_stays_connected_does_not_keep_a_finished_worker(rig: 
     assert response is not None
     assert "Finished" in response["data"]["feed_result"]
     assert took_s < 0.5
+
+
+async def test_who_asks_again_and_again_does_not_keep_a_worker_that_cannot_go_on(rig: Rig) -> None:
+    """The next one may be able to: with the file restored, or on a disk that reads again."""
+    async with rig.pool() as pool:
+        sid = await paused_without_worker(rig, pool, ASK_TWICE)
+        whole = rig.journal(sid).read_bytes()
+        rewrite(rig.journal(sid), b"Lua 5.5", b"Lua 9.9")
+        refused = (await say(pool, sid, "q-1", "B")).result
+        rig.journal(sid).write_bytes(whole)
+        latest = anyio.current_time() + 3
+        is_there = True
+        with RawClient(rig.home.socket(sid)) as client, contextlib.suppress(BrokenPipeError):
+            while is_there and anyio.current_time() < latest:
+                client.send(PoolRequest("status", 1, sid, 0.0))
+                is_there = client.receive() is not None
+        is_late = anyio.current_time() >= latest
+        end = (await say(pool, sid, "q-1", "B")).result
+
+    assert refused["error_code"] == "needs_version"
+    assert not is_late
+    assert end["result"] == "A+B"
 
 
 async def test_hibernated_session_takes_no_process_and_no_socket(rig: Rig) -> None:
