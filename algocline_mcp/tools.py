@@ -215,6 +215,7 @@ async def alc_branch(
     at: Annotated[Text, Field(description="A query_id; what came before it is shared")] = ABSENT,
     response: Annotated[Text, Field(description="Another answer to at")] = ABSENT,
     code: Annotated[Text, Field(description="Corrected code")] = ABSENT,
+    code_file: Text = ABSENT,
     ctx: Changed = None,
     n: Annotated[Count, Field(description="How many branches, default 1")] = None,
     dry_run: Annotated[Flag, Field(description="Only say what would be asked")] = False,
@@ -230,11 +231,17 @@ async def alc_branch(
     """
     opened = _opened(host)
     sid = _checked_sid(session_id)
+    source = None
+    if code is not ABSENT or code_file:
+        root = await branching.project_of(opened.usable(), sid) if code_file else ABSENT
+        source = await read_source(code, code_file, root, limits=opened.limits)
     change = branching.Branch(
         at=at or None,
         response=None if response is ABSENT else response,
-        code=None if code is ABSENT else code,
+        code=source.code if source else None,
         ctx=None if ctx is None else _checked_ctx(ctx, opened.limits),
+        chunk=source.chunk if source and code_file else None,
+        lib_paths=source.lib_paths if source else (),
     )
     return await _ask(
         host,

@@ -40,6 +40,8 @@ class Branch:
     response: str | None = None
     code: str | None = None
     ctx: Mapping[str, Any] | None = None
+    chunk: str | None = None  # of code that comes from a file, with where its `require` looks first
+    lib_paths: tuple[str, ...] = ()
 
     @property
     def is_edited(self) -> bool:
@@ -70,11 +72,11 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
     """As if the changed strategy were started now, but with the parent's chances: seed, clock, time zone, limits."""
     strategy = Strategy(
         code=parent["code"] if branch.code is None else branch.code,
-        chunk=parent["chunk"],
+        chunk=branch.chunk or parent["chunk"],
         ctx=json.loads(parent["ctx"]) if branch.ctx is None else branch.ctx,
         title=f"{parent['title']} (branch)",
         project_root=parent.get("project"),
-        lib_paths=tuple(parent["lib_paths"]),
+        lib_paths=tuple(dict.fromkeys((*branch.lib_paths, *parent["lib_paths"]))),
     )
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
     made: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}
@@ -145,6 +147,14 @@ def carried(records: Sequence[Record]) -> Record:
 
 
 # ── carrying it out ───────────────────────────────────────────────────────────────────────────────────────
+
+
+async def project_of(pool: Pool, sid: str) -> str:
+    """Where the files of a session are looked for; empty where it named no project. Raises as branch_via_pool."""
+    dispatch.check_sid(pool, sid)
+    read = partial(records_of, pool.home, pool.limits, sid)
+    records = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    return str(records[0].get("project") or "")
 
 
 async def branch_via_pool(

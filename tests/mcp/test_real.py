@@ -183,6 +183,27 @@ def test_a_server_that_is_killed_while_code_computes_loses_nothing(home: Home) -
     assert anyio.run(finish, anyio.run(start))["result"] == "yes"
 
 
+def test_a_host_branches_a_session_with_a_file_of_its_project(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "fixed.lua").write_text('return alc.llm("one") .. require("words").last')
+    (tmp_path / "words.lua").write_text('return {last = "!"}')
+
+    async def play() -> list[Any]:
+        async with home.client() as client:
+            code, project = 'return alc.llm("one") .. alc.llm("two")', str(tmp_path)
+            started = await client.call_tool("alc_run", {"code": code, "project_root": project})
+            assert started.structured_content is not None
+            sid = started.structured_content["session_id"]
+            await client.call_tool("alc_continue", {"session_id": sid, "response": "A"})
+            arguments = {"session_id": sid, "code_file": "fixed.lua"}
+            told = [await client.call_tool("alc_branch", arguments | more) for more in ({}, {"code": "return 1"})]
+            return [each.structured_content or each.content for each in told]
+
+    branch, refused = anyio.run(play)
+
+    assert (branch["status"], branch["result"]) == ("completed", "A!")
+    assert "Provide either `code` or `code_file`, not both." in refused[0].text
+
+
 def test_a_host_branches_a_session_and_looks_at_it(home: Home) -> None:
     async def play() -> tuple[str, list[dict[str, Any]]]:
         async with home.client() as client:

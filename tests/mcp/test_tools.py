@@ -86,7 +86,7 @@ def test_annotations_are_accurate(tools: "Tools", tool: str, hints: dict[str, bo
         ("alc_continue", "session_id response responses refuse query_id usage by wait_s", ["session_id"]),
         ("alc_status", "session_id wait_s view limit cursor", []),
         ("alc_stop", "session_id mode", ["session_id"]),
-        ("alc_branch", "session_id at response code ctx n dry_run wait_s", ["session_id"]),
+        ("alc_branch", "session_id at response code code_file ctx n dry_run wait_s", ["session_id"]),
     ],
 )
 def test_each_tool_has_its_arguments(tools: "Tools", tool: str, arguments: str, required: list[str]) -> None:
