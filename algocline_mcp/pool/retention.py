@@ -6,11 +6,12 @@ and with `ALC_KEEP=result` the result and code; prompts, answers, logs and what 
 the disk. Whoever scrubs holds the journal's lock; the new file is flushed before it takes the old one's name.
 """
 
+import fcntl
 import os
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -51,8 +52,25 @@ def delete_now(home: Home, sid: str) -> bool:
             for left in (home.stderr(sid), home.socket(sid)):
                 with suppress(OSError):
                     os.unlink(left)
+            if path == home.journal(sid):  # the worker of a finished one has seen to it
+                _forget_marks(home.state_database, sid)
             return True
     return False
+
+
+def _forget_marks(database: Path, sid: str) -> None:
+    """Takes the marks of its changes out of the state database: they would make each happen once, and none comes again.
+    Where the database is in use they stay until another session ends. The lock is the one that keepers write under."""
+    import sqlite3
+
+    with suppress(OSError, sqlite3.Error), ExitStack() as held:
+        directory = os.open(database.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        held.callback(os.close, directory)
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=0)
+        held.callback(connection.close)
+        with connection:
+            connection.execute("DELETE FROM marks WHERE sid = ?", (sid,))
 
 
 def expired(directory: Path, days: float, now_s: float) -> Iterator[str]:

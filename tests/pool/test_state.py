@@ -237,6 +237,16 @@ async def test_marks_are_one_per_stream_and_gone_with_the_session(rig: Rig) -> N
     assert (while_paused, marks(rig)) == (1, 0)
 
 
+async def test_deleted_session_takes_its_marks_along(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sids = [(await run(pool, "alc.state.incr('c') alc.llm('p')")).session_id for _ in range(2)]
+        await stop_via_pool(pool, sids[0], "delete")
+        left = rows(rig, "SELECT sid FROM marks")
+
+    assert left == [(sids[1],)]
+    assert stored(rig) == {"c": "2.0"}
+
+
 async def test_marks_that_a_killed_keeper_left_are_removed_when_another_session_ends(rig: Rig) -> None:
     async with rig.pool(environ=failing("retire.moved:kill")) as pool:
         await result_of(pool, "alc.state.incr('c') return 1")
