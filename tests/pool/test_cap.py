@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool import spawn
+from algocline_mcp.pool import admission, spawn
 from algocline_mcp.pool.admission import living
-from algocline_mcp.pool.dispatch import stop_via_pool
+from algocline_mcp.pool.dispatch import Pool, stop_via_pool
 
 from .journals import header, prompt, sid_of, write
 from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, Rig, finish, kill, run, say, stopped, until
@@ -57,6 +57,30 @@ async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_o
             took_s = anyio.current_time() - began
 
     assert took_s < 1.0  # one of them was asked, and not all four
+
+
+async def test_two_runs_at_once_ask_two_sessions_to_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would else wait for the place that the other one gets."""
+    asked: list[str] = []
+    both = anyio.Event()
+    hibernate = admission._hibernate
+
+    async def noted(pool: Pool, sid: str) -> bool:
+        asked.append(sid)
+        if len(asked) == 2:
+            both.set()
+        await both.wait()
+        return await hibernate(pool, sid)
+
+    monkeypatch.setattr(admission, "_hibernate", noted)
+    async with rig.pool(pool_max=2) as pool:
+        idle = {(await run(pool, ASK_TWICE)).session_id for _ in range(2)}
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(run, pool, ASK_ONCE)
+
+    assert len(asked) == 2
+    assert set(asked) == idle
 
 
 async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:

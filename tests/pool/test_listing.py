@@ -1,5 +1,7 @@
 """The list of sessions: newest first, a page at a time, at the cost of a page."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -81,6 +83,18 @@ def test_a_count_of_finished_sessions_is_never_stale(home: Home) -> None:
         counts.append(list_unfinished(home, LIMITS)["counts"]["finished"])
 
     assert counts == [1, 2, 3, 4, 5]
+
+
+def test_changes_within_one_time_stamp_are_all_counted_and_a_settled_count_is_not_taken_again(home: Home) -> None:
+    fill(home, 1)
+    counts = []
+    stamp_ns = time.time_ns()
+    for n, age_ns in enumerate((0, 0, 10**10, 10**10)):
+        write(home.finished_journal(sid_of(n)), [header(sid_of(n)), final()])
+        os.utime(home.finished, ns=(stamp_ns - age_ns, stamp_ns - age_ns))
+        counts.append(list_unfinished(home, LIMITS)["counts"]["finished"])
+
+    assert counts == [1, 2, 3, 3]
 
 
 def test_a_page_folds_as_many_journals_as_it_has_lines(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
