@@ -1,0 +1,117 @@
+"""The sessions whose journals each release leaves to the next ones, and what has to become of them.
+
+Contract: `write` makes a journal with the program as it is; `play` puts one into an empty home and goes on with it as a
+host would, answering each query with its own id. What it returns is the same whenever and wherever it is played.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from algocline_mcp import journal
+from algocline_mcp.pool.branch import Branch, branch_via_pool
+from algocline_mcp.pool.dispatch import Pool, PoolReply, continue_via_pool, status_via_pool, stop_via_pool
+from algocline_mcp.session import Answer, Phase, fold
+from tests.pool.rig import ENDLESS, WAIT_S, Rig, kill, run, until
+
+_CHANCE = """
+local function look(...)
+  local seen, words = {math.random(1 << 40), tostring({}), ...}, {}
+  for n = 1, 30 do words["w" .. n * 7919 % 100] = n end
+  for word in pairs(words) do seen[#seen + 1] = word end
+  local items = {}
+  for n = 1, 450 do items[n] = {rank = n * 7919 % 10, n = n} end
+  table.sort(items, function(a, b) return a.rank < b.rank end)
+  seen[#seen + 1] = items[1].n .. "/" .. items[450].n
+  return table.concat(seen, " ")
+end
+local one, two = alc.llm(look(alc.time(), os.date("%H:%M"))), alc.llm(look(os.clock()))
+return {one, two, look()}
+"""
+_MODULE = 'return {first = "alpha", last = "omega"}\n'  # where a journal is played, it is not installed
+
+
+@dataclass(frozen=True)
+class Story:
+    code: str
+    answers: Sequence[Sequence[str]] = ()  # the ids that each call answered
+    ctx: dict[str, Any] = field(default_factory=dict)
+    branch: Branch | None = None  # the journal is that of a branch
+    crashes: int = 0  # of its engine, before the first prompt
+
+
+STORIES = {
+    "single": Story('local a = alc.llm("first") return a .. alc.llm("second " .. a)', [["q-0"]]),
+    "batch": Story(
+        'local r = alc.llm_batch({{prompt = "a"}, {prompt = "b"}, {prompt = "c", system = "s", max_tokens = 7}}) '
+        'return {r, alc.llm("then " .. table.concat(r))}',
+        [["q-2"]],
+    ),
+    "state": Story('local n = alc.state.incr("c") local a = alc.llm("n " .. n) return {n, a, alc.state.keys()}'),
+    "chance": Story(_CHANCE, [["q-0"]]),
+    "module": Story('local m = require("words") return {m.first, alc.llm(m.last), require("words").last}'),
+    "notes": Story('print("one") alc.progress(1, 2, "half") local a = alc.llm("p") alc.log("warn", "two") return a'),
+    "budget": Story(
+        'alc.llm("one") local ok = pcall(alc.llm, "two") alc.stats.record("k", 1) return {ok, alc.budget_remaining()}',
+        [],
+        {"budget": {"max_llm_calls": 1}},
+    ),
+    "refused answer": Story('local ok = pcall(alc.llm, "p") return {ok, alc.llm("q")}', [["!q-0"]]),
+    "branch": Story(
+        'local a = alc.llm("first") return a .. alc.llm("second " .. a)',
+        [["q-0"]],
+        branch=Branch(at="q-0", response="another"),
+    ),
+    "edited": Story(
+        'local a = alc.llm("first") return a .. alc.llm("second " .. a)',
+        [["q-0"]],
+        branch=Branch(code='local a = alc.llm("first") return a .. alc.llm("corrected " .. a)'),
+    ),
+    "stuck": Story(f"if ctx.endless then {ENDLESS} end", [], {"endless": True}, crashes=3),
+    "finished": Story('return {alc.llm("p"), 1.5, {}}', [["q-0"]]),
+    "failed": Story('error("no: " .. alc.llm("p"))', [["q-0"]]),
+}
+
+
+async def write(rig: Rig, pool: Pool, story: Story) -> bytes:
+    """Its journal, where it waits without a worker or has ended."""
+    rig.home.packages.mkdir(exist_ok=True)
+    (rig.home.packages / "words.lua").write_text(_MODULE)
+    sid, *_ = await run(pool, story.code, ctx=story.ctx, wait_s=0 if story.crashes else WAIT_S)
+    for number in range(story.crashes):
+        await until(lambda: rig.engines(sid))
+        await kill(rig.engine(sid))
+        await until(lambda: len(rig.records(sid, "crash")) == number + 1)  # noqa: B023  it is over before the next
+    for ids in story.answers:
+        await continue_via_pool(pool, sid, [_answer(each) for each in ids], wait_s=WAIT_S)
+    if story.branch is not None:
+        sid = (await branch_via_pool(pool, sid, story.branch, wait_s=WAIT_S)).session_id
+    await stop_via_pool(pool, sid, "hibernate")
+    await until(lambda: not rig.keepers(sid))
+    return rig.journal(sid).read_bytes()
+
+
+def _answer(query_id: str) -> Answer:
+    if query_id.startswith("!"):
+        return Answer(query_id[1:], refuse="no")
+    return Answer(query_id, f"<{query_id}>")
+
+
+async def play(pool: Pool, content: bytes) -> dict[str, Any]:
+    """`{found, end}`: how it stands on the disk, and what it ends with."""
+    session = fold(journal.scan(content).records)
+    is_over = session.phase is Phase.FINISHED
+    (pool.home.finished_journal if is_over else pool.home.journal)(session.sid).write_bytes(content)
+    reply = await status_via_pool(pool, session.sid)
+    found = _told(reply)
+    while reply.result["status"] == "needs_response":
+        ids = [query["query_id"] for query in reply.result.get("queries") or [reply.result]]
+        reply = await continue_via_pool(pool, session.sid, [_answer(each) for each in ids], wait_s=WAIT_S)
+    return {"found": found, "end": _told(reply)}
+
+
+def _told(reply: PoolReply) -> dict[str, Any]:
+    result = reply.result
+    told = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
+    asks = result.get("queries") or ([result] if "prompt" in result else [])
+    return told | ({"asks": [[query["query_id"], query["prompt"]] for query in asks]} if asks else {})
