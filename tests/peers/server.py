@@ -1,5 +1,6 @@
 """A server without MCP, as a process that can be killed: calls of pool.dispatch as JSON lines on stdin, one after the
-other; each is answered by one line on stdout, `{result, pool_save_error}` or `{error, code}`.
+other; each is answered by one line on stdout, `{result, pool_save_error}` or `{error, code}`. Calls that carry an `id`
+go side by side, and their answers carry it too.
 
 Environment: ALC_HOME and the limits. First line on stdout: `{pid}`. Ends at the end of stdin.
 """
@@ -37,7 +38,8 @@ async def call(pool: Pool, order: dict[str, Any]) -> PoolReply:
         case "run":
             return await run_via_pool(pool, Strategy(order["code"]), wait_s=wait_s)
         case "continue":
-            return await continue_via_pool(pool, order["sid"], [Answer(*order["answer"])], wait_s=wait_s)
+            answers = [Answer(*each) for each in order.get("answers") or [order["answer"]]]
+            return await continue_via_pool(pool, order["sid"], answers, wait_s=wait_s)
         case "status":
             return await status_via_pool(pool, order["sid"], wait_s=wait_s)
         case "stop":
@@ -45,16 +47,27 @@ async def call(pool: Pool, order: dict[str, Any]) -> PoolReply:
     return PoolReply("", await list_via_pool(pool), None)
 
 
+async def answer(pool: Pool, order: dict[str, Any]) -> None:
+    mark = {"id": order["id"]} if "id" in order else {}
+    try:
+        reply = await call(pool, order)
+    except AlcError as exc:
+        tell({"error": str(exc), "code": exc.code, **mark})
+    else:
+        tell({"result": reply.result, "pool_save_error": reply.pool_save_error, **mark})
+
+
 async def main() -> None:
-    async with Pool(Home.from_env(os.environ), Limits.from_env(os.environ)) as pool:
+    home, limits = Home.from_env(os.environ), Limits.from_env(os.environ)
+    async with Pool(home, limits) as pool, anyio.create_task_group() as tasks:
         tell({"pid": os.getpid()})
         while line := await anyio.to_thread.run_sync(sys.stdin.readline):
-            try:
-                reply = await call(pool, json.loads(line))
-            except AlcError as exc:
-                tell({"error": str(exc), "code": exc.code})
+            order = json.loads(line)
+            if "id" in order:
+                tasks.start_soon(answer, pool, order)
             else:
-                tell({"result": reply.result, "pool_save_error": reply.pool_save_error})
+                await answer(pool, order)
+        tasks.cancel_scope.cancel()
 
 
 if __name__ == "__main__":

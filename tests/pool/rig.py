@@ -64,6 +64,11 @@ class Process:
         return bool(self.sid) and self.pid != self.process_session
 
     @property
+    def is_standing_by(self) -> bool:
+        """A keeper that waits for its session; its engine stands by too."""
+        return self.title == "alc pool-worker" and self.pid == self.process_session
+
+    @property
     def is_fork_server(self) -> bool:
         return not self.sid and "fork-server" in self.title
 

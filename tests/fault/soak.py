@@ -1,0 +1,319 @@
+"""Many sessions on two servers of one home, while servers, fork servers, keepers and engines are killed at random.
+
+Contract: `Soak(rig, seed).run(seconds)` returns what happened, counted, or raises Violation with the seed. The seed
+decides what is started, answered and killed and after which pauses; when exactly a process dies within a step is the
+machine's own. Each server arms one fail point in its keepers, the next server the next one, so that all of them have
+their turn; every other server arms none, or no session would ever come past a point that always kills. At the end two
+servers without faults bring every session of the home to its end, also those whose id no host ever heard.
+"""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from algocline_mcp import journal
+from algocline_mcp.session import fold
+from algocline_mcp.worker.failpoints import POINTS
+from tests.pool.rig import PEERS, Rig, until
+
+from .story import KINDS, Story, Violation, require
+
+_SESSIONS = 12  # at a time
+_LIVE = 8  # workers at a time: the others hibernate, and are woken when they are answered
+_WAIT_S = 5.0
+_LATE_S = 15.0  # beyond wait_s, on a machine that is busy with killing
+_PAUSE_S = 0.08  # between two deaths, on average
+_CALM_S = 60.0
+_LINE_BYTES = 1 << 20
+_VICTIMS = {"keeper": 40, "engine": 30, "told to leave": 8, "standing by": 6, "fork server": 8, "server": 12}
+_PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking again is right
+
+
+class ServerGone(Exception):
+    """Nobody knows whether it took the call."""
+
+
+@dataclass
+class _Waiting:
+    done: anyio.Event = field(default_factory=anyio.Event)
+    said: dict[str, Any] | None = None
+
+
+class Server:
+    """tests/peers/server.py as a process; calls go side by side."""
+
+    def __init__(self, process: Process) -> None:
+        self.process = process
+        self.is_alive = True  # until somebody ends it
+        self._waiting: dict[int, _Waiting] = {}
+        self._count = 0
+
+    async def listen(self) -> None:
+        """Until it ends."""
+        assert self.process.stdout is not None
+        stream = BufferedByteReceiveStream(self.process.stdout)
+        async with self.process:
+            with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
+                while True:
+                    said = json.loads(await stream.receive_until(b"\n", _LINE_BYTES))
+                    if (waiting := self._waiting.pop(said.pop("id", 0), None)) is not None:
+                        waiting.said = said
+                        waiting.done.set()
+        for waiting in self._waiting.values():
+            waiting.done.set()
+        require(not self.is_alive, f"server {self.process.pid} ended by itself: {self.process.returncode}")
+
+    async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self._count += 1
+        waiting = self._waiting[self._count] = _Waiting()
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self.process.stdin.send(json.dumps({"id": self._count, **order}).encode() + b"\n")
+        if not self.is_alive:
+            raise ServerGone
+        with anyio.move_on_after(order["wait_s"] + _LATE_S):
+            await waiting.done.wait()
+            if waiting.said is None:
+                raise ServerGone
+            return waiting.said
+        raise Violation(f"no reply to {order} within {order['wait_s'] + _LATE_S:g} s")
+
+
+class Soak:
+    def __init__(self, rig: Rig, seed: int) -> None:
+        rig.may_have_drafts = True
+        self.rig = rig
+        self.happened: Counter[str] = Counter()
+        self._seed = seed
+        self._random = random.Random(seed)
+        self._stories: list[Story] = []
+        self._servers: list[Server] = []
+        self._points = 0
+        self._names = count()
+        self._arrived = anyio.Event()
+        self._is_over = False
+
+    async def run(self, seconds: float) -> Counter[str]:
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self._servers = [await self._started(is_armed=True) for _ in range(2)]
+                async with anyio.create_task_group() as storm:
+                    for _ in range(_SESSIONS):
+                        storm.start_soon(self._host)
+                    with anyio.move_on_after(seconds):
+                        await self._kill()
+                    self._is_over = True
+                    await self._calm()
+                await self._finish()
+        except* Violation as broken:
+            first: BaseException = broken
+            while isinstance(first, BaseExceptionGroup):
+                first = first.exceptions[0]
+            raise Violation(f"seed {self._seed}: {first}") from broken
+        self._check()
+        return self.happened
+
+    # ── servers ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _started(self, *, is_armed: bool) -> Server:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
+        environ |= {"ALC_HOME": str(self.rig.home.root), "ALC_POOL_MAX": str(_LIVE)}
+        environ["ALC_SPAWN"] = self._random.choice(("fork", "fork", "exec"))
+        if is_armed:
+            self._points += 1
+            if self._points % 2:
+                point, passage = POINTS[self._points // 2 % len(POINTS)], self._random.choice((1, 1, 1, 2))
+                environ["ALC_FAILPOINT"] = f"{point}:kill:{passage}"
+        command = [sys.executable, str(PEERS / "server.py")]
+        server = Server(await anyio.open_process(command, stderr=sys.stderr, env=environ))
+        self._tasks.start_soon(server.listen)
+        self._arrived.set()
+        self._arrived = anyio.Event()
+        return server
+
+    async def _replace(self, number: int, *, is_armed: bool) -> None:
+        server = self._servers[number]
+        server.is_alive = False
+        with suppress(ProcessLookupError):
+            server.process.kill()
+        await server.process.wait()
+        self._servers[number] = await self._started(is_armed=is_armed)
+
+    async def _ask(self, order: dict[str, Any]) -> dict[str, Any] | None:
+        """What one of the servers said. None where the server died over it or the call is to be made again."""
+        while not (alive := [server for server in self._servers if server.is_alive]):
+            await self._arrived.wait()
+        try:
+            said = await self._random.choice(alive).ask({"wait_s": _WAIT_S, **order})
+        except ServerGone:
+            self.happened["calls whose server died"] += 1
+            return None
+        if "error" in said:
+            require(said["code"] in _PASSING, f"{order} was refused ({said['code']}): {said['error']}")
+            self.happened[f"calls told {said['code']}"] += 1
+            return None
+        self.happened["replies"] += 1
+        result: dict[str, Any] = said["result"]
+        return result
+
+    # ── hosts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _host(self) -> None:
+        while not self._is_over:
+            number = next(self._names)
+            story = Story(KINDS[number % len(KINDS)], f"s{number}", self._random.randint(2, 5))
+            self._stories.append(story)
+            result = await self._ask({"call": "run", "code": story.code})
+            if result is None:
+                self._stories.remove(story)  # if it came to be, its journal tells
+                continue
+            story.sid = result["session_id"]
+            await self._play(story, result)
+
+    async def _play(self, story: Story, result: dict[str, Any] | None) -> None:
+        """Answers until the session is over; a call that came to nothing is made again."""
+        while True:
+            while result is None:
+                result = await self._ask({"call": "status", "sid": story.sid})
+            self._hear(story, result)
+            if story.is_over:
+                return
+            waiting = self._pending(story, result)
+            if not waiting:
+                result = None
+                continue
+            chosen = self._random.sample(waiting, self._random.randint(1, len(waiting)))
+            answers = [[query_id, story.answer(query_id)] for query_id in chosen]
+            result = await self._ask({"call": "continue", "sid": story.sid, "answers": answers})
+            if result is not None and "not taken" not in result.get("next", ""):
+                require("refused" not in result, f"{story.sid} refused {result.get('refused')}")
+                story.taken(chosen)
+                self.happened["answers acknowledged"] += len(chosen)
+
+    def _hear(self, story: Story, result: dict[str, Any]) -> None:
+        status = result["status"]
+        if status == "needs_response":
+            story.told(result.get("queries") or [result])
+        elif status == "completed":
+            story.result, story.is_over = result["result"], True
+            self.happened["sessions finished"] += 1
+        elif status == "error":
+            require(result.get("error_code") == "crash_loop", f"{story.sid} ended with {result}")
+            self.happened["engines killed three times in a step"] += 1
+        else:
+            require(status in ("accepted", "running"), f"{story.sid} is {result}")
+
+    @staticmethod
+    def _pending(story: Story, result: dict[str, Any]) -> list[str]:
+        if result["status"] == "accepted":
+            return [each for each in result["pending"] if each not in story.acknowledged]
+        if result["status"] == "needs_response":
+            return [query["query_id"] for query in result.get("queries") or [result]]
+        return []
+
+    # ── deaths ────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _kill(self) -> None:
+        """For ever: a victim, a pause. The pauses are the schedule; nothing is waited for by them."""
+        while True:
+            await anyio.sleep(self._random.expovariate(1 / _PAUSE_S))
+            victim = self._random.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
+            if victim == "server":
+                await self._replace(self._random.randrange(2), is_armed=True)
+                self.happened["deaths: server"] += 1
+                continue
+            processes = self._seen()
+            among = {
+                "keeper": [each.pid for each in processes if each.is_keeper],
+                "told to leave": [each.pid for each in processes if each.is_keeper],
+                "standing by": [each.pid for each in processes if each.is_standing_by],
+                "engine": [each.pid for each in processes if each.is_engine],
+                "fork server": [each.pid for each in processes if each.is_fork_server],
+            }[victim]
+            if among:
+                with suppress(ProcessLookupError):
+                    os.kill(self._random.choice(among), signal.SIGTERM if victim == "told to leave" else signal.SIGKILL)
+                    self.happened[f"deaths: {victim}"] += 1
+
+    def _seen(self) -> list[Any]:
+        """All processes of the home; no session has two keepers."""
+        processes = self.rig.processes()
+        keepers = Counter(each.sid for each in processes if each.is_keeper)
+        for sid in (sid for sid in keepers if keepers[sid] > 1):  # a look at /proc is no instant: look again
+            before = {each.pid for each in processes if each.is_keeper and each.sid == sid}
+            both = before & set(self.rig.keepers(sid))
+            require(len(both) < 2, f"{sid} has the keepers {both}")
+        return processes
+
+    # ── the end ───────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _calm(self) -> None:
+        for number in range(2):
+            await self._replace(number, is_armed=False)
+        for each in self.rig.processes():  # keepers still have the fail points of the server that started them
+            if each.is_keeper:
+                with suppress(ProcessLookupError):
+                    os.kill(each.pid, signal.SIGKILL)
+
+    async def _finish(self) -> None:
+        known = {story.sid for story in self._stories}
+        paths = [*self.rig.home.sessions.glob("p-*.journal"), *self.rig.home.finished.glob("p-*.journal")]
+        with anyio.fail_after(_CALM_S):
+            for sid in {path.stem for path in paths} - known:
+                header = journal.read(self.rig.journal(sid))[0]
+                story = Story.of_code(header["code"], sid)
+                self._stories.append(story)
+                self.happened["sessions whose host never heard their id"] += 1
+                await self._play(story, None)
+            for server in self._servers:
+                server.is_alive = False
+                assert server.process.stdin is not None
+                await server.process.stdin.aclose()
+                await server.process.wait()
+            await until(lambda: not self.rig.workers(), _CALM_S)
+
+    def _check(self) -> None:
+        rounds = 0
+        seen: list[float] = []
+        for story in self._stories:
+            records = journal.read(self.rig.journal(story.sid))
+            require(fold(records).final is not None, f"{story.sid} has no end")
+            story.check(records)
+            if story.kind == "shared":
+                rounds += story.rounds
+                seen += records[-2 if records[-1]["kind"] == "flushed" else -1]["result"]["seen"]
+        self.happened["sessions"] = len(self._stories)
+        self.happened["changes that sessions share"] = rounds
+        require(sorted(seen) == list(range(1, rounds + 1)), f"{rounds} changes of one key yielded {sorted(seen)}")
+        self._check_state(rounds)
+        for path in self.rig.home.log.glob("*.err"):
+            self.rig.expected_reports.add(path.stem)
+            self._count_points(path.stem, path.read_text(errors="replace").splitlines())
+
+    def _check_state(self, rounds: int) -> None:
+        with closing(sqlite3.connect(self.rig.home.state_database)) as connection:
+            stored = dict(connection.execute("SELECT key, value FROM state"))
+            marks = [sid for (sid,) in connection.execute("SELECT sid FROM marks")]
+        expected = {"all": rounds} | {story.name: story.rounds for story in self._stories if story.kind == "shared"}
+        found = {key: float(value) for key, value in stored.items()}
+        require(found == {key: value for key, value in expected.items() if value}, f"state is {found}, not {expected}")
+        self.happened["marks left for the next sweep"] = len(marks)
+
+    def _count_points(self, sid: str, lines: Iterable[str]) -> None:
+        for line in lines:
+            require(line.startswith("fail point "), f"{sid} reports {line!r}")
+            self.happened[f"deaths: {line}"] += 1

@@ -1,0 +1,152 @@
+"""The strategies of the soak, and what must be true of each session whatever died while it ran.
+
+Contract: `code_of` and `Story.of_code` are each other's inverse, so that a session whose host never heard its id can be
+checked too. `told` and `taken` note what reached a host, `check` compares that with the journal and with the result of
+an undisturbed run, which is worked out here from the answers alone. Each raises Violation.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from algocline_mcp.session import Record
+
+_COMPUTE = "local sum = 0 for n = 1, 50000 do sum = sum + n end"
+_BODIES = {
+    "single": f"""
+local said, last = {{}}, "start"
+for i = 1, ROUNDS do
+  {_COMPUTE}
+  last = alc.llm(NAME .. ":" .. i .. ":" .. last)
+  said[i] = last
+end
+return said""",
+    "batch": f"""
+local said, last = {{}}, "start"
+for i = 1, ROUNDS do
+  {_COMPUTE}
+  local asked = {{}}
+  for n = 1, 3 do asked[n] = {{prompt = NAME .. ":" .. i .. "." .. n .. ":" .. last}} end
+  last = table.concat(alc.llm_batch(asked), "+")
+  said[i] = last
+end
+return said""",
+    "shared": """
+local said, seen, last = {}, {}, "start"
+for i = 1, ROUNDS do
+  seen[i] = alc.state.incr("all")
+  local mine = alc.state.incr(NAME)
+  last = alc.llm(("%s:%d:%d:%s"):format(NAME, i, mine, last))
+  said[i] = last
+end
+return {said = said, seen = seen}""",
+    "chance": """
+local said, asked, last = {}, {}, "start"
+for i = 1, ROUNDS do
+  local words, order = {}, {}
+  for n = 1, 20 do words["w" .. math.random(1 << 40)] = n end
+  for word in pairs(words) do order[#order + 1] = word end
+  asked[i] = table.concat({NAME, i, alc.time(), table.concat(order, " "), last}, ":")
+  last = alc.llm(asked[i])
+  said[i] = last
+end
+return {said = said, asked = asked}""",
+}
+KINDS = tuple(_BODIES)
+
+
+class Violation(AssertionError):
+    """A promise was broken."""
+
+
+def require(is_so: object, sentence: str) -> None:
+    if not is_so:
+        raise Violation(sentence)
+
+
+@dataclass
+class Story:
+    """One session as its hosts know it."""
+
+    kind: str
+    name: str
+    rounds: int
+    sid: str = ""
+    shown: dict[str, str] = field(default_factory=dict)  # query id -> prompt
+    acknowledged: dict[str, str] = field(default_factory=dict)  # query id -> the answer that was taken
+    result: Any = None
+    is_over: bool = False
+
+    @property
+    def code(self) -> str:
+        head = f"-- {self.kind} {self.name} {self.rounds}"
+        return f"{head}\nlocal NAME, ROUNDS = {self.name!r}, {self.rounds}{_BODIES[self.kind]}"
+
+    @classmethod
+    def of_code(cls, code: str, sid: str) -> Self:
+        kind, name, rounds = code.partition("\n")[0].split()[1:]
+        return cls(kind, name, int(rounds), sid)
+
+    def answer(self, query_id: str) -> str:
+        """The same whenever it is sent; no other query has it."""
+        return f"{self.name}/{query_id}"
+
+    def told(self, queries: Sequence[Mapping[str, Any]]) -> None:
+        for query in queries:
+            query_id, prompt = query["query_id"], query["prompt"]
+            before = self.shown.setdefault(query_id, prompt)
+            require(prompt == before, f"{self.sid} {query_id} asked {before!r}, and now {prompt!r}")
+            require(query_id not in self.acknowledged, f"{self.sid} {query_id} was answered and is asked again")
+            expected = self._prompt(query_id)
+            require(expected in (None, prompt), f"{self.sid} {query_id} asked {prompt!r} instead of {expected!r}")
+
+    def taken(self, query_ids: Sequence[str]) -> None:
+        self.acknowledged |= {query_id: self.answer(query_id) for query_id in query_ids}
+
+    # ── the undisturbed run ───────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def queries(self) -> int:
+        return self.rounds * (3 if self.kind == "batch" else 1)
+
+    def _last(self, number: int) -> str:
+        """What the strategy was told in the rounds before `number`, which counts from 0."""
+        if number == 0:
+            return "start"
+        if self.kind == "batch":
+            return "+".join(self.answer(f"q-{3 * number - n}") for n in (3, 2, 1))
+        return self.answer(f"q-{number - 1}")
+
+    def _prompt(self, query_id: str) -> str | None:
+        """None where it depends on chance."""
+        n = int(query_id.partition("-")[2])
+        if self.kind == "batch":
+            return f"{self.name}:{n // 3 + 1}.{n % 3 + 1}:{self._last(n // 3)}"
+        if self.kind == "shared":
+            return f"{self.name}:{n + 1}:{n + 1}:{self._last(n)}"
+        return f"{self.name}:{n + 1}:{self._last(n)}" if self.kind == "single" else None
+
+    def check(self, records: Sequence[Record]) -> None:
+        """Of a finished session: its journal and its result."""
+        taken = [
+            (item["id"], item["response"]) for each in records if each["kind"] == "answer" for item in each["answers"]
+        ]
+        asked = {
+            query["id"]: query["prompt"] for each in records if each["kind"] == "prompt" for query in each["queries"]
+        }
+        twice = [query_id for query_id, count in Counter(query_id for query_id, _ in taken).items() if count > 1]
+        require(not twice, f"{self.sid} holds two answers to {twice}")
+        lost = self.acknowledged.items() - dict(taken).items()
+        require(not lost, f"{self.sid} lost {lost}")
+        changed = self.shown.items() - asked.items()
+        require(not changed, f"{self.sid} showed {changed}, which its journal has not")
+        said = [self._last(n + 1) for n in range(self.rounds)]
+        require(len(taken) == self.queries, f"{self.sid} took {len(taken)} answers, it asks {self.queries}")
+        (final,) = [each for each in records if each["kind"] == "final"]
+        result: Any = final.get("result")
+        require(not self.is_over or self.result == result, f"{self.sid} told {self.result!r} and holds {result!r}")
+        told = result if self.kind in ("single", "batch") else (result or {}).get("said")
+        require(told == said, f"{self.sid} ended with {result!r}; undisturbed it is {said!r}")
+        if self.kind == "chance":
+            require(result["asked"] == list(asked.values()), f"{self.sid} ended with other prompts than it showed")
