@@ -96,6 +96,10 @@ def end_of_a_child_not_recorded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Ledger, "append", append)
 
 
+def cache_believed_after_a_failed_flush(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journal, "_scan_disk", lambda fd: journal.scan(journal._read_all(fd)))
+
+
 BROKEN: dict[str, tuple[Broken, str]] = {
     "acknowledge before append": (acknowledge_before_append, "answer|asked again"),
     "no flush before a reply": (no_flush_before_a_reply, "the disk holds|gone|lost|is now|never ends"),
@@ -114,6 +118,17 @@ def test_simulation_finds_a_product_that_breaks_its_promise(name: str, monkeypat
 
     with pytest.raises(Violation, match=told):
         play(_SEEDS.start, len(_SEEDS))
+
+
+def test_keeper_killed_between_a_failed_flush_and_what_follows_it_leaves_a_cache_that_must_not_be_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rare in schedules of all faults: so these have the few that it takes."""
+    cache_believed_after_a_failed_flush(monkeypatch)
+
+    with pytest.raises(Violation, match=r"corrupt|the disk holds"):
+        for seed in _SEEDS:
+            World(seed, faults=["doom_keeper", "disk_flush", "cut", "fail_behind"]).run()
 
 
 def test_strategy_that_asks_otherwise_on_replay_is_diverged_and_gets_no_answer() -> None:
