@@ -280,14 +280,15 @@ def _flush(fd: int) -> None:
 def _scan_disk(fd: int) -> Scan:
     """Of what the disk holds, wherever the cache might show more than that.
 
-    After a failed flush the kernel takes what it could not write for clean, and tells the next owner nothing. The one
-    who saw the failure drops the cache, unless it is killed just then. So whatever lies beyond the last mark is read
-    again behind the cache; below it every byte was flushed. A header alone was written a moment ago. Measured with a
-    journal of 12 answers: 0.04 ms where the tail is still to be written, 0.07 ms where it has to come from the disk.
+    After a failed flush the kernel takes what it could not write for clean, and tells nobody who opens the file later.
+    The one who saw the failure drops the cache, unless it is killed just then. So whatever lies beyond the last mark is
+    read again behind the cache; below it every byte was flushed. Where the file was written through this descriptor, as
+    in a first launch, its own flush will tell. It costs (measured with a journal of 12 answers) 0.04 ms where the tail
+    is still to be written, 0.07 ms where it has to come from the disk.
     """
     content = _read_all(fd)
     found = scan(content)
-    if len(found.records) > 1 and found.records[-1].get("kind") != "flushed":
+    if found.records and found.records[-1].get("kind") != "flushed" and not os.lseek(fd, 0, os.SEEK_CUR):
         _drop_cache(fd)
         again = _read_all(fd)
         found = found if again == content else scan(again)

@@ -61,6 +61,7 @@ class OpenFile(Open):
         self.file = file
         self.locks = locks
         self.told = file.errors if file.is_told else file.errors - 1  # of failed writes
+        self.offset = 0
 
     def release(self) -> None:
         if self.locks.get(self.file.number) is self:
@@ -220,6 +221,7 @@ class Descriptors:
     O_RDWR, O_APPEND, O_CLOEXEC, O_NOFOLLOW = os.O_RDWR, os.O_APPEND, os.O_CLOEXEC, os.O_NOFOLLOW
     O_CREAT, O_EXCL, O_RDONLY, O_DIRECTORY = os.O_CREAT, os.O_EXCL, os.O_RDONLY, os.O_DIRECTORY
     POSIX_FADV_DONTNEED = 4
+    SEEK_CUR = os.SEEK_CUR
     path = os.path
     fspath = staticmethod(os.fspath)
     fsencode = staticmethod(os.fsencode)
@@ -250,7 +252,15 @@ class Descriptors:
         self.machine.close(fd)
 
     def write(self, fd: int, content: bytes) -> int:
-        return self.disk.write(self._locked(fd).file, content)
+        opened = self._locked(fd)
+        written = self.disk.write(opened.file, content)
+        opened.offset = len(opened.file.cache)
+        return written
+
+    def lseek(self, fd: int, offset: int, whence: int) -> int:
+        self.machine.call()
+        opened: OpenFile = self.machine.find(fd)
+        return opened.offset
 
     def ftruncate(self, fd: int, size: int) -> None:
         self.disk.truncate(self._locked(fd).file, size)
