@@ -47,6 +47,8 @@ error({{}, print})
 PROGRAM = """
 import json, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
+from algocline_mcp.worker.lua import runtime
+exec(sys.argv[3])
 from lua.stage import FakeChannel, last_line
 channel = FakeChannel(modules={"m": "return 'm' .. tostring({})"}, environ={"X": "y"})
 line = last_line(sys.stdin.read(), channel, seed=1234567890123456789)
@@ -54,10 +56,10 @@ print(json.dumps([channel.told, channel.queries, channel.calls, line.decode()]))
 """
 
 
-def _elsewhere(cwd: Path, **environ: str) -> Any:
+def _elsewhere(cwd: Path, *, breaking: str = "", **environ: str) -> Any:
     tests = Path(__file__).parents[1]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tests), str(tests.parent)],
+        [sys.executable, "-c", PROGRAM, str(tests), str(tests.parent), breaking],
         input=WHATEVER, capture_output=True, text=True, cwd=cwd, env=environ, timeout=60, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)
@@ -71,6 +73,32 @@ def test_processes_in_different_places_do_the_same(tmp_path: Path) -> None:
 
     assert len(first[0]) > 80
     assert first == second == third
+
+
+# What pins it, taken away.
+BROKEN = {
+    "order of pairs": """
+real = runtime.lua.LuaRuntime
+class Lua:
+    LuaError = runtime.lua.LuaError
+    def LuaRuntime(string_hash_seed, **options): return real(**options)
+runtime.lua = Lua
+""",
+    "chance": "cut(b'randomseed(seed >> 32, seed & 0xffffffff)', b'')",
+    "addresses": "cut(b'local number = serials[value]', b'do return tostring(value) end local number')",
+}
+CUT = """
+def cut(old, new):
+    assert old in runtime._FILES["stable"]
+    runtime._FILES["stable"] = runtime._FILES["stable"].replace(old, new)
+"""
+
+
+@pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN.keys())
+def test_control_without_what_pins_it_processes_do_not_do_the_same(tmp_path: Path, breaking: str) -> None:
+    runs = [_elsewhere(tmp_path, breaking=CUT + breaking) for _ in range(2)]
+
+    assert runs[0] != runs[1]
 
 
 FORKING = """
