@@ -34,11 +34,13 @@ def main() -> int:
     began = time.monotonic()
     try:
         happened = anyio.run(partial(Soak(rig, args.seed).run, args.minutes * 60))
-    except Violation as exc:
-        print(f"broken: {exc}\nthe home stays: {rig.home.root}")
+    except BaseException as exc:
         for each in rig.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each.pid, signal.SIGKILL)
+        if not isinstance(exc, Violation):
+            raise
+        print(f"broken: {exc}\nthe home stays: {rig.home.root}")
         return 1
     leaks = rig.end()
     print(f"{time.monotonic() - began:.0f} s, no promise broken" if not leaks else f"left behind: {leaks}")

@@ -272,19 +272,25 @@ class Soak:
     async def _finish(self) -> None:
         known = {story.sid for story in self._stories}
         paths = [*self.rig.home.sessions.glob("p-*.journal"), *self.rig.home.finished.glob("p-*.journal")]
-        with anyio.fail_after(_CALM_S):
-            for sid in {path.stem for path in paths} - known:
-                header = journal.read(self.rig.journal(sid))[0]
-                story = Story.of_code(header["code"], sid)
-                self._stories.append(story)
-                self.happened["sessions whose host never heard their id"] += 1
-                await self._play(story, None)
+        unheard = [Story.of_code(journal.read(path)[0]["code"], path.stem) for path in paths if path.stem not in known]
+        self._stories += unheard
+        self.happened["sessions whose host never heard their id"] = len(unheard)
+        with anyio.move_on_after(_CALM_S + len(unheard)):
+            async with anyio.create_task_group() as hosts:
+                for number in range(_SESSIONS):
+                    hosts.start_soon(self._adopt, unheard[number::_SESSIONS])
             for server in self._servers:
                 server.is_alive = False
                 assert server.process.stdin is not None
                 await server.process.stdin.aclose()
                 await server.process.wait()
             await until(lambda: not self.rig.workers(), _CALM_S)
+            return
+        raise Violation(f"not all sessions came to an end within {_CALM_S:g} s")
+
+    async def _adopt(self, stories: Iterable[Story]) -> None:
+        for story in stories:
+            await self._play(story, None)
 
     def _check(self) -> None:
         rounds = 0

@@ -1,7 +1,6 @@
 """Random deaths of servers, fork servers, keepers and engines under many sessions: nothing is lost, doubled or changed.
 
-A few seconds unless ALC_SOAK_S says otherwise; `python bench/soak.py --minutes N --seed S` goes on for as long as one
-likes.
+A few seconds; 40 with ALC_THOROUGH=1; `python bench/soak.py --minutes N --seed S` goes on for as long as one likes.
 """
 
 import os
@@ -13,17 +12,17 @@ from tests.pool.rig import Rig
 
 from .soak import Soak
 
-_SECONDS = float(os.environ.get("ALC_SOAK_S", "") or 4.0)
-_LONG_S = 30.0  # after so long every fail point has had its turn
+_IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"
+_SECONDS = 40.0 if _IS_THOROUGH else 4.0
 
 
 @pytest.mark.anyio
 async def test_whatever_dies_at_random_every_acknowledged_answer_counts_once_and_no_prompt_changes(rig: Rig) -> None:
     happened = await Soak(rig, seed=5).run(_SECONDS)
 
-    assert happened["answers acknowledged"] > 10 * _SECONDS
+    assert happened["answers acknowledged"] > 2 * _SECONDS
     assert happened["sessions finished"] == happened["sessions"]
-    for victim in ("keeper", "engine") if _SECONDS < _LONG_S else ("keeper", "engine", "server", "fork server"):
-        assert happened[f"deaths: {victim}"], victim
+    victims = ("keeper", "engine", "server", "fork server") if _IS_THOROUGH else ("keeper", "engine")
+    assert all(happened[f"deaths: {victim}"] for victim in victims), happened
     struck = [point for point in POINTS if happened[f"deaths: fail point {point}"]]
-    assert struck if _SECONDS < _LONG_S else len(struck) == len(POINTS), happened
+    assert len(struck) == len(POINTS) if _IS_THOROUGH else struck, happened
