@@ -86,7 +86,8 @@ class PoolClient:
     def _check(request: PoolRequest, response: PoolResponse) -> None:
         speaker = response.speaker
         if speaker.protocol != wire.PROTOCOL:
-            raise WireBroken(f"the worker speaks protocol {speaker.protocol}, not {wire.PROTOCOL}")
+            sentence = f"the worker speaks protocol {speaker.protocol}, not {wire.PROTOCOL}"
+            raise WireBroken(sentence, code="protocol")
         if speaker.sid != request.sid:
             raise WireBroken(f"the worker holds session {speaker.sid}, not {request.sid}")
 

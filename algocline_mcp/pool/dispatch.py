@@ -238,6 +238,10 @@ async def _converse(
             await pool.settle(request.sid, pool.limits.linger_s)
             continue
         except WireBroken as exc:
+            if exc.code == "protocol":  # of another release: it hibernates, and the next one is of this
+                with suppress(Unreachable):
+                    await end_worker(pool, request.sid)
+                    continue
             raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc
         except TimeoutError:
             raise await _no_answer(pool, request.sid, anyio.current_time() - began) from None

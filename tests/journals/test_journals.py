@@ -1,8 +1,10 @@
 """Journals of this and of earlier releases go on as they would have gone on under the program that wrote them."""
 
 import json
+import os
 import re
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,12 @@ import pytest
 
 from algocline_mcp import __version__, journal
 from algocline_mcp.languages import LUA
-from tests.pool.conftest import anyio_backend, rig
+from tests.pool.conftest import abroad, anyio_backend, rig
 from tests.pool.rig import Rig
 
 from .stories import STORIES, play
 
-__all__ = ["anyio_backend", "rig"]
+__all__ = ["abroad", "anyio_backend", "rig"]
 
 pytestmark = [
     pytest.mark.anyio,
@@ -43,10 +45,14 @@ def with_installed_language(content: bytes) -> bytes:
     return b"\n".join([journal.encode(record, 0)[:-1], *rest])
 
 
+@pytest.mark.parametrize("way", ["fork", "exec"])
 @pytest.mark.parametrize("written_by", VERSIONS)
-async def test_journals_of_each_release_go_on_as_they_did(rig: Rig, written_by: str) -> None:
+async def test_journals_of_each_release_go_on_as_they_did(
+    rig: Rig, abroad: Callable[[], None], written_by: str, way: str
+) -> None:
     expected: dict[str, Any] = json.loads((FOLDER / written_by / "expected.json").read_text())
-    async with rig.pool() as pool:
+    abroad()
+    async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
         for name, wanted in expected.items():
             content = (FOLDER / written_by / f"{name}.journal").read_bytes()
             told = await play(pool, with_installed_language(content))

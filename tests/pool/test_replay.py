@@ -2,18 +2,14 @@
 
 import contextlib
 import os
-import subprocess
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.limits import Home
-from algocline_mcp.pool import spawn
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 
 from .rig import ASK_ONCE, ASK_TWICE, Rig, kill, run, say, until
@@ -42,25 +38,6 @@ local second = look()
 alc.llm(second)
 return {first, second}
 """
-FOREIGN = {"TZ": "Pacific/Kiritimati", "PYTHONHASHSEED": "4711", "LC_ALL": "C", "PYTHONMALLOC": "malloc"}
-
-
-@pytest.fixture
-def abroad(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """From the call on, workers are started in another world than ours."""
-    own = spawn.worker_environment
-
-    def environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
-        return own(home, environ) | FOREIGN
-
-    def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, **options | {"cwd": tmp_path})
-
-    def leave() -> None:
-        monkeypatch.setattr(spawn, "worker_environment", environment)
-        monkeypatch.setattr(spawn, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
-
-    return leave
 
 
 @pytest.mark.parametrize("way", ["fork", "exec"])

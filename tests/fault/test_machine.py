@@ -1,0 +1,135 @@
+"""What happens to a machine: all is killed at once, a resource is used up, thousands of sessions lie there."""
+
+import os
+import resource
+from collections.abc import Mapping
+from typing import Any
+
+import anyio
+import pytest
+
+from algocline_mcp import wire
+from algocline_mcp.errors import AlcError, Unreachable
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool import reach, spawn
+from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
+from algocline_mcp.pool.registry import PoolRegistry
+from algocline_mcp.pool.spawn import Forker
+from tests.core.disk import file_size_limit
+from tests.pool.journals import header, prompt, sid_of, write
+from tests.pool.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Program, Rig, ended, kill, run, say, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_that_go_on(rig: Rig) -> None:
+    """As by the system when memory runs out, or with the container."""
+    async with rig.pool() as pool:
+        sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(5)]
+        for pid in (*rig.keepers(), *rig.engines()):
+            await kill(pid)
+        await until(lambda: not list(rig.home.pool.glob("*.sock")))
+        listed = (await list_via_pool(pool))["sessions"]
+        told = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in sids]
+
+    assert [(line["status"], line["worker"]) for line in listed] == [("needs_response", "none")] * 5
+    assert told == ["second after A"] * 5
+
+
+async def test_server_without_a_free_descriptor_refuses_and_leaves_no_half_of_a_session(rig: Rig) -> None:
+    replies: list[dict[str, Any]] = []
+    with Program(rig, "server.py", ALC_GRACE_S="1") as server:
+        server.ask("run", code="return 1")
+        held = len(os.listdir(f"/proc/{server.pid}/fd"))
+        before = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        for free in range(7):
+            resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (held + free, before[1]))
+            replies.append(server.ask("run", code=ASK_ONCE, wait_s=1.0))
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, before)
+        unfinished = [path.stem for path in rig.home.sessions.glob("p-*.journal")]
+        ends = [server.ask("continue", sid=sid, answer=["q-0", "A"])["result"]["result"] for sid in unfinished]
+
+    assert "Too many open files" in replies[0]["error"]
+    assert all("error" in reply or reply["result"]["status"] == "needs_response" for reply in replies)
+    assert ends == ["got A"] * len(unfinished)
+
+
+async def test_registry_that_finds_no_room_stays_as_it_was(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        await run(pool, ASK_ONCE)
+        await until(lambda: rig.registry())
+    registry, before = PoolRegistry.load(rig.home.registry), rig.home.registry.read_bytes()
+    with file_size_limit(len(before) // 2), pytest.raises(OSError, match=r"File too large|No space left"):
+        registry.save(rig.home.registry)
+
+    assert rig.home.registry.read_bytes() == before
+    assert list(rig.home.pool.glob(".*")) == []
+
+
+async def test_home_full_of_sessions_and_of_beginnings_wakes_nobody_when_a_server_starts(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        await stop_via_pool(pool, sid, "hibernate")
+        await until(lambda: not rig.workers())
+    for number in range(1000):
+        paused = sid_of(number, born_s=1.7e9)
+        write(rig.home.journal(paused), [header(paused), prompt("q-0")])
+    for number in range(1000, 1200):  # a server died before the first line
+        rig.home.journal(sid_of(number, born_s=1.7e9)).touch()
+    began = anyio.current_time()
+    async with Pool(rig.home, Limits()) as pool:
+        started_s = anyio.current_time() - began
+        second = (await say(pool, sid, "q-0", "A")).result
+        counts = (await list_via_pool(pool))["counts"]
+        live = rig.keepers()
+
+    assert started_s < 2
+    assert second["prompt"] == "second after A"
+    assert len(live) == 1
+    assert counts["unfinished"] >= 1001
+
+
+async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lock is free as soon as the spawn has failed: before it tidies up, somebody else may have bound."""
+    told: list[dict[str, Any]] = []
+
+    async def fail(
+        home: Home, sid: str, *, journal_fd: int, listener: Any, environ: Mapping[str, str], forks: Forker
+    ) -> int:
+        os.close(journal_fd)
+        listener.close()
+        monkeypatch.setattr(reach, "spawn_worker", spawn.spawn_worker)
+        told.append((await status_via_pool(there, sid, wait_s=WAIT_S)).result)
+        raise OSError(11, "Resource temporarily unavailable")
+
+    async with rig.pool() as here, rig.pool() as there:
+        monkeypatch.setattr(reach, "spawn_worker", fail)
+        with pytest.raises(AlcError, match="cannot start a worker"):
+            await run(here, ASK_ONCE)
+        sid = told[0]["session_id"]
+        keeper = rig.keeper(sid)
+        end = (await say(there, sid, "q-0", "A")).result
+        await ended(keeper)
+
+    assert told[0]["prompt"] == "question"
+    assert end["result"] == "got A"
+
+
+async def test_worker_of_another_protocol_is_told_to_hibernate_and_the_session_goes_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        await until(lambda: sid in rig.registered())
+        old = rig.keeper(sid)
+        with monkeypatch.context() as later:
+            later.setattr(wire, "PROTOCOL", 99)  # of this server; what it starts here is as old again
+            with pytest.raises(Unreachable):
+                await say(pool, sid, "q-0", "A", wait_s=0.1)
+        await ended(old)
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert second["prompt"] == "second after A"
+    assert rig.answers(sid) == [("q-0", "A")]
