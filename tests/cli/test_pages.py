@@ -80,6 +80,7 @@ def test_every_other_variable_stands_on_the_page_of_settings() -> None:
 def test_every_variable_that_a_page_names_exists() -> None:
     known = {each.metadata["variable"] for each in fields(Limits)}
     known |= {"ALC_HOME", "ALC_SPAWN", "ALC_ENV_ALLOW", "ALC_PACKAGES_PATH", "ALC_KEEP", "ALC_CARD_SINKS"}
+    known |= {"ALC_PROJECT_ROOT"}
     known |= {"ALC_TOOLS", "ALC_SYSTEM", "ALC_QUERY_ID", "ALC_MAX_TOKENS", "_ALC_COMPLETE"}
     known |= {"ALC_THOROUGH"}  # of the suite
     for page in PAGES:
