@@ -15,8 +15,9 @@ from typing import Any
 
 import anyio
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
+from mcp_types import Implementation, ResourceTemplateReference
 
 LIMIT_S = 30.0
 ROOT = Path(__file__).parents[2]
@@ -33,11 +34,11 @@ class Home:
         self.environment = {**kept, "PYTHONPATH": str(ROOT), "ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10"}
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """A server of its own."""
+    async def client(self, name: str = "mcp") -> AsyncIterator[Client]:
+        """A server of its own, whose host has this name."""
         server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=self.environment)
         with anyio.fail_after(LIMIT_S):
-            async with Client(server) as client:
+            async with Client(server, client_info=Implementation(name=name, version="1")) as client:
                 yield client
 
     def alc(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -181,6 +182,60 @@ def test_a_server_that_is_killed_while_code_computes_loses_nothing(home: Home) -
             return await _call(client, "alc_continue", session_id=sid, response="yes")
 
     assert anyio.run(finish, anyio.run(start))["result"] == "yes"
+
+
+LONG = "return #alc.llm(string.rep('sentence ', 3000) .. 'the end')"
+
+
+def test_a_long_prompt_reaches_a_host_that_shows_little_and_its_whole_can_be_read(home: Home) -> None:
+    async def play() -> None:
+        async with home.client("codex-mcp-client") as codex:
+            reply = await codex.call_tool("alc_run", {"code": LONG})
+            first = reply.structured_content
+            assert isinstance(first, dict)
+            assert [block.type for block in reply.content] == ["text", "resource_link"]
+            sid, parts = first["session_id"], [first]
+            while cursor := parts[-1].get("cursor"):
+                parts.append(await _call(codex, "alc_status", session_id=sid, cursor=cursor))
+            (whole,) = (await codex.read_resource(first["resource"])).contents
+            prompt = "".join(part["prompt"] for part in parts)
+            assert json.loads(whole.text)["prompts"][0]["prompt"] == prompt  # type: ignore[union-attr]
+            end = await _call(codex, "alc_continue", session_id=sid, response="seen")
+            assert (prompt, end["result"]) == ("sentence " * 3000 + "the end", 4)
+            assert all(len(json.dumps(part)) <= 10_000 for part in parts)
+
+    anyio.run(play)
+
+
+def test_a_host_completes_the_id_of_a_session_and_reads_it(home: Home) -> None:
+    template = ResourceTemplateReference(type="ref/resource", uri="alc://sessions/{session_id}/{view}")
+
+    async def play() -> None:
+        async with home.client() as client:
+            sids = [(await _call(client, "alc_run", code="return alc.llm('?')"))["session_id"] for _ in range(2)]
+
+            async def completed(name: str, value: str) -> list[str]:
+                reply = await client.complete(template, {"name": name, "value": value})
+                return list(reply.completion.values)
+
+            assert await completed("session_id", "p-") == sids[::-1]
+            assert await completed("session_id", sids[0]) == sids[:1]
+            assert await completed("session_id", "x") == []
+            assert await completed("view", "h") == ["history"]
+            assert await completed("other", "") == []
+            (listed,) = (await client.list_resource_templates()).resource_templates
+            assert (listed.uri_template, (await client.list_resources()).resources) == (template.uri, [])
+            for uri, cause in (
+                (f"alc://sessions/{sids[0]}/secrets", "the views are summary, prompts"),
+                ("alc://sessions/p-1/log", "not found. Unfinished here"),
+                ("alc://sessions/../etc/passwd", "Unknown resource"),
+            ):
+                with pytest.raises(MCPError, match=cause):
+                    await client.read_resource(uri)
+            for sid in sids:
+                await _call(client, "alc_stop", session_id=sid, mode="delete")
+
+    anyio.run(play)
 
 
 def test_a_host_branches_a_session_and_looks_at_it(home: Home) -> None:
