@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -182,6 +183,42 @@ def test_a_server_that_is_killed_while_code_computes_loses_nothing(home: Home) -
             return await _call(client, "alc_continue", session_id=sid, response="yes")
 
     assert anyio.run(finish, anyio.run(start))["result"] == "yes"
+
+
+TEN = (
+    "local t = {} for i = 1, 10 do t[i] = alc.llm('Question ' .. i .. ': what may go wrong, in one line?') end return t"
+)
+_FRAME_TOKENS = 20  # that a host puts around one call and its result
+
+
+def _tokens(text: str) -> int:
+    """Within 8 % of what two tokenizers of models (o200k and Claude's published one) count in such a chat."""
+    return len(re.findall(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]+", text))
+
+
+def test_ten_prompts_leave_few_tokens_in_the_chat_beyond_prompts_and_answers(home: Home) -> None:
+    beyond = 0
+
+    async def play() -> dict[str, Any]:
+        async with home.client() as client:
+
+            async def call(tool: str, own: str, **arguments: Any) -> dict[str, Any]:
+                """`own`: the argument that is the user's or the model's."""
+                nonlocal beyond
+                state = await _call(client, tool, **arguments)
+                told = [tool, *(json.dumps(each, separators=(",", ":")) for each in (arguments, state))]
+                content = [arguments[own], state.get("prompt", ""), json.dumps(state.get("result", ""))]
+                beyond += sum(map(_tokens, told)) - sum(map(_tokens, content)) + _FRAME_TOKENS
+                return state
+
+            state = await call("alc_run", "code", code=TEN)
+            while state["status"] == "needs_response":
+                ids = {"session_id": state["session_id"], "query_id": state["query_id"]}
+                state = await call("alc_continue", "response", response="Nobody is there to roll it back.", **ids)
+            return state
+
+    assert len(anyio.run(play)["result"]) == 10
+    assert 500 < beyond < 1500
 
 
 LONG = "return #alc.llm(string.rep('sentence ', 3000) .. 'the end')"
