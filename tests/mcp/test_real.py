@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,47 @@ def test_a_server_that_is_killed_while_code_computes_loses_nothing(home: Home) -
             return await _call(client, "alc_continue", session_id=sid, response="yes")
 
     assert anyio.run(finish, anyio.run(start))["result"] == "yes"
+
+
+def _processes(home: Home) -> dict[str, int]:
+    """Of all that belong to this home: command line -> pid."""
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"ALC_HOME={home.root}\0".encode() in (directory / "environ").read_bytes():
+                words = (directory / "cmdline").read_bytes().decode().replace("\0", " ")
+                found[words.strip()] = int(directory.name)
+    return found
+
+
+def test_a_server_that_leaves_is_gone_at_once_and_leaves_live_workers_alone(home: Home) -> None:
+    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    call = {"name": "alc_run", "arguments": {"code": "return alc.llm('?')"}}
+    lines: list[dict[str, Any]] = [
+        {"id": 0, "method": "initialize", "params": params},
+        {"method": "notifications/initialized"},
+        {"id": 1, "method": "tools/call", "params": call},
+    ]
+    asked = "".join(json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in lines).encode()
+    command, pipe = [sys.executable, "-m", "algocline_mcp"], subprocess.PIPE
+    for number in (signal.SIGINT, signal.SIGTERM, None):
+        with subprocess.Popen(command, env=home.environment, stdin=pipe, stdout=pipe) as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(asked)
+            server.stdin.flush()
+            _, paused = [json.loads(server.stdout.readline()) for _ in range(2)]
+            sid = paused["result"]["structuredContent"]["session_id"]
+            began_s = time.monotonic()
+            server.stdin.close() if number is None else server.send_signal(number)
+            assert server.wait(LIMIT_S) == 0
+            assert time.monotonic() - began_s < 0.5, number
+
+        deadline_s = time.monotonic() + LIMIT_S
+        while set(left := _processes(home)) != {f"alc engine {sid}", f"alc pool-worker {sid}"}:
+            assert time.monotonic() < deadline_s, left  # the fork server learns of it by its closed socket
+        os.kill(left[f"alc pool-worker {sid}"], signal.SIGTERM)
+        _wait_for_workers_to_leave(home)
 
 
 TEN = (
