@@ -118,7 +118,7 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     unless --exec or --answers is given. The result is written to stdout as JSON.
     """
     _play(
-        {"code_file": os.path.abspath(file), "ctx": dict(map(_pair, pairs)), "title": title or file},
+        {"code_file": os.path.abspath(file), "ctx": dict(map(_pair, pairs)), "title": title or os.path.basename(file)},
         None,
         wait_s,
         **who,
@@ -186,7 +186,7 @@ def _pair(text: str) -> tuple[str, Any]:
 )
 @click.option("--json", "is_json", is_flag=True, help="As JSON, with all fields.")
 def ps(is_json: bool) -> None:
-    """List the unfinished sessions, newest first: what each waits for, and the pid of its worker."""
+    """List the unfinished sessions, those of this directory first: what each waits for, and the pid of its worker."""
     from algocline_mcp.terminal import sessions
 
     listed = sessions.listed()
