@@ -14,8 +14,10 @@ from pathlib import Path
 
 import click
 
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.limits import Home, Limits
+from algocline_mcp.session import Phase
+from algocline_mcp.terminal.words import at_terminal
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
@@ -28,7 +30,7 @@ def _told() -> Iterator[tuple[Home, Limits]]:
     try:
         yield Home.from_env(os.environ), Limits.from_env(os.environ)
     except AlcError as exc:
-        click.echo(f"alc: {exc}", err=True)
+        click.echo(f"alc: {at_terminal(str(exc))}", err=True)
         sys.exit(1)
     except OSError as exc:
         click.echo(f"alc: {exc.filename or 'this machine'}: {exc.strerror}", err=True)
@@ -37,7 +39,7 @@ def _told() -> Iterator[tuple[Home, Limits]]:
 
 def _checked(sid: str) -> str:
     if not _SID.fullmatch(sid):
-        raise click.UsageError(f"{sid!r} is no id of a session: they look like p-18c2f0a1b2c3d4e5-0123456789abcdef.")
+        raise click.UsageError(f"{sid!r} is no id of a session: alc ps lists the unfinished ones.")
     return sid
 
 
@@ -96,7 +98,7 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
                 if dry_run or delete_now(home, sid):
                     click.echo(f"{sid} {kind}")
                 else:
-                    click.echo(f"alc: {sid} has a worker and stays: alc stop {sid}, then again", err=True)
+                    click.echo(f"alc: {sid} has a worker and stays: alc stop {sid} --delete", err=True)
 
 
 @click.command(
@@ -140,10 +142,14 @@ def import_(file: str) -> None:
     from algocline_mcp.pool.carry import unpack
 
     with _told() as (home, limits):
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        try:
+            content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except OSError as exc:
+            raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
         sid, phase = unpack(home, content, limits)
         click.echo(sid)
-        click.echo(f"alc: it is {phase}; go on with alc_continue, or: alc run --session {sid}", err=True)
+        then = f"alc show {sid} tells it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
+        click.echo(f"alc: it is {phase}; {then}", err=True)
 
 
 @click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Whether unfinished sessions still replay.")

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 
@@ -111,7 +111,7 @@ def titles(beginning: str) -> list[tuple[str, str]]:
 # ── stop ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def stop(sid: str, mode: Literal["hibernate", "cancel"]) -> str:
+def stop(sid: str, mode: dispatch.StopMode) -> str:
     """A sentence that says what the session is now."""
 
     async def ask() -> dispatch.PoolReply:
@@ -120,7 +120,9 @@ def stop(sid: str, mode: Literal["hibernate", "cancel"]) -> str:
 
     reply = anyio.run(ask)
     status = reply.result["status"]
-    if status == "cancelled":
+    if status == "deleted":
+        sentence = f"session {sid} is deleted"
+    elif status == "cancelled":
         sentence = f"session {sid} is cancelled; its journal stays, and nobody can go on with it"
     elif status == "completed" or (status == "error" and "error_code" not in reply.result):
         sentence = f"session {sid} was over already: {status}"

@@ -87,6 +87,14 @@ def test_stop_with_cancel_ends_it_for_good(terminal: "Terminal") -> None:
     assert terminal.alc("stop", sid).stdout.startswith(f"session {sid} is cancelled")
 
 
+def test_stop_with_delete_leaves_nothing(terminal: "Terminal") -> None:
+    sid = terminal.session()
+
+    assert terminal.alc("stop", sid, "--delete").stdout == f"session {sid} is deleted\n"
+    assert list(terminal.home.sessions.rglob(f"*{sid}*")) == []
+    assert terminal.alc("ps").stdout.startswith("no session is unfinished")
+
+
 def test_stop_of_a_completed_session_says_that_it_was_over(terminal: "Terminal") -> None:
     sid = terminal.session("return 1")
 
