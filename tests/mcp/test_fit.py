@@ -35,8 +35,9 @@ def told(result: dict[str, Any]) -> list[dict[str, Any]]:
     return seen
 
 
-@pytest.mark.parametrize("room", [1, 7, 100, 5000])
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize(
+    ("text", "room"), [(text, room) for text in TEXTS for room in (300, 5000)] + [("ö\n🜚" * 9, 1), ("ö\n🜚" * 9, 7)]
+)
 def test_parts_joined_are_the_whole(text: str, room: int) -> None:
     item = {"query_id": "q-0", "prompt": text, "system": text[::-1], "n": 3, "table": list(range(500))}
     joined: dict[str, Any] = {"prompt": "", "system": "", "table": ""}
