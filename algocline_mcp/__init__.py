@@ -16,7 +16,7 @@ The rooms:
              engine begins with, why it cannot go on), ledger (journal and session), errands (what engines ask of the
              world), engine, effects, shared, state, values and cards (what sessions share), the fork server, library
              (what alc.* is in every language), and one folder per language
-  server, tools        the MCP surface: what is registered, the tools           host/   what they need
+  server, tools, resources   the MCP surface: what is registered, the tools, what can be read   host/   what they need
   stdio, memo          the wire to the host, and answers before the SDK is there
   cli, terminal/       the commands at the terminal
   __main__             the one executable: looks at argv before it imports anything

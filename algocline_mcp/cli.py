@@ -118,7 +118,7 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     unless --exec or --answers is given. The result is written to stdout as JSON.
     """
     _play(
-        {"code_file": os.path.abspath(file), "ctx": dict(map(_pair, pairs)), "title": title or file},
+        {"code_file": os.path.abspath(file), "ctx": dict(map(_pair, pairs)), "title": title or os.path.basename(file)},
         None,
         wait_s,
         **who,
@@ -186,7 +186,7 @@ def _pair(text: str) -> tuple[str, Any]:
 )
 @click.option("--json", "is_json", is_flag=True, help="As JSON, with all fields.")
 def ps(is_json: bool) -> None:
-    """List the unfinished sessions, newest first: what each waits for, and the pid of its worker."""
+    """List the unfinished sessions, those of this directory first: what each waits for, and the pid of its worker."""
     from algocline_mcp.terminal import sessions
 
     listed = sessions.listed()
@@ -197,17 +197,21 @@ STOP_EXAMPLES = """\b
 Examples:
   alc stop p-18c2f0a1b2c3d4e5-0123456789abcdef            free its processes; alc continue wakes it
   alc stop p-18c2f0a1b2c3d4e5-0123456789abcdef --cancel   end it for good
+  alc stop p-18c2f0a1b2c3d4e5-0123456789abcdef --delete   and delete it
 """
 
 
 @alc.command(epilog=STOP_EXAMPLES, short_help="Send a worker away, or end a session.")
 @SID
 @click.option("--cancel", is_flag=True, help="End the session for good; what was answered stays in its journal.")
-def stop(sid: str, cancel: bool) -> None:
+@click.option("--delete", is_flag=True, help="End it and delete its journal.")
+def stop(sid: str, cancel: bool, delete: bool) -> None:
     """Send the worker of a session away. Nothing is lost: the session sleeps on disk until it is asked again."""
+    if cancel and delete:
+        raise click.UsageError("give --cancel or --delete, not both.")
     from algocline_mcp.terminal import sessions
 
-    click.echo(sessions.stop(sid, "cancel" if cancel else "hibernate"))
+    click.echo(sessions.stop(sid, "cancel" if cancel else "delete" if delete else "hibernate"))
 
 
 @alc.command(
@@ -264,19 +268,21 @@ Examples:
 
 @alc.command(epilog=CONFIG_EXAMPLES, short_help="Show or write what a host needs.")
 @click.argument("host", metavar="HOST", type=click.Choice(list(hosts.HOSTS)))
-@click.option("--write", "action", flag_value="write", help="Enter it into the host's file, keeping a backup.")
-@click.option("--remove", "action", flag_value="remove", help="Take it out of the host's file, keeping a backup.")
+@click.option("--write", "is_written", is_flag=True, help="Enter it into the host's file, keeping a backup.")
+@click.option("--remove", "is_removed", is_flag=True, help="Take it out of the host's file, keeping a backup.")
 @click.option("--file", "path", type=click.Path(dir_okay=False), help="Another file than the host's usual one.")
-def config(host: str, action: str | None, path: str | None) -> None:
+def config(host: str, is_written: bool, is_removed: bool, path: str | None) -> None:
     """Show what HOST needs in its configuration, or write it there. Whatever else is in that file stays.
 
     HOST is one of: claude-desktop, claude-code, vscode, cursor, codex, goose.
     """
+    if is_written and is_removed:
+        raise click.UsageError("give --write or --remove, not both.")
     entry = hosts.own_entry(os.environ)
     target = hosts.target(hosts.HOSTS[host], path)
-    if action == "write":
+    if is_written:
         click.echo(hosts.write(hosts.HOSTS[host], entry, target))
-    elif action == "remove":
+    elif is_removed:
         click.echo(hosts.remove(hosts.HOSTS[host], target))
     else:
         snippet, told = hosts.advice(host, entry, target)

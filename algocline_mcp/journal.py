@@ -256,6 +256,13 @@ def read(path: Path, *, is_told: bool = True) -> list[Record]:
     return found.records
 
 
+def head(path: Path) -> Record | None:
+    """The first record alone, whatever follows; None where it is damaged. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+        line = file.readline()
+    return _parse(line.rstrip(b"\n"))
+
+
 def sync_directory(path: Path) -> None:
     """Makes the names in it durable. Raises StorageBroken."""
     try:

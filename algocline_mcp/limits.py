@@ -73,6 +73,7 @@ class Limits:
     children_max: int = _limit(256, "ALC_CHILDREN_MAX", "children of alc.fork in one session, all together")
     children_depth: int = _limit(4, "ALC_CHILDREN_DEPTH", "forks within forks")
     branches: int = _limit(16, "ALC_BRANCHES", "sessions that one alc_branch starts")
+    output_bytes: int = _limit(0, "ALC_OUTPUT_BYTES", "the result of a tool call; 0: what its host shows")
     listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page that names no limit")
     listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 

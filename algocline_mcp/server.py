@@ -19,7 +19,7 @@ from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
 
-from algocline_mcp import __version__
+from algocline_mcp import __version__, resources
 from algocline_mcp.errors import AlcError, HomeUnusable
 from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import quoted, sentence_for
@@ -40,7 +40,7 @@ THE LOOP
 2. status needs_response: answer EVERY pending prompt in ONE alc_continue, each with its query_id: \
 responses=[{query_id, response}, …]. Do this again until the status is another one.
 3. running: it still computes; call alc_status(session_id, wait_s=45). accepted: answer what is listed in pending. \
-completed: use `result`. error: the strategy failed; tell why, or follow `next`.
+completed: use `result`. error: the strategy failed; tell why, or follow `next`. truncated: do what `next` says.
 Do not stop in the middle: item 20 of 50 deserves the same care as item 1.
 
 HOW TO ANSWER
@@ -88,7 +88,7 @@ class Server(MCPServer[Opened]):
 
 def build(fork_process: ForkProcess | None = None) -> MCPServer[Opened]:
     """`fork_process`: a fork server that was started before the SDK was imported."""
-    return Server(
+    app = Server(
         "algocline",
         title="algocline",
         description="Runs reasoning strategies whose prompts the host's own model answers.",
@@ -99,6 +99,8 @@ def build(fork_process: ForkProcess | None = None) -> MCPServer[Opened]:
         log_level="WARNING",
         subscriptions=False,  # the lists never change, and clients that would listen wait for the SDK
     )
+    resources.register(app)
+    return app
 
 
 @asynccontextmanager

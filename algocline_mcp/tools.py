@@ -7,6 +7,7 @@ that failed is no failed call: it returns `status: error`. Nothing happens at im
 
 import inspect
 import json
+import os
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ from algocline_mcp.host.arguments import (
     WaitS,
     quoted,
 )
-from algocline_mcp.host.source import read_source
+from algocline_mcp.host.fit import fit, shown_bytes
+from algocline_mcp.host.source import project_of, read_source
 from algocline_mcp.host.waiting import allowed_s, watched, within
 from algocline_mcp.limits import Limits
 from algocline_mcp.pool import branch as branching
@@ -106,7 +108,7 @@ async def alc_run(
         chunk=source.chunk,
         ctx=_checked_ctx(ctx, limits),
         title=_clipped(title, limits.title_chars) or None,
-        project_root=source.project_root,
+        project_root=source.project_root or project_of(os.environ),
         lib_paths=source.lib_paths,
     )
     return await _ask(
@@ -162,42 +164,46 @@ async def alc_status(
     wait_s: Annotated[WaitS, Field(description="Longest wait while running, default 0")] = None,
     view: View = None,
     limit: Limit = None,
-    cursor: Text = ABSENT,
+    cursor: Annotated[Text, Field(description="Of the result before")] = ABSENT,
 ) -> Annotated[CallToolResult, Standing]:
     """
-    Look at one session, or list all. With session_id: what alc_continue would return now (prompts, result, error);
-    with wait_s it waits while running. With view: a page of its journal; cursor goes on.
+    Look at one session, or list all. With session_id: what alc_continue would return now (prompts, result, error).
+    With view: a page of its journal.
 
-    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, newest first, also what earlier chats
-    left unfinished.
+    Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, this project's first, also of earlier
+    chats.
     """
     opened = _opened(host)
     if not session_id and view:
         raise Refused(f"view={view} needs a session_id: alc_status() lists them")
-    if session_id and not view and (limit or cursor):
-        raise Refused("limit and cursor page the list or a view: give view too, or leave session_id out")
+    if session_id and not view and limit:
+        raise Refused("limit is of the list or of a view: give view too, or leave session_id out")
     if view or not session_id:
-        pool, start = opened.usable(), cursor or None
+        pool, start, most = opened.usable(), cursor or None, _shown_bytes(host)
         look = (
-            dispatch.view_via_pool(pool, _checked_sid(session_id), view, limit=limit, cursor=start)
+            dispatch.view_via_pool(pool, _checked_sid(session_id), view, limit=limit, cursor=start, page_bytes=most)
             if view
-            else dispatch.list_via_pool(pool, limit=limit, cursor=start)
+            else dispatch.list_via_pool(pool, limit=limit, cursor=start, project=project_of(os.environ))
         )
         again = "ask again; the sessions are safe on disk"
-        return replies.result(await within(opened.limits.grace_s, look, unanswered=again))
+        found = await within(opened.limits.grace_s, look, unanswered=again)
+        return replies.result(found if view else fit(found, most))
     sid = _checked_sid(session_id)
     return await _ask(
         host,
         wait_s or 0.0,
         lambda pool, wait, told: dispatch.status_via_pool(pool, sid, wait_s=wait, on_progress=told),
         unanswered=f"session {sid} is safe on disk; ask again",
+        cursor=cursor,
     )
 
 
-async def alc_stop(host: Host, session_id: SessionId, mode: Mode = "hibernate") -> Annotated[CallToolResult, Outcome]:
+async def alc_stop(
+    host: Host, session_id: SessionId, mode: Annotated[Mode, Field(description="The last two are final")] = "hibernate"
+) -> Annotated[CallToolResult, Outcome]:
     """
-    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it for good;
-    delete removes its journal too.
+    Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it; delete
+    removes its journal too.
     """
     sid = _checked_sid(session_id)
     chosen = cast("dispatch.StopMode", mode)  # the argument's own check has seen to it
@@ -293,9 +299,16 @@ Call = Callable[["dispatch.Pool", float, "dispatch.OnProgress"], Awaitable["disp
 
 
 async def _ask(
-    host: Host, wait_s: float | None, call: Call, *, unanswered: str, refused: list[dict[str, Any]] | None = None
+    host: Host,
+    wait_s: float | None,
+    call: Call,
+    *,
+    unanswered: str,
+    refused: list[dict[str, Any]] | None = None,
+    cursor: str = "",
 ) -> CallToolResult:
-    """The pool's reply to `call`, as the result of a tool. `refused`: items that the pool never saw."""
+    """The pool's reply to `call`, as the result of a tool. `refused`: items that the pool never saw. `cursor`: where
+    an earlier reply was cut."""
     opened = _opened(host)
     pool, limits = opened.usable(), opened.limits
     wait = allowed_s(limits.wait_s if wait_s is None else wait_s, _client_name(host), limits.wait_max_s)
@@ -310,7 +323,11 @@ async def _ask(
         result["refused"] = [*result.get("refused", []), *refused]
     if reply.pool_save_error is not None:
         result["pool_save_error"] = reply.pool_save_error
-    return replies.result(result)
+    return replies.result(fit(result, _shown_bytes(host), cursor))
+
+
+def _shown_bytes(host: Host) -> int:
+    return shown_bytes(_client_name(host), _opened(host).limits.output_bytes)
 
 
 def _client_name(host: Host) -> str:

@@ -14,7 +14,7 @@ from algocline_mcp.errors import Unreachable
 if TYPE_CHECKING:
     from algocline_mcp.pool.dispatch import OnProgress, PoolReply, Progress
 
-HEARTBEAT_S = 5.0  # a host shows a call without news as hung; the SDK's clients allow 60 s
+HEARTBEAT_S = 4.8  # with the gap below under 5 s: a host shows a call without news as hung; the SDK allows 60 s
 NOTICE_GAP_S = 0.1  # a strategy may report in a tight loop: the host gets the latest, ten times a second at most
 # Hosts give up at 60 s, whatever is reported, and some then drop every server; Claude Code waits, and moves a call
 # to the background after 120 s. What a call may wait stays below both, with the grace of an answer.

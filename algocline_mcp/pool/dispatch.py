@@ -15,6 +15,7 @@ Errors are AlcErrors with a sentence for the host. A registry that cannot be wri
 import os
 import re
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -35,7 +36,7 @@ from algocline_mcp.pool.header import Strategy, created, header_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
 from algocline_mcp.pool.reach import Absent, Pool, connect, is_held, owner, reach
 from algocline_mcp.pool.retention import delete_now
-from algocline_mcp.pool.views import view_of
+from algocline_mcp.pool.views import PAGE_BYTES, Page, view_of
 from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
 from algocline_mcp.wire import WRONG_PROGRAM, PoolRequest, PoolResponse
 
@@ -59,7 +60,7 @@ _SPARE_S = 0.5  # of the time a tool call has, kept for the sentence that says w
 _OWN_FIELDS = {
     "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
     "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
-    "refused", "remaining", "pending", "pool_save_error",
+    "refused", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
 }
 # fmt: on
 _ON = "alc_status with this session_id and wait_s waits on"
@@ -142,27 +143,38 @@ async def status_via_pool(
         return reply._replace(result=reply.result | {"warnings": [f"{exc}. Shown is what its journal holds."]})
 
 
-async def list_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
-    """The unfinished sessions, newest first. Asks no worker; `worker` is live where a socket has its name."""
-    look = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor)
+async def list_via_pool(
+    pool: Pool, *, limit: int | None = None, cursor: str | None = None, project: str | None = None
+) -> dict[str, Any]:
+    """The unfinished sessions, those of `project` first. Asks no worker; `worker` is live where a socket has its
+    name."""
+    look = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
     listing = await anyio.to_thread.run_sync(look, limiter=pool.files)
     return listing | ({"warnings": [pool.forks.warning]} if pool.forks.warning else {})
 
 
 async def view_via_pool(
-    pool: Pool, sid: str, view: str, *, limit: int | None = None, cursor: str | None = None
+    pool: Pool,
+    sid: str,
+    view: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    page_bytes: int = PAGE_BYTES,
+    is_whole: bool = False,
 ) -> dict[str, Any]:
-    """A page of one session from its journal; see views.py. Wakes nobody. Raises Refused, JournalCorrupt."""
+    """A page of one session from its journal; see views.py. `is_whole`: as much as page_bytes take. Wakes nobody.
+
+    Raises Refused, JournalCorrupt.
+    """
     check_sid(pool, sid)
 
     def look() -> dict[str, Any]:
         records = records_of(pool.home, pool.limits, sid)
         worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
-        most = min(limit or pool.limits.listed, pool.limits.listed_max)
-        is_chosen = limit is not None
-        return view_of(
-            records, view, worker=worker, now_s=now_s(), limit=most, cursor=cursor, is_limit_chosen=is_chosen
-        )
+        most = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
+        page = Page(limit=most, cursor=cursor, most_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
+        return view_of(records, view, page, worker=worker, now_s=now_s())
 
     return await anyio.to_thread.run_sync(look, limiter=pool.files)
 

@@ -1,68 +1,97 @@
 """What can be looked at in one session beside where it stands: read from its journal, nobody is woken.
 
 Contract: every view is a page, `{status, session_id, view, …, total?, cursor?}`; `cursor` stands where more follows and
-is given back to go on. A page ends after `limit` items or `_PAGE_CHARS`, but holds at least one item. Every view hides
-what was read from the environment (redaction.py).
+is given back to go on: the number of the next item (of `prompts`, its id, because answered ones leave that list), and
+behind a colon the place inside it. A page ends after `limit` items or `most_bytes`; an item that alone is longer comes
+in parts (parts.py). Every view hides what was read from the environment (redaction.py), before anything is cut.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from algocline_mcp.errors import Refused
+from algocline_mcp.pool.parts import part_of, size_of
 from algocline_mcp.pool.redaction import Redaction
 from algocline_mcp.pool.transcript import timeline, turns
 from algocline_mcp.session import Record, Session, children, fold, metrics, status_of, summary
 
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
-_PAGE_CHARS = 60_000
+PAGE_BYTES = 60_000  # of a page that names no other length
 _CODE_LINES = 400  # of code on a page that names no limit
+_SPARE_BYTES = 300  # for what stands around the items of a page
+_HEAD = ("status", "session_id", "view", "query_id", "kind")  # in every part
 
 
-def view_of(
-    records: Sequence[Record],
-    view: str,
-    *,
-    worker: str,
-    now_s: float,
-    limit: int,
-    cursor: str | None = None,
-    is_limit_chosen: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    limit: int
+    cursor: str | None = None
+    most_bytes: int = PAGE_BYTES
+    is_limit_chosen: bool = True
+
+    @property
+    def room(self) -> int:
+        return max(1, self.most_bytes - _SPARE_BYTES)
+
+
+def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, now_s: float) -> dict[str, Any]:
     """Raises Refused for a cursor that is none, IllegalRecord."""
     session, redaction = fold(records), Redaction.of(records)
     head: dict[str, Any] = {"status": status_of(session), "session_id": session.sid, "view": view}
+    if view in _ITEMS:
+        items = [redaction.value(item) for item in _ITEMS[view](records, session)]
+        begin, place = _begin(page.cursor, [item["query_id"] for item in items] if view == "prompts" else None)
+        return head | _items(view, items, page, begin, place)
+    begin, place = _begin(page.cursor)
     if view == "summary":
-        told = summary(session, worker=worker) | head | _summary(session, now_s)
-        return {key: redaction.value(value) for key, value in told.items()}
-    if view == "result":
-        return head | {key: redaction.value(value) for key, value in _result(session).items()}
-    begin = _begin(cursor)
-    if view == "code":
-        page = _code(records, redaction, begin, limit if is_limit_chosen else _CODE_LINES)
-        return head | {key: redaction.value(value) for key, value in page.items()}
-    items = [redaction.value(item) for item in _ITEMS[view](records, session)]
-    return head | _page(view, items, begin, limit)
+        found, following = summary(session, worker=worker) | head | _summary(session, now_s), 0
+    elif view == "result":
+        found, following = head | _result(session), 0
+    else:
+        code, following = _code(records, redaction, begin, page)
+        found = head | code
+    found = {key: redaction.value(value) for key, value in found.items()}
+    if place or size_of(found) > page.most_bytes:
+        found, end = part_of(found, place, page.room, keep=_HEAD)
+        if end:
+            return found | {"cursor": f"{begin}:{end}"}
+    return found | ({"cursor": str(following)} if following else {})
 
 
-def _begin(cursor: str | None) -> int:
-    if not cursor:
-        return 0
-    if not cursor.isdecimal() or len(cursor) > 9:
-        raise Refused(f"cursor {cursor[:80]!r} is none: take it from the page before, or leave it out")
-    return int(cursor)
+def _begin(cursor: str | None, ids: Sequence[str] | None = None) -> tuple[int, int]:
+    """The number of the first item and the place in it. `ids`: of the items, where a cursor names one by its id; one
+    that is no longer among them begins anew."""
+    name, _, place = (cursor or "0").partition(":")
+    is_number = name.isdecimal() and len(name) <= 9
+    if not (place or "0").isdecimal() or len(place) > 9 or not (is_number or ids is not None):
+        raise Refused(f"cursor {(cursor or '')[:80]!r} is none: take it from the page before, or leave it out")
+    if ids is None:
+        return int(name), int(place or 0)
+    return (ids.index(name), int(place or 0)) if name in ids else (0, 0)
 
 
-def _page(name: str, items: Sequence[Any], begin: int, limit: int) -> dict[str, Any]:
+def _items(view: str, items: Sequence[Any], page: Page, begin: int, place: int) -> dict[str, Any]:
     shown: list[Any] = []
-    chars = 0
-    for item in items[begin : begin + max(1, limit)]:
-        chars += len(json.dumps(item, ensure_ascii=False))
-        if shown and chars > _PAGE_CHARS:
+    room, end = page.room, 0
+    for item in items[begin : begin + max(1, page.limit)]:
+        if place or not shown:
+            part, end = part_of(item, place, room, keep=_HEAD) if place or size_of(item) > room else (item, 0)
+            place = 0
+        elif size_of(item) <= room:
+            part = item
+        else:
             break
-        shown.append(item)
-    end = begin + len(shown)
-    return {name: shown, "total": len(items)} | ({"cursor": str(end)} if end < len(items) else {})
+        shown.append(part)
+        room -= size_of(part)
+        if end:
+            break
+    following = begin + len(shown) - bool(end)
+    told: dict[str, Any] = {view: shown, "total": len(items)}
+    if following >= len(items):
+        return told
+    name = items[following]["query_id"] if view == "prompts" else str(following)
+    return told | {"cursor": f"{name}:{end}" if end else name}
 
 
 def _summary(session: Session, now_s: float) -> dict[str, Any]:
@@ -92,17 +121,19 @@ def _result(session: Session) -> dict[str, Any]:
     return {key: session.final[key] for key in ("result", "error") if key in session.final}
 
 
-def _code(records: Sequence[Record], redaction: Redaction, begin: int, limit: int) -> dict[str, Any]:
+def _code(records: Sequence[Record], redaction: Redaction, begin: int, page: Page) -> tuple[dict[str, Any], int]:
+    """And the number of the first line on the next page, 0 where there is none. As many lines as fit, at least one."""
     header = records[0]
     lines = header["code"].splitlines()
-    end = min(len(lines), begin + max(1, limit))
-    page: dict[str, Any] = {"code": "\n".join(lines[begin:end]), "total": len(lines)}
-    if end < len(lines):
-        page["cursor"] = str(end)
+    told: dict[str, Any] = {"total": len(lines)}
     if not begin:
         loaded = [str(each["args"][0]) for each in records if each["kind"] == "module" and "result" in each]
-        page |= {"chunk": header["chunk"], "ctx": redaction.ctx(header["ctx"]), "modules": list(dict.fromkeys(loaded))}
-    return page
+        told |= {"chunk": header["chunk"], "ctx": redaction.ctx(header["ctx"]), "modules": list(dict.fromkeys(loaded))}
+    room = page.room - size_of(told)
+    end = min(len(lines), begin + max(1, page.limit if page.is_limit_chosen else _CODE_LINES))
+    while end > begin + 1 and size_of("\n".join(lines[begin:end])) > room:
+        end = begin + (end - begin) // 2
+    return {"code": "\n".join(lines[begin:end])} | told, end if end < len(lines) else 0
 
 
 def _prompts(records: Sequence[Record], session: Session) -> list[Any]:

@@ -62,7 +62,7 @@ class Json:
         try:
             root = json.loads(text) if text.strip() else {}
         except (ValueError, RecursionError) as exc:
-            raise Refused(f"it is no JSON that can be kept as it is ({exc}; comments cannot); {_BY_HAND}") from exc
+            raise Refused(f"it is no plain JSON, and comments would be lost ({exc}); {_BY_HAND}") from exc
         if not isinstance(root, dict):
             raise Refused(f"it holds no JSON object; {_BY_HAND}")
         return root

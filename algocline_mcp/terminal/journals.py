@@ -14,8 +14,10 @@ from pathlib import Path
 
 import click
 
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.limits import Home, Limits
+from algocline_mcp.session import Phase
+from algocline_mcp.terminal.words import at_terminal
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
@@ -28,7 +30,7 @@ def _told() -> Iterator[tuple[Home, Limits]]:
     try:
         yield Home.from_env(os.environ), Limits.from_env(os.environ)
     except AlcError as exc:
-        click.echo(f"alc: {exc}", err=True)
+        click.echo(f"alc: {at_terminal(str(exc))}", err=True)
         sys.exit(1)
     except OSError as exc:
         click.echo(f"alc: {exc.filename or 'this machine'}: {exc.strerror}", err=True)
@@ -37,7 +39,7 @@ def _told() -> Iterator[tuple[Home, Limits]]:
 
 def _checked(sid: str) -> str:
     if not _SID.fullmatch(sid):
-        raise click.UsageError(f"{sid!r} is no id of a session: they look like p-18c2f0a1b2c3d4e5-0123456789abcdef.")
+        raise click.UsageError(f"{sid!r} is no id of a session: alc ps lists the unfinished ones.")
     return sid
 
 
@@ -48,7 +50,7 @@ Examples:
 """
 
 
-@click.command(epilog=SHOW_EXAMPLES)
+@click.command(epilog=SHOW_EXAMPLES, short_help="Show a session as a timeline or a page.")
 @click.argument("sid")
 @click.option("--html", "as_page", is_flag=True, help="One self-contained page, on stdout or in --out.")
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Write to FILE instead of stdout.")
@@ -72,7 +74,15 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
             sys.stdout.buffer.write(content)
 
 
-@click.command(epilog="\b\nExamples:\n  alc purge\n  alc purge --days 7")
+PURGE_EXAMPLES = """\b
+Examples:
+  alc purge --dry-run       which finished sessions are older than ALC_RETENTION_DAYS
+  alc purge --days 7        delete those of which nothing was heard for a week
+  alc purge --days 0 --all  delete all that has no worker, unfinished ones too
+"""
+
+
+@click.command(epilog=PURGE_EXAMPLES, short_help="Delete old sessions.")
 @click.option("--days", type=click.FloatRange(min=0), metavar="N", help="Older than N days (ALC_RETENTION_DAYS).")
 @click.option("--all", "also_unfinished", is_flag=True, help="Unfinished sessions too; each is named.")
 @click.option("--dry-run", is_flag=True, help="Only say which.")
@@ -88,10 +98,13 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
                 if dry_run or delete_now(home, sid):
                     click.echo(f"{sid} {kind}")
                 else:
-                    click.echo(f"alc: {sid} has a worker and stays: alc_stop with mode delete ends it", err=True)
+                    click.echo(f"alc: {sid} has a worker and stays: alc stop {sid} --delete", err=True)
 
 
-@click.command(epilog="\b\nExamples:\n  alc export p-18c2f0a1b2c3d4e5-0123456789abcdef session.journal")
+@click.command(
+    epilog="\b\nExamples:\n  alc export p-18c2f0a1b2c3d4e5-0123456789abcdef session.journal",
+    short_help="Write a session to a file.",
+)
 @click.argument("sid")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 def export(sid: str, file: str | None) -> None:
@@ -118,20 +131,28 @@ def export(sid: str, file: str | None) -> None:
         click.echo(os.fspath(target))
 
 
-@click.command(name="import", epilog="\b\nExamples:\n  alc import session.journal")
+@click.command(
+    name="import",
+    epilog="\b\nExamples:\n  alc import session.journal",
+    short_help="Take a session from a file.",
+)
 @click.argument("file", type=click.Path(allow_dash=True))
 def import_(file: str) -> None:
     """Take the session in FILE, as alc export wrote it (- for stdin), into this home."""
     from algocline_mcp.pool.carry import unpack
 
     with _told() as (home, limits):
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        try:
+            content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except OSError as exc:
+            raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
         sid, phase = unpack(home, content, limits)
         click.echo(sid)
-        click.echo(f"alc: it is {phase}; go on with alc_continue, or: alc run --session {sid}", err=True)
+        then = f"alc show {sid} tells it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
+        click.echo(f"alc: it is {phase}; {then}", err=True)
 
 
-@click.command(epilog="\b\nExamples:\n  alc verify --all")
+@click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Whether unfinished sessions still replay.")
 @click.argument("sid", required=False)
 @click.option("--all", "all_", is_flag=True, help="Every unfinished session of this home.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=30.0, metavar="S", help="For each replay.")

@@ -6,6 +6,7 @@ stderr how to go on; the session keeps waiting in its worker, or on disk.
 
 import json
 import os
+import re
 import sys
 from typing import Any
 
@@ -23,6 +24,7 @@ WAIT_S = 45.0
 SPARE_S = 30.0  # beyond wait_s, after which a server that says nothing counts as dead
 BY = "alc run"
 INTERRUPTED = 130
+_MISSING = re.compile(r"nil value \(field '(\w+)'\)")  # what Lua says of ctx.NAME that nobody gave
 
 
 def play(
@@ -130,7 +132,11 @@ class Turn:
             click.echo(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
             return 0
         ended = "the session was ended for good; start the strategy again with alc run"
-        self.say(f"{state.get('status')}: {state.get('error', ended)}")
+        error = str(state.get("error", ended))
+        self.say(f"{state.get('status')}: {error}")
+        missing = _MISSING.search(error)
+        if missing is not None and missing[1] not in self._start.get("ctx", {missing[1]}):
+            self.say(f"if the strategy takes it from ctx, give it: {missing[1]}=…")
         if state.get("next"):
             self.say(at_terminal(str(state["next"])))
         return 1

@@ -8,11 +8,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import anyio
 
 from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.host.source import project_of
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.disk import records_of
@@ -45,7 +46,7 @@ def _pool() -> dispatch.Pool:
 def listed() -> dict[str, Any]:
     """The list of alc_status(), each line with `pid` (of its keeper; None where none lives) and `age_s`."""
     pool = _pool()
-    found = list_unfinished(pool.home, pool.limits)
+    found = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
     pids = _pids(pool.home)
     now_s = time.time()
     for line in found["sessions"]:
@@ -70,8 +71,9 @@ def table(found: Mapping[str, Any]) -> str:
     rows = [_HEADS, *map(_row, found["sessions"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    if "older" in found:
-        lines.append(f"and {found['older']} older ones: set ALC_LISTED higher to see them")
+    left = found["active_sessions"] - len(found["sessions"])
+    if left:
+        lines.append(f"and {left} older ones: set ALC_LISTED higher to see them")
     return "\n".join(lines)
 
 
@@ -100,7 +102,7 @@ def titles(beginning: str) -> list[tuple[str, str]]:
     """Ids and titles of unfinished sessions, for completion, which shows no error."""
     try:
         pool = _pool()
-        lines = list_unfinished(pool.home, pool.limits)["sessions"]
+        lines = list_unfinished(pool.home, pool.limits, limit=pool.limits.listed_max)["sessions"]
     except Exception:  # noqa: BLE001  a shell that completes has no place for a sentence
         return []
     return [(line["session_id"], line.get("title", "")) for line in lines if line["session_id"].startswith(beginning)]
@@ -109,7 +111,7 @@ def titles(beginning: str) -> list[tuple[str, str]]:
 # ── stop ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def stop(sid: str, mode: Literal["hibernate", "cancel"]) -> str:
+def stop(sid: str, mode: dispatch.StopMode) -> str:
     """A sentence that says what the session is now."""
 
     async def ask() -> dispatch.PoolReply:
@@ -118,7 +120,9 @@ def stop(sid: str, mode: Literal["hibernate", "cancel"]) -> str:
 
     reply = anyio.run(ask)
     status = reply.result["status"]
-    if status == "cancelled":
+    if status == "deleted":
+        sentence = f"session {sid} is deleted"
+    elif status == "cancelled":
         sentence = f"session {sid} is cancelled; its journal stays, and nobody can go on with it"
     elif status == "completed" or (status == "error" and "error_code" not in reply.result):
         sentence = f"session {sid} was over already: {status}"

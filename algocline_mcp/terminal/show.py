@@ -57,12 +57,13 @@ def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_
     computed, waited = spent(entries)
     asked = turns(entries)
     shared = sum(bool(turn.get("shared")) for turn in asked)
+    rounds = "1 round" if stats["pauses"] == 1 else f"{stats['pauses']} rounds"
     told = [
         ("session", session.sid),
         ("status", status_of(session)),
         ("started", clock(session.about["t"])),
         ("last change", clock(session.last_s)),
-        ("prompts", f"{stats['llm_calls']} in {stats['pauses']} rounds" + (f", {shared} shared" if shared else "")),
+        ("prompts", f"{stats['llm_calls']} in {rounds}" + (f", {shared} shared" if shared else "")),
         ("tokens", f"{stats['total_tokens']['tokens']} ({stats['total_tokens']['source']})"),
         ("time", f"{seconds(computed)} computing, {seconds(waited)} waiting for answers"),
     ]

@@ -5,6 +5,7 @@ import re
 _WORDS = (
     (r" \[[a-z_]+\]$", ""),  # the stable code is for programs
     (r"; then restart this server", ""),  # a command starts its own
+    (r"\balc_stop mode=delete\b", "alc stop --delete"),
     (r"\balc_run\b", "alc run"),
     (r"\balc_continue\b", "alc continue"),
     (r"\balc_stop\b", "alc stop"),

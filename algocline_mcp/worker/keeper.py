@@ -218,6 +218,8 @@ class Keeper:
             client.begin(request, time.monotonic())
             self.custody.hitch = None  # asking again tries again
             self.is_told_to_leave |= request.op == "shutdown" and request.mode == "hibernate"
+            if client.waits and self.custody.computing and (latest := self.custody.session.progress) is not None:
+                self._send_progress(client, latest)  # a strategy may have told it before anybody listened
 
     def _attend(self, client: Client) -> None:
         """Brings one request further: decides it once the replay is over, answers it once nothing computes."""
@@ -298,11 +300,15 @@ class Keeper:
         self._watch_output(client)
 
     def _push_progress(self, progress: Record) -> None:
-        data = {"kind": "progress", "session_id": self.sid, "progress": progress}
         for client in self.clients:
             if client.request is not None and not client.has_output:  # a slow reader gets the next one
-                client.send(PoolResponse(client.request.id, self.speaker, data=data).encode())
-                self._watch_output(client)
+                self._send_progress(client, progress)
+
+    def _send_progress(self, client: Client, progress: Record) -> None:
+        assert client.request is not None
+        data = {"kind": "progress", "session_id": self.sid, "progress": progress}
+        client.send(PoolResponse(client.request.id, self.speaker, data=data).encode())
+        self._watch_output(client)
 
     def _forget(self, client: Client) -> None:
         if client in self.clients:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 import urllib.parse
 from dataclasses import fields
@@ -80,6 +81,7 @@ def test_every_other_variable_stands_on_the_page_of_settings() -> None:
 def test_every_variable_that_a_page_names_exists() -> None:
     known = {each.metadata["variable"] for each in fields(Limits)}
     known |= {"ALC_HOME", "ALC_SPAWN", "ALC_ENV_ALLOW", "ALC_PACKAGES_PATH", "ALC_KEEP", "ALC_CARD_SINKS"}
+    known |= {"ALC_PROJECT_ROOT"}
     known |= {"ALC_TOOLS", "ALC_SYSTEM", "ALC_QUERY_ID", "ALC_MAX_TOKENS", "_ALC_COMPLETE"}
     known |= {"ALC_THOROUGH"}  # of the suite
     for page in PAGES:
@@ -175,6 +177,21 @@ def test_registry_entry_names_the_package_and_the_marker_of_the_readme() -> None
     assert len(str(entry["description"])) <= 100
     assert package["identifier"] == project["name"]
     assert project["name"] in project["scripts"], "uvx runs the script that has the package's name"
+
+
+def test_one_command_names_the_publisher_in_both_places(tmp_path: Path) -> None:
+    command = (ROOT / "packaging" / "README.md").read_text().partition("<!-- command: publish -->\n```sh\n")[2]
+    command = command.partition("\n")[0]
+    assert "io.github.OWNER/" in README, "nobody has published it: then no account stands here"
+    (tmp_path / "packaging").mkdir()
+    for path in ("packaging/server.json", "README.md"):
+        (tmp_path / path).write_text((ROOT / path).read_text())
+    subprocess.run(["sh", "-c", command.replace("YOUR-ACCOUNT", "somebody")], cwd=tmp_path, check=True)
+
+    name = json.loads((tmp_path / "packaging/server.json").read_text())["name"]
+    assert name == "io.github.somebody/algocline-mcp"
+    assert f"<!-- mcp-name: {name} -->" in (tmp_path / "README.md").read_text()
+    assert "OWNER" not in (tmp_path / "README.md").read_text()
 
 
 def test_bundle_names_the_tools_and_an_entry_point_that_exists() -> None:

@@ -40,6 +40,13 @@ def test_ps_says_where_nothing_is_unfinished_and_makes_no_home(terminal: "Termin
     assert not terminal.home.root.exists()
 
 
+def test_ps_says_how_many_it_does_not_show() -> None:
+    line = {"session_id": "p-1", "status": "running", "worker": "none", "pid": None, "title": "t"}
+
+    assert "and 4 older ones" in sessions.table({"active_sessions": 5, "sessions": [line]})
+    assert "older" not in sessions.table({"active_sessions": 1, "sessions": [line]})
+
+
 def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> None:
     sid = terminal.session()
     entry = PoolRegistry.load(terminal.home.registry).find(sid)
@@ -78,6 +85,14 @@ def test_stop_with_cancel_ends_it_for_good(terminal: "Terminal") -> None:
     assert terminal.alc("stop", sid, "--cancel").stdout.startswith(f"session {sid} is cancelled")
     assert json.loads(terminal.alc("ps", "--json").stdout)["sessions"] == []
     assert terminal.alc("stop", sid).stdout.startswith(f"session {sid} is cancelled")
+
+
+def test_stop_with_delete_leaves_nothing(terminal: "Terminal") -> None:
+    sid = terminal.session()
+
+    assert terminal.alc("stop", sid, "--delete").stdout == f"session {sid} is deleted\n"
+    assert list(terminal.home.sessions.rglob(f"*{sid}*")) == []
+    assert terminal.alc("ps").stdout.startswith("no session is unfinished")
 
 
 def test_stop_of_a_completed_session_says_that_it_was_over(terminal: "Terminal") -> None:

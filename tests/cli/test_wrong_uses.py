@@ -16,6 +16,7 @@ from algocline_mcp.__main__ import unsupported
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch
 from algocline_mcp.terminal.demo import Server
+from algocline_mcp.terminal.play import Turn, choose
 from algocline_mcp.terminal.words import at_terminal
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 GONE = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
 CURES = re.compile(
     r"set |correct |mend |give |start with|did you mean|write for example|install it|run it under|is not one of|"
-    r"Try 'alc|save ",
+    r"Try 'alc|save |alc ps",
     re.IGNORECASE,
 )
 
@@ -142,6 +143,15 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["rum", "x.lua"], 2, "No such command 'rum'. Did you mean 'run'?"),
         (["config", "emacs"], 2, "'emacs' is not one of 'claude-desktop', 'claude-code', 'vscode', 'cursor', 'codex'"),
         (["config"], 2, "Missing argument 'HOST'"),
+        (["config", "codex", "--write", "--remove"], 2, "give --write or --remove, not both"),
+        (["stop", GONE, "--cancel", "--delete"], 2, "give --cancel or --delete, not both"),
+        (["show", "p-1"], 2, "'p-1' is no id of a session: alc ps lists the unfinished ones"),
+        (["export", GONE], 1, "not found, and none is unfinished here: start with alc run"),
+        (
+            ["import", "nowhere"],
+            1,
+            "nowhere cannot be read: No such file or directory; give a file that alc export wrote",
+        ),
         (["config", "codex", "--write", "--file", "/proc/none/x"], 1, "nothing was changed: mend it, or paste by hand"),
     ],
 )
@@ -218,6 +228,17 @@ def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int
 
     assert sentence is not None
     assert cure in _sentence(sentence)
+
+
+@pytest.mark.parametrize(("ctx", "is_hinted"), [({}, True), ({"task": None}, False)])
+def test_a_strategy_that_misses_a_value_names_it(
+    capsys: pytest.CaptureFixture[str], ctx: dict[str, Any], is_hinted: bool
+) -> None:
+    turn = Turn({"ctx": ctx}, None, choose("cat", None, 1), 1.0)
+    state = {"status": "error", "error": "x.lua:4: attempt to concatenate a nil value (field 'task')"}
+
+    assert turn._end(state) == 1
+    assert ("if the strategy takes it from ctx, give it: task=…" in capsys.readouterr().err) == is_hinted
 
 
 async def _refuse(*args: object, **options: object) -> None:

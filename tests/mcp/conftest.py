@@ -22,7 +22,8 @@ LIMIT_S = 20.0  # nothing here takes as long; a test that hangs fails after it
 def server_environment(home: Path, *, fake: bool = True, **settings: str) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(FAKE) if fake else "", str(HERE.parent.parent)]))
     kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
-    return {**kept, "PYTHONPATH": path, "ALC_HOME": str(home), **settings}
+    # These hosts are about lines of any length; what is cut for a host is the affair of test_fit.
+    return {**kept, "PYTHONPATH": path, "ALC_HOME": str(home), "ALC_OUTPUT_BYTES": str(1 << 26), **settings}
 
 
 class RawServer:

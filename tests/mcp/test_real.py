@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,14 +10,15 @@ import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
+from mcp_types import Implementation, ResourceTemplateReference
 
 LIMIT_S = 30.0
 ROOT = Path(__file__).parents[2]
@@ -33,11 +35,11 @@ class Home:
         self.environment = {**kept, "PYTHONPATH": str(ROOT), "ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10"}
 
     @asynccontextmanager
-    async def client(self) -> AsyncIterator[Client]:
-        """A server of its own."""
+    async def client(self, name: str = "mcp") -> AsyncIterator[Client]:
+        """A server of its own, whose host has this name."""
         server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=self.environment)
         with anyio.fail_after(LIMIT_S):
-            async with Client(server) as client:
+            async with Client(server, client_info=Implementation(name=name, version="1")) as client:
                 yield client
 
     def alc(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -202,6 +204,137 @@ def test_a_host_branches_a_session_with_a_file_of_its_project(home: Home, tmp_pa
 
     assert (branch["status"], branch["result"]) == ("completed", "A!")
     assert "Provide either `code` or `code_file`, not both." in refused[0].text
+
+
+def _processes(home: Home) -> dict[str, int]:
+    """Of all that belong to this home: command line -> pid."""
+    found = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"ALC_HOME={home.root}\0".encode() in (directory / "environ").read_bytes():
+                words = (directory / "cmdline").read_bytes().decode().replace("\0", " ")
+                found[words.strip()] = int(directory.name)
+    return found
+
+
+def test_a_server_that_leaves_is_gone_at_once_and_leaves_live_workers_alone(home: Home) -> None:
+    params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
+    call = {"name": "alc_run", "arguments": {"code": "return alc.llm('?')"}}
+    lines: list[dict[str, Any]] = [
+        {"id": 0, "method": "initialize", "params": params},
+        {"method": "notifications/initialized"},
+        {"id": 1, "method": "tools/call", "params": call},
+    ]
+    asked = "".join(json.dumps({"jsonrpc": "2.0", **line}) + "\n" for line in lines).encode()
+    command, pipe = [sys.executable, "-m", "algocline_mcp"], subprocess.PIPE
+    for number in (signal.SIGINT, signal.SIGTERM, None):
+        with subprocess.Popen(command, env=home.environment, stdin=pipe, stdout=pipe) as server:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(asked)
+            server.stdin.flush()
+            _, paused = [json.loads(server.stdout.readline()) for _ in range(2)]
+            sid = paused["result"]["structuredContent"]["session_id"]
+            began_s = time.monotonic()
+            server.stdin.close() if number is None else server.send_signal(number)
+            assert server.wait(LIMIT_S) == 0
+            assert time.monotonic() - began_s < 0.5, number
+
+        deadline_s = time.monotonic() + LIMIT_S
+        while set(left := _processes(home)) != {f"alc engine {sid}", f"alc pool-worker {sid}"}:
+            assert time.monotonic() < deadline_s, left  # the fork server learns of it by its closed socket
+        os.kill(left[f"alc pool-worker {sid}"], signal.SIGTERM)
+        _wait_for_workers_to_leave(home)
+
+
+TEN = (
+    "local t = {} for i = 1, 10 do t[i] = alc.llm('Question ' .. i .. ': what may go wrong, in one line?') end return t"
+)
+_FRAME_TOKENS = 20  # that a host puts around one call and its result
+
+
+def _tokens(text: str) -> int:
+    """Within 8 % of what two tokenizers of models (o200k and Claude's published one) count in such a chat."""
+    return len(re.findall(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]+", text))
+
+
+def test_ten_prompts_leave_few_tokens_in_the_chat_beyond_prompts_and_answers(home: Home) -> None:
+    beyond = 0
+
+    async def play() -> dict[str, Any]:
+        async with home.client() as client:
+
+            async def call(tool: str, own: str, **arguments: Any) -> dict[str, Any]:
+                """`own`: the argument that is the user's or the model's."""
+                nonlocal beyond
+                state = await _call(client, tool, **arguments)
+                told = [tool, *(json.dumps(each, separators=(",", ":")) for each in (arguments, state))]
+                content = [arguments[own], state.get("prompt", ""), json.dumps(state.get("result", ""))]
+                beyond += sum(map(_tokens, told)) - sum(map(_tokens, content)) + _FRAME_TOKENS
+                return state
+
+            state = await call("alc_run", "code", code=TEN)
+            while state["status"] == "needs_response":
+                ids = {"session_id": state["session_id"], "query_id": state["query_id"]}
+                state = await call("alc_continue", "response", response="Nobody is there to roll it back.", **ids)
+            return state
+
+    assert len(anyio.run(play)["result"]) == 10
+    assert 500 < beyond < 1500
+
+
+LONG = "return #alc.llm(string.rep('sentence ', 3000) .. 'the end')"
+
+
+def test_a_long_prompt_reaches_a_host_that_shows_little_and_its_whole_can_be_read(home: Home) -> None:
+    async def play() -> None:
+        async with home.client("codex-mcp-client") as codex:
+            reply = await codex.call_tool("alc_run", {"code": LONG})
+            first = reply.structured_content
+            assert isinstance(first, dict)
+            assert [block.type for block in reply.content] == ["text", "resource_link"]
+            sid, parts = first["session_id"], [first]
+            while cursor := parts[-1].get("cursor"):
+                parts.append(await _call(codex, "alc_status", session_id=sid, cursor=cursor))
+            (whole,) = (await codex.read_resource(first["resource"])).contents
+            prompt = "".join(part["prompt"] for part in parts)
+            assert json.loads(whole.text)["prompts"][0]["prompt"] == prompt  # type: ignore[union-attr]
+            end = await _call(codex, "alc_continue", session_id=sid, response="seen")
+            assert (prompt, end["result"]) == ("sentence " * 3000 + "the end", 4)
+            assert all(len(json.dumps(part)) <= 10_000 for part in parts)
+
+    anyio.run(play)
+
+
+def test_a_host_completes_the_id_of_a_session_and_reads_it(home: Home) -> None:
+    template = ResourceTemplateReference(type="ref/resource", uri="alc://sessions/{session_id}/{view}")
+
+    async def play() -> None:
+        async with home.client() as client:
+            sids = [(await _call(client, "alc_run", code="return alc.llm('?')"))["session_id"] for _ in range(2)]
+
+            async def completed(name: str, value: str) -> list[str]:
+                reply = await client.complete(template, {"name": name, "value": value})
+                return list(reply.completion.values)
+
+            assert await completed("session_id", "p-") == sids[::-1]
+            assert await completed("session_id", sids[0]) == sids[:1]
+            assert await completed("session_id", "x") == []
+            assert await completed("view", "h") == ["history"]
+            assert await completed("other", "") == []
+            (listed,) = (await client.list_resource_templates()).resource_templates
+            assert (listed.uri_template, (await client.list_resources()).resources) == (template.uri, [])
+            for uri, cause in (
+                (f"alc://sessions/{sids[0]}/secrets", "the views are summary, prompts"),
+                ("alc://sessions/p-1/log", "not found. Unfinished here"),
+                ("alc://sessions/../etc/passwd", "Unknown resource"),
+            ):
+                with pytest.raises(MCPError, match=cause):
+                    await client.read_resource(uri)
+            for sid in sids:
+                await _call(client, "alc_stop", session_id=sid, mode="delete")
+
+    anyio.run(play)
 
 
 def test_a_host_branches_a_session_and_looks_at_it(home: Home) -> None:

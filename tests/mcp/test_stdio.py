@@ -290,7 +290,10 @@ def test_a_signal_ends_it_with_exit_code_0_at_any_moment(
     assert time.monotonic() - began_s < 0.5
 
 
-def test_as_pid_1_a_signal_ends_it_too(environment: dict[str, str], raw: "RawServer") -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None], ids=["SIGINT", "SIGTERM", "end of input"])
+def test_as_pid_1_it_ends_at_once_too(
+    environment: dict[str, str], raw: "RawServer", number: signal.Signals | None
+) -> None:
     unshare = ["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine makes no pid namespaces")
@@ -309,7 +312,10 @@ def test_as_pid_1_a_signal_ends_it_too(environment: dict[str, str], raw: "RawSer
     child = int(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()[0])
     began_s = time.monotonic()
     try:
-        os.kill(child, signal.SIGTERM)
+        if number is None:
+            process.stdin.close()
+        else:
+            os.kill(child, number)
         assert process.wait(LIMIT_S) == 0
         assert time.monotonic() - began_s < 0.5
     finally:

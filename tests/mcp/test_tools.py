@@ -376,7 +376,7 @@ def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
         ("alc_status", {"include_history": True}, "its arguments are session_id, wait_s"),
         ("alc_status", {"view": "log"}, "view=log needs a session_id"),
         ("alc_status", {"session_id": SID, "view": "all"}, 'view is "all": it is one of summary, prompts'),
-        ("alc_status", {"session_id": SID, "limit": 3}, "limit and cursor page the list or a view"),
+        ("alc_status", {"session_id": SID, "limit": 3}, "limit is of the list or of a view"),
         ("alc_status", {"limit": 0}, "limit is 0: give a whole number from 1 on"),
         ("alc_status", {"limit": 1.5}, "limit is 1.5: give a whole number"),
         ("alc_branch", {"session_id": SID, "n": True}, "n is true: give a whole number"),

@@ -112,6 +112,47 @@ def test_a_page_folds_as_many_journals_as_it_has_lines(home: Home, monkeypatch: 
     assert len(read) == 6
 
 
+def pages(home: Home, limit: int, project: str | None) -> list[list[str]]:
+    """The ids of all pages."""
+    found: list[list[str]] = []
+    cursor = None
+    while not found or cursor:
+        page = list_unfinished(home, LIMITS, limit=limit, cursor=cursor, project=project)
+        found.append([line["session_id"] for line in page["sessions"]])
+        cursor = page.get("cursor")
+        assert len(found) <= 300, "the cursor goes in circles"
+    return found
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 20, 99, 200])
+@pytest.mark.parametrize("own", [{5}, {0, 1, 2, 3, 50, 110}, set(range(60, 120)), set(range(120)), set()])
+def test_the_projects_own_come_first_and_every_session_once(home: Home, limit: int, own: set[int]) -> None:
+    sids = [sid_of(n, born_s=1.7e9) for n in range(120)]
+    for n, sid in enumerate(sids):
+        write(home.journal(sid), [header(sid, project="/here" if n in own else "/there"), prompt("q-0")])
+    found = pages(home, limit, "/here")
+
+    newest_first = sids[::-1]
+    mine = [sid for sid in newest_first[:100] if sids.index(sid) in own]
+    assert found[0] == (mine + [sid for sid in newest_first if sid not in mine])[:limit]
+    assert sorted(sid for page in found for sid in page) == sids
+    by_age = [sid for page in found[1:] for sid in page]
+    assert by_age == sorted(by_age, reverse=True)
+
+
+def test_what_starts_or_ends_between_two_pages_shifts_none(home: Home) -> None:
+    sids = [sid_of(n, born_s=1.7e9) for n in range(8)]
+    for n, sid in enumerate(sids):
+        write(home.journal(sid), [header(sid, project="/here" if n in (1, 6) else None), prompt("q-0")])
+    first = list_unfinished(home, LIMITS, limit=3, project="/here")
+    home.journal(sids[6]).unlink()
+    write(home.journal(new := sid_of(99)), [header(new, project="/here")])
+    second = list_unfinished(home, LIMITS, limit=9, cursor=first["cursor"], project="/here")
+
+    assert [line["session_id"] for line in first["sessions"]] == [sids[6], sids[1], sids[7]]
+    assert [line["session_id"] for line in second["sessions"]] == [sids[5], sids[4], sids[3], sids[2], sids[0]]
+
+
 def test_a_finished_journal_that_could_not_be_moved_is_not_listed(home: Home) -> None:
     sids = fill(home, 2)
     write(home.journal(sids[1]), [header(sids[1]), final()])

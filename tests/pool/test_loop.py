@@ -240,6 +240,21 @@ async def test_progress_is_told_while_a_call_waits(rig: Rig) -> None:
     assert told == [Progress(step, 3, f"step {step}") for step in (1, 2, 3)]
 
 
+async def test_progress_from_before_somebody_listened_is_told_at_once(rig: Rig) -> None:
+    told: list[Progress] = []
+
+    async def note(progress: Progress) -> None:
+        told.append(progress)
+
+    code = 'alc.progress(1, 2, "begun") local t = alc.time() while alc.time() - t < 0.5 do end return 1'
+    async with rig.pool() as pool:
+        sid, soon, _ = await run(pool, code, wait_s=0.1)
+        late = (await status(pool, sid, wait_s=WAIT_S, on_progress=note)).result
+
+    assert (soon["status"], late["status"]) == ("running", "completed")
+    assert told == [Progress(1, 2, "begun")]
+
+
 async def test_step_longer_than_wait_s_answers_running_and_status_waits_on(rig: Rig) -> None:
     code = 'local t = alc.time() while alc.time() - t < 0.4 do end return alc.llm("late")'
     async with rig.pool() as pool:

@@ -1,13 +1,15 @@
 """The views of a session: what each holds, page by page, and that none shows what came from the environment."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import Pool, status_via_pool, view_via_pool
-from algocline_mcp.pool.views import VIEWS, view_of
+from algocline_mcp.pool.parts import size_of
+from algocline_mcp.pool.views import VIEWS, Page, view_of
 from algocline_mcp.session import Record
 
 from .journals import answer, final, header, prompt, sid_of
@@ -17,8 +19,11 @@ SID = sid_of(1, born_s=1.7e9)
 SECRET = "hunter2-hunter2"
 
 
-def look(records: list[Record], view: str, limit: int = 20, cursor: str | None = None) -> dict[str, Any]:
-    return view_of(records, view, worker="none", now_s=2000.0, limit=limit, cursor=cursor)
+def look(
+    records: list[Record], view: str, limit: int = 20, cursor: str | None = None, most_bytes: int = 0
+) -> dict[str, Any]:
+    page = Page(limit, cursor, most_bytes) if most_bytes else Page(limit, cursor)
+    return view_of(records, view, page, worker="none", now_s=2000.0)
 
 
 def history(count: int) -> list[Record]:
@@ -50,10 +55,49 @@ def test_a_page_ends_before_it_grows_too_large_but_holds_one_item() -> None:
     records = [header(SID)]
     for n in range(3):
         records += [prompt(f"q-{n}"), answer(f"q-{n}", "x" * 70_000)]
-    page = look(records, "history")
+    page = look(records, "history", most_bytes=80_000)
 
     assert len(page["history"]) == 1
     assert page["cursor"] == "1"
+
+
+LONG: list[Record] = [
+    header(SID, code="Ж" * 2500 + "\n" + "Ю\n" * 900, ctx='{"env":{"K":"hunter2hunter2"},"long":"' + "Ф" * 2500 + '"}'),
+    {"kind": "note", "bytes": 1, "level": "info", "message": "hunter2hunter2 Щ " * 700},
+    prompt("q-0", t=1001.0, wide="Ж" * 4000),
+    answer("q-0", "Ц" * 9000),
+    prompt("q-1", "q-2", "q-3", wide="日本" * 2000),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("end", [[], [final(result={"r": ["hunter2hunter2", "Я" * 9000]})]])
+def test_pages_that_are_followed_to_the_end_hold_every_character_once(view: str, end: list[Record]) -> None:
+    whole = look([*LONG, *end], view, most_bytes=1 << 20, limit=1000)
+    pages = [look([*LONG, *end], view, most_bytes=3000)]
+    while "cursor" in pages[-1]:
+        assert len(pages) < 200, "the cursor goes in circles"
+        pages.append(look([*LONG, *end], view, most_bytes=3000, cursor=pages[-1]["cursor"]))
+
+    assert all(size_of(page) <= 3000 for page in pages)
+    assert "hunter2" not in json.dumps(pages)
+    assert _letters(pages) == _letters([whole])
+    assert len(pages) > 1 or size_of(whole) <= 3000
+
+
+def _letters(pages: list[dict[str, Any]]) -> Counter[str]:
+    """How often each letter occurs that stands in no name of a field."""
+    counted = Counter(json.dumps(pages, ensure_ascii=False))
+    return Counter({letter: count for letter, count in counted.items() if not letter.isascii()})
+
+
+def test_a_prompt_that_was_answered_meanwhile_takes_no_other_from_the_next_page() -> None:
+    first = look([header(SID), prompt("q-0", "q-1", "q-2")], "prompts", limit=2)
+    second = look(
+        [header(SID), prompt("q-0", "q-1", "q-2"), answer("q-0"), answer("q-1")], "prompts", 2, first["cursor"]
+    )
+
+    assert [item["query_id"] for item in first["prompts"] + second["prompts"]] == ["q-0", "q-1", "q-2"]
 
 
 def test_prompts_are_those_that_wait() -> None:

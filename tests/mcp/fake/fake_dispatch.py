@@ -156,14 +156,24 @@ async def status_via_pool(
     return PoolReply(sid, _state(sid, _session(pool, sid)), None)
 
 
-async def list_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+async def list_via_pool(
+    pool: Pool, *, limit: int | None = None, cursor: str | None = None, project: str | None = None
+) -> dict[str, Any]:
     return {"active_sessions": len(pool.sessions), "sessions": [{"session_id": sid} for sid in pool.sessions]}
 
 
 async def view_via_pool(
-    pool: Pool, sid: str, view: str, *, limit: int | None = None, cursor: str | None = None
+    pool: Pool,
+    sid: str,
+    view: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    page_bytes: int,
+    is_whole: bool = False,
 ) -> dict[str, Any]:
-    return {"status": "running", "session_id": sid, "view": view, "limit": limit, "cursor": cursor}
+    asked = {"limit": limit, "cursor": cursor, "page_bytes": page_bytes}
+    return {"status": "running", "session_id": sid, "view": view, **asked}
 
 
 async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
