@@ -18,7 +18,7 @@ from algocline_mcp.limits import Home
 from algocline_mcp.pool.about import About, about_of
 from algocline_mcp.pool.project import NAME, Project, read_project
 
-PUBLISHED = "https://github.com/ynishi/algocline-bundled-packages"
+PUBLISHED = "github.com/ynishi/algocline-bundled-packages"
 _SHOWN_CHARS = 100  # of a description in a sentence
 _NEAREST = 3
 _KNOWN_MOST = 2000  # descriptions that are remembered

@@ -48,7 +48,7 @@ def delete_now(home: Home, sid: str) -> bool:
                 journal.sync_directory(path.parent)
             finally:
                 os.close(fd)
-            for left in (home.stderr(sid), home.socket(sid)):
+            for left in (home.stderr(sid), home.socket(sid), home.notes(sid)):
                 with suppress(OSError):
                     os.unlink(left)
             return True
