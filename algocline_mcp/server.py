@@ -37,7 +37,7 @@ INSTRUCTIONS = """\
 algocline runs strategies: Lua code decides what to ask next, you do the thinking, and every answer is kept.
 
 THE LOOP
-1. alc_run(code or code_file, ctx) starts a session and returns its first pause.
+1. alc_run(code, code_file or strategy, ctx) starts a session and returns its first pause.
 2. status needs_response: answer EVERY pending prompt in ONE alc_continue, each with its query_id: \
 responses=[{query_id, response}, …]. Do this again until the status is another one.
 3. running: it still computes; call alc_status(session_id, wait_s=45). accepted: answer what is listed in pending. \

@@ -36,7 +36,7 @@ Depth = Annotated[int | None, PlainValidator(count("depth", 0)), WithJsonSchema(
 Stats = Annotated[bool, PlainValidator(flag("include_stats")), WithJsonSchema(_BOOLEAN)]
 DryRun = Annotated[bool, PlainValidator(flag("dry_run")), WithJsonSchema(_BOOLEAN)]
 Names = Annotated[Any, PlainValidator(lambda value: _names(value)), WithJsonSchema({"type": "array"})]
-_PLACE = re.compile(r"^[\w.-]+:\d+: ")  # of an error, in a line of code that nobody has written
+_PLACE = re.compile(r"^call:(\d+:)? ")  # of an error, in a line of code that nobody has written
 _READ = hints(read_only=True, idempotent=True)
 _KEYS_MOST = 100_000
 

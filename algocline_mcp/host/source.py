@@ -17,7 +17,6 @@ import anyio.to_thread
 from algocline_mcp.errors import Refused
 from algocline_mcp.host.arguments import ABSENT
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import packages, store
 from algocline_mcp.pool.project import find_root, read_project
 
 
@@ -71,6 +70,8 @@ def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source
 
 
 def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
+    from algocline_mcp.pool import packages, store  # 5 ms of a start, for those alone who run an installed one
+
     store.settle(home)
     shelf = packages.Shelf.of(home, os.environ, _root(project_root) or find_root(os.environ))
     package, code, told = packages.strategy(shelf, name, limits.code_bytes)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import PIPE
 from typing import Any, TypeVar
 
 import anyio
@@ -37,9 +37,13 @@ _DIRECT = ("/", "~", "./", "../")
 _SAID_CHARS = 200  # of git in a sentence
 _HEAR_BYTES = 4096
 _DEPTH = 32  # of directories in a package
-# One file may not grow over a limit (in blocks of 512 bytes), so a repository cannot fill the disk.
+# One file may not grow over a limit (in blocks of 512 bytes), so a repository cannot fill the disk. Stdin ends with
+# whoever has asked, also by kill -9; then all of this process group ends.
 _FETCH = """
 ulimit -f "$1"
+exec 3<&0 </dev/null
+(cat <&3; kill -KILL 0) >/dev/null 2>&1 &
+exec 3<&-
 git init -q --template= "$2" && cd "$2" &&
 git fetch -q --depth 1 --no-tags --no-recurse-submodules -- "$3" "$4" &&
 git -c core.hooksPath=/dev/null -c advice.detachedHead=false checkout -q FETCH_HEAD &&
@@ -166,7 +170,7 @@ async def _fetch(
         "LC_ALL": "C",
     }
     command = ["sh", "-c", _FETCH, "sh", str(most_bytes // 512), os.fspath(checkout), url, revision]
-    process = await anyio.open_process(command, stdin=DEVNULL, env=own, start_new_session=True)
+    process = await anyio.open_process(command, stdin=PIPE, env=own, start_new_session=True)
     said = {"stdout": b"", "stderr": b""}
 
     async def hear(name: str) -> None:

@@ -84,9 +84,10 @@ def _abi() -> dict[str, Any]:
 
 
 def _first_words(strategy: Strategy) -> str:
-    """A title for a strategy that was given none: its name, its file's name, or how its code begins."""
+    """A title for a strategy that was given none: its name and task, its file's name, or how its code begins."""
     if strategy.name is not None:
-        return strategy.name
+        task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
+        return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
     if strategy.chunk != _UNNAMED:
         return strategy.chunk
     lines = (line.strip(" -\t") for line in strategy.code.splitlines())

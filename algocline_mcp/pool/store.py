@@ -41,6 +41,7 @@ class Draft:
         self.path = home.packages / _STORE / f"{secrets.token_hex(8)}{_PART}"
         prepare(home)
         with changing(home, limits), _translated(home.packages):  # else it could be collected before it is locked
+            _collect(home)
             self.path.mkdir(mode=0o700)
             self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

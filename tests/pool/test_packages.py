@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.catalog import Asked, Place, catalog
 from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from algocline_mcp.pool.packages import PUBLISHED, Shelf, strategy
-from tests.pool.rig import WAIT_S, Rig, finish, kill, run, say
+from tests.pool.rig import LIMIT_S, WAIT_S, Rig, finish, has_ended, kill, run, say
 
 pytestmark = pytest.mark.anyio
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
@@ -287,9 +288,23 @@ def test_a_git_that_hangs_is_ended_with_its_children(home: Home, stuck_git: Path
         anyio.run(play)
     assert caught.group_contains(Refused, match=r"git clone timed out after 0.3s: https://x.invalid/x")
     assert len(pids) == 2
-    for pid in pids:
-        with contextlib.suppress(FileNotFoundError):
-            assert Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    assert all(has_ended(pid, LIMIT_S) for pid in pids)
+    assert stores(home) == []
+
+
+@needs_git
+def test_a_git_ends_with_the_process_that_asked_for_it(home: Home, stuck_git: Path) -> None:
+    command = [sys.executable, "-m", "algocline_mcp", "pkg", "install", "https://x.invalid/x"]
+    environ = {**os.environ, "ALC_HOME": str(home.root)}
+    with subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) as asking:
+        pids = [int(pid) for pid in stuck_git.read_text().split()]
+        asking.kill()
+
+    assert len(pids) == 2
+    assert all(has_ended(pid, LIMIT_S) for pid in pids)
+    assert len(stores(home)) == 1
+    with pytest.raises(Refused, match="timed out"):
+        install(home, "https://x.invalid/x", fetch_s=0.0)
     assert stores(home) == []
 
 
@@ -459,7 +474,7 @@ async def test_a_session_keeps_the_strategy_it_began_with(rig: Rig, tmp_path: Pa
     assert (view["code"], view["chunk"], view["modules"]) == (ASKS, "one/init.lua", ["one.part", "one.late"])
     assert branch.result["result"]["second"] == "C"
     (run_of,) = [each for each in figures.runs(rig.home) if each.sid == reply.session_id]
-    assert (run_of.strategy, run_of.title) == ("one", "one")
+    assert (run_of.strategy, run_of.title) == ("one", "one: x")
 
 
 @pytest.mark.parametrize(
