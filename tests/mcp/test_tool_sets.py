@@ -16,6 +16,7 @@ from algocline_mcp.limits import Home
 from algocline_mcp.terminal.demo import Server, end_workers
 from tests.mcp.conftest import Tools
 
+LUA = Path(server.__file__).parent / "worker" / "lua"
 CORE = ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch", "alc_catalog"]
 ORIGINAL = {
     *("alc_advice", "alc_info", "alc_log_view", "alc_note", "alc_stats"),
@@ -190,6 +191,38 @@ def test_state_is_changed_exactly_as_a_strategy_would(host: Server) -> None:
     said = _sentence(host, "alc_state_set", namespace="a/b", key="k", value=1)
     assert said.startswith("Invalid namespace: 'a/b'")
     assert "\n" not in said
+
+
+_MAKE = """
+local first = alc.card.create({ pkg = { name = "cot" }, stats = { pass_rate = 0.5 } })
+alc.card.write_samples(first.card_id, { { score = 1 }, { score = 0 } })
+local origin = { prior_card_id = first.card_id, prior_relation = "rerun" }
+return { first.card_id, alc.card.create({ pkg = { name = "cot" }, metadata = origin }).card_id }
+"""
+
+
+@pytest.mark.skipif(not (LUA / "card.lua").exists(), reason="there is no alc.card in this program yet")
+def test_cards_are_found_and_added_to_as_a_strategy_would(host: Server) -> None:
+    assert host.call("alc_card_list") == {"cards": []}
+    first, second = host.call("alc_run", code=_MAKE)["result"]
+    assert {each["card_id"] for each in host.call("alc_card_list", pkg="cot")["cards"]} == {first, second}
+    assert {each["card_id"] for each in host.call("alc_catalog", kind="cards")["cards"]} == {first, second}
+    where = {"stats": {"pass_rate": {"gte": 0.5}}}
+    assert [each["card_id"] for each in host.call("alc_card_find", where=where, limit=5)["cards"]] == [first]
+    assert host.call("alc_card_append", card_id=first, fields={"note": "n"})["note"] == "n"
+    assert _sentence(host, "alc_card_append", card_id=first, fields={"note": "n"}).startswith(
+        "alc.card.append: key 'note'"
+    )
+    assert host.call("alc_card_get", card_id=first)["note"] == "n"
+    assert host.call("alc_catalog", kind="cards", name=first)["card"]["note"] == "n"
+    assert host.call("alc_card_samples", card_id=first, where={"score": 0})["samples"] == [{"score": 0}]
+    nodes = host.call("alc_card_lineage", card_id=second, direction="up", include_stats=False)["nodes"]
+    assert [each["card_id"] for each in nodes] == [second, first]
+    assert host.call("alc_card_alias_set", name="best", card_id=second, note="z")["card_id"] == second
+    assert host.call("alc_card_get_by_alias", name="best")["card_id"] == second
+    assert [each["name"] for each in host.call("alc_card_alias_list")["aliases"]] == ["best"]
+    assert "card 'x' not found" in _sentence(host, "alc_card_get", card_id="x")
+    assert "is none of" in _sentence(host, "alc_card_sink_backfill", sink="file:///nowhere", dry_run=True)
 
 
 def test_info_names_what_the_original_does(host: Server) -> None:
