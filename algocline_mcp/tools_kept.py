@@ -1,7 +1,7 @@
-"""The Rust program's tools for what is kept beyond a session: packages, state and cards; part of tools_full.
+"""The Rust program's tools for what is kept beyond a session: packages and state; part of tools_full.
 
-Contract: as there. Reading packages and state is the catalog's; a change, and every look at cards, is a strategy of one
-line, so there is one place that knows what a card is. Such a session is deleted when it has ended.
+Contract: as there. Reading packages and state is the catalog's; a change is a strategy of one line, which
+makes it exactly once. Such a session is deleted when it has ended.
 """
 
 import os
@@ -16,38 +16,27 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.host import replies
-from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text, an_object, count, flag
+from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text
 from algocline_mcp.host.waiting import within
 from algocline_mcp.pool import dispatch, packages, stored
 from algocline_mcp.pool.catalog import Asked, Place, catalog
 from algocline_mcp.tools import Host, Listing, hints, look, opened, tool
 from algocline_mcp.tools_author import change
 
-_OBJECT, _WHOLE, _BOOLEAN = {"type": "object"}, {"type": "integer"}, {"type": "boolean"}
 Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
-Fields = Annotated[dict[str, Any], PlainValidator(an_object("fields", '{"notes": {}}')), WithJsonSchema(_OBJECT)]
-Where = Annotated[
-    dict[str, Any],
-    PlainValidator(an_object("where", '{"stats": {"pass_rate": {"gte": 0.8}}}')),
-    WithJsonSchema(_OBJECT),
-]
-Offset = Annotated[int | None, PlainValidator(count("offset", 0)), WithJsonSchema(_WHOLE)]
-Depth = Annotated[int | None, PlainValidator(count("depth", 0)), WithJsonSchema(_WHOLE)]
-Stats = Annotated[bool, PlainValidator(flag("include_stats")), WithJsonSchema(_BOOLEAN)]
-DryRun = Annotated[bool, PlainValidator(flag("dry_run")), WithJsonSchema(_BOOLEAN)]
-Names = Annotated[Any, PlainValidator(lambda value: _names(value)), WithJsonSchema({"type": "array"})]
+Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
 _PLACE = re.compile(r"^call:(\d+:)? ")  # of an error, in a line of code that nobody has written
 _READ = hints(read_only=True, idempotent=True)
 _KEYS_MOST = 100_000
 
 
-def _names(value: Any) -> list[str]:
+def names_of(value: Any) -> list[str]:
     """Of a list, or of a text with commas."""
     found = value.split(",") if isinstance(value, str) else value or []
     return [str(each).strip() for each in found] if isinstance(found, list) else []
 
 
-async def _carried_out(host: Host, code: str, ctx: dict[str, Any]) -> Any:
+async def carried_out(host: Host, code: str, ctx: dict[str, Any]) -> Any:
     """What the code returns. Raises Refused with the error that it raises."""
     held = opened(host)
     pool, limits = held.usable(), held.limits
@@ -71,11 +60,6 @@ async def _delete(pool: dispatch.Pool, sid: str) -> None:
         await dispatch.stop_via_pool(pool, sid, "delete")
     except AlcError:
         return  # retention takes it
-
-
-def _listed(name: str, value: Any) -> CallToolResult:
-    """Lua's empty array is an empty object."""
-    return replies.result({name: [] if value == {} else value})
 
 
 # ── packages ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -216,13 +200,13 @@ async def alc_state_set(
 ) -> Annotated[CallToolResult, Listing]:
     """Store a value in alc.state; null removes it."""
     code = "alc.state.set(ctx.key, ctx.value)"
-    await _carried_out(host, code, {"_ns": namespace, "key": key, "value": value})
+    await carried_out(host, code, {"_ns": namespace, "key": key, "value": value})
     return replies.result({"ok": True})
 
 
 async def alc_state_delete(host: Host, key: Text, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
     """Remove a value from alc.state."""
-    existed = await _carried_out(host, "return alc.state.delete(ctx.key)", {"_ns": namespace, "key": key})
+    existed = await carried_out(host, "return alc.state.delete(ctx.key)", {"_ns": namespace, "key": key})
     return replies.result({"ok": True, "existed": existed})
 
 
@@ -234,8 +218,8 @@ async def alc_state_reset(
     fields: Annotated[Names, Field(description="To take out")] = None,
 ) -> Annotated[CallToolResult, Listing]:
     """Take steps and fields out of a value that keeps the progress of an orchestration; a copy is kept."""
-    steps, fields = _names(steps), _names(fields)
-    told = await _carried_out(host, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
+    steps, fields = names_of(steps), names_of(fields)
+    told = await carried_out(host, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
     removed = {name: [] if told[name] == {} else told[name] for name in ("steps", "fields")}
     return replies.result(
         {
@@ -247,98 +231,6 @@ async def alc_state_reset(
             "fields_input": fields,
         }
     )
-
-
-# ── cards ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-async def alc_card_list(host: Host, pkg: Text = ABSENT) -> Annotated[CallToolResult, Listing]:
-    """List cards, the newest first."""
-    return _listed("cards", await _carried_out(host, "return alc.card.list(ctx)", {"pkg": pkg or None}))
-
-
-async def alc_card_get(host: Host, card_id: Text) -> Annotated[CallToolResult, Listing]:
-    """Show one card."""
-    return _card(
-        await _carried_out(host, "return alc.card.get(ctx.card_id)", {"card_id": card_id}), f"card '{card_id}'"
-    )
-
-
-def _card(found: Any, what: str) -> CallToolResult:
-    if found is None:
-        raise Refused(f"{what[:100]} not found: alc_card_list lists the cards", code="not_found")
-    return replies.result(found)
-
-
-async def alc_card_find(
-    host: Host,
-    pkg: Text = ABSENT,
-    where: Where = {},  # noqa: B006 - read only
-    order_by: Names = None,
-    limit: Limit = None,
-    offset: Offset = None,
-) -> Annotated[CallToolResult, Listing]:
-    """Find cards: where={"stats": {"pass_rate": {"gte": 0.8}}}, order_by="-stats.pass_rate"."""
-    ctx = {"pkg": pkg or None, "where": where, "order_by": _names(order_by), "limit": limit, "offset": offset}
-    return _listed("cards", await _carried_out(host, "return alc.card.find(ctx)", ctx))
-
-
-async def alc_card_append(host: Host, card_id: Text, fields: Fields) -> Annotated[CallToolResult, Listing]:
-    """Add fields to a card; none that it has already."""
-    code = "return alc.card.append(ctx.card_id, ctx.fields)"
-    return replies.result(await _carried_out(host, code, {"card_id": card_id, "fields": fields}))
-
-
-async def alc_card_samples(
-    host: Host,
-    card_id: Text,
-    offset: Offset = None,
-    limit: Limit = None,
-    where: Where = {},  # noqa: B006 - read only
-) -> Annotated[CallToolResult, Listing]:
-    """Show the samples of a card."""
-    code = "return alc.card.read_samples(ctx.card_id, ctx.options)"
-    options = {key: each for key, each in (("offset", offset), ("limit", limit), ("where", where or None)) if each}
-    return _listed("samples", await _carried_out(host, code, {"card_id": card_id, "options": options}))
-
-
-async def alc_card_lineage(
-    host: Host,
-    card_id: Text,
-    direction: Annotated[Text, Field(description="up, down or both")] = "up",
-    depth: Depth = None,
-    include_stats: Stats = True,
-    relation_filter: Names = None,
-) -> Annotated[CallToolResult, Listing]:
-    """Show where a card came from, or what came of it."""
-    ctx: dict[str, Any] = {"card_id": card_id, "direction": direction, "depth": depth, "include_stats": include_stats}
-    ctx["relation_filter"] = _names(relation_filter) or None
-    return _card(await _carried_out(host, "return alc.card.lineage(ctx)", ctx), f"card '{card_id}'")
-
-
-async def alc_card_alias_set(
-    host: Host, name: Text, card_id: Text, pkg: Text = ABSENT, note: Text = ABSENT
-) -> Annotated[CallToolResult, Listing]:
-    """Give a card a name, or the name to another card."""
-    code = "return alc.card.alias_set(ctx.name, ctx.card_id, ctx.options)"
-    options = {key: text for key, text in (("pkg", pkg), ("note", note)) if text}
-    return replies.result(await _carried_out(host, code, {"name": name, "card_id": card_id, "options": options}))
-
-
-async def alc_card_alias_list(host: Host, pkg: Text = ABSENT) -> Annotated[CallToolResult, Listing]:
-    """List the names that cards were given."""
-    return _listed("aliases", await _carried_out(host, "return alc.card.alias_list(ctx)", {"pkg": pkg or None}))
-
-
-async def alc_card_get_by_alias(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
-    """Show the card that has a name."""
-    return _card(await _carried_out(host, "return alc.card.get_by_alias(ctx.name)", {"name": name}), f"alias '{name}'")
-
-
-async def alc_card_sink_backfill(host: Host, sink: Text, dry_run: DryRun = False) -> Annotated[CallToolResult, Listing]:
-    """Copy the cards that are missing there to a directory of ALC_CARD_SINKS."""
-    code = "return alc.card.sink_backfill(ctx)"
-    return replies.result(await _carried_out(host, code, {"sink": sink, "dry_run": dry_run}))
 
 
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────
@@ -358,14 +250,4 @@ def tools() -> list[Tool]:
         tool(alc_state_set, "Store a value", changing, None),
         tool(alc_state_delete, "Remove a value", changing, None),
         tool(alc_state_reset, "Reset progress", hints(destructive=True), None),
-        tool(alc_card_list, "List cards", _READ, None),
-        tool(alc_card_get, "Show a card", _READ, None),
-        tool(alc_card_find, "Find cards", _READ, None),
-        tool(alc_card_append, "Add to a card", hints(), None),
-        tool(alc_card_samples, "Show samples", _READ, None),
-        tool(alc_card_lineage, "Show lineage", _READ, None),
-        tool(alc_card_alias_set, "Name a card", hints(idempotent=True), None),
-        tool(alc_card_alias_list, "List names of cards", _READ, None),
-        tool(alc_card_get_by_alias, "Show a named card", _READ, None),
-        tool(alc_card_sink_backfill, "Copy cards", hints(idempotent=True), None),
     ]

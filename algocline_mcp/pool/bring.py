@@ -10,14 +10,11 @@ nobody asked for a password. What is copied is plain files.
 
 import os
 import re
-import signal
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any, TypeVar
 
 import anyio
@@ -27,28 +24,14 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import store
+from algocline_mcp.pool.git import fetch, public
 from algocline_mcp.pool.project import NAME
 
 Result = TypeVar("Result")
 _URL = re.compile(r"(https?|ssh|git|file)://[^\s]+|[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:[^\s]+")
 _BARE = re.compile(r"[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+/[^\s]+")  # github.com/owner/name
-_SECRET = re.compile(r"(?<=://)[^/@\s]*@")
 _DIRECT = ("/", "~", "./", "../")
-_SAID_CHARS = 200  # of git in a sentence
-_HEAR_BYTES = 4096
 _DEPTH = 32  # of directories in a package
-# One file may not grow over a limit (in blocks of 512 bytes), so a repository cannot fill the disk. Stdin ends with
-# whoever has asked, also by kill -9; then all of this process group ends.
-_FETCH = """
-ulimit -f "$1"
-exec 3<&0 </dev/null
-(cat <&3; kill -KILL 0) >/dev/null 2>&1 &
-exec 3<&-
-git init -q --template= "$2" && cd "$2" &&
-git fetch -q --depth 1 --no-tags --no-recurse-submodules -- "$3" "$4" &&
-git -c core.hooksPath=/dev/null -c advice.detachedHead=false checkout -q FETCH_HEAD &&
-git rev-parse HEAD
-"""
 
 
 async def install_package(
@@ -64,16 +47,17 @@ async def install_package(
     """`source`: a directory, or a git URL, with `#revision` behind it if it shall be another than its head."""
     _check_name(name)
     place = _place(source)
-    draft = await _in_thread(partial(store.Draft, home, limits))
+    with anyio.CancelScope(shield=True):  # else nobody would close it
+        draft = await _in_thread(partial(store.Draft, home, limits))
     try:
-        told: dict[str, Any] = {"source": _public(source), "installed_at": round(time.time(), 3)}
+        told: dict[str, Any] = {"source": public(source), "installed_at": round(time.time(), 3)}
         if isinstance(place, Path):
             checkout = place
         else:
             url, revision = place
             checkout = draft.checkout
-            limit_s = min(fetch_s or limits.package_fetch_s, limits.package_fetch_s)
-            told["commit"] = await _fetch(url, revision, checkout, limits.package_bytes, limit_s, environ)
+            limit_s = limits.package_fetch_s if fetch_s is None else min(fetch_s, limits.package_fetch_s)
+            told["commit"] = await fetch(url, revision, checkout, limits.package_bytes, limit_s, environ)
         copy = partial(_copy_packages, checkout, draft.path, name or _name_of(source), limits, is_named=bool(name))
         await _in_thread(copy)
         done = partial(store.commit, home, limits, draft, told, force=force)
@@ -132,7 +116,7 @@ def _place(source: str) -> Path | tuple[str, str]:
         url = f"https://{url}"
     if not _URL.fullmatch(url) or url.startswith("-"):
         raise Refused(
-            f"source {_public(source)[:80]!r} is neither a git URL nor a path: give https://…, git@…, file://…, or a "
+            f"source {public(source)[:80]!r} is neither a git URL nor a path: give https://…, git@…, file://…, or a "
             "path that begins with / or ~ or ./",
             code="bad_source",
         )
@@ -146,60 +130,10 @@ def _name_of(source: str) -> str:
     return last.removesuffix(".git")
 
 
-def _public(source: str) -> str:
-    return _SECRET.sub("", source)
-
-
 def _check_name(name: str | None) -> None:
     if name is not None and not NAME.fullmatch(name):
         shown = f"name {name[:80]!r} is no name of a package"
         raise Refused(f"{shown}: at most 64 letters, digits, _ and -, as require takes it", code="bad_name")
-
-
-async def _fetch(
-    url: str, revision: str, checkout: Path, most_bytes: int, limit_s: float, environ: Mapping[str, str]
-) -> str:
-    """The commit. Raises Refused."""
-    own = {key: value for key, value in environ.items() if not key.startswith(("GIT_", "ALC_"))}
-    own |= {
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_ASKPASS": "/bin/false",
-        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-        "GIT_ALLOW_PROTOCOL": "https:http:ssh:git:file",
-        "GIT_LFS_SKIP_SMUDGE": "1",
-        "LC_ALL": "C",
-    }
-    command = ["sh", "-c", _FETCH, "sh", str(most_bytes // 512), os.fspath(checkout), url, revision]
-    process = await anyio.open_process(command, stdin=PIPE, env=own, start_new_session=True)
-    said = {"stdout": b"", "stderr": b""}
-
-    async def hear(name: str) -> None:
-        stream = getattr(process, name)
-        async for chunk in stream:
-            said[name] = (said[name] + chunk)[-_HEAR_BYTES:]
-
-    try:
-        with anyio.move_on_after(limit_s) as limit:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(hear, "stdout")
-                tasks.start_soon(hear, "stderr")
-            await process.wait()
-    finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # git has children of its own
-        with anyio.CancelScope(shield=True):
-            await process.aclose()
-    shown = _public(url)
-    if limit.cancelled_caught:
-        cure = "try again, or clone it yourself and install the directory"
-        raise Refused(f"git clone timed out after {limit_s:g}s: {shown}; nothing was installed: {cure}", code="timeout")
-    if process.returncode != 0:
-        lines = said["stderr"].decode("utf-8", "replace").split("\n")
-        why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0]) or "it said nothing"
-        cure = "check the address and the revision, and that git can read it without a password"
-        raise Refused(f"git clone failed: {shown}: {_public(why)[:_SAID_CHARS]}; {cure}", code="fetch_failed")
-    return said["stdout"].decode("ascii", "replace").strip()
 
 
 # ── what is in it ─────────────────────────────────────────────────────────────────────────────────────────
