@@ -16,6 +16,7 @@ import anyio.to_thread
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.host.arguments import ABSENT
+from algocline_mcp.host.waiting import within
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool.project import find_root, read_project
 
@@ -52,7 +53,9 @@ async def read_source(
         find = partial(_installed, strategy, project_root, home, limits)
     else:
         find = partial(_own, code, code_file, project_root, limits)
-    return await anyio.to_thread.run_sync(find, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    found = anyio.to_thread.run_sync(find, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    unanswered = "the disk with the strategy, or with its project, hangs; nothing was started"
+    return await within(limits.grace_s, found, unanswered=unanswered)
 
 
 def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source:
