@@ -21,6 +21,9 @@ from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool.project import find_root, read_project
 
 
+_LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """`chunk` names the code in errors. Its `require` looks first among `variants` (name -> directory), then in
@@ -55,7 +58,7 @@ async def read_source(
         find = partial(_own, code, code_file, project_root, limits)
     found = anyio.to_thread.run_sync(find, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
     unanswered = "the disk with the strategy, or with its project, hangs; nothing was started"
-    return await within(limits.grace_s, found, unanswered=unanswered)
+    return await within(max(limits.grace_s, _LEAST_S), found, unanswered=unanswered)
 
 
 def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source:

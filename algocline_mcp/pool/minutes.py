@@ -124,15 +124,16 @@ def _notes(home: Home, sid: str) -> list[dict[str, Any]]:
 
 
 def _finished(home: Home, sid: str) -> Sequence[Record]:
-    try:
-        records = journal.read(home.finished_journal(sid))
-    except FileNotFoundError:
-        records = []
-    except AlcError as exc:
-        raise Refused(f"Log file of session '{sid}' cannot be read: {exc}") from exc
-    if not records:
-        raise Refused(f"Log file not found for session '{sid}': only sessions that are over have one", code="not_found")
-    return records
+    for path in (home.finished_journal(sid), home.journal(sid), home.finished_journal(sid)):
+        try:  # for a moment after its end a journal lies where it was; it may move between two looks
+            records = journal.read(path)
+            if records and fold(records).final is not None:
+                return records
+        except FileNotFoundError:
+            continue
+        except AlcError as exc:
+            raise Refused(f"Log file of session '{sid}' cannot be read: {exc}") from exc
+    raise Refused(f"Log file not found for session '{sid}': only sessions that are over have one", code="not_found")
 
 
 def _hint(prompt: str) -> str:

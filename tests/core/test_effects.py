@@ -222,7 +222,9 @@ def test_call_that_does_not_fit_is_an_error_for_the_strategy(name: str, args: tu
 
 
 def variant(name: str, root: Path) -> Record:
-    return World("lua", [root / "lib"], {}, CODE_BYTES, variants={"mine": str(root / "next")}).perform("module", (name,))
+    return World("lua", [root / "lib"], {}, CODE_BYTES, variants={"mine": str(root / "next")}).perform(
+        "module", (name,)
+    )
 
 
 @pytest.mark.parametrize(

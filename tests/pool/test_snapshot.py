@@ -234,6 +234,14 @@ def test_only_what_is_over_has_a_log(home: Home) -> None:
             minutes.note(home, sid, "x", None)
 
 
+def test_what_has_just_ended_has_a_log_where_it_lies(home: Home) -> None:
+    sid = sid_of(11, born_s=1.7e9)
+    write(home.journal(sid), [{**rounds(0)[0], "sid": sid}, *rounds(1)[1:], final()])
+
+    assert minutes.log(home, sid, 0)["transcript"][0]["response"] == "a0"
+    assert minutes.note(home, sid, "x", None) == 1
+
+
 def test_a_note_has_its_limits(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     sid = sid_of(0, born_s=1.7e9)
     with pytest.raises(Refused, match="at most 65536"):
