@@ -7,6 +7,7 @@ how to go on. Each command imports what it needs when it runs: --help and a wron
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from click.shell_completion import CompletionItem
 from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError
 from algocline_mcp.terminal import hosts, journals
+from algocline_mcp.terminal.pkg import pkg
 from algocline_mcp.terminal.words import at_terminal
 
 EXAMPLES = """\b
@@ -26,8 +28,10 @@ Examples:
   alc demo                               see in ten seconds what it is for
   alc config claude-desktop --write      enter it into a host
   alc run panel.lua task="Name it"       run a strategy, answer its prompts here
+  alc pkg list                           which packages are installed
   alc ps                                 what is unfinished
 """
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
 JOBS = 4  # models behind a command rarely allow more
 
 
@@ -101,28 +105,26 @@ def answering(command: Function) -> Function:
 RUN_EXAMPLES = """\b
 Examples:
   alc run panel.lua task="Name a fear of databases" rounds=3
+  alc run cot task="Why is the sky blue?"
   alc run panel.lua task=… --exec 'llm -m some-model -s "$ALC_SYSTEM"' --jobs 8
   alc run panel.lua task=… --answers answers.json > result.json
 """
 
 
 @alc.command(epilog=RUN_EXAMPLES, short_help="Run a strategy; answer its prompts here.")
-@click.argument("file", type=click.Path())
+@click.argument("file", metavar="FILE|NAME", type=click.Path())
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @answering
 @click.option("--title", help="A few words to find the session by.")
 def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | None, **who: Any) -> None:
-    """Run the strategy in FILE as a client of the MCP server, exactly as a host would.
+    """Run the strategy in FILE, or the installed one called NAME, as a client of the MCP server, as a host would.
 
     KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, else a text. A person answers the prompts
     unless --exec or --answers is given. The result is written to stdout as JSON.
     """
-    _play(
-        {"code_file": os.path.abspath(file), "ctx": dict(map(_pair, pairs)), "title": title or os.path.basename(file)},
-        None,
-        wait_s,
-        **who,
-    )
+    is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
+    what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
+    _play({**what, "ctx": dict(map(_pair, pairs)), "title": title or os.path.basename(file)}, None, wait_s, **who)
 
 
 CONTINUE_EXAMPLES = """\b
@@ -294,6 +296,9 @@ def config(host: str, is_written: bool, is_removed: bool, path: str | None) -> N
 
 for command in journals.COMMANDS:
     alc.add_command(command)
+
+
+alc.add_command(pkg)
 
 
 def main() -> None:

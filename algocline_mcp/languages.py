@@ -21,6 +21,7 @@ class Language:
     module_forms: tuple[str, ...]
     rehearsal: str  # a strategy that asks two questions, one after the other
     child: str  # the code of a child of alc.fork; {} is the name of its package, of letters, digits and _
+    entered: Callable[[str, str], str]  # (name, source of a strategy package) -> the code that runs it
 
     def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
         """What a journal records and a later engine must equal to replay it."""
@@ -30,6 +31,23 @@ class Language:
             self.distribution: version_of(self.distribution),
             "prelude": self.prelude,
         }
+
+
+def _enter_lua(name: str, source: str) -> str:
+    """The package as what `require` finds under its name, then its `run`. Its lines keep their numbers: what goes
+    before them stands on the first one."""
+    source = source.removeprefix("\ufeff")
+    if source.startswith("#"):  # for a shell
+        source = f"--{source}"
+    library = f"Package '{name}' is a library package, it has no run(ctx): use it by require in code of your own"
+    return (
+        f'package.preload["{name}"] = function(...) {source}\nend\n'
+        f'local strategy = require("{name}")\n'
+        'if type(strategy) ~= "table" or type(strategy.run) ~= "function" then\n'
+        f'  error("{library}", 0)\n'
+        "end\n"
+        "return strategy.run(ctx)\n"
+    )
 
 
 LUA = Language(
@@ -47,5 +65,6 @@ LUA = Language(
         "error('the package does not export run(ctx)', 0) end "
         "return package.run(ctx)"
     ),
+    entered=_enter_lua,
 )
 LANGUAGES = {language.name: language for language in (LUA,)}

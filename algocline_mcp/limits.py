@@ -74,6 +74,10 @@ class Limits:
     children_depth: int = _limit(4, "ALC_CHILDREN_DEPTH", "forks within forks")
     branches: int = _limit(16, "ALC_BRANCHES", "sessions that one alc_branch starts")
     output_bytes: int = _limit(0, "ALC_OUTPUT_BYTES", "the result of a tool call; 0: what its host shows")
+    package_fetch_s: float = _limit(60.0, "ALC_PACKAGE_FETCH_S", "git brings packages within this, else it is ended")
+    package_lock_s: float = _limit(2.0, "ALC_PACKAGE_LOCK_S", "wait for others who change the home's packages")
+    package_bytes: int = _limit(64 * MIB, "ALC_PACKAGE_BYTES", "all packages that one install brings")
+    package_files: int = _limit(10_000, "ALC_PACKAGE_FILES", "files that one install brings")
     listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page that names no limit")
     listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 
@@ -176,6 +180,9 @@ class Home:
 
     def finished_journal(self, sid: str) -> Path:
         return self.finished / f"{sid}.journal"
+
+    def notes(self, sid: str) -> Path:
+        return self.finished / f"{sid}.notes"
 
     def stderr(self, sid: str) -> Path:
         return self.log / f"{sid}.err"

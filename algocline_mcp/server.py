@@ -7,7 +7,7 @@ at any moment and another one goes on. Nothing happens at import or in `build()`
 import logging
 import os
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import anyio
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
 from mcp.server.stdio import stdio_server
 from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
@@ -36,7 +37,7 @@ INSTRUCTIONS = """\
 algocline runs strategies: Lua code decides what to ask next, you do the thinking, and every answer is kept.
 
 THE LOOP
-1. alc_run(code or code_file, ctx) starts a session and returns its first pause.
+1. alc_run(code, code_file or strategy, ctx) starts a session and returns its first pause.
 2. status needs_response: answer EVERY pending prompt in ONE alc_continue, each with its query_id: \
 responses=[{query_id, response}, …]. Do this again until the status is another one.
 3. running: it still computes; call alc_status(session_id, wait_s=45). accepted: answer what is listed in pending. \
@@ -94,13 +95,37 @@ def build(fork_process: ForkProcess | None = None) -> MCPServer[Opened]:
         description="Runs reasoning strategies whose prompts the host's own model answers.",
         instructions=INSTRUCTIONS,
         version=__version__,
-        tools=tools(),
+        tools=_tools(os.environ),
         lifespan=partial(_lifespan, fork_process),
         log_level="WARNING",
         subscriptions=False,  # the lists never change, and clients that would listen wait for the SDK
     )
     resources.register(app)
     return app
+
+
+TOOL_SETS = ("core", "author", "full")
+
+
+def _tools(environ: Mapping[str, str]) -> list[Tool]:
+    """Those of ALC_TOOLS. With a value that is none the core is listed, and each of its calls tells what is wrong."""
+    chosen = environ.get("ALC_TOOLS", "") or "core"
+    found = tools()
+    if chosen in ("author", "full"):
+        from algocline_mcp import tools_author  # not for the others: each module adds to the start
+
+        found += tools_author.tools()
+    if chosen == "full":
+        from algocline_mcp import tools_full
+
+        found = tools_full.tools(found)
+    return found
+
+
+def _check_tools(environ: Mapping[str, str]) -> None:
+    chosen = environ.get("ALC_TOOLS", "")
+    if chosen and chosen not in TOOL_SETS:
+        raise HomeUnusable(f"ALC_TOOLS={chosen!r} is no set of tools: set it to one of {', '.join(TOOL_SETS)}")
 
 
 @asynccontextmanager
@@ -110,6 +135,7 @@ async def _lifespan(fork_process: ForkProcess | None, app: MCPServer[Opened]) ->
     async with AsyncExitStack() as stack:
         try:
             limits = Limits.from_env(os.environ)
+            _check_tools(os.environ)
             pool = dispatch.Pool(Home.from_env(os.environ), limits, fork_process=fork_process)
             await stack.enter_async_context(pool)
         except HomeUnusable as exc:

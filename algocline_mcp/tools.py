@@ -9,10 +9,13 @@ import inspect
 import json
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, cast
+from functools import partial
+from typing import Annotated, Any, TypeVar, cast
 
+import anyio
+import anyio.to_thread
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
@@ -27,8 +30,10 @@ from algocline_mcp.host.arguments import (
     Count,
     Ctx,
     Flag,
+    Kind,
     Limit,
     Mode,
+    Opts,
     Responses,
     Text,
     Usage,
@@ -61,30 +66,32 @@ class Opened:
 
 
 class Outcome(BaseModel):
-    """The published schema is open: what else comes depends on `status`."""
-
-    model_config = ConfigDict(extra="allow")
-    status: str
-    session_id: str
-
-
-class Standing(BaseModel):
-    """As Outcome, or a list of sessions, which has neither field."""
+    """The published schema is open: what else comes depends on `status`. A list of sessions has neither field."""
 
     model_config = ConfigDict(extra="allow")
     status: str = ""
     session_id: str = ""
 
 
+class Listing(BaseModel):
+    """Of the catalog: which fields come depends on `kind`."""
+
+    model_config = ConfigDict(extra="allow")
+
+
 Host = Context[Opened, Any]
+Found = TypeVar("Found")
 SessionId = Text
 
 
 async def alc_run(
     host: Host,
-    code: Annotated[Text, Field(description="Lua source, or give code_file")] = ABSENT,
+    code: Annotated[Text, Field(description="Lua source")] = ABSENT,
     code_file: Annotated[Text, Field(description="Lua file, relative to project_root")] = ABSENT,
-    ctx: Annotated[Ctx, Field(description="Input, the Lua global `ctx`")] = {},  # noqa: B006 - read only
+    strategy: Annotated[Text, Field(description="An installed one, by name")] = ABSENT,
+    task: Annotated[Text, Field(description="ctx.task")] = ABSENT,
+    opts: Annotated[Opts, Field(description="More of ctx")] = {},  # noqa: B006 - read only
+    ctx: Annotated[Ctx, Field(description="Input, the Lua global `ctx`")] = {},  # noqa: B006
     title: Annotated[Text, Field(description="A few words to find it by")] = ABSENT,
     project_root: Text = ABSENT,
     wait_s: Annotated[WaitS, Field(description="Longest wait for the first pause")] = None,
@@ -93,29 +100,32 @@ async def alc_run(
     Start a strategy: Lua code decides what to ask, you do the thinking. At alc.llm(prompt) it pauses and this call
     returns the prompt; your answer, given with alc_continue, is what alc.llm returns.
 
-    Example: code=`local draft = alc.llm("Draft: "..ctx.task) return alc.llm("Fix the weakest point: "..draft)`,
-    ctx={"task":"..."}. Also alc.llm(prompt, {system=, max_tokens=}), alc.llm_batch({{prompt=}, ...}),
-    alc.json_decode, alc.json_encode, alc.log, alc.progress(step, total, text). The returned value is the result.
+    Give code, code_file or strategy (alc_catalog lists them). Example: code=`local draft = alc.llm("Draft: "..ctx.task)
+    return alc.llm("Fix the weakest point: "..draft)`, task="...". Also alc.llm(prompt, {system=, max_tokens=}),
+    alc.llm_batch({{prompt=}, ...}), alc.json_decode, alc.log, alc.progress(step, total, text).
 
-    Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error.
-    Sessions are kept on disk, outlive restarts and do not expire: look at alc_status() before starting a task anew.
+    Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error. Sessions
+    outlive restarts and do not expire: look at alc_status() before starting a task anew.
     """
-    opened = _opened(host)
-    limits = opened.limits
-    source = await read_source(code, code_file, project_root, limits=limits)
-    strategy = dispatch.Strategy(
+    held = opened(host)
+    limits = held.limits
+    source = await read_source(code, code_file, strategy, project_root, home=held.usable().home, limits=limits)
+    started = dispatch.Strategy(
         code=source.code,
         chunk=source.chunk,
-        ctx=_checked_ctx(ctx, limits),
+        ctx=checked_ctx(ctx | opts | ({} if task is ABSENT else {"task": task}), limits),
         title=_clipped(title, limits.title_chars) or None,
         project_root=source.project_root or project_of(os.environ),
         lib_paths=source.lib_paths,
+        name=source.name,
+        variants=source.variants,
     )
-    return await _ask(
+    return await ask(
         host,
         wait_s,
-        lambda pool, wait, told: dispatch.run_via_pool(pool, strategy, wait_s=wait, on_progress=told),
+        lambda pool, wait, told: dispatch.run_via_pool(pool, started, wait_s=wait, on_progress=told),
         unanswered="the session may have started all the same; look at alc_status() before you start it again",
+        warnings=source.warnings,
     )
 
 
@@ -139,8 +149,8 @@ async def alc_continue(
 
     Returns what alc_run does, or accepted (answers are missing, see pending). If running, wait with alc_status.
     """
-    opened = _opened(host)
-    sid = _checked_sid(session_id)
+    held = opened(host)
+    sid = checked_sid(session_id)
     single = Answer(
         query_id=None if query_id is ABSENT else query_id,
         response=None if response is ABSENT else response,
@@ -148,8 +158,8 @@ async def alc_continue(
         usage=usage,
         by=None if by is ABSENT else by,
     )
-    answers, unusable = gather(single, responses, opened.limits.answer_bytes)
-    return await _ask(
+    answers, unusable = gather(single, responses, held.limits.answer_bytes)
+    return await ask(
         host,
         wait_s,
         lambda pool, wait, told: dispatch.continue_via_pool(pool, sid, answers, wait_s=wait, on_progress=told),
@@ -165,7 +175,7 @@ async def alc_status(
     view: View = None,
     limit: Limit = None,
     cursor: Annotated[Text, Field(description="Of the result before")] = ABSENT,
-) -> Annotated[CallToolResult, Standing]:
+) -> Annotated[CallToolResult, Outcome]:
     """
     Look at one session, or list all. With session_id: what alc_continue would return now (prompts, result, error).
     With view: a page of its journal.
@@ -173,23 +183,23 @@ async def alc_status(
     Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, this project's first, also of earlier
     chats.
     """
-    opened = _opened(host)
+    held = opened(host)
     if not session_id and view:
         raise Refused(f"view={view} needs a session_id: alc_status() lists them")
     if session_id and not view and limit:
         raise Refused("limit is of the list or of a view: give view too, or leave session_id out")
     if view or not session_id:
-        pool, start, most = opened.usable(), cursor or None, _shown_bytes(host)
+        pool, start, most = held.usable(), cursor or None, _shown_bytes(host)
         look = (
-            dispatch.view_via_pool(pool, _checked_sid(session_id), view, limit=limit, cursor=start, page_bytes=most)
+            dispatch.view_via_pool(pool, checked_sid(session_id), view, limit=limit, cursor=start, page_bytes=most)
             if view
             else dispatch.list_via_pool(pool, limit=limit, cursor=start, project=project_of(os.environ))
         )
         again = "ask again; the sessions are safe on disk"
-        found = await within(opened.limits.grace_s, look, unanswered=again)
+        found = await within(held.limits.grace_s, look, unanswered=again)
         return replies.result(found if view else fit(found, most))
-    sid = _checked_sid(session_id)
-    return await _ask(
+    sid = checked_sid(session_id)
+    return await ask(
         host,
         wait_s or 0.0,
         lambda pool, wait, told: dispatch.status_via_pool(pool, sid, wait_s=wait, on_progress=told),
@@ -205,9 +215,9 @@ async def alc_stop(
     Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it; delete
     removes its journal too.
     """
-    sid = _checked_sid(session_id)
+    sid = checked_sid(session_id)
     chosen = cast("dispatch.StopMode", mode)  # the argument's own check has seen to it
-    return await _ask(
+    return await ask(
         host,
         0.0,
         lambda pool, wait, told: dispatch.stop_via_pool(pool, sid, chosen),
@@ -228,28 +238,27 @@ async def alc_branch(
     wait_s: WaitS = None,
 ) -> Annotated[CallToolResult, Outcome]:
     """
-    Start a new session from an old one, finished or not, without asking again what it shares. With at: the same up to
-    that prompt, which is asked anew or gets response. With code or ctx, or without at: runs from the beginning;
-    prompts the old session answered are served from it, only changed ones are asked. The way out of error_code
-    diverged. The old session stays as it is.
+    Start a new session from an old one, which stays as it is. With at: the same up to that prompt, which is asked anew
+    or gets response. With code or ctx, or without at: runs from the beginning, and only prompts the old one did not
+    answer are asked. The way out of error_code diverged.
 
     Returns what alc_run does, or for n > 1 branches, or for dry_run asks.
     """
-    opened = _opened(host)
-    sid = _checked_sid(session_id)
+    held = opened(host)
+    sid = checked_sid(session_id)
     source = None
     if code is not ABSENT or code_file:
-        root = await branching.project_of(opened.usable(), sid) if code_file else ABSENT
-        source = await read_source(code, code_file, root, limits=opened.limits)
+        root = await branching.project_of(held.usable(), sid) if code_file else ABSENT
+        source = await read_source(code, code_file, ABSENT, root, home=held.usable().home, limits=held.limits)
     change = branching.Branch(
         at=at or None,
         response=None if response is ABSENT else response,
         code=source.code if source else None,
-        ctx=None if ctx is None else _checked_ctx(ctx, opened.limits),
+        ctx=None if ctx is None else checked_ctx(ctx, held.limits),
         chunk=source.chunk if source and code_file else None,
         lib_paths=source.lib_paths if source else (),
     )
-    return await _ask(
+    return await ask(
         host,
         wait_s,
         lambda pool, wait, told: branching.branch_via_pool(
@@ -259,19 +268,39 @@ async def alc_branch(
     )
 
 
+async def alc_catalog(
+    host: Host,
+    kind: Kind = "strategies",
+    name: Annotated[Text, Field(description="All about this one")] = ABSENT,
+    query: Annotated[Text, Field(description="Words to find")] = ABSENT,
+    limit: Limit = None,
+    cursor: Text = ABSENT,
+) -> Annotated[CallToolResult, Listing]:
+    """
+    List what is here: strategies with the median prompts and tokens of past runs, packages, or the cards and state that
+    strategies keep. With name: which opts a strategy takes; a namespace of state, or namespace/key.
+    """
+    from algocline_mcp.pool import catalog as cataloging  # 4 ms of a start
+
+    held = opened(host)
+    place = cataloging.Place(held.usable().home, held.limits, os.environ)
+    asked = cataloging.Asked(name, query, limit, cursor)
+    return replies.result(await look(host, partial(cataloging.catalog, place, kind, asked)))
+
+
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────────────
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
-def _opened(host: Host) -> Opened:
+def opened(host: Host) -> Opened:
     """Raises HomeUnusable first of all: while the home does not work, no other advice helps."""
-    opened: Opened = host.request_context.lifespan_context
-    opened.usable()
-    return opened
+    held: Opened = host.request_context.lifespan_context
+    held.usable()
+    return held
 
 
-def _checked_sid(session_id: str) -> str:
+def checked_sid(session_id: str) -> str:
     if not session_id:
         raise Refused("session_id is empty: take it from alc_run, or from the list of alc_status()")
     if not _ID.fullmatch(session_id):
@@ -279,7 +308,7 @@ def _checked_sid(session_id: str) -> str:
     return session_id
 
 
-def _checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
+def checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
     if is_deeper(ctx, limits.json_depth):
         raise Refused(f"ctx nests more than {limits.json_depth} levels deep: flatten it")
     size = len(json.dumps(ctx, ensure_ascii=False).encode("utf-8", "replace"))
@@ -298,20 +327,21 @@ def _clipped(title: str, chars: int) -> str:
 Call = Callable[["dispatch.Pool", float, "dispatch.OnProgress"], Awaitable["dispatch.PoolReply"]]
 
 
-async def _ask(
+async def ask(
     host: Host,
     wait_s: float | None,
     call: Call,
     *,
     unanswered: str,
     refused: list[dict[str, Any]] | None = None,
+    warnings: Sequence[str] = (),
     cursor: str = "",
 ) -> CallToolResult:
     """The pool's reply to `call`, as the result of a tool. `refused`: items that the pool never saw. `cursor`: where
     an earlier reply was cut."""
-    opened = _opened(host)
-    pool, limits = opened.usable(), opened.limits
-    wait = allowed_s(limits.wait_s if wait_s is None else wait_s, _client_name(host), limits.wait_max_s)
+    held = opened(host)
+    pool, limits = held.usable(), held.limits
+    wait = allowed_s(limits.wait_s if wait_s is None else wait_s, client_name(host), limits.wait_max_s)
     reply = await watched(
         lambda told: call(pool, wait, told),
         host.report_progress,
@@ -321,16 +351,24 @@ async def _ask(
     result = dict(reply.result)
     if refused:
         result["refused"] = [*result.get("refused", []), *refused]
+    if warnings:
+        result["warnings"] = [*result.get("warnings", []), *warnings]
     if reply.pool_save_error is not None:
         result["pool_save_error"] = reply.pool_save_error
     return replies.result(fit(result, _shown_bytes(host), cursor))
 
 
 def _shown_bytes(host: Host) -> int:
-    return shown_bytes(_client_name(host), _opened(host).limits.output_bytes)
+    return shown_bytes(client_name(host), opened(host).limits.output_bytes)
 
 
-def _client_name(host: Host) -> str:
+async def look(host: Host, work: Callable[[], Found]) -> Found:
+    """What `work` finds on the disk. Not in one of the SDK's threads, and not beyond the deadline of a call."""
+    found = anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    return await within(opened(host).limits.grace_s, found, unanswered="ask again, perhaps with a lower limit")
+
+
+def client_name(host: Host) -> str:
     told = host.session.client_params
     return told.client_info.name if told is not None else ""
 
@@ -344,22 +382,25 @@ _AT_ONCE = {"anthropic/alwaysLoad": True}
 def tools() -> list[Tool]:
     """Freshly registered, in the order of the loop."""
     return [
-        _tool(alc_run, "Run a strategy", _hints(), _AT_ONCE),
-        _tool(alc_continue, "Answer a session", _hints(idempotent=True), _AT_ONCE),
-        _tool(alc_status, "Look at sessions", _hints(read_only=True, idempotent=True), None),
-        _tool(alc_stop, "Stop a session", _hints(destructive=True, idempotent=True), None),
-        _tool(alc_branch, "Branch a session", _hints(), None),
+        tool(alc_run, "Run a strategy", hints(), _AT_ONCE),
+        tool(alc_continue, "Answer a session", hints(idempotent=True), _AT_ONCE),
+        tool(alc_status, "Look at sessions", hints(read_only=True, idempotent=True), None),
+        tool(alc_stop, "Stop a session", hints(destructive=True, idempotent=True), None),
+        tool(alc_branch, "Branch a session", hints(), None),
+        tool(alc_catalog, "What is here", hints(read_only=True, idempotent=True), None),
     ]
 
 
-def _hints(*, read_only: bool = False, destructive: bool = False, idempotent: bool = False) -> ToolAnnotations:
-    """Nothing open: no tool reaches beyond the home and the file it is given."""
+def hints(
+    *, read_only: bool = False, destructive: bool = False, idempotent: bool = False, is_open: bool = False
+) -> ToolAnnotations:
+    """`is_open`: it reaches beyond the home and the file it is given."""
     return ToolAnnotations(
-        read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=False
+        read_only_hint=read_only, destructive_hint=destructive, idempotent_hint=idempotent, open_world_hint=is_open
     )
 
 
-def _tool(function: Callable[..., Any], title: str, annotations: ToolAnnotations, meta: dict[str, Any] | None) -> Tool:
+def tool(function: Callable[..., Any], title: str, annotations: ToolAnnotations, meta: dict[str, Any] | None) -> Tool:
     tool = Tool.from_function(
         function, title=title, description=_flowing(function.__doc__ or ""), annotations=annotations, meta=meta
     )
@@ -386,6 +427,6 @@ def _lean(schema: dict[str, Any]) -> dict[str, Any]:
             lean[key] = {name: _lean(inner) for name, inner in value.items()}
         elif key == "description" and "properties" in schema:
             continue  # a model's docstring is for readers of the code
-        elif key != "title" and not (key == "default" and value in ("", None, {})):
+        elif key != "title" and not (key == "default" and value in ("", None, {}, False)):
             lean[key] = _lean(value) if isinstance(value, dict) else value
     return lean

@@ -92,6 +92,10 @@ def _ctx(value: Any) -> dict[str, Any]:
     return _object(value, "ctx", '{"task": "…"}')
 
 
+def an_object(name: str, example: str) -> Callable[[Any], dict[str, Any]]:
+    return lambda value: _object(value, name, example)
+
+
 def usage(value: Any) -> dict[str, int] | None:
     told = _object(value, "usage", '{"prompt_tokens": 100, "completion_tokens": 20}')
     chosen = {key: told[key] for key in ("prompt_tokens", "completion_tokens") if told.get(key) is not None}
@@ -126,6 +130,8 @@ def _responses(value: Any) -> list[Any] | None:
     return value
 
 
+ACTIONS = ("install", "remove", "link", "unlink")
+KINDS = ("strategies", "packages", "cards", "state")
 MODES = ("hibernate", "cancel", "delete")
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 
@@ -134,10 +140,19 @@ def _changed(value: Any) -> dict[str, Any] | None:
     return None if value is None or value == "" else _ctx(value)
 
 
-def _flag(value: Any) -> bool:
-    if value is None or value in (True, False, "", "true", "false"):
-        return value in (True, "true")
-    raise refuse(f"dry_run is {quoted(value)}: give true or false")
+def flag(name: str) -> Callable[[Any], bool]:
+    def check(value: Any) -> bool:
+        if value is None or value in (True, False, "", "true", "false"):
+            return value in (True, "true")
+        raise refuse(f"{name} is {quoted(value)}: give true or false")
+
+    return check
+
+
+def _action(value: Any) -> str:
+    if isinstance(value, str) and value in ACTIONS:
+        return value
+    raise refuse(f"action is {quoted(value)}: it is one of {', '.join(ACTIONS)}")
 
 
 def _mode(value: Any) -> str:
@@ -153,24 +168,31 @@ def _view(value: Any) -> str | None:
     raise refuse(f"view is {quoted(value)}: it is one of {', '.join(VIEWS)}; without view the state comes")
 
 
-def _count(name: str) -> Callable[[Any], int | None]:
+def _kind(value: Any) -> str:
+    if value is None or value in ("", *KINDS):
+        return value or KINDS[0]
+    raise refuse(f"kind is {quoted(value)}: it is one of {', '.join(KINDS)}")
+
+
+def count(name: str, least: int = 1) -> Callable[[Any], int | None]:
     def check(value: Any) -> int | None:
         if value is None or value == "":
             return None
         is_whole = isinstance(value, int | float | str) and not isinstance(value, bool)
         try:
-            count = int(value) if is_whole and float(value) == int(float(value)) else 0
+            found = int(value) if is_whole and float(value) == int(float(value)) else least - 1
         except (ValueError, OverflowError):
-            count = 0
-        if count < 1:
-            raise refuse(f"{name} is {quoted(value)}: give a whole number from 1 on")
-        return count
+            found = least - 1
+        if found < least:
+            raise refuse(f"{name} is {quoted(value)}: give a whole number from {least} on")
+        return found
 
     return check
 
 
 Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
 Ctx = Annotated[dict[str, Any], PlainValidator(_ctx), WithJsonSchema({"type": "object"})]
+Opts = Annotated[dict[str, Any], PlainValidator(an_object("opts", '{"rounds": 3}')), WithJsonSchema({"type": "object"})]
 Usage = Annotated[
     dict[str, int] | None,
     PlainValidator(usage),
@@ -184,10 +206,13 @@ Usage = Annotated[
 WaitS = Annotated[float | None, PlainValidator(_wait_s), WithJsonSchema({"type": "number"})]
 Mode = Annotated[str, PlainValidator(_mode), WithJsonSchema({"type": "string", "enum": list(MODES)})]
 View = Annotated[str | None, PlainValidator(_view), WithJsonSchema({"type": "string", "enum": list(VIEWS)})]
+Kind = Annotated[str, PlainValidator(_kind), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 Changed = Annotated[dict[str, Any] | None, PlainValidator(_changed), WithJsonSchema({"type": "object"})]
-Flag = Annotated[bool, PlainValidator(_flag), WithJsonSchema({"type": "boolean"})]
-Count = Annotated[int | None, PlainValidator(_count("n")), WithJsonSchema({"type": "integer"})]
-Limit = Annotated[int | None, PlainValidator(_count("limit")), WithJsonSchema({"type": "integer"})]
+Flag = Annotated[bool, PlainValidator(flag("dry_run")), WithJsonSchema({"type": "boolean"})]
+Force = Annotated[bool, PlainValidator(flag("force")), WithJsonSchema({"type": "boolean"})]
+Action = Annotated[str, PlainValidator(_action), WithJsonSchema({"type": "string", "enum": list(ACTIONS)})]
+Count = Annotated[int | None, PlainValidator(count("n")), WithJsonSchema({"type": "integer"})]
+Limit = Annotated[int | None, PlainValidator(count("limit")), WithJsonSchema({"type": "integer"})]
 Responses = Annotated[
     list[Any] | None,
     PlainValidator(_responses),
@@ -200,7 +225,6 @@ Responses = Annotated[
                 | {"usage": {"type": "object"}},
                 "required": ["query_id"],
             },
-            "description": "One item per pending prompt.",
         }
     ),
 ]

@@ -1,13 +1,13 @@
-"""Where the code of a strategy comes from: the call itself, or a file that the server reads.
+"""Where the code of a strategy comes from: the call itself, a file that the server reads, or an installed package.
 
-Contract: `read_source` reads at most one regular file, once, on a thread of its own, so that a hung file system
-delays neither the event loop nor the call beyond its deadline. Refused names the path and the cure.
+Contract: `read_source` reads on a thread of its own, so that a hung file system delays neither the event loop nor the
+call beyond its deadline. Refused names the path and the cure.
 """
 
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,17 +16,25 @@ import anyio.to_thread
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.host.arguments import ABSENT
-from algocline_mcp.limits import Limits
+from algocline_mcp.host.waiting import within
+from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool.project import find_root, read_project
+
+_LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`chunk` names the code in errors. `lib_paths`: where its `require` looks first."""
+    """`chunk` names the code in errors. Its `require` looks first among `variants` (name -> directory), then in
+    `lib_paths`. `name`: of an installed strategy."""
 
     code: str
     chunk: str
     project_root: str | None
-    lib_paths: tuple[str, ...]
+    lib_paths: tuple[str, ...] = ()
+    name: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 def project_of(environ: Mapping[str, str]) -> str | None:
@@ -42,24 +50,61 @@ def project_of(environ: Mapping[str, str]) -> str | None:
     return None if here in ("/", os.path.expanduser("~")) else here
 
 
-async def read_source(code: str, code_file: str, project_root: str, *, limits: Limits) -> Source:
-    """The code of exactly one of `code`, which is ABSENT or may be empty, and `code_file`."""
-    code_bytes = limits.code_bytes
-    if code is not ABSENT and code_file:
-        raise Refused("Provide either `code` or `code_file`, not both.")
-    if code is ABSENT and not code_file:
-        raise Refused("Either `code` or `code_file` must be provided.")
+async def read_source(
+    code: str, code_file: str, strategy: str, project_root: str, *, home: Home, limits: Limits
+) -> Source:
+    """Exactly one of `code`, which is ABSENT or may be empty, `code_file`, and `strategy`, the name of a package."""
+    given = [name for name, value in (("code", code), ("code_file", code_file), ("strategy", strategy)) if value]
+    if code is not ABSENT and "code" not in given:
+        given.insert(0, "code")
+    if not given:
+        raise Refused(
+            'Either `code` or `code_file` must be provided. Or `strategy`: alc_catalog(kind="strategies") lists them'
+        )
+    if len(given) > 1:
+        named = " or ".join(f"`{name}`" for name in given)
+        raise Refused(f"Provide either {named}, not {'both' if len(given) == 2 else 'all of them'}.")
+    if strategy:
+        find = partial(_installed, strategy, project_root, home, limits)
+    else:
+        find = partial(_own, code, code_file, project_root, limits)
+    found = anyio.to_thread.run_sync(find, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    unanswered = "the disk with the strategy, or with its project, hangs; nothing was started"
+    return await within(max(limits.grace_s, _LEAST_S), found, unanswered=unanswered)
+
+
+def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source:
     root = _root(project_root)
+    project = read_project(root or find_root(os.environ))
     near = (str(root),) if root is not None else ()
+    source = Source(code, "strategy", _text(project.root), near, variants=project.variants, warnings=project.warnings)
     if not code_file:
-        _check_size("code", len(code.encode("utf-8", "replace")), code_bytes)
-        return Source(code, "strategy", str(root) if root else None, near)
+        _check_size("code", len(code.encode("utf-8", "replace")), limits.code_bytes)
+        return source
     path = _absolute(code_file, root)
-    text = await anyio.to_thread.run_sync(
-        partial(_read, path, code_bytes), abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+    text = _read(path, limits.code_bytes)
+    lib_paths = tuple(dict.fromkeys((str(path.parent), *near)))
+    return replace(source, code=text, chunk=path.name, lib_paths=lib_paths)
+
+
+def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
+    from algocline_mcp.pool import packages, store  # 5 ms of a start, for those alone who run an installed one
+
+    store.settle(home)
+    shelf = packages.Shelf.of(home, os.environ, _root(project_root) or find_root(os.environ))
+    package, code, told = packages.strategy(shelf, name, limits.code_bytes)
+    return Source(
+        code,
+        f"{name}/{package.file.name}",
+        _text(shelf.project.root),
+        name=name,
+        variants=shelf.project.variants,
+        warnings=tuple(packages.warnings_for(shelf, package, told)),
     )
-    lib_paths = dict.fromkeys((str(path.parent), *near))
-    return Source(text, path.name, str(root) if root else None, tuple(lib_paths))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else os.fspath(path)
 
 
 def _root(project_root: str) -> Path | None:

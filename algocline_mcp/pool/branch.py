@@ -77,6 +77,7 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
         title=f"{parent['title']} (branch)",
         project_root=parent.get("project"),
         lib_paths=tuple(dict.fromkeys((*branch.lib_paths, *parent["lib_paths"]))),
+        variants=parent.get("variants", {}),
     )
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
     made: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}

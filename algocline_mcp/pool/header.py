@@ -27,7 +27,8 @@ _TITLE_CHARS = 60  # of a title that nobody chose
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """What a session runs. `chunk` names the code in errors; `lib_paths` are searched first by `require`."""
+    """What a session runs. `chunk` names the code in errors. `require` looks first among `variants` (name -> its
+    directory), then in `lib_paths`. `name`: the code is the source of an installed strategy, whose `run` is called."""
 
     code: str
     chunk: str = _UNNAMED
@@ -35,6 +36,8 @@ class Strategy:
     title: str | None = None
     project_root: str | None = None
     lib_paths: tuple[str, ...] = ()
+    name: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]:
@@ -62,8 +65,9 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
         "namespace": namespace_of(strategy.ctx),
         "budget": budget_of(strategy.ctx),
         "lib_paths": list(strategy.lib_paths),
+        "variants": dict(strategy.variants),
         "title": (strategy.title or _first_words(strategy))[: limits.title_chars],
-        "strategy": None,
+        "strategy": strategy.name,
         "project": strategy.project_root,
         "seed": secrets.randbits(63),
         "utc_offset_s": time.localtime().tm_gmtoff,
@@ -80,7 +84,10 @@ def _abi() -> dict[str, Any]:
 
 
 def _first_words(strategy: Strategy) -> str:
-    """A title for a strategy that was given none: its file's name, or how its code begins."""
+    """A title for a strategy that was given none: its name and task, its file's name, or how its code begins."""
+    if strategy.name is not None:
+        task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
+        return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
     if strategy.chunk != _UNNAMED:
         return strategy.chunk
     lines = (line.strip(" -\t") for line in strategy.code.splitlines())

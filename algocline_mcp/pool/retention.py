@@ -49,7 +49,7 @@ def delete_now(home: Home, sid: str) -> bool:
                 journal.sync_directory(path.parent)
             finally:
                 os.close(fd)
-            for left in (home.stderr(sid), home.socket(sid)):
+            for left in (home.stderr(sid), home.socket(sid), home.notes(sid)):
                 with suppress(OSError):
                     os.unlink(left)
             if path == home.journal(sid):  # the worker of a finished one has seen to it

@@ -143,14 +143,14 @@ class Server:
         self._rest = b""
 
     @classmethod
-    def start(cls, home: Home) -> Self:
+    def start(cls, home: Home, **settings: str) -> Self:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ALC_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "algocline_mcp"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**kept, "ALC_HOME": str(home.root)},
+            env={**kept, "ALC_HOME": str(home.root), **settings},
         )
         server = cls(process)
         info = {"name": "alc-demo", "version": "1"}

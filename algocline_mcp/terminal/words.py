@@ -6,6 +6,10 @@ _WORDS = (
     (r" \[[a-z_]+\]$", ""),  # the stable code is for programs
     (r"; then restart this server", ""),  # a command starts its own
     (r"\balc_stop mode=delete\b", "alc stop --delete"),
+    (r' at a terminal, or alc_package\(action="install"\) with ALC_TOOLS=author', ""),
+    (r'\balc_package\(action="(\w+)", name="([^"]+)"\)', r"alc pkg \1 \2"),
+    (r"\balc_catalog\([^)]*\)", "alc pkg list"),
+    (r", given to alc_run as code$", ""),
     (r"\balc_run\b", "alc run"),
     (r"\balc_continue\b", "alc continue"),
     (r"\balc_stop\b", "alc stop"),

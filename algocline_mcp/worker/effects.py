@@ -9,7 +9,7 @@ import re
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,14 @@ _MODULE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one session may see: its library paths in order, the environment names it may read, its scenarios."""
+    """What one session may see: packages by name, library paths in order, environment names, its scenarios."""
 
     language: str
     lib_paths: Sequence[Path]
     environ: Mapping[str, str]
     code_bytes: int
     scenario_paths: Sequence[Path] = ()
+    variants: Mapping[str, str] = field(default_factory=dict)  # of its project: name -> directory, before every path
 
     def perform(self, name: str, args: tuple[Any, ...]) -> Record:
         function = EFFECTS.get(name)
@@ -80,6 +81,8 @@ def _scenario(world: World, name: str) -> Record:
 def _looked_for(world: World, name: Any, what: str, roots: Sequence[Path], forms: Sequence[str]) -> Record:
     if not isinstance(name, str) or not _MODULE.fullmatch(name):
         return {"error": f"{what} {name!r} not found: a name is letters, digits, _ and -, with dots between parts"}
+    if what == "module" and (first := name.partition(".")[0]) in world.variants:
+        return _variant(world, first, name)
     inners = [form.format(name.replace(".", "/")) for form in forms]
     for root in roots:
         for inner in inners:
@@ -89,6 +92,21 @@ def _looked_for(world: World, name: Any, what: str, roots: Sequence[Path], forms
     where = ", ".join(str(path) for path in roots)
     shown = " or ".join([inners[0], *("…/" + inner.rpartition("/")[2] for inner in inners[1:])])
     return {"error": f"{what} '{name}' not found: no {shown} in {where}"}
+
+
+def _variant(world: World, package: str, name: str) -> Record:
+    """Of a package that a project keeps in a directory of any name. No other place is tried: the parts of a package
+    belong together."""
+    root = Path(world.variants[package])
+    rest = name[len(package) + 1 :].replace(".", "/")
+    for form in LANGUAGES[world.language].module_forms:
+        if not rest and not form.startswith("{}/"):
+            continue  # the package itself lies in the directory, under whatever name
+        inner = form.format(rest).removeprefix("/")
+        outcome = _source(root / inner, f"{package}/{inner}", world.code_bytes)
+        if outcome is not None:
+            return outcome
+    return {"error": f"variant pkg '{package}': failed to read {root}: there is no module '{name}'"}
 
 
 def _source(path: Path, chunk: str, most_bytes: int) -> Record | None:

@@ -49,9 +49,14 @@ class Errands:
     @cached_property
     def _world(self) -> effects.World:
         about = self._ledger.session.about
-        paths = effects.lib_paths(about, self._home.packages, os.environ)
-        scenarios = effects.scenario_paths(self._home.scenarios, os.environ)
-        return effects.World(about["language"], paths, effects.readable(os.environ), self._limits.code_bytes, scenarios)
+        return effects.World(
+            about["language"],
+            effects.lib_paths(about, self._home.packages, os.environ),
+            effects.readable(os.environ),
+            self._limits.code_bytes,
+            effects.scenario_paths(self._home.scenarios, os.environ),
+            about.get("variants", {}),
+        )
 
     def run(self, engine: Engine, call: Call) -> None:
         if call.name == "time":

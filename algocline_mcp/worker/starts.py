@@ -10,6 +10,8 @@ from algocline_mcp.streams import child_seed, fork_of
 
 def of_strategy(header: Record) -> Record:
     start = {name: header[name] for name in ("sid", "language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
+    if header.get("strategy"):
+        start["code"] = LANGUAGES[header["language"]].entered(header["strategy"], header["code"])
     return start | {"created_s": header.get("created_s", header["t"])}
 
 

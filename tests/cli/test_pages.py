@@ -81,7 +81,7 @@ def test_every_other_variable_stands_on_the_page_of_settings() -> None:
 def test_every_variable_that_a_page_names_exists() -> None:
     known = {each.metadata["variable"] for each in fields(Limits)}
     known |= {"ALC_HOME", "ALC_SPAWN", "ALC_ENV_ALLOW", "ALC_PACKAGES_PATH", "ALC_KEEP", "ALC_CARD_SINKS"}
-    known |= {"ALC_PROJECT_ROOT"}
+    known |= {"ALC_PROJECT_ROOT", "ALC_PROMPT_PREVIEW_CHARS"}
     known |= {"ALC_TOOLS", "ALC_SYSTEM", "ALC_QUERY_ID", "ALC_MAX_TOKENS", "_ALC_COMPLETE"}
     known |= {"ALC_THOROUGH"}  # of the suite
     for page in PAGES:
@@ -95,7 +95,12 @@ def test_every_command_and_option_that_a_page_names_exists() -> None:
         for words in re.findall(r"(?:`|\$ |bin/)alc ([a-z][^`\n]*)", page.read_text()):
             name = words.split()[0]
             assert name in commands, f"{page.name}: alc {words}"
-            options = {option for each in commands[name].params for option in each.opts}
+            inner = getattr(commands[name], "commands", {})
+            command = (
+                inner.get(words.split()[1], commands[name]) if inner and len(words.split()) > 1 else commands[name]
+            )
+            assert not inner or command is not commands[name], f"{page.name}: alc {words}"
+            options = {option for each in command.params for option in each.opts}
             assert set(re.findall(r"(?<= )--[a-z]+", words)) <= options, f"{page.name}: alc {words}"
 
 

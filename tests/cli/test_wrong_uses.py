@@ -139,7 +139,7 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["run", "x.lua", "--exec", "a", "--answers", "b"], 2, "give --exec or --answers, not both"),
         (["run", "x.lua", "--exec", "a", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
         (["run", "x.lua", "--anwers", "a.json"], 2, "No such option '--anwers'. Did you mean '--answers'?"),
-        (["run"], 2, "Missing argument 'FILE'"),
+        (["run"], 2, "Missing argument 'FILE|NAME'"),
         (["rum", "x.lua"], 2, "No such command 'rum'. Did you mean 'run'?"),
         (["config", "emacs"], 2, "'emacs' is not one of 'claude-desktop', 'claude-code', 'vscode', 'cursor', 'codex'"),
         (["config"], 2, "Missing argument 'HOST'"),

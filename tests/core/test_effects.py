@@ -216,3 +216,46 @@ CALLS: list[tuple[str, tuple[Any, ...], str]] = [
 @pytest.mark.parametrize(("name", "args", "sentence"), CALLS)
 def test_call_that_does_not_fit_is_an_error_for_the_strategy(name: str, args: tuple[Any, ...], sentence: str) -> None:
     assert world().perform(name, args) == {"error": sentence}
+
+
+# ── packages of a project ─────────────────────────────────────────────────────────────────────────────────
+
+
+def variant(name: str, root: Path) -> Record:
+    return World("lua", [root / "lib"], {}, CODE_BYTES, variants={"mine": str(root / "next")}).perform(
+        "module", (name,)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "chunk"),
+    [
+        ("mine", "variant", "mine/init.lua"),
+        ("mine.sub", "sub", "mine/sub.lua"),
+        ("mine.deep", "deep", "mine/deep/init.lua"),
+        ("mine2", "other", "mine2.lua"),
+    ],
+)
+def test_a_package_of_the_project_wins_under_its_own_name(name: str, source: str, chunk: str, tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        {
+            "lib/mine/init.lua": "installed",
+            "lib/mine/sub.lua": "installed",
+            "lib/mine2.lua": "other",
+            "next/init.lua": "variant",
+            "next/sub.lua": "sub",
+            "next/deep/init.lua": "deep",
+            "next/.lua": "hidden",
+        },
+    )
+
+    assert variant(name, tmp_path) == {"result": {"source": source, "chunk": chunk}}
+
+
+def test_parts_of_two_versions_are_not_mixed(tmp_path: Path) -> None:
+    write(tmp_path, {"lib/mine/gone.lua": "installed", "next/init.lua": "variant", "next/.lua": "hidden"})
+
+    assert variant("mine.gone", tmp_path)["error"].startswith("variant pkg 'mine': failed to read ")
+    (tmp_path / "next" / "init.lua").unlink()
+    assert "there is no module 'mine'" in variant("mine", tmp_path)["error"]

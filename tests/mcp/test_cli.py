@@ -170,7 +170,7 @@ def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Termina
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["run"], "Missing argument 'FILE'"),
+        (["run"], "Missing argument 'FILE|NAME'"),
         (["continue"], "Missing argument 'SID'"),
         (["run", "x.lua", "novalue"], "'novalue' is no KEY=VALUE"),
         (["run", "x.lua", "--jobs", "2"], "--jobs belongs to --exec"),

@@ -55,7 +55,7 @@ def _refusal(reply: Any) -> str:
 def test_the_list_of_tools_is_short_and_says_what_each_does(tools: "Tools") -> None:
     listed = tools.listed()
 
-    assert list(listed) == ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch"]
+    assert list(listed) == ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch", "alc_catalog"]
     minified = json.dumps(list(listed.values()), ensure_ascii=False, separators=(",", ":"))
     assert len(minified) < 7000
     assert len(json.dumps(list(listed.values())[:4], ensure_ascii=False, separators=(",", ":"))) < 5000
@@ -73,6 +73,7 @@ def test_the_list_of_tools_is_short_and_says_what_each_does(tools: "Tools") -> N
         ("alc_status", {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True}),
         ("alc_stop", {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": True}),
         ("alc_branch", {"readOnlyHint": False, "destructiveHint": False, "idempotentHint": False}),
+        ("alc_catalog", {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True}),
     ],
 )
 def test_annotations_are_accurate(tools: "Tools", tool: str, hints: dict[str, bool]) -> None:
@@ -82,11 +83,12 @@ def test_annotations_are_accurate(tools: "Tools", tool: str, hints: dict[str, bo
 @pytest.mark.parametrize(
     ("tool", "arguments", "required"),
     [
-        ("alc_run", "code code_file ctx title project_root wait_s", []),
+        ("alc_run", "code code_file strategy task opts ctx title project_root wait_s", []),
         ("alc_continue", "session_id response responses refuse query_id usage by wait_s", ["session_id"]),
         ("alc_status", "session_id wait_s view limit cursor", []),
         ("alc_stop", "session_id mode", ["session_id"]),
         ("alc_branch", "session_id at response code code_file ctx n dry_run wait_s", ["session_id"]),
+        ("alc_catalog", "kind name query limit cursor", []),
     ],
 )
 def test_each_tool_has_its_arguments(tools: "Tools", tool: str, arguments: str, required: list[str]) -> None:
@@ -140,6 +142,10 @@ def test_the_instructions_fit_and_teach_in_order(tools: "Tools") -> None:
         ({"code": "x", "title": "t" * 500}, "title", "t" * 119 + "…"),
         ({"code": "x", "title": None}, "title", None),
         ({"code": "x", "code_file": ""}, "code", "x"),
+        ({"code": "x", "task": "t"}, "ctx", {"task": "t"}),
+        ({"code": "x", "task": "", "ctx": {"task": "no", "a": 1}, "opts": '{"a": 2}'}, "ctx", {"task": "", "a": 2}),
+        ({"code": "x", "strategy": "", "opts": None, "task": None}, "ctx", {}),
+        ({"code": "x"}, "name", None),
         ({"code": "x"}, "wait_s", 45.0),
         ({"code": "x", "wait_s": "0.5"}, "wait_s", 0.5),
         ({"code": "x", "wait_s": 1e9}, "wait_s", 50.0),
@@ -294,8 +300,12 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({"code": None}, "Either `code` or `code_file` must be provided."),
     ({"code": "x", "code_file": "y"}, "Provide either `code` or `code_file`, not both."),
     ({"code": "", "code_file": "y"}, "Provide either `code` or `code_file`, not both."),
+    ({"code": "", "strategy": "y"}, "Provide either `code` or `strategy`, not both."),
+    ({"code": "x", "code_file": "y", "strategy": "z"}, "Provide either `code` or `code_file` or `strategy`, not all"),
+    ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other one is. Install some: alc pkg"),
+    ({"code": "x", "opts": "{"}, "opts is a text that is no JSON: give an object such as"),
     ({"code": "x", "cod_file": "y"}, 'no argument "cod_file" (did you mean code_file?): its arguments are code,'),
-    ({"code": "x", "host_mode": True}, "its arguments are code, code_file, ctx, title, project_root, wait_s"),
+    ({"code": "x", "host_mode": True}, "its arguments are code, code_file, strategy, task, opts, ctx, title, "),
     ({"code": "x" * 1_048_577}, "1048577 bytes, at most 1048576: shorten"),
     ({"code": "x", "ctx": "{"}, "ctx is a text that is no JSON: give an object"),
     ({"code": "x", "ctx": "hello"}, "ctx is a text that is no JSON: give an object"),
@@ -382,7 +392,7 @@ def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
         ("alc_branch", {"session_id": SID, "n": True}, "n is true: give a whole number"),
         ("alc_branch", {"session_id": SID, "dry_run": "maybe"}, 'dry_run is "maybe": give true or false'),
         ("alc_branch", {"session_id": SID, "ctx": "[1]"}, "ctx is a list: give an object"),
-        ("alc_erase", {}, "alc_run, alc_continue, alc_status, alc_stop, alc_branch [unknown_tool]"),
+        ("alc_erase", {}, "alc_run, alc_continue, alc_status, alc_stop, alc_branch, alc_catalog [unknown_tool]"),
     ],
 )
 def test_other_bad_input_gets_one_sentence(tools: "Tools", tool: str, arguments: dict[str, Any], sentence: str) -> None:

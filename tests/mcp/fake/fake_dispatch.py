@@ -42,6 +42,8 @@ class Strategy:
     title: str | None = None
     project_root: str | None = None
     lib_paths: tuple[str, ...] = ()
+    name: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass

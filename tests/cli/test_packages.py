@@ -1,0 +1,78 @@
+"""`alc pkg`, `alc run NAME`, and the page that shows them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from algocline_mcp.limits import Home
+    from tests.cli.conftest import Terminal
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "packages.md").read_text()
+SOURCE = "--- {0}: says it\n---\n--- Takes nothing.\nreturn {{ run = function(ctx) return ctx.task end }}\n"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    for name in ("one", "two"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        (tmp_path / "all" / name / "init.lua").write_text(SOURCE.format(name))
+    return tmp_path / "all"
+
+
+def test_what_the_page_shows_is_what_happens(home: "Home", tmp_path: Path) -> None:
+    (commands, shown), *more = re.findall(r"<!-- run -->\n```sh\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
+    program = tmp_path / "bin" / "alc"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m algocline_mcp "$@"\n')
+    program.chmod(0o755)
+    environ = dict(os.environ, PATH=f"{program.parent}:{os.environ['PATH']}", PYTHONPATH=str(ROOT))
+
+    done = subprocess.run(
+        ["sh", "-ec", commands], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.replace(str(tmp_path), "…") == shown
+    assert not more, "every such pair is run"
+
+
+def test_packages_come_and_go(terminal: "Terminal", source: Path) -> None:
+    assert terminal.alc("pkg", "install", str(source)).stdout == "installed one, two\n"
+    again = terminal.alc("pkg", "install", str(source / "one"))
+    assert (again.exit_code, "force replaces it" in again.stderr) == (1, True)
+    assert terminal.alc("pkg", "install", str(source / "one"), "--name", "uno").stdout == "installed uno\n"
+    shown = terminal.alc("pkg", "install", str(source), "--force")
+    assert shown.stdout == "installed one, two\n"
+    table = terminal.alc("pkg", "list", "TWO").stdout.splitlines()
+    assert [line.split()[0] for line in table] == ["NAME", "two"]
+    (line,) = json.loads(terminal.alc("pkg", "list", "uno", "--json").stdout)
+    assert (line["origin"], line["source"]) == ("installed", str(source / "one"))
+    assert terminal.alc("pkg", "show", "one").stdout.endswith("\none: says it\n\nTakes nothing.\n")
+    assert terminal.alc("pkg", "remove", "one").stdout == "removed one\n"
+    assert "alc pkg remove two" in terminal.alc("pkg", "unlink", "two").stderr
+    assert terminal.alc("pkg", "link", str(source), "--name", "x").exit_code == 1
+
+
+def test_a_directory_needs_no_dot_before_its_name(
+    terminal: "Terminal", source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(source)
+
+    assert terminal.alc("pkg", "link", "one").stdout == "linked one\n"
+    assert terminal.alc("pkg", "unlink", "one").stdout == f"unlinked one; {source / 'one'} is as it was\n"
+    assert "neither a git URL nor a path" in terminal.alc("pkg", "link", "gone").stderr
+
+
+def test_where_nothing_is_installed_the_cure_is_told_and_no_home_is_made(terminal: "Terminal") -> None:
+    shown = terminal.alc("pkg", "list")
+
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert "alc pkg install" in shown.stderr
+    assert not terminal.home.root.exists()

@@ -1,0 +1,233 @@
+"""Which tools ALC_TOOLS lists, and those of its larger sets through a real server."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from algocline_mcp import server
+from algocline_mcp.errors import Refused
+from algocline_mcp.limits import Home
+from algocline_mcp.terminal.demo import Server, end_workers
+from tests.mcp.conftest import Tools
+
+LUA = Path(server.__file__).parent / "worker" / "lua"
+CORE = ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch", "alc_catalog"]
+ORIGINAL = {
+    *("alc_advice", "alc_info", "alc_log_view", "alc_note", "alc_stats"),
+    *("alc_pool_status", "alc_pool_ensure", "alc_pool_stop"),
+    *("alc_pkg_list", "alc_pkg_install", "alc_pkg_remove", "alc_pkg_link", "alc_pkg_unlink", "alc_pkg_doctor"),
+    *("alc_state_list", "alc_state_show", "alc_state_set", "alc_state_delete", "alc_state_reset"),
+    *("alc_card_list", "alc_card_get", "alc_card_find", "alc_card_append", "alc_card_samples", "alc_card_lineage"),
+    *("alc_card_alias_set", "alc_card_alias_list", "alc_card_get_by_alias", "alc_card_sink_backfill"),
+}
+PACKAGE = """\
+--- echo: says what it is given
+---
+--- Options: times.
+return {
+  meta = { version = "1.2", description = "Says what it is given" },
+  run = function(ctx) return { said = alc.llm(ctx.task), times = ctx.times } end,
+}
+"""
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    def look(chosen: str) -> dict[str, dict[str, Any]]:
+        monkeypatch.setenv("ALC_TOOLS", chosen)
+        monkeypatch.setenv("ALC_HOME", str(tmp_path / "h"))
+        return Tools(server.build()).listed()
+
+    return look
+
+
+def test_each_set_holds_the_smaller_one(listed: Any) -> None:
+    assert list(listed("")) == list(listed("core")) == CORE
+    assert list(listed("author")) == [*CORE, "alc_package"]
+    full = listed("full")
+    assert list(full)[:7] == [*CORE, "alc_package"]
+    assert set(list(full)[7:]) == ORIGINAL
+
+
+def test_the_originals_arguments_come_beside_our_own(listed: Any) -> None:
+    core, full = listed("core"), listed("full")
+    for name, more in (("alc_run", {"host_mode"}), ("alc_status", {"pending_filter", "include_history"})):
+        assert set(full[name]["inputSchema"]["properties"]) == set(core[name]["inputSchema"]["properties"]) | more
+        assert full[name]["description"] == core[name]["description"]
+        assert full[name]["annotations"] == core[name]["annotations"]
+    for name in CORE[1:2] + CORE[3:]:
+        assert full[name] == core[name]
+
+
+def test_every_tool_forbids_what_it_does_not_know_and_says_what_it_does(listed: Any) -> None:
+    for name, tool in listed("full").items():
+        assert tool["inputSchema"]["additionalProperties"] is False, name
+        assert tool["outputSchema"]["additionalProperties"] is True, name
+        assert tool["description"].strip(), name
+        is_open = name in ("alc_package", "alc_pkg_install")
+        assert tool["annotations"]["openWorldHint"] is is_open, name
+
+
+def test_a_set_that_is_none_is_told_by_every_call(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tools: "Tools"
+) -> None:
+    monkeypatch.setenv("ALC_TOOLS", "all")
+    chosen = Tools(server.build())
+
+    assert list(chosen.listed()) == CORE
+    said = chosen.call("alc_status").content[0].text
+    assert "ALC_TOOLS='all' is no set of tools: set it to one of core, author, full" in said
+
+
+# ── through a real server ─────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(prefix="alc") as directory:
+        home = Home(Path(os.path.realpath(directory)) / "h")
+        with Server.start(home, ALC_TOOLS="full") as started:
+            yield started
+        end_workers(home)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    (tmp_path / "echo").mkdir()
+    (tmp_path / "echo" / "init.lua").write_text(PACKAGE)
+    return tmp_path / "echo"
+
+
+def _sentence(host: Server, tool: str, **arguments: Any) -> str:
+    with pytest.raises(Refused) as caught:
+        host.call(tool, **arguments)
+    return str(caught.value)
+
+
+def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, source: Path) -> None:
+    assert "is not installed" in _sentence(host, "alc_run", strategy="echo")
+    told = host.call("alc_package", action="install", source=str(source))
+    assert told == {"status": "installed", "installed": ["echo"], "source": str(source)}
+    (line,) = host.call("alc_catalog", query="given")["strategies"]
+    assert line["about"] == "Says what it is given"
+    asked = host.call("alc_run", strategy="echo", task="one", opts={"times": 2, "task": "no"}, ctx={"times": 1})
+    end = host.call("alc_continue", session_id=asked["session_id"], response="said")
+    assert (asked["prompt"], end["result"]) == ("one", {"said": "said", "times": 2})
+    again = host.call("alc_advice", strategy="echo", task="two", opts={"times": 3})
+    assert again["prompt"] == "two"
+    assert host.call("alc_pool_stop", sid=again["session_id"]) == {"stopped": [again["session_id"]], "errors": []}
+    assert host.call("alc_stop", session_id=again["session_id"], mode="delete")["status"] == "deleted"
+    shown = host.call("alc_catalog", name="echo")
+    assert (shown["runs"], shown["prompts"], shown["doc"]) == (1, 1, "echo: says what it is given\n\nOptions: times.")
+    (line,) = host.call("alc_pkg_list", fields="name,version,type,scope")["packages"]
+    assert line == {"name": "echo", "version": "1.2", "type": "strategy", "scope": "global"}
+    assert host.call("alc_pkg_doctor")["healthy"] == ["echo"]
+    assert host.call("alc_pkg_remove", name="echo") == {"status": "removed", "removed": ["echo"]}
+    assert host.call("alc_package", action="link", source=str(source))["linked"] == ["echo"]
+    shutil.rmtree(source)
+    assert host.call("alc_pkg_doctor")["symlink_dangling"] == ["echo"]
+    assert host.call("alc_pkg_unlink", name="echo")["unlinked"] == "echo"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"action": "update"}, 'action is "update": it is one of install, remove, link, unlink'),
+        ({"action": "install"}, "install needs a source: a directory, or a git URL"),
+        ({"action": "link"}, "link needs a source: a directory"),
+        ({"action": "link", "source": "https://x.org/y"}, "only a directory can be linked"),
+        ({"action": "remove"}, "remove needs the name of a package"),
+        ({"action": "unlink", "name": "a/b"}, "'a/b' is no name of a package"),
+        ({"action": "install", "source": "/x", "force": "perhaps"}, 'force is "perhaps": give true or false'),
+        ({}, "alc_package needs action"),
+    ],
+)
+def test_a_bad_change_of_packages_gets_one_sentence(host: Server, arguments: dict[str, Any], sentence: str) -> None:
+    assert sentence in _sentence(host, "alc_package", **arguments)
+
+
+def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
+    sid = host.call("alc_run", code='alc.progress(1, 5, "a") return alc.llm("?")', host_mode=True)["session_id"]
+    one = host.call("alc_status", session_id=sid, pending_filter="meta", include_history=True)
+    assert (one["status"], one["prompt"], one["state"], one["phase"]) == ("needs_response", "?", "paused", "paused")
+    assert one["pending"] == [{"query_id": "q-0", "max_tokens": 1024}]
+    assert one["metrics"]["conversation_history"] == []
+    assert one["metrics"]["progress"]["total"] == 5
+    (line,) = host.call("alc_status", pending_filter={"prompt": {"mode": "full"}})["sessions"]
+    assert (line["session_id"], line["worker"], line["pending"]) == (sid, "live", [{"prompt": "?"}])
+    (entry,) = host.call("alc_pool_status", sid=sid)["sessions"]
+    assert entry.keys() == {"sid", "pid", "sock", "version", "created_at", "status"}
+    assert host.call("alc_pool_ensure")["sessions"][0]["pid"] == entry["pid"]
+    assert host.call("alc_pool_stop") == {"stopped": [sid], "errors": []}
+    assert host.call("alc_pool_status")["sessions"] == []
+    assert host.call("alc_pool_stop", sid=sid) == {"stopped": [], "errors": []}
+    assert host.call("alc_continue", session_id=sid, response="!")["result"] == "!"
+    assert host.call("alc_note", session_id=sid, content="good") == {"session_id": sid, "notes_count": 1}
+    assert host.call("alc_log_view", session_id=sid)["transcript"][0]["response"] == "!"
+    assert sid in [each["session_id"] for each in host.call("alc_log_view")["sessions"]]
+    assert host.call("alc_stats")["strategies"]["unknown"]["count"] >= 1
+    assert "unknown pending_filter preset 'bogus'" in _sentence(host, "alc_status", pending_filter="bogus")
+    assert "got bool" in _sentence(host, "alc_status", pending_filter=True)
+    assert host.call("alc_status") == {"active_sessions": 0, "sessions": []}
+
+
+def test_state_is_changed_exactly_as_a_strategy_would(host: Server) -> None:
+    where = {"namespace": "n", "key": "k"}
+    assert host.call("alc_state_set", **where, value={"steps": {"a": 1, "b": 2}, "x": [None]}) == {"ok": True}
+    assert host.call("alc_state_list", namespace="n") == {"keys": ["k"]}
+    told = host.call("alc_state_reset", **where, steps=["a", "z"], fields="x")
+    assert (told["steps_removed"], told["fields_removed"]) == (["a"], ["x"])
+    assert host.call("alc_state_show", **where)["value"] == {"steps": {"b": 2}}
+    assert host.call("alc_catalog", kind="state", name=told["backup_path"])["value"]["x"] == [None]
+    assert host.call("alc_state_delete", **where) == {"ok": True, "existed": True}
+    assert host.call("alc_state_delete", **where) == {"ok": True, "existed": False}
+    assert "key 'k' not found in namespace 'n'" in _sentence(host, "alc_state_show", **where)
+    said = _sentence(host, "alc_state_set", namespace="a/b", key="k", value=1)
+    assert said.startswith("Invalid namespace: 'a/b'")
+    assert "\n" not in said
+
+
+_MAKE = """
+local first = alc.card.create({ pkg = { name = "cot" }, stats = { pass_rate = 0.5 } })
+alc.card.write_samples(first.card_id, { { score = 1 }, { score = 0 } })
+local origin = { prior_card_id = first.card_id, prior_relation = "rerun" }
+return { first.card_id, alc.card.create({ pkg = { name = "cot" }, metadata = origin }).card_id }
+"""
+
+
+@pytest.mark.skipif(not (LUA / "card.lua").exists(), reason="there is no alc.card in this program yet")
+def test_cards_are_found_and_added_to_as_a_strategy_would(host: Server) -> None:
+    assert host.call("alc_card_list") == {"cards": []}
+    first, second = host.call("alc_run", code=_MAKE)["result"]
+    assert {each["card_id"] for each in host.call("alc_card_list", pkg="cot")["cards"]} == {first, second}
+    assert {each["card_id"] for each in host.call("alc_catalog", kind="cards")["cards"]} == {first, second}
+    where = {"stats": {"pass_rate": {"gte": 0.5}}}
+    assert [each["card_id"] for each in host.call("alc_card_find", where=where, limit=5)["cards"]] == [first]
+    assert host.call("alc_card_append", card_id=first, fields={"note": "n"})["note"] == "n"
+    assert _sentence(host, "alc_card_append", card_id=first, fields={"note": "n"}).startswith(
+        "alc.card.append: key 'note'"
+    )
+    assert host.call("alc_card_get", card_id=first)["note"] == "n"
+    assert host.call("alc_catalog", kind="cards", name=first)["card"]["note"] == "n"
+    assert host.call("alc_card_samples", card_id=first, where={"score": 0})["samples"] == [{"score": 0}]
+    nodes = host.call("alc_card_lineage", card_id=second, direction="up", include_stats=False)["nodes"]
+    assert [each["card_id"] for each in nodes] == [second, first]
+    assert host.call("alc_card_alias_set", name="best", card_id=second, note="z")["card_id"] == second
+    assert host.call("alc_card_get_by_alias", name="best")["card_id"] == second
+    assert [each["name"] for each in host.call("alc_card_alias_list")["aliases"]] == ["best"]
+    assert "card 'x' not found" in _sentence(host, "alc_card_get", card_id="x")
+    assert "is none of" in _sentence(host, "alc_card_sink_backfill", sink="file:///nowhere", dry_run=True)
+
+
+def test_info_names_what_the_original_does(host: Server) -> None:
+    told = host.call("alc_info")
+
+    assert told.keys() >= {"version", "preset_catalog_version", "log_dir", "log_enabled", "tracing", "search_paths"}
+    assert told["settings"]["ALC_TOOLS"] == "full"
+    assert json.dumps(told)
