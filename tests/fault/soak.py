@@ -29,7 +29,7 @@ from algocline_mcp.session import fold
 from algocline_mcp.worker.failpoints import POINTS
 from tests.pool.rig import PEERS, Rig, until
 
-from .story import KINDS, Story, Violation, require
+from .story import CHILD, KINDS, Story, Violation, require
 
 _SESSIONS = 12  # at a time
 _LIVE = 8  # workers at a time: the others hibernate, and are woken when they are answered
@@ -96,6 +96,8 @@ class Soak:
     def __init__(self, rig: Rig, seed: int) -> None:
         rig.may_have_drafts = True
         self.rig = rig
+        rig.home.packages.mkdir(parents=True)
+        (rig.home.packages / "child.lua").write_text(CHILD)
         self.happened: Counter[str] = Counter()
         self._seed = seed
         self._random = random.Random(seed)
@@ -312,12 +314,16 @@ class Soak:
             self._count_points(path.stem, path.read_text(errors="replace").splitlines())
 
     def _check_state(self, rounds: int) -> None:
+        expected = {("default", "all"): rounds} if rounds else {}
+        for story in self._stories:
+            expected |= story.changes
+        if not expected:
+            return
         with closing(sqlite3.connect(self.rig.home.state_database)) as connection:
-            stored = dict(connection.execute("SELECT key, value FROM state"))
+            rows = connection.execute("SELECT namespace, key, value FROM state").fetchall()
             marks = [sid for (sid,) in connection.execute("SELECT sid FROM marks")]
-        expected = {"all": rounds} | {story.name: story.rounds for story in self._stories if story.kind == "shared"}
-        found = {key: float(value) for key, value in stored.items()}
-        require(found == {key: value for key, value in expected.items() if value}, f"state is {found}, not {expected}")
+        found = {(namespace, key): float(value) for namespace, key, value in rows}
+        require(found == expected, f"state is {found}, not {expected}")
         self.happened["marks left for the next sweep"] = len(marks)
 
     def _count_points(self, sid: str, lines: Iterable[str]) -> None:
