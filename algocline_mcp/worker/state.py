@@ -12,7 +12,7 @@ commit is then one flush (measured: 0.2 ms, against 0.4 to 0.9 ms of the rollbac
 1.8 ms), and a writer that was stopped keeps no reader out. SQLite before 3.51.3, which is what most systems have, can
 damage a WAL database when one process begins a checkpoint while another commits and starts the log anew
 (sqlite.org/wal.html, "the WAL-reset bug"): so a writer holds `flock` on the directory from before its transaction until
-after the checkpoint that its commit may run, and the two never meet. It costs 2 µs, on fixed versions too. The last
+after the checkpoint that its commit may run, and the two never meet. It costs 1 µs, on fixed versions too. The last
 connection to close runs its checkpoint alone: SQLite sees to that. Nothing waits: a lock that somebody else holds
 raises Busy at once. A connection that cannot be used is an outcome `{error}`, which names file, cause and cure.
 """

@@ -7,7 +7,6 @@ their turn; every other server arms none, or no session would ever come past a p
 servers without faults bring every session of the home to its end, also those whose id no host ever heard.
 """
 
-import json
 import os
 import random
 import signal
@@ -16,86 +15,34 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 import anyio
-from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from algocline_mcp import journal
 from algocline_mcp.session import fold
 from algocline_mcp.worker.failpoints import POINTS
 from tests.pool.rig import PEERS, Rig, until
 
-from .story import KINDS, Story, Violation, require
+from .servers import Server, ServerGone
+from .story import CHILD, KINDS, Story, Violation, require
 
 _SESSIONS = 12  # at a time
 _LIVE = 8  # workers at a time: the others hibernate, and are woken when they are answered
 _WAIT_S = 5.0
-_LATE_S = 15.0  # beyond wait_s, on a machine that is busy with killing
 _PAUSE_S = 0.08  # between two deaths, on average
 _CALM_S = 60.0
-_LINE_BYTES = 1 << 20
 _VICTIMS = {"keeper": 40, "engine": 30, "told to leave": 8, "standing by": 6, "fork server": 8, "server": 12}
 _PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking again is right
-
-
-class ServerGone(Exception):
-    """Nobody knows whether it took the call."""
-
-
-@dataclass
-class _Waiting:
-    done: anyio.Event = field(default_factory=anyio.Event)
-    said: dict[str, Any] | None = None
-
-
-class Server:
-    """tests/peers/server.py as a process; calls go side by side."""
-
-    def __init__(self, process: Process) -> None:
-        self.process = process
-        self.is_alive = True  # until somebody ends it
-        self._waiting: dict[int, _Waiting] = {}
-        self._count = 0
-
-    async def listen(self) -> None:
-        """Until it ends."""
-        assert self.process.stdout is not None
-        stream = BufferedByteReceiveStream(self.process.stdout)
-        async with self.process:
-            with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
-                while True:
-                    said = json.loads(await stream.receive_until(b"\n", _LINE_BYTES))
-                    if (waiting := self._waiting.pop(said.pop("id", 0), None)) is not None:
-                        waiting.said = said
-                        waiting.done.set()
-        for waiting in self._waiting.values():
-            waiting.done.set()
-        require(not self.is_alive, f"server {self.process.pid} ended by itself: {self.process.returncode}")
-
-    async def ask(self, order: dict[str, Any]) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self._count += 1
-        waiting = self._waiting[self._count] = _Waiting()
-        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await self.process.stdin.send(json.dumps({"id": self._count, **order}).encode() + b"\n")
-        if not self.is_alive:
-            raise ServerGone
-        with anyio.move_on_after(order["wait_s"] + _LATE_S):
-            await waiting.done.wait()
-            if waiting.said is None:
-                raise ServerGone
-            return waiting.said
-        raise Violation(f"no reply to {order} within {order['wait_s'] + _LATE_S:g} s")
 
 
 class Soak:
     def __init__(self, rig: Rig, seed: int) -> None:
         rig.may_have_drafts = True
         self.rig = rig
+        rig.home.packages.mkdir(parents=True)
+        (rig.home.packages / "child.lua").write_text(CHILD)
         self.happened: Counter[str] = Counter()
         self._seed = seed
         self._random = random.Random(seed)
@@ -106,7 +53,8 @@ class Soak:
         self._arrived = anyio.Event()
         self._is_over = False
 
-    async def run(self, seconds: float) -> Counter[str]:
+    async def run(self, seconds: float, *, answers: int = 0) -> Counter[str]:
+        """For so long, and longer on a machine that has not acknowledged so many `answers` by then."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -114,7 +62,8 @@ class Soak:
                 async with anyio.create_task_group() as storm:
                     for _ in range(_SESSIONS):
                         storm.start_soon(self._host)
-                    with anyio.move_on_after(seconds):
+                    until_s = anyio.current_time() + seconds
+                    while anyio.current_time() < until_s or self.happened["answers acknowledged"] < answers:
                         await self._kill()
                     self._is_over = True
                     await self._calm()
@@ -228,26 +177,25 @@ class Soak:
     # ── deaths ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _kill(self) -> None:
-        """For ever: a victim, a pause. The pauses are the schedule; nothing is waited for by them."""
-        while True:
-            await anyio.sleep(self._random.expovariate(1 / _PAUSE_S))
-            victim = self._random.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
-            if victim == "server":
-                await self._replace(self._random.randrange(2), is_armed=True)
-                self.happened["deaths: server"] += 1
-                continue
-            processes = self._seen()
-            among = {
-                "keeper": [each.pid for each in processes if each.is_keeper],
-                "told to leave": [each.pid for each in processes if each.is_keeper],
-                "standing by": [each.pid for each in processes if each.is_standing_by],
-                "engine": [each.pid for each in processes if each.is_engine],
-                "fork server": [each.pid for each in processes if each.is_fork_server],
-            }[victim]
-            if among:
-                with suppress(ProcessLookupError):
-                    os.kill(self._random.choice(among), signal.SIGTERM if victim == "told to leave" else signal.SIGKILL)
-                    self.happened[f"deaths: {victim}"] += 1
+        """A pause, then a victim. The pauses are the schedule; nothing is waited for by them."""
+        await anyio.sleep(self._random.expovariate(1 / _PAUSE_S))
+        victim = self._random.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
+        if victim == "server":
+            await self._replace(self._random.randrange(2), is_armed=True)
+            self.happened["deaths: server"] += 1
+            return
+        processes = self._seen()
+        among = {
+            "keeper": [each.pid for each in processes if each.is_keeper],
+            "told to leave": [each.pid for each in processes if each.is_keeper],
+            "standing by": [each.pid for each in processes if each.is_standing_by],
+            "engine": [each.pid for each in processes if each.is_engine],
+            "fork server": [each.pid for each in processes if each.is_fork_server],
+        }[victim]
+        if among:
+            with suppress(ProcessLookupError):
+                os.kill(self._random.choice(among), signal.SIGTERM if victim == "told to leave" else signal.SIGKILL)
+                self.happened[f"deaths: {victim}"] += 1
 
     def _seen(self) -> list[Any]:
         """All processes of the home; no session has two keepers."""
@@ -312,12 +260,16 @@ class Soak:
             self._count_points(path.stem, path.read_text(errors="replace").splitlines())
 
     def _check_state(self, rounds: int) -> None:
+        expected = {("default", "all"): rounds} if rounds else {}
+        for story in self._stories:
+            expected |= story.changes
+        if not expected:
+            return
         with closing(sqlite3.connect(self.rig.home.state_database)) as connection:
-            stored = dict(connection.execute("SELECT key, value FROM state"))
+            rows = connection.execute("SELECT namespace, key, value FROM state").fetchall()
             marks = [sid for (sid,) in connection.execute("SELECT sid FROM marks")]
-        expected = {"all": rounds} | {story.name: story.rounds for story in self._stories if story.kind == "shared"}
-        found = {key: float(value) for key, value in stored.items()}
-        require(found == {key: value for key, value in expected.items() if value}, f"state is {found}, not {expected}")
+        found = {(namespace, key): float(value) for namespace, key, value in rows}
+        require(found == expected, f"state is {found}, not {expected}")
         self.happened["marks left for the next sweep"] = len(marks)
 
     def _count_points(self, sid: str, lines: Iterable[str]) -> None:

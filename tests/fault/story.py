@@ -52,7 +52,24 @@ for i = 1, ROUNDS do
   said[i] = last
 end
 return {said = said, asked = asked}""",
+    "forked": """
+local said = {}
+for i = 1, ROUNDS do
+  said[i] = {}
+  for n, entry in ipairs(alc.fork({"child", "child"}, {name = NAME, round = i})) do
+    said[i][n] = entry.ok and entry.result or entry.error
+  end
+end
+return said""",
 }
+# The package that each forked session runs twice at a time.
+CHILD = """
+return {run = function(ctx)
+  alc.state.incr(ctx.name)
+  local one = alc.llm(ctx.name .. ":" .. ctx.round .. ":one")
+  return one .. alc.llm(ctx.name .. ":" .. ctx.round .. ":two:" .. one)
+end}
+"""
 KINDS = tuple(_BODIES)
 
 
@@ -108,7 +125,19 @@ class Story:
 
     @property
     def queries(self) -> int:
-        return self.rounds * (3 if self.kind == "batch" else 1)
+        return self.rounds * {"batch": 3, "forked": 4}.get(self.kind, 1)
+
+    @property
+    def changes(self) -> dict[tuple[str, str], int]:
+        """Of each key that nobody else changes, by namespace and key: those of children are apart."""
+        namespaces = {"shared": ["default"], "forked": ["fork-0", "fork-1"]}.get(self.kind, [])
+        return {(namespace, self.name): self.rounds for namespace in namespaces}
+
+    def _said(self) -> list[Any]:
+        if self.kind != "forked":
+            return [self._last(number + 1) for number in range(self.rounds)]
+        ends = [self.answer(f"f-{child}-0") + self.answer(f"f-{child}-1") for child in range(2 * self.rounds)]
+        return [ends[2 * number : 2 * number + 2] for number in range(self.rounds)]
 
     def _last(self, number: int) -> str:
         """What the strategy was told in the rounds before `number`, which counts from 0."""
@@ -120,6 +149,10 @@ class Story:
 
     def _prompt(self, query_id: str) -> str | None:
         """None where it depends on chance."""
+        if self.kind == "forked":
+            child, n = map(int, query_id.removeprefix("f-").split("-"))
+            asked = f"two:{self.answer(f'f-{child}-0')}" if n else "one"
+            return f"{self.name}:{child // 2 + 1}:{asked}"
         n = int(query_id.partition("-")[2])
         if self.kind == "batch":
             return f"{self.name}:{n // 3 + 1}.{n % 3 + 1}:{self._last(n // 3)}"
@@ -141,12 +174,12 @@ class Story:
         require(not lost, f"{self.sid} lost {lost}")
         changed = self.shown.items() - asked.items()
         require(not changed, f"{self.sid} showed {changed}, which its journal has not")
-        said = [self._last(n + 1) for n in range(self.rounds)]
+        said = self._said()
         require(len(taken) == self.queries, f"{self.sid} took {len(taken)} answers, it asks {self.queries}")
         (final,) = [each for each in records if each["kind"] == "final"]
         result: Any = final.get("result")
         require(not self.is_over or self.result == result, f"{self.sid} told {self.result!r} and holds {result!r}")
-        told = result if self.kind in ("single", "batch") else (result or {}).get("said")
+        told = result["said"] if isinstance(result, dict) else result
         require(told == said, f"{self.sid} ended with {result!r}; undisturbed it is {said!r}")
         if self.kind == "chance":
             require(result["asked"] == list(asked.values()), f"{self.sid} ended with other prompts than it showed")

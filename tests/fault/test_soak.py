@@ -18,9 +18,8 @@ _SECONDS = 40.0 if _IS_THOROUGH else 4.0
 
 @pytest.mark.anyio
 async def test_whatever_dies_at_random_every_acknowledged_answer_counts_once_and_no_prompt_changes(rig: Rig) -> None:
-    happened = await Soak(rig, seed=5).run(_SECONDS)
+    happened = await Soak(rig, seed=5).run(_SECONDS, answers=20)
 
-    assert happened["answers acknowledged"] > 2 * _SECONDS
     assert happened["sessions finished"] == happened["sessions"]
     assert happened["deaths: keeper"] + happened["deaths: engine"] + happened["deaths: server"], happened
     if _IS_THOROUGH:  # that each of them loses nothing is told by a test of its own

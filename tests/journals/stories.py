@@ -28,7 +28,11 @@ end
 local one, two = alc.llm(look(alc.time(), os.date("%H:%M"))), alc.llm(look(os.clock()))
 return {one, two, look()}
 """
-_MODULE = 'return {first = "alpha", last = "omega"}\n'  # where a journal is played, it is not installed
+# Where a journal is played, they are not installed.
+_PACKAGES = {
+    "words": 'return {first = "alpha", last = "omega"}',
+    "child": 'return {run = function(ctx) return alc.llm("one of " .. ctx.n) .. alc.llm("two") end}',
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ STORIES = {
     "state": Story('local n = alc.state.incr("c") local a = alc.llm("n " .. n) return {n, a, alc.state.keys()}'),
     "chance": Story(_CHANCE, [["q-0"]]),
     "module": Story('local m = require("words") return {m.first, alc.llm(m.last), require("words").last}'),
+    "fork": Story('return alc.fork({"child", "child"}, {n = 2})', [["f-1-0"]]),
     "notes": Story('print("one") alc.progress(1, 2, "half") local a = alc.llm("p") alc.log("warn", "two") return a'),
     "budget": Story(
         'alc.llm("one") local ok = pcall(alc.llm, "two") alc.stats.record("k", 1) return {ok, alc.budget_remaining()}',
@@ -76,7 +81,8 @@ STORIES = {
 async def write(rig: Rig, pool: Pool, story: Story) -> bytes:
     """Its journal, where it waits without a worker or has ended."""
     rig.home.packages.mkdir(exist_ok=True)
-    (rig.home.packages / "words.lua").write_text(_MODULE)
+    for name, text in _PACKAGES.items():
+        (rig.home.packages / f"{name}.lua").write_text(text)
     sid, *_ = await run(pool, story.code, ctx=story.ctx, wait_s=0 if story.crashes else WAIT_S)
     for number in range(story.crashes):
         await until(lambda: rig.engines(sid))

@@ -1,6 +1,7 @@
 """alc.state with real workers: what it answers, that a change happens once whatever dies, and that nothing waits."""
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -367,6 +368,21 @@ async def test_change_waits_for_the_database_and_then_happens(rig: Rig) -> None:
 
     assert ended["result"] == [True, 0]
     assert stored(rig) == {"x": "1"}
+
+
+async def test_change_waits_for_the_turn_of_another_writer_whose_checkpoint_may_still_run(rig: Rig) -> None:
+    async with rig.pool(state_busy_s=0.2) as pool:
+        await result_of(pool, "alc.state.set('x', 0) return 1")
+        directory = os.open(rig.home.state_database.parent, os.O_RDONLY)
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        refused = await result_of(pool, TRY)
+        read = await result_of(pool, "return alc.state.get('x')")
+        os.close(directory)
+        done = await result_of(pool, TRY)
+
+    assert refused[0] is False
+    assert "was locked for 0.2 s by another process" in refused[1]
+    assert (read, done) == (0, [True, 0])
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 300, b"SQLite format 3\0" + b"\xff" * 5000])
