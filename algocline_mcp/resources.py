@@ -16,11 +16,9 @@ from mcp_types import CompleteRequestParams, CompleteResult, Completion, Resourc
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.host import replies
+from algocline_mcp.host.arguments import VIEWS
+from algocline_mcp.host.opening import Opened
 from algocline_mcp.host.waiting import within
-from algocline_mcp.pool import dispatch
-from algocline_mcp.pool.listing import ids_of
-from algocline_mcp.pool.views import VIEWS
-from algocline_mcp.tools import Opened
 
 ADDRESS = "alc://sessions/{session_id}/{view}"
 COMPLETED = 100  # the protocol allows no more values
@@ -28,10 +26,13 @@ COMPLETED = 100  # the protocol allows no more values
 
 async def read(session_id: str, view: str, ctx: Context[Opened, Any]) -> str:
     """One session, as a view of alc_status shows it, whole: summary, prompts, history, log, result or code."""
+    from algocline_mcp.pool import dispatch
+
     if view not in VIEWS:
         raise ResourceNotFoundError(f"there is no view {view[:80]!r}: the views are {', '.join(VIEWS)}")
     opened: Opened = ctx.request_context.lifespan_context
     try:
+        await opened.ready()
         look = dispatch.view_via_pool(
             opened.usable(), session_id, view, page_bytes=opened.limits.line_bytes, is_whole=True
         )
@@ -43,6 +44,8 @@ async def read(session_id: str, view: str, ctx: Context[Opened, Any]) -> str:
 
 async def complete(context: ServerRequestContext[Opened], params: CompleteRequestParams) -> CompleteResult:
     """Of a view its names; of a session id the unfinished ones, newest first."""
+    from algocline_mcp.pool.listing import ids_of
+
     wanted = params.argument.value
     if not isinstance(params.ref, ResourceTemplateReference) or params.ref.uri != ADDRESS:
         return CompleteResult(completion=Completion(values=[]))
@@ -50,6 +53,7 @@ async def complete(context: ServerRequestContext[Opened], params: CompleteReques
         found = [view for view in VIEWS if view.startswith(wanted)]
     elif params.argument.name == "session_id":
         try:
+            await context.lifespan_context.ready()
             pool = context.lifespan_context.usable()
         except AlcError:
             return CompleteResult(completion=Completion(values=[]))

@@ -8,7 +8,7 @@ import logging
 import os
 import traceback
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,14 +24,16 @@ from algocline_mcp import __version__, resources
 from algocline_mcp.errors import AlcError, HomeUnusable
 from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import quoted, sentence_for
+from algocline_mcp.host.opening import Opened
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import dispatch
-from algocline_mcp.pool.spawn import ForkProcess
 from algocline_mcp.stdio import Wire, leave
-from algocline_mcp.tools import Opened, tools
+from algocline_mcp.tools import tools
 
 if TYPE_CHECKING:
     from anyio import AsyncFile
+
+    from algocline_mcp.pool.dispatch import Pool
+    from algocline_mcp.pool.spawn import ForkProcess
 
 INSTRUCTIONS = """\
 algocline runs strategies: Lua code decides what to ask next, you do the thinking, and every answer is kept.
@@ -64,7 +66,11 @@ class Server(MCPServer[Opened]):
         self, name: str, arguments: dict[str, Any], context: Context[Opened, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         try:
+            if context is not None:
+                await context.request_context.lifespan_context.ready()
             return await super().call_tool(name, arguments, context)
+        except AlcError as exc:
+            return replies.sentence(exc)
         except ToolError as exc:
             return self._told(name, exc)
 
@@ -87,7 +93,7 @@ class Server(MCPServer[Opened]):
         return replies.refusal(sentence, "internal")
 
 
-def build(fork_process: ForkProcess | None = None) -> MCPServer[Opened]:
+def build(fork_process: "ForkProcess | None" = None) -> MCPServer[Opened]:
     """`fork_process`: a fork server that was started before the SDK was imported."""
     app = Server(
         "algocline",
@@ -129,22 +135,30 @@ def _check_tools(environ: Mapping[str, str]) -> None:
 
 
 @asynccontextmanager
-async def _lifespan(fork_process: ForkProcess | None, app: MCPServer[Opened]) -> AsyncIterator[Opened]:
+async def _lifespan(fork_process: "ForkProcess | None", app: MCPServer[Opened]) -> AsyncIterator[Opened]:
     """A home or a setting that does not work is told by every call: hosts hide the stderr of a server that died."""
     limits = Limits()
-    async with AsyncExitStack() as stack:
-        try:
-            limits = Limits.from_env(os.environ)
-            _check_tools(os.environ)
-            pool = dispatch.Pool(Home.from_env(os.environ), limits, fork_process=fork_process)
-            await stack.enter_async_context(pool)
-        except HomeUnusable as exc:
-            yield Opened(limits, exc)
-        else:
-            yield Opened(limits, pool)
+    try:
+        limits = Limits.from_env(os.environ)
+        _check_tools(os.environ)
+        home = Home.from_env(os.environ)
+    except HomeUnusable as exc:
+        opened = Opened(limits, exc)
+    else:
+        opened = Opened(limits, partial(_pool, home, limits, fork_process))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(opened.run)
+        yield opened
+        tasks.cancel_scope.cancel()
 
 
-def serve(wire: Wire, fork_process: ForkProcess | None = None) -> NoReturn:
+def _pool(home: Home, limits: Limits, fork_process: "ForkProcess | None") -> "Pool":
+    from algocline_mcp.pool.dispatch import Pool
+
+    return Pool(home, limits, fork_process=fork_process)
+
+
+def serve(wire: Wire, fork_process: "ForkProcess | None" = None) -> NoReturn:
     """Until the host closes our stdin; then the process ends."""
     logging.captureWarnings(True)
     try:

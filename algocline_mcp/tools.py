@@ -2,7 +2,8 @@
 
 Contract. Each tool is `async`, checks its arguments before anything happens, and answers within `wait_s` plus
 `limits.grace_s`. A refused call raises an AlcError and has changed nothing; the server makes it a text. A strategy
-that failed is no failed call: it returns `status: error`. Nothing happens at import; `tools()` registers.
+that failed is no failed call: it returns `status: error`. Nothing happens at import; `tools()` registers. What a
+call needs beyond that is imported by the call: the server's start does not wait for it (host/opening.py).
 """
 
 import inspect
@@ -10,9 +11,8 @@ import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import anyio
 import anyio.to_thread
@@ -21,9 +21,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import BaseModel, ConfigDict, Field
 
-from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.errors import Refused
 from algocline_mcp.host import replies
-from algocline_mcp.host.answers import gather
 from algocline_mcp.host.arguments import (
     ABSENT,
     Changed,
@@ -42,27 +41,13 @@ from algocline_mcp.host.arguments import (
     quoted,
 )
 from algocline_mcp.host.fit import fit, shown_bytes
+from algocline_mcp.host.opening import Opened
 from algocline_mcp.host.source import project_of, read_source
 from algocline_mcp.host.waiting import allowed_s, watched, within
 from algocline_mcp.limits import Limits
-from algocline_mcp.pool import branch as branching
-from algocline_mcp.pool import dispatch
-from algocline_mcp.session import Answer
-from algocline_mcp.wire import is_deeper
 
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What a running server holds: its limits, and its pool or why there is none."""
-
-    limits: Limits
-    pool: "dispatch.Pool | HomeUnusable"
-
-    def usable(self) -> "dispatch.Pool":
-        if isinstance(self.pool, HomeUnusable):
-            # A new one each time: an exception that is raised again and again grows its traceback.
-            raise HomeUnusable(f"{self.pool}; then restart this server", code=self.pool.code)
-        return self.pool
+if TYPE_CHECKING:
+    from algocline_mcp.pool import dispatch
 
 
 class Outcome(BaseModel):
@@ -107,6 +92,8 @@ async def alc_run(
     Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error. Sessions
     outlive restarts and do not expire: look at alc_status() before starting a task anew.
     """
+    from algocline_mcp.pool import dispatch
+
     held = opened(host)
     limits = held.limits
     source = await read_source(code, code_file, strategy, project_root, home=held.usable().home, limits=limits)
@@ -149,6 +136,10 @@ async def alc_continue(
 
     Returns what alc_run does, or accepted (answers are missing, see pending). If running, wait with alc_status.
     """
+    from algocline_mcp.host.answers import gather
+    from algocline_mcp.pool import dispatch
+    from algocline_mcp.session import Answer
+
     held = opened(host)
     sid = checked_sid(session_id)
     single = Answer(
@@ -183,6 +174,8 @@ async def alc_status(
     Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, this project's first, also of earlier
     chats.
     """
+    from algocline_mcp.pool import dispatch
+
     held = opened(host)
     if not session_id and view:
         raise Refused(f"view={view} needs a session_id: alc_status() lists them")
@@ -215,6 +208,8 @@ async def alc_stop(
     Stop a session. hibernate frees its processes and loses nothing: alc_continue wakes it. cancel ends it; delete
     removes its journal too.
     """
+    from algocline_mcp.pool import dispatch
+
     sid = checked_sid(session_id)
     chosen = cast("dispatch.StopMode", mode)  # the argument's own check has seen to it
     return await ask(
@@ -244,6 +239,8 @@ async def alc_branch(
 
     Returns what alc_run does, or for n > 1 branches, or for dry_run asks.
     """
+    from algocline_mcp.pool import branch as branching
+
     held = opened(host)
     sid = checked_sid(session_id)
     source = None
@@ -309,6 +306,8 @@ def checked_sid(session_id: str) -> str:
 
 
 def checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from algocline_mcp.wire import is_deeper
+
     if is_deeper(ctx, limits.json_depth):
         raise Refused(f"ctx nests more than {limits.json_depth} levels deep: flatten it")
     size = len(json.dumps(ctx, ensure_ascii=False).encode("utf-8", "replace"))

@@ -145,11 +145,12 @@ class Tools:
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
-    from algocline_mcp import server
-    from algocline_mcp import tools as module
+    from algocline_mcp import pool, server
+    from algocline_mcp.pool import dispatch
 
+    importlib.import_module("algocline_mcp.pool.branch")  # before there is a fake that it could import
     fake = _fake_dispatch()
-    monkeypatch.setattr(module, "dispatch", fake)
-    monkeypatch.setattr(server, "dispatch", fake)
+    monkeypatch.setattr(pool, "dispatch", fake)
+    monkeypatch.setitem(sys.modules, dispatch.__name__, fake)
     monkeypatch.setenv("ALC_HOME", str(tmp_path / "home"))
     return Tools(server.build())

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -80,6 +81,20 @@ async def _call(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
     assert isinstance(result, dict)
     assert json.loads(text) == result
     return result
+
+
+def test_a_server_that_nobody_asks_tidies_its_home_all_the_same(home: Home) -> None:
+    stale = home.root / "state" / "pool" / "p-1-0123456789abcdef.sock"
+    stale.parent.mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(stale))
+
+    async def play() -> None:
+        async with home.client():
+            while stale.exists():  # noqa: ASYNC110
+                await anyio.sleep(0.01)
+
+    anyio.run(play)
 
 
 def test_a_session_pauses_outlives_its_server_and_completes_in_another(home: Home) -> None:
