@@ -26,7 +26,6 @@ from algocline_mcp.worker.keeper import Keeper
 from algocline_mcp.worker.provisions import Provisions
 
 _SID = "p-0-0000000000000000"
-_ROUNDS = 10  # Python 3.11 specialises a function at its eighth call
 _PATIENCE_S = 1.0
 
 
@@ -34,7 +33,7 @@ def rehearse(provisions: Provisions) -> None:
     limits = replace(provisions.limits, linger_s=0.0, idle_s=_PATIENCE_S)
     with contextlib.suppress(OSError, AlcError):
         os.makedirs(provisions.home.sessions, mode=0o700, exist_ok=True)
-        for _ in range(_ROUNDS):
+        for _ in range(limits.rehearsals):
             for language in provisions.runtimes:
                 _play(replace(provisions, limits=limits), language)
                 _run(provisions, language)

@@ -32,6 +32,7 @@ _SESSIONS = 12  # at a time
 _LIVE = 8  # workers at a time: the others hibernate, and are woken when they are answered
 _WAIT_S = 5.0
 _PAUSE_S = 0.08  # between two deaths, on average
+_BUSY_S = 15.0  # for the state database, on a machine that is busy with killing
 _CALM_S = 60.0
 _VICTIMS = {"keeper": 40, "engine": 30, "told to leave": 8, "standing by": 6, "fork server": 8, "server": 12}
 _PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking again is right
@@ -81,6 +82,7 @@ class Soak:
     async def _started(self, *, is_armed: bool) -> Server:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
         environ |= {"ALC_HOME": str(self.rig.home.root), "ALC_POOL_MAX": str(_LIVE)}
+        environ["ALC_STATE_BUSY_S"] = str(_BUSY_S)
         environ["ALC_SPAWN"] = self._random.choice(("fork", "fork", "exec"))
         if is_armed:
             self._points += 1

@@ -33,7 +33,8 @@ class Home:
     def __init__(self, root: Path) -> None:
         self.root = root
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
-        self.environment = {**kept, "PYTHONPATH": str(ROOT), "ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10"}
+        own = {"ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10", "ALC_REHEARSALS": "1"}
+        self.environment = {**kept, "PYTHONPATH": str(ROOT), **own}
 
     @asynccontextmanager
     async def client(self, name: str = "mcp") -> AsyncIterator[Client]:
@@ -213,6 +214,7 @@ def test_a_host_branches_a_session_with_a_file_of_its_project(home: Home, tmp_pa
             await client.call_tool("alc_continue", {"session_id": sid, "response": "A"})
             arguments = {"session_id": sid, "code_file": "fixed.lua"}
             told = [await client.call_tool("alc_branch", arguments | more) for more in ({}, {"code": "return 1"})]
+            await client.call_tool("alc_stop", {"session_id": sid})
             return [each.structured_content or each.content for each in told]
 
     branch, refused = anyio.run(play)

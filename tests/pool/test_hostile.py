@@ -14,7 +14,7 @@ from .rig import ASK_TWICE, ENDLESS, ORDINARY, Program, Rig, run, say, until
 
 pytestmark = pytest.mark.anyio
 
-QUICK_S = 1.0  # of a step that takes 5 ms on an idle machine
+QUICK_S = 3.0  # of a step that takes 5 ms on an idle machine
 PATTERN = 'return (("a"):rep(40)):find(("a?"):rep(40) .. ("a"):rep(40) .. "b")'
 
 
