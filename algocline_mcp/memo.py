@@ -175,7 +175,8 @@ def _save(path: Path, content: bytes) -> None:
     """Whole or not at all; the oldest files of other programs and settings go."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the home: `mode` is for the last one alone
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(content)

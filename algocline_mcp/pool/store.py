@@ -26,6 +26,7 @@ import portalocker
 from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.journal import sync_directory
 from algocline_mcp.limits import Home, Limits
+from algocline_mcp.pool.tidy import make_directories
 
 _STORE = ".store"
 _PART = ".part"
@@ -58,7 +59,7 @@ class Draft:
 
 def prepare(home: Home) -> None:
     with _translated(home.packages):
-        (home.packages / _STORE).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directories(home.root, home.packages, home.packages / _STORE)
 
 
 def commit(home: Home, limits: Limits, draft: Draft, source: dict[str, Any], *, force: bool) -> dict[str, list[str]]:

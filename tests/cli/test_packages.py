@@ -43,6 +43,14 @@ def test_what_the_page_shows_is_what_happens(home: "Home", tmp_path: Path) -> No
     assert not more, "every such pair is run"
 
 
+def test_the_first_install_makes_a_home_for_its_owner_alone(terminal: "Terminal", source: Path) -> None:
+    assert not terminal.home.root.exists()
+    terminal.alc("pkg", "install", str(source))
+
+    made = (terminal.home.root, terminal.home.packages)
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o700, 0o700]
+
+
 def test_packages_come_and_go(terminal: "Terminal", source: Path) -> None:
     assert terminal.alc("pkg", "install", str(source)).stdout == "installed one, two\n"
     again = terminal.alc("pkg", "install", str(source / "one"))

@@ -52,7 +52,7 @@ def _taught(path: Path, *exchanges: tuple[bytes, bytes]) -> Path:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "cache" / "replies-x.json"
+    return tmp_path / "home" / "cache" / "replies-x.json"
 
 
 def test_what_was_answered_before_is_answered_to_the_letter_under_the_new_id(path: Path) -> None:
@@ -158,12 +158,12 @@ def test_cut_nested_forged_foreign_or_open_file_is_ignored(path: Path, harm: Cal
 def test_file_is_for_its_owner_alone(path: Path) -> None:
     _taught(path, (_stateless(1), _reply(1, {"tools": []})))
 
-    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert [each.stat().st_mode & 0o777 for each in (path, *path.parents[:2])] == [0o600, 0o700, 0o700]
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
 def test_memo_is_bounded(path: Path) -> None:
-    path.parent.mkdir()
+    path.parent.mkdir(parents=True)
     for number in range(FILES_MAX + 3):
         (path.parent / f"replies-{number}.json").touch()
     memo = Memo(path)
