@@ -4,6 +4,7 @@ import re
 
 _WORDS = (
     (r" \[[a-z_]+\]$", ""),  # the stable code is for programs
+    (r"\bforce replaces it", "--force replaces it"),
     (r"; then restart this server", ""),  # a command starts its own
     (r"\balc_stop mode=delete\b", "alc stop --delete"),
     (r' at a terminal, or alc_package\(action="install"\) with ALC_TOOLS=author', ""),
