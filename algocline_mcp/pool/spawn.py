@@ -17,7 +17,7 @@ from typing import Protocol
 
 from algocline_mcp import __version__
 from algocline_mcp.errors import HomeUnusable
-from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home
+from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
 
 _BACKLOG = 64
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself
@@ -136,6 +136,7 @@ def start_early(environ: Mapping[str, str] = os.environ) -> ForkProcess | None:
     """A fork server that gets ready while the server imports the SDK. None where that is not wanted or not possible:
     the pool then tells why, or starts one itself."""
     with suppress(HomeUnusable, OSError):
+        Limits.from_env(environ)  # a limit that is none is told once, by the server, and not by its fork server too
         if is_forking(environ):
             return start_fork_server(Home.from_env(environ), environ)
     return None

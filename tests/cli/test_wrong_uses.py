@@ -14,7 +14,7 @@ import pytest
 
 from algocline_mcp.__main__ import unsupported
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.pool import dispatch
+from algocline_mcp.pool import dispatch, spawn
 from algocline_mcp.terminal.demo import Server
 from algocline_mcp.terminal.play import Turn, choose
 from algocline_mcp.terminal.words import at_terminal
@@ -111,6 +111,7 @@ def test_a_setting_that_is_no_number(
     monkeypatch.setenv(variable, value)
 
     assert sentence in _sentence(terminal.alc("ps").stderr)
+    assert spawn.start_early(os.environ) is None, "its fork server would tell it a second time"
 
 
 @pytest.mark.parametrize("command", ["stop", "logs"])
