@@ -234,8 +234,8 @@ async def alc_branch(
 ) -> Annotated[CallToolResult, Outcome]:
     """
     Start a session from an old one, which stays as it is. With at: the same up to that prompt, which is asked anew or
-    gets response. With code or ctx, or without at: runs from the beginning, and only prompts the old one did not
-    answer are asked. The way out of error_code diverged.
+    gets response. With code or ctx, or without at: runs anew, and only prompts the old one did not answer are asked.
+    The way out of error_code diverged.
 
     Returns what alc_run does, or for n > 1 branches, or for dry_run asks.
     """
