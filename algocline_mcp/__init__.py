@@ -7,6 +7,7 @@ The rooms:
   journal    one append-only file per session: codec, append, flush, lock, recovery
   wire       JSON lines between server and worker, pure
   limits     every limit with its unit, every path under ALC_HOME
+  settings   the settings that are no limits, and which variables look like a slip, pure
   errors     the tree of errors and their stable codes
   streams    the strategy and the children of alc.fork: who is there, who has its turn, pure
   tally, terms, languages, cards   counters; what ctx asks for; what is known of a language; what a card is

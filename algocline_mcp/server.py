@@ -26,6 +26,7 @@ from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import quoted, sentence_for
 from algocline_mcp.host.opening import Opened
 from algocline_mcp.limits import Home, Limits
+from algocline_mcp.settings import tool_set
 from algocline_mcp.stdio import Wire, leave
 from algocline_mcp.tools import tools
 
@@ -110,9 +111,6 @@ def build(fork_process: "ForkProcess | None" = None) -> MCPServer[Opened]:
     return app
 
 
-TOOL_SETS = ("core", "author", "full")
-
-
 def _tools(environ: Mapping[str, str]) -> list[Tool]:
     """Those of ALC_TOOLS. With a value that is none the core is listed, and each of its calls tells what is wrong."""
     chosen = environ.get("ALC_TOOLS", "") or "core"
@@ -128,19 +126,13 @@ def _tools(environ: Mapping[str, str]) -> list[Tool]:
     return found
 
 
-def _check_tools(environ: Mapping[str, str]) -> None:
-    chosen = environ.get("ALC_TOOLS", "")
-    if chosen and chosen not in TOOL_SETS:
-        raise HomeUnusable(f"ALC_TOOLS={chosen!r} is no set of tools: set it to one of {', '.join(TOOL_SETS)}")
-
-
 @asynccontextmanager
 async def _lifespan(fork_process: "ForkProcess | None", app: MCPServer[Opened]) -> AsyncIterator[Opened]:
     """A home or a setting that does not work is told by every call: hosts hide the stderr of a server that died."""
     limits = Limits()
     try:
         limits = Limits.from_env(os.environ)
-        _check_tools(os.environ)
+        tool_set(os.environ)
         home = Home.from_env(os.environ)
     except HomeUnusable as exc:
         opened = Opened(limits, exc)

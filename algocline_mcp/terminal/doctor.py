@@ -17,11 +17,11 @@ from pathlib import Path
 
 import anyio
 
-from algocline_mcp import __version__
+from algocline_mcp import __version__, settings
 from algocline_mcp.errors import AlcError
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
-from algocline_mcp.pool import dispatch, spawn, tidy
+from algocline_mcp.pool import dispatch, retention, spawn, tidy
 
 _PROBE = 'return alc.llm("Is anybody there?")'
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16
@@ -61,10 +61,13 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     try:
         home, limits = Home.from_env(environ), Limits.from_env(environ)
         is_forking = spawn.is_forking(environ)
+        retention.keep_of(environ)
+        settings.tool_set(environ)
     except AlcError as exc:
         yield _wrong("settings", exc)
         return
     yield _settings(environ)
+    yield from (Finding("settings", seen, cure) for seen, cure in settings.slips(environ))
     socket_path = _socket_path(home)
     yield socket_path
     if socket_path.cure is not None:

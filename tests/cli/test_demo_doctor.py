@@ -1,5 +1,6 @@
 """The demo keeps its promise and leaves nothing; the doctor finds what is wrong and names the cure."""
 
+import itertools
 import os
 import re
 import tempfile
@@ -124,6 +125,8 @@ def test_doctor_tells_a_home_that_others_can_read(terminal: "Terminal") -> None:
         ({"ALC_HOME": "/proc/none"}, "cannot hold sessions", "set ALC_HOME elsewhere"),
         ({"ALC_SPAWN": "magic"}, "neither fork nor exec", "correct it or unset it"),
         ({"ALC_WAIT_S": "soon"}, "'soon'", "correct it or unset it"),
+        ({"ALC_KEEP": "some"}, "is none of all, result, none", "correct it or unset it"),
+        ({"ALC_TOOLS": "all"}, "is no set of tools", "set it to one of core, author, full"),
     ],
 )
 def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, str], seen: str, cure: str) -> None:
@@ -131,6 +134,16 @@ def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, s
 
     assert seen in last.seen
     assert cure in str(last.cure)
+
+
+def test_doctor_tells_a_setting_that_has_no_effect(home: Home) -> None:
+    settings = {"ALC_POOLMAX": "3", "ALC_MY_TOKEN": "x", "ALC_CARD_SINKS": "file:///tmp/a | /tmp/b"}
+    found = doctor.findings({**os.environ, **settings})
+
+    told = [str(each) for each in itertools.takewhile(lambda each: each.what != "socket path", found) if each.cure]
+    assert len(told) == 2
+    assert re.search(r"ALC_POOLMAX is no setting\s+→ write ALC_POOL_MAX, or unset it", told[0])
+    assert re.search(r"names '/tmp/b', which gets no copies\s+→ write file:///", told[1])
 
 
 def test_doctor_tells_a_worker_that_cannot_be_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
