@@ -17,6 +17,7 @@ from algocline_mcp.cli import alc
 from algocline_mcp.host.waiting import CEILING_S, CEILINGS_S
 from algocline_mcp.limits import KIB, MIB, Limits
 from algocline_mcp.session import TRANSITIONS, Phase
+from algocline_mcp.settings import WORDS
 from algocline_mcp.terminal import hosts
 from algocline_mcp.tools import tools
 
@@ -74,15 +75,12 @@ def test_every_other_variable_stands_on_the_page_of_settings() -> None:
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"(ALC_[A-Z_]+)\"", path.read_text()))
 
     own_tests = {"ALC_FAILPOINT"}  # breaks the program at a chosen place: nothing for a user
-    assert told == read - limits - own_tests
-    assert "ALC_HOME" in told
+    assert told == read - limits - own_tests == set(WORDS)
 
 
 def test_every_variable_that_a_page_names_exists() -> None:
     known = {each.metadata["variable"] for each in fields(Limits)}
-    known |= {"ALC_HOME", "ALC_SPAWN", "ALC_ENV_ALLOW", "ALC_PACKAGES_PATH", "ALC_KEEP", "ALC_CARD_SINKS"}
-    known |= {"ALC_PROJECT_ROOT", "ALC_PROMPT_PREVIEW_CHARS"}
-    known |= {"ALC_TOOLS", "ALC_SYSTEM", "ALC_QUERY_ID", "ALC_MAX_TOKENS", "_ALC_COMPLETE"}
+    known |= {*WORDS, "ALC_SYSTEM", "ALC_QUERY_ID", "ALC_MAX_TOKENS", "_ALC_COMPLETE"}
     known |= {"ALC_THOROUGH"}  # of the suite
     for page in PAGES:
         named = set(re.findall(r"\b_?ALC_[A-Z_]+\b", page.read_text()))
@@ -102,6 +100,23 @@ def test_every_command_and_option_that_a_page_names_exists() -> None:
             assert not inner or command is not commands[name], f"{page.name}: alc {words}"
             options = {option for each in command.params for option in each.opts}
             assert set(re.findall(r"(?<= )--[a-z]+", words)) <= options, f"{page.name}: alc {words}"
+
+
+def test_every_link_of_a_page_leads_somewhere_and_readme_leads_to_every_page() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\((?![a-z+]+:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in _anchors(path), f"{page.name}: {target}#{anchor}"
+    linked = set(re.findall(r"\]\(([^)#]*)", README))
+    assert linked >= {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()}
+    assert linked >= {"CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "packaging/README.md"}
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def test_readme_names_each_command_tool_host_and_example() -> None:
