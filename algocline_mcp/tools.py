@@ -42,9 +42,10 @@ from algocline_mcp.host.arguments import (
 )
 from algocline_mcp.host.fit import fit, shown_bytes
 from algocline_mcp.host.opening import Opened
-from algocline_mcp.host.source import project_of, read_source
+from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import allowed_s, watched, within
 from algocline_mcp.limits import Limits
+from algocline_mcp.pool.project import project_of
 
 if TYPE_CHECKING:
     from algocline_mcp.pool import dispatch
