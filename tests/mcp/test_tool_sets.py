@@ -177,6 +177,22 @@ def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
     assert host.call("alc_status") == {"active_sessions": 0, "sessions": []}
 
 
+def test_a_snapshot_leaves_room_for_what_the_host_shows() -> None:
+    home = Home(Path(os.path.realpath(tempfile.mkdtemp(prefix="alc"))) / "h")
+    try:
+        with Server.start(home, ALC_TOOLS="full", ALC_OUTPUT_BYTES="4000") as host:
+            code = 'return alc.llm(("x"):rep(3000))'
+            _, sid = [host.call("alc_run", code=code)["session_id"] for _ in range(2)]
+            one = host.call("alc_status", session_id=sid, pending_filter="full")
+            many = host.call("alc_status", pending_filter="full")
+        assert [len(json.dumps(told, separators=(",", ":"))) <= 4000 for told in (one, many)] == [True, True]
+        assert (one["prompt"], "pending" in one, one["metrics"]["rounds"]) == ("x" * 3000, False, 0)
+        assert sum("metrics" in line for line in many["sessions"]) < 2
+    finally:
+        end_workers(home)
+        shutil.rmtree(home.root.parent)
+
+
 def test_state_is_changed_exactly_as_a_strategy_would(host: Server) -> None:
     where = {"namespace": "n", "key": "k"}
     assert host.call("alc_state_set", **where, value={"steps": {"a": 1, "b": 2}, "x": [None]}) == {"ok": True}
