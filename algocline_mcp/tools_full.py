@@ -14,7 +14,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from algocline_mcp import __version__, tools_cards, tools_kept
+from algocline_mcp import __version__, tools_cards, tools_kept, tools_packages
 from algocline_mcp import tools as core
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.host import replies
@@ -243,4 +243,4 @@ def tools(found: list[Tool]) -> list[Tool]:
         tool(alc_note, "Add a note", hints(), None),
         tool(alc_stats, "Sum up runs", _READ, None),
     ]
-    return [*taken.values(), *own, *tools_kept.tools(), *tools_cards.tools()]
+    return [*taken.values(), *own, *tools_packages.tools(), *tools_kept.tools(), *tools_cards.tools()]
