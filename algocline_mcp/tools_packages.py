@@ -12,6 +12,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field
 
+from algocline_mcp.errors import Refused
 from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text
 from algocline_mcp.host.waiting import allowed_s
@@ -69,16 +70,32 @@ async def alc_pkg_install(
     return await change(host, "install", source=url, name=name or None, force=force)
 
 
-async def alc_pkg_remove(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
+async def alc_pkg_remove(
+    host: Host, name: Text, scope: Annotated[Text, Field(description="global or all")] = "global"
+) -> Annotated[CallToolResult, Listing]:
     """Delete an installed package, as alc_package(action="remove"). Project files are not touched."""
+    _check_scope(scope, ("project", "global", "all"), "take the package out of alc.toml and alc.lock yourself")
     return await change(host, "remove", source="", name=name, force=False)
 
 
 async def alc_pkg_link(
-    host: Host, path: Text, name: Text = ABSENT, force: Force = False
+    host: Host,
+    path: Text,
+    name: Text = ABSENT,
+    force: Force = False,
+    scope: Annotated[Text, Field(description="global")] = "global",
 ) -> Annotated[CallToolResult, Listing]:
     """Use packages in a directory as they are, as alc_package(action="link")."""
+    _check_scope(scope, ("variant", "global"), 'write NAME = {path = "…"} below [packages] of alc.local.toml')
     return await change(host, "link", source=path, name=name or None, force=force)
+
+
+def _check_scope(scope: str, known: tuple[str, ...], cure: str) -> None:
+    """Only the first of those known is the project's own files."""
+    if scope not in known:
+        raise Refused(f"invalid scope '{scope[:80]}': expected one of {', '.join(known)}")
+    if scope == known[0]:
+        raise Refused(f'scope is "{scope}", and project files are only read: {cure}')
 
 
 async def alc_pkg_unlink(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:

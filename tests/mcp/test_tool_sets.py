@@ -153,6 +153,20 @@ def test_a_bad_change_of_packages_gets_one_sentence(host: Server, arguments: dic
     assert sentence in _sentence(host, "alc_package", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("tool", "scope", "sentence"),
+    [
+        ("alc_pkg_remove", "none", "invalid scope 'none': expected one of project, global, all"),
+        ("alc_pkg_remove", "project", "take the package out of alc.toml and alc.lock yourself"),
+        ("alc_pkg_remove", "all", "Package 'x' is not installed here"),
+        ("alc_pkg_link", "variant", "below [packages] of alc.local.toml"),
+    ],
+)
+def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, sentence: str) -> None:
+    more = {"path": "/tmp"} if tool == "alc_pkg_link" else {}
+    assert sentence in _sentence(host, tool, name="x", scope=scope, **more)
+
+
 def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
     sid = host.call("alc_run", code='alc.progress(1, 5, "a") return alc.llm("?")', host_mode=True)["session_id"]
     one = host.call("alc_status", session_id=sid, pending_filter="meta", include_history=True)
