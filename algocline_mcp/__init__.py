@@ -13,14 +13,15 @@ The rooms:
   tally, terms, languages, cards   counters; what ctx asks for; what is known of a language; what a card is
   pool/      the server's half: registry, spawn, forks, client, reach, admission, disk, dispatch; what a journal tells
              (listing, views, transcript, redaction); what becomes of it (branch, retention, carry, rehearse); packages
-             (project, packages, about: found and read; store, bring, git: changed); what is shown of all that is
-             kept (catalog, figures, stored); the Rust program's words for it (snapshot, minutes)
+             (project, packages, about: found and read; store, bring, git, mend, scaffold: changed) and others' cards
+             (bring_cards); what is shown of all that is kept (catalog, figures, stored); the Rust program's words
+             for it (snapshot, minutes)
   worker/    the worker's half: keeper (sockets, deadlines), custody (replay, engines), starts and troubles (what an
              engine begins with, why it cannot go on), ledger (journal and session), errands (what engines ask of the
              world), engine, effects, shared, state, values and cards (what sessions share), the fork server, library
              (what alc.* is in every language), and one folder per language
   server, tools, resources   the MCP surface: what is registered, the tools, what can be read   host/   what they need
-  tools_author, tools_full, tools_kept, tools_cards   further tools, listed with ALC_TOOLS
+  tools_author, tools_full, tools_packages, tools_kept, tools_cards   further tools, listed with ALC_TOOLS
   stdio, memo          the wire to the host, and answers before the SDK is there
   cli, terminal/       the commands at the terminal
   __main__             the one executable: looks at argv before it imports anything

@@ -42,9 +42,10 @@ from algocline_mcp.host.arguments import (
 )
 from algocline_mcp.host.fit import fit, shown_bytes
 from algocline_mcp.host.opening import Opened
-from algocline_mcp.host.source import project_of, read_source
+from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import allowed_s, watched, within
 from algocline_mcp.limits import Limits
+from algocline_mcp.pool.project import project_of
 
 if TYPE_CHECKING:
     from algocline_mcp.pool import dispatch
@@ -174,6 +175,13 @@ async def alc_status(
     Without: {active_sessions, sessions: [{session_id, title, status, ...}]}, this project's first, also of earlier
     chats.
     """
+    return await looked(host, session_id, wait_s, view, limit, cursor)
+
+
+async def looked(
+    host: Host, session_id: str, wait_s: float | None, view: str | None, limit: int | None, cursor: str, spare: int = 0
+) -> CallToolResult:
+    """`spare`: bytes of what the host shows that are left for what is put beside it."""
     from algocline_mcp.pool import dispatch
 
     held = opened(host)
@@ -182,7 +190,7 @@ async def alc_status(
     if session_id and not view and limit:
         raise Refused("limit is of the list or of a view: give view too, or leave session_id out")
     if view or not session_id:
-        pool, start, most = held.usable(), cursor or None, _shown_bytes(host)
+        pool, start, most = held.usable(), cursor or None, room_of(host)
         look = (
             dispatch.view_via_pool(pool, checked_sid(session_id), view, limit=limit, cursor=start, page_bytes=most)
             if view
@@ -190,7 +198,7 @@ async def alc_status(
         )
         again = "ask again; the sessions are safe on disk"
         found = await within(held.limits.grace_s, look, unanswered=again)
-        return replies.result(found if view else fit(found, most))
+        return replies.result(found if view else fit(found, most - spare))
     sid = checked_sid(session_id)
     return await ask(
         host,
@@ -198,6 +206,7 @@ async def alc_status(
         lambda pool, wait, told: dispatch.status_via_pool(pool, sid, wait_s=wait, on_progress=told),
         unanswered=f"session {sid} is safe on disk; ask again",
         cursor=cursor,
+        spare=spare,
     )
 
 
@@ -335,9 +344,10 @@ async def ask(
     refused: list[dict[str, Any]] | None = None,
     warnings: Sequence[str] = (),
     cursor: str = "",
+    spare: int = 0,
 ) -> CallToolResult:
     """The pool's reply to `call`, as the result of a tool. `refused`: items that the pool never saw. `cursor`: where
-    an earlier reply was cut."""
+    an earlier reply was cut. `spare`: bytes to leave of what the host shows."""
     held = opened(host)
     pool, limits = held.usable(), held.limits
     wait = allowed_s(limits.wait_s if wait_s is None else wait_s, client_name(host), limits.wait_max_s)
@@ -354,10 +364,11 @@ async def ask(
         result["warnings"] = [*result.get("warnings", []), *warnings]
     if reply.pool_save_error is not None:
         result["pool_save_error"] = reply.pool_save_error
-    return replies.result(fit(result, _shown_bytes(host), cursor))
+    return replies.result(fit(result, room_of(host) - spare, cursor))
 
 
-def _shown_bytes(host: Host) -> int:
+def room_of(host: Host) -> int:
+    """How many bytes of one result the host shows."""
     return shown_bytes(client_name(host), opened(host).limits.output_bytes)
 
 

@@ -12,7 +12,10 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from algocline_mcp.errors import Refused
 from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import ABSENT, Limit, Text, an_object, count, flag
-from algocline_mcp.tools import Host, Listing, hints, tool
+from algocline_mcp.host.waiting import allowed_s
+from algocline_mcp.pool import dispatch
+from algocline_mcp.pool.bring_cards import install_cards
+from algocline_mcp.tools import Host, Listing, ask, client_name, hints, opened, tool
 from algocline_mcp.tools_kept import Names, carried_out, names_of
 
 Fields = Annotated[
@@ -122,6 +125,18 @@ async def alc_card_sink_backfill(host: Host, sink: Text, dry_run: DryRun = False
     return replies.result(await carried_out(host, code, {"sink": sink, "dry_run": dry_run}))
 
 
+async def alc_card_install(host: Host, url: Text) -> Annotated[CallToolResult, Listing]:
+    """Bring cards from a git URL or a directory: PACKAGE/CARD.toml, also in its directory cards."""
+    held = opened(host)
+    home, limits = held.usable().home, held.limits
+    fetch_s = allowed_s(limits.package_fetch_s, client_name(host), limits.wait_max_s)
+
+    async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
+        return dispatch.PoolReply("", await install_cards(home, limits, url, fetch_s=fetch_s), None)
+
+    return await ask(host, fetch_s, call, unanswered="some may have arrived; look with alc_card_list")
+
+
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -136,5 +151,6 @@ def tools() -> list[Tool]:
         tool(alc_card_alias_set, "Name a card", hints(idempotent=True), None),
         tool(alc_card_alias_list, "List names of cards", _READ, None),
         tool(alc_card_get_by_alias, "Show a named card", _READ, None),
+        tool(alc_card_install, "Bring cards", hints(idempotent=True, is_open=True), None),
         tool(alc_card_sink_backfill, "Copy cards", hints(idempotent=True), None),
     ]

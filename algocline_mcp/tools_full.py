@@ -14,11 +14,12 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from algocline_mcp import __version__, tools_cards, tools_kept
+from algocline_mcp import __version__, tools_cards, tools_kept, tools_packages
 from algocline_mcp import tools as core
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.host import replies
 from algocline_mcp.host.arguments import ABSENT, Ctx, Limit, Opts, Text, View, WaitS, count, flag
+from algocline_mcp.host.fit import BESIDE_BYTES, beside, beside_each
 from algocline_mcp.host.waiting import within
 from algocline_mcp.pool import dispatch, minutes
 from algocline_mcp.pool.disk import now_s, records_of
@@ -82,17 +83,15 @@ async def alc_status(
     include_history: History = False,
 ) -> Annotated[CallToolResult, Outcome]:
     wanted = _filter(pending_filter)
-    told = await core.alc_status(host, session_id, wait_s, view, limit, cursor)
+    told = await core.looked(host, session_id, wait_s, view, limit, cursor, 0 if view else BESIDE_BYTES)
     if view:
         return told
     found: dict[str, Any] = told.structured_content or {}
     sids = [session_id] if session_id else [each["session_id"] for each in found.get("sessions", [])]
     shots = await look(host, partial(_snapshots, host, sids, wanted, include_history))
     if session_id:
-        return replies.result(found | shots.get(session_id, {}))
-    if sids:
-        found = found | {"sessions": [each | shots.get(each["session_id"], {}) for each in found["sessions"]]}
-    return replies.result(found)
+        return replies.result(beside(found, shots.get(session_id, {}), core.room_of(host)))
+    return replies.result(beside_each(found, shots, core.room_of(host)) if sids else found)
 
 
 def _filter(given: Any) -> Filter | None:
@@ -244,4 +243,4 @@ def tools(found: list[Tool]) -> list[Tool]:
         tool(alc_note, "Add a note", hints(), None),
         tool(alc_stats, "Sum up runs", _READ, None),
     ]
-    return [*taken.values(), *own, *tools_kept.tools(), *tools_cards.tools()]
+    return [*taken.values(), *own, *tools_packages.tools(), *tools_kept.tools(), *tools_cards.tools()]

@@ -1,13 +1,11 @@
-"""The Rust program's tools for what is kept beyond a session: packages and state; part of tools_full.
+"""The Rust program's tools for alc.state, and how a change is carried out; part of tools_full.
 
-Contract: as there. Reading packages and state is the catalog's; a change is a strategy of one line, which
-makes it exactly once. Such a session is deleted when it has ended.
+Contract: as there. A change is a strategy of one line, which makes it exactly once. Such a session is deleted when it
+has ended.
 """
 
-import os
 import re
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any
 
 from mcp.server.mcpserver.tools import Tool
@@ -16,12 +14,10 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.host import replies
-from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text
+from algocline_mcp.host.arguments import ABSENT, Text
 from algocline_mcp.host.waiting import within
-from algocline_mcp.pool import dispatch, packages, stored
-from algocline_mcp.pool.catalog import Asked, Place, catalog
+from algocline_mcp.pool import dispatch, stored
 from algocline_mcp.tools import Host, Listing, hints, look, opened, tool
-from algocline_mcp.tools_author import change
 
 Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
 Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
@@ -60,95 +56,6 @@ async def _delete(pool: dispatch.Pool, sid: str) -> None:
         await dispatch.stop_via_pool(pool, sid, "delete")
     except AlcError:
         return  # retention takes it
-
-
-# ── packages ──────────────────────────────────────────────────────────────────────────────────────────────
-
-_SCOPES = {"project": "variant", "path": "path"}
-
-
-async def alc_pkg_list(
-    host: Host,
-    project_root: Text = ABSENT,
-    limit: Limit = None,
-    filter: Annotated[Text, Field(description="Words to find")] = ABSENT,
-    fields: Annotated[Names, Field(description="Only these")] = None,
-) -> Annotated[CallToolResult, Listing]:
-    """List packages."""
-    place = _place(host, project_root)
-    found = await look(host, partial(catalog, place, "packages", Asked(query=filter, limit=limit or 50)))
-    shelf = await look(host, place.shelf)
-    lines = [
-        {
-            "name": each["name"],
-            "scope": _SCOPES.get(each["origin"], "global"),
-            "version": each.get("version"),
-            "active": True,
-            "resolved_source_path": str(Path(each["file"]).parent),
-            "resolved_source_kind": each["origin"],
-            "type": each.get("type"),
-        }
-        for each in found["packages"]
-    ]
-    if fields:
-        lines = [{key: line[key] for key in fields if key in line} for line in lines]
-    told = {"packages": lines, "search_paths": [str(path) for path, _ in shelf.roots]}
-    if shelf.project.root is not None:
-        told["project_root"] = str(shelf.project.root)
-    return replies.result(told | ({"warnings": list(shelf.project.warnings)} if shelf.project.warnings else {}))
-
-
-def _place(host: Host, project_root: str) -> Place:
-    held = opened(host)
-    return Place(held.usable().home, held.limits, os.environ, Path(project_root) if project_root else None)
-
-
-async def alc_pkg_install(
-    host: Host, url: Text, name: Text = ABSENT, force: Force = False
-) -> Annotated[CallToolResult, Listing]:
-    """Install packages from a git URL or a directory, as alc_package(action="install")."""
-    return await change(host, "install", source=url, name=name or None, force=force)
-
-
-async def alc_pkg_remove(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
-    """Delete an installed package, as alc_package(action="remove"). Project files are not touched."""
-    return await change(host, "remove", source="", name=name, force=False)
-
-
-async def alc_pkg_link(
-    host: Host, path: Text, name: Text = ABSENT, force: Force = False
-) -> Annotated[CallToolResult, Listing]:
-    """Use packages in a directory as they are, as alc_package(action="link")."""
-    return await change(host, "link", source=path, name=name or None, force=force)
-
-
-async def alc_pkg_unlink(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
-    """Take a link away, as alc_package(action="unlink")."""
-    return await change(host, "unlink", source="", name=name, force=False)
-
-
-async def alc_pkg_doctor(
-    host: Host, name: Text = ABSENT, project_root: Text = ABSENT
-) -> Annotated[CallToolResult, Listing]:
-    """Say which packages cannot be used, and why."""
-    return replies.result(await look(host, partial(_examined, _place(host, project_root), name)))
-
-
-def _examined(place: Place, name: str) -> dict[str, Any]:
-    shelf = place.shelf()
-    found: dict[str, Any] = {"healthy": [], "missing_meta": [], "incomplete_pkg": [], "symlink_dangling": []}
-    seen = {each.name: each for each in shelf.all()}
-    for each in seen.values():
-        about = packages.about(each, place.limits.code_bytes)
-        kind = "incomplete_pkg" if about is None else "healthy" if about.version else "missing_meta"
-        found[kind].append(each.name)
-    for root, _ in shelf.roots:
-        for left in sorted(root.iterdir() if root.is_dir() else ()):
-            if left.name not in seen and not left.name.startswith("."):
-                is_dangling = left.is_symlink() and not left.exists()
-                found["symlink_dangling" if is_dangling else "incomplete_pkg"].append(left.name)
-    found = {kind: [each for each in names if name in ("", each)] for kind, names in found.items()}
-    return found | {"path_missing": list(shelf.project.warnings)}
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,12 +146,6 @@ async def alc_state_reset(
 def tools() -> list[Tool]:
     changing = hints(destructive=True, idempotent=True)
     return [
-        tool(alc_pkg_list, "List packages", _READ, None),
-        tool(alc_pkg_install, "Install packages", hints(destructive=True, is_open=True), None),
-        tool(alc_pkg_remove, "Delete a package", changing, None),
-        tool(alc_pkg_link, "Link packages", changing, None),
-        tool(alc_pkg_unlink, "Unlink a package", changing, None),
-        tool(alc_pkg_doctor, "Examine packages", _READ, None),
         tool(alc_state_list, "List keys", _READ, None),
         tool(alc_state_show, "Show a value", _READ, None),
         tool(alc_state_set, "Store a value", changing, None),

@@ -19,6 +19,14 @@ SHOWN_BY_CLIENT_BYTES = {"claude-code": 48_000, "codex-mcp-client": 10_000, "mcp
 _LEAST_BYTES = 2_000  # below, nothing but the frame would be left
 _FRAME = ("status", "session_id", "id", "query_id", "refused", "warnings", "pool_save_error", "next")
 _SPARE_BYTES = 400  # for truncated, cursor, resource and next
+BESIDE_BYTES = 400  # of room that `beside` and `beside_each` need to say what does not fit
+# What of a snapshot goes first, and where it is shown as well.
+_HEAVY = {
+    "metrics.conversation_history": 'view="history"',
+    "pending": 'view="prompts"',
+    "metrics.recent_logs": 'view="log"',
+    "metrics": 'view="summary"',
+}
 
 
 def shown_bytes(client: str, output_bytes: int) -> int:
@@ -106,11 +114,47 @@ def _list(result: dict[str, Any], most_bytes: int, name: str, hint: str) -> dict
     return {**result, name: kept, "truncated": True, "next": hint}
 
 
-def _marked(result: dict[str, Any], said: str, cursor: str) -> dict[str, Any]:
+def beside(shown: dict[str, Any], more: dict[str, Any], most_bytes: int) -> dict[str, Any]:
+    """`shown`, which leaves BESIDE_BYTES, and of the snapshot `more` what fits."""
+    whole = shown | more
+    left_out: list[str] = []
+    for name, where in _HEAVY.items():
+        if size_of(whole) <= most_bytes:
+            return whole
+        field, _, inner = name.partition(".")
+        if field not in more or (inner and inner not in more[field]):
+            continue
+        rest = {key: value for key, value in more[field].items() if key != inner} if inner else None
+        more = {key: value for key, value in more.items() if key != field} | ({field: rest} if inner else {})
+        left_out.append(f"{name} ({where})")
+        whole = _told(shown | more, f"left out, for it is too long: {', '.join(left_out)}")
+    return whole
+
+
+def beside_each(shown: dict[str, Any], more: Mapping[str, dict[str, Any]], most_bytes: int) -> dict[str, Any]:
+    """A list of sessions that leaves BESIDE_BYTES, and by their ids the snapshots that fit."""
+    room = most_bytes - BESIDE_BYTES - size_of(shown)
+    lines, left_out = [], 0
+    for line in shown["sessions"]:
+        whole = line | more.get(line["session_id"], {})
+        if (size := size_of(whole) - size_of(line)) > room:
+            left_out += 1
+            whole, size = line, 0
+        lines.append(whole)
+        room -= size
+    told = shown | {"sessions": lines}
+    return _told(told, f"for {left_out} of them metrics are left out: ask with session_id") if left_out else told
+
+
+def _told(result: dict[str, Any], said: str) -> dict[str, Any]:
     earlier = f"{result['next']}; " if result.get("next") else ""
+    return {**result, "next": earlier + said}
+
+
+def _marked(result: dict[str, Any], said: str, cursor: str) -> dict[str, Any]:
     view = "prompts" if result.get("status") == "needs_response" else "result"
     mark = {"truncated": True, "cursor": cursor, "resource": address(result["session_id"], view)}
-    return {**result, **mark, "next": earlier + said}
+    return _told({**result, **mark}, said)
 
 
 def _place(cursor: str, name: str) -> int:

@@ -37,19 +37,6 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def project_of(environ: Mapping[str, str]) -> str | None:
-    """The project that this server was started for: what a setting or the host says, else the working directory, where
-    that is one: hosts that belong to no project start their servers in the home of the user or at the root."""
-    told = environ.get("ALC_PROJECT_ROOT") or environ.get("CLAUDE_PROJECT_DIR")
-    if told:
-        return os.path.abspath(os.path.expanduser(told))
-    try:
-        here = os.getcwd()
-    except OSError:  # it was deleted
-        return None
-    return None if here in ("/", os.path.expanduser("~")) else here
-
-
 async def read_source(
     code: str, code_file: str, strategy: str, project_root: str, *, home: Home, limits: Limits
 ) -> Source:

@@ -12,7 +12,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,15 +41,32 @@ async def install_package(
     source: str,
     *,
     name: str | None = None,
+    only: str | None = None,
     force: bool = False,
     fetch_s: float | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> dict[str, Any]:
-    """`source`: a directory, or a git URL, with `#revision` behind it if it shall be another than its head."""
+    """`only`: this package of a source of several, or that of a single one under this name."""
     _check_name(name)
+    async with brought(home, limits, source, fetch_s=fetch_s, environ=environ) as (draft, checkout, told):
+        named = only or name or _name_of(source)
+        copy = partial(_copy_packages, checkout, draft.path, named, limits, is_named=bool(name), only=only)
+        await in_thread(copy)
+        done = partial(store.commit, home, limits, draft, told, force=force)
+        result = await in_thread(done)
+    kept = {key: value for key, value in told.items() if key != "installed_at"}
+    return {"status": "installed"} | {key: value for key, value in result.items() if value} | kept
+
+
+@asynccontextmanager
+async def brought(
+    home: Home, limits: Limits, source: str, *, fetch_s: float | None, environ: Mapping[str, str]
+) -> AsyncIterator[tuple[store.Draft, Path, dict[str, Any]]]:
+    """A draft to fill, the directory `source` as it was fetched or lies there, and what is told of it. `source`: a
+    directory, or a git URL, with `#revision` behind it if it shall be another than its head. Raises Refused."""
     place = _place(source)
     with anyio.CancelScope(shield=True):  # else nobody would close it
-        draft = await _in_thread(partial(store.Draft, home, limits))
+        draft = await in_thread(partial(store.Draft, home, limits))
     try:
         told: dict[str, Any] = {"source": public(source), "installed_at": round(time.time(), 3)}
         if isinstance(place, Path):
@@ -58,26 +76,21 @@ async def install_package(
             checkout = draft.checkout
             limit_s = limits.package_fetch_s if fetch_s is None else min(fetch_s, limits.package_fetch_s)
             told["commit"] = await fetch(url, revision, checkout, limits.package_bytes, limit_s, environ)
-        copy = partial(_copy_packages, checkout, draft.path, name or _name_of(source), limits, is_named=bool(name))
-        await _in_thread(copy)
-        done = partial(store.commit, home, limits, draft, told, force=force)
-        result = await _in_thread(done)
+        yield draft, checkout, told
     finally:
         with anyio.CancelScope(shield=True):
-            await _in_thread(draft.close)
-    kept = {key: value for key, value in told.items() if key != "installed_at"}
-    return {"status": "installed"} | {key: value for key, value in result.items() if value} | kept
+            await in_thread(draft.close)
 
 
 async def remove_package(home: Home, limits: Limits, name: str) -> dict[str, Any]:
     _check_name(name)
-    await _in_thread(partial(store.remove, home, limits, name, is_linked=False))
+    await in_thread(partial(store.remove, home, limits, name, is_linked=False))
     return {"status": "removed", "removed": [name]}
 
 
 async def unlink_package(home: Home, limits: Limits, name: str) -> dict[str, Any]:
     _check_name(name)
-    target = await _in_thread(partial(store.remove, home, limits, name, is_linked=True))
+    target = await in_thread(partial(store.remove, home, limits, name, is_linked=True))
     return {"status": "unlinked", "unlinked": name, "source": target}
 
 
@@ -95,11 +108,11 @@ async def link_package(
         store.link(home, limits, targets, force=force)
         return list(targets)
 
-    linked = await _in_thread(carry_out)
+    linked = await in_thread(carry_out)
     return {"status": "linked", "linked": linked, "source": os.fspath(place)}
 
 
-async def _in_thread(function: Callable[[], Result]) -> Result:
+async def in_thread(function: Callable[[], Result]) -> Result:
     """Not one of the SDK's threads: it reads stdin in those."""
     return await anyio.to_thread.run_sync(function, limiter=anyio.CapacityLimiter(1))
 
@@ -161,17 +174,22 @@ def _packages_in(source: Path, name: str, *, is_named: bool) -> Iterator[tuple[s
     yield from ((each, source / each) for each in found)
 
 
-def _copy_packages(source: Path, draft: Path, name: str, limits: Limits, *, is_named: bool) -> None:
+def _copy_packages(
+    source: Path, draft: Path, name: str, limits: Limits, *, is_named: bool, only: str | None = None
+) -> None:
     """Raises Refused, and then the draft is of no use."""
-    copy = _Copy(Path(os.path.realpath(source)), limits)
+    copy = Copy(Path(os.path.realpath(source)), limits)
     try:
-        for each, directory in _packages_in(source, name, is_named=is_named):
+        found = [each for each in _packages_in(source, name, is_named=is_named) if only in (None, each[0])]
+        if not found:
+            raise Refused(f"that source holds no package '{only}' any more: install another", code="no_package")
+        for each, directory in found:
             copy.directory(directory, draft / each, 0)
     except OSError as exc:
         raise Refused(f"cannot copy {exc.filename}: {exc.strerror}; nothing was installed", code="bad_source") from exc
 
 
-class _Copy:
+class Copy:
     """Counts as it copies. Links inside the source are followed, so that what arrives is plain files."""
 
     def __init__(self, root: Path, limits: Limits) -> None:
@@ -180,7 +198,7 @@ class _Copy:
         self._files = self._bytes = 0
 
     def directory(self, source: Path, target: Path, depth: int) -> None:
-        source = self._inside(source)
+        source = self.inside(source)
         if depth > _DEPTH:
             raise Refused(
                 f"{self._shown(source)} lies more than {_DEPTH} directories deep: flatten it", code="too_large"
@@ -189,13 +207,13 @@ class _Copy:
         for each in sorted(os.scandir(source), key=lambda each: each.name):
             if each.name == ".git":
                 continue
-            path = self._inside(source / each.name) if each.is_symlink() else source / each.name
+            path = self.inside(source / each.name) if each.is_symlink() else source / each.name
             if path.is_dir():
                 self.directory(path, target / each.name, depth + 1)
             else:
-                self._file(path, target / each.name)
+                self.file(path, target / each.name)
 
-    def _file(self, source: Path, target: Path) -> None:
+    def file(self, source: Path, target: Path) -> None:
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         with open(fd, "rb") as file:
             found = os.fstat(fd)
@@ -214,7 +232,7 @@ class _Copy:
             return
         raise Refused(f"the source has more than {most} {what}: install a part, or raise {variable}", code="too_large")
 
-    def _inside(self, path: Path) -> Path:
+    def inside(self, path: Path) -> Path:
         """Where it really lies. Raises Refused for what leaves the source, and for a link to nowhere."""
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(self._root):

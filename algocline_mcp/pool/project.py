@@ -30,17 +30,34 @@ class Project:
     warnings: tuple[str, ...] = ()
 
 
+def project_of(environ: Mapping[str, str]) -> str | None:
+    """The project that this process was started for: what a setting or the host says, else the working directory, where
+    that is one: hosts that belong to no project start their servers in the home of the user or at the root."""
+    start = _told(environ) or _here()
+    is_none = not _told(environ) and start in ("/", os.path.expanduser("~"))
+    return None if is_none else start
+
+
 def find_root(environ: Mapping[str, str]) -> Path | None:
     """ALC_PROJECT_ROOT, else the nearest directory that holds one of the files, upwards from where the host says that
     its project is, or from the working directory."""
-    chosen = environ.get("ALC_PROJECT_ROOT", "")
-    if chosen:
-        return Path(os.path.abspath(os.path.expanduser(chosen)))
+    start = _told(environ) or _here()
+    if start is None or environ.get("ALC_PROJECT_ROOT"):
+        return Path(start) if start else None
+    near = (Path(start), *Path(start).parents)
+    return next((each for each in near if any(os.path.isfile(each / name) for name in FILES)), None)
+
+
+def _told(environ: Mapping[str, str]) -> str | None:
+    told = environ.get("ALC_PROJECT_ROOT") or environ.get("CLAUDE_PROJECT_DIR")
+    return os.path.abspath(os.path.expanduser(told)) if told else None
+
+
+def _here() -> str | None:
     try:
-        start = Path(environ.get("CLAUDE_PROJECT_DIR") or os.getcwd())
+        return os.getcwd()
     except OSError:  # it was deleted
         return None
-    return next((each for each in (start, *start.parents) if any(os.path.isfile(each / name) for name in FILES)), None)
 
 
 def read_project(root: Path | None) -> Project:

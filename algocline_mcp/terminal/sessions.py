@@ -13,11 +13,11 @@ from typing import Any
 import anyio
 
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.host.source import project_of
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.disk import records_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
+from algocline_mcp.pool.project import project_of
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.session import Record
 

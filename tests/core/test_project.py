@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool.project import find_root, read_project
+from algocline_mcp.pool.project import find_root, project_of, read_project
 
 
 def project(root: Path, **files: str) -> Path:
@@ -101,3 +101,16 @@ def test_the_root_is_told_or_found_upwards(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "a" / "alc.lock").touch()
     assert find_root({}) == tmp_path / "a"
     assert find_root({"CLAUDE_PROJECT_DIR": str(tmp_path)}) is None
+
+
+def test_a_session_belongs_to_what_the_host_says_or_to_where_the_server_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a").mkdir()
+
+    for where, found in ((tmp_path / "a", str(tmp_path / "a")), (tmp_path, None), (Path("/"), None)):
+        monkeypatch.chdir(where)
+        assert project_of({}) == found
+    assert project_of({"CLAUDE_PROJECT_DIR": "~"}) == str(tmp_path)
+    assert project_of({"CLAUDE_PROJECT_DIR": "/x", "ALC_PROJECT_ROOT": "/y"}) == "/y"

@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.host.fit import SHOWN_BY_CLIENT_BYTES, SHOWN_BYTES, fit, shown_bytes
+from algocline_mcp.host.fit import (
+    BESIDE_BYTES,
+    SHOWN_BY_CLIENT_BYTES,
+    SHOWN_BYTES,
+    beside,
+    beside_each,
+    fit,
+    shown_bytes,
+)
 from algocline_mcp.pool.parts import part_of, size_of
 
 SID = "p-1-0123456789abcdef"
@@ -158,3 +166,44 @@ def test_a_program_with_the_client_of_the_sdk_is_cut_nothing() -> None:
     from algocline_mcp.limits import Limits
 
     assert SHOWN_BY_CLIENT_BYTES["mcp"] > Limits().line_bytes
+
+
+# ── a snapshot beside it ──────────────────────────────────────────────────────────────────────────────────
+
+SHOT = {
+    "pending": [{"query_id": "q-0", "prompt": "p" * 800}],
+    "metrics": {"tokens": "t" * 400, "recent_logs": ["l" * 700], "conversation_history": ["h" * 800]},
+}
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_prompt", "left_out"),
+    [
+        (0, []),
+        (200, ["metrics.conversation_history"]),
+        (900, ["metrics.conversation_history", "pending"]),
+        (1700, ["metrics.conversation_history", "pending", "metrics.recent_logs"]),
+        (2400, ["metrics.conversation_history", "pending", "metrics.recent_logs", "metrics"]),
+    ],
+)
+def test_a_snapshot_comes_as_far_as_it_fits_and_the_rest_is_named(bytes_of_prompt: int, left_out: list[str]) -> None:
+    shown = fit(one("a" * bytes_of_prompt), MOST - BESIDE_BYTES)
+    told = beside(shown, SHOT, MOST)
+
+    assert size_of(told) <= MOST
+    assert told.items() >= {key: value for key, value in shown.items() if key != "next"}.items()
+    for name in ("metrics.conversation_history", "pending", "metrics.recent_logs", "metrics"):
+        field, _, inner = name.partition(".")
+        found = told.get(field, {}) if inner else told
+        assert ((inner or field) in found) is (name not in left_out), name
+        assert (f"{name} (view=" in told.get("next", "")) is (name in left_out)
+
+
+def test_a_list_has_the_snapshots_that_fit() -> None:
+    lines = [{"session_id": f"p-{n}", "status": "paused"} for n in range(5)]
+    shown = {"active_sessions": 5, "sessions": lines}
+
+    assert beside_each(shown, {"p-1": {"state": "x"}}, MOST)["sessions"][1] == lines[1] | {"state": "x"}
+    told = beside_each(shown, {f"p-{n}": SHOT for n in range(5)}, size_of(shown) + BESIDE_BYTES + 2 * size_of(SHOT))
+    assert ["metrics" in line for line in told["sessions"]] == [True, True, False, False, False]
+    assert "for 3 of them metrics are left out" in told["next"]

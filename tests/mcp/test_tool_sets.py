@@ -22,6 +22,7 @@ ORIGINAL = {
     *("alc_advice", "alc_info", "alc_log_view", "alc_note", "alc_stats"),
     *("alc_pool_status", "alc_pool_ensure", "alc_pool_stop"),
     *("alc_pkg_list", "alc_pkg_install", "alc_pkg_remove", "alc_pkg_link", "alc_pkg_unlink", "alc_pkg_doctor"),
+    *("alc_pkg_repair", "alc_pkg_scaffold", "alc_card_install"),
     *("alc_state_list", "alc_state_show", "alc_state_set", "alc_state_delete", "alc_state_reset"),
     *("alc_card_list", "alc_card_get", "alc_card_find", "alc_card_append", "alc_card_samples", "alc_card_lineage"),
     *("alc_card_alias_set", "alc_card_alias_list", "alc_card_get_by_alias", "alc_card_sink_backfill"),
@@ -70,7 +71,7 @@ def test_every_tool_forbids_what_it_does_not_know_and_says_what_it_does(listed: 
         assert tool["inputSchema"]["additionalProperties"] is False, name
         assert tool["outputSchema"]["additionalProperties"] is True, name
         assert tool["description"].strip(), name
-        is_open = name in ("alc_package", "alc_pkg_install")
+        is_open = name in ("alc_package", "alc_pkg_install", "alc_pkg_repair", "alc_card_install")
         assert tool["annotations"]["openWorldHint"] is is_open, name
 
 
@@ -152,6 +153,20 @@ def test_a_bad_change_of_packages_gets_one_sentence(host: Server, arguments: dic
     assert sentence in _sentence(host, "alc_package", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("tool", "scope", "sentence"),
+    [
+        ("alc_pkg_remove", "none", "invalid scope 'none': expected one of project, global, all"),
+        ("alc_pkg_remove", "project", "take the package out of alc.toml and alc.lock yourself"),
+        ("alc_pkg_remove", "all", "Package 'x' is not installed here"),
+        ("alc_pkg_link", "variant", "below [packages] of alc.local.toml"),
+    ],
+)
+def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, sentence: str) -> None:
+    more = {"path": "/tmp"} if tool == "alc_pkg_link" else {}
+    assert sentence in _sentence(host, tool, name="x", scope=scope, **more)
+
+
 def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
     sid = host.call("alc_run", code='alc.progress(1, 5, "a") return alc.llm("?")', host_mode=True)["session_id"]
     one = host.call("alc_status", session_id=sid, pending_filter="meta", include_history=True)
@@ -175,6 +190,22 @@ def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
     assert "unknown pending_filter preset 'bogus'" in _sentence(host, "alc_status", pending_filter="bogus")
     assert "got bool" in _sentence(host, "alc_status", pending_filter=True)
     assert host.call("alc_status") == {"active_sessions": 0, "sessions": []}
+
+
+def test_a_snapshot_leaves_room_for_what_the_host_shows() -> None:
+    home = Home(Path(os.path.realpath(tempfile.mkdtemp(prefix="alc"))) / "h")
+    try:
+        with Server.start(home, ALC_TOOLS="full", ALC_OUTPUT_BYTES="4000") as host:
+            code = 'return alc.llm(("x"):rep(3000))'
+            _, sid = [host.call("alc_run", code=code)["session_id"] for _ in range(2)]
+            one = host.call("alc_status", session_id=sid, pending_filter="full")
+            many = host.call("alc_status", pending_filter="full")
+        assert [len(json.dumps(told, separators=(",", ":"))) <= 4000 for told in (one, many)] == [True, True]
+        assert (one["prompt"], "pending" in one, one["metrics"]["rounds"]) == ("x" * 3000, False, 0)
+        assert sum("metrics" in line for line in many["sessions"]) < 2
+    finally:
+        end_workers(home)
+        shutil.rmtree(home.root.parent)
 
 
 def test_state_is_changed_exactly_as_a_strategy_would(host: Server) -> None:
@@ -223,6 +254,54 @@ def test_cards_are_found_and_added_to_as_a_strategy_would(host: Server) -> None:
     assert [each["name"] for each in host.call("alc_card_alias_list")["aliases"]] == ["best"]
     assert "card 'x' not found" in _sentence(host, "alc_card_get", card_id="x")
     assert "is none of" in _sentence(host, "alc_card_sink_backfill", sink="file:///nowhere", dry_run=True)
+
+
+def test_a_package_is_begun_linked_run_and_what_was_broken_is_brought_again(
+    host: Server, source: Path, tmp_path: Path
+) -> None:
+    said = 'Says "so"\\ \n twice'
+    told = host.call("alc_pkg_scaffold", name="mine", target_dir=str(tmp_path), description=said, category="a")
+    assert told == {"status": "ok", "path": str(tmp_path / "mine" / "init.lua"), "bytes_written": told["bytes_written"]}
+    assert "is there already" in _sentence(host, "alc_pkg_scaffold", name="mine", target_dir=str(tmp_path))
+    assert "is no name of a package" in _sentence(host, "alc_pkg_scaffold", name="Mine", target_dir=str(tmp_path))
+    assert "name a directory that is there" in _sentence(host, "alc_pkg_scaffold", name="x", target_dir="/nowhere")
+    host.call("alc_pkg_link", path=str(tmp_path / "mine"))
+    (line,) = host.call("alc_catalog", query="twice")["strategies"]
+    assert (line["name"], line["about"]) == ("mine", 'Says "so"\\ twice')
+    asked = host.call("alc_advice", strategy="mine", task="t")
+    assert host.call("alc_continue", session_id=asked["session_id"], response="a")["result"]["result"] == "a"
+
+    host.call("alc_pkg_install", url=str(source))
+    (Path(host.call("alc_info")["packages_dir"]) / "echo" / "init.lua").unlink()
+    shutil.rmtree(tmp_path / "mine")
+    told = host.call("alc_pkg_repair")
+    assert (told["repaired"], [each["name"] for each in told["unrepairable"]]) == (["echo"], ["mine"])
+    assert f"it is linked to {tmp_path / 'mine'}" in told["unrepairable"][0]["reason"]
+    assert host.call("alc_pkg_repair", name="echo") == {
+        "repaired": [], "skipped": ["echo"], "unrepairable": [], "failed": [],
+    }  # fmt: skip
+    host.call("alc_pkg_unlink", name="mine")
+    host.call("alc_pkg_remove", name="echo")
+
+
+def test_cards_of_others_arrive_once_and_with_their_samples(host: Server, tmp_path: Path) -> None:
+    (tmp_path / "cards" / "vote").mkdir(parents=True)
+    place = tmp_path / "cards" / "vote"
+    assert "that source holds no card" in _sentence(host, "alc_card_install", url=str(tmp_path))
+    (place / "good.toml").write_text('schema_version = "card/v0"\nnote = "theirs"\n[pkg]\nname = "vote"\n')
+    (place / "good.samples.jsonl").write_text('{"score": 7}\n')
+    (place / "bad.toml").write_text("= no TOML")
+    told = host.call("alc_card_install", url=str(tmp_path))
+    assert (told["installed"], told["skipped"], told["failures"][0]["card"]) == (["good"], [], "bad")
+    assert host.call("alc_card_get", card_id="good")["note"] == "theirs"
+    assert host.call("alc_card_samples", card_id="good")["samples"] == [{"score": 7}]
+    (place / "outside.toml").symlink_to("/etc/hostname")
+    (place / "later.toml").write_text('note = "x"')
+    assert "leaves the source" in _sentence(host, "alc_card_install", url=str(tmp_path))
+    assert "card 'later' not found" in _sentence(host, "alc_card_get", card_id="later")
+    (place / "outside.toml").unlink()
+    told = host.call("alc_card_install", url=str(tmp_path))
+    assert (told["installed"], told["skipped"]) == (["later"], ["good"])
 
 
 def test_info_names_what_the_original_does(host: Server) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import bring, figures, store
+from algocline_mcp.pool import bring, figures, mend, store
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.catalog import Asked, Place, catalog
 from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
@@ -239,6 +239,29 @@ def test_git_brings_the_head_or_the_revision_that_was_named(home: Home, reposito
     assert store.source_of(home, "one")["source"] == f"{url}#v1"
     assert install(home, f"{url}#{told['commit']}", force=True)["commit"] == told["commit"]
     assert not list(home.packages.glob("**/.git")), "the history stays where it was"
+
+
+@needs_git
+def test_what_is_broken_comes_again_from_its_commit_and_its_neighbours_stay(home: Home, repository: Path) -> None:
+    install(home, f"{repository.as_uri()}#v1")
+    install(home, repository / "two", force=True)
+    (home.packages / "one" / "init.lua").unlink()
+    (home.packages / "two" / "init.lua").unlink()
+    shutil.rmtree(repository / "two")
+    (home.packages / "by_hand").mkdir()
+    (home.packages / "lost").symlink_to(".store/gone/lost")
+    place = Place(home, Limits(), {})
+
+    async def play() -> dict[str, Any]:
+        return await mend.repair(place, "", 20.0)
+
+    told = anyio.run(play)
+    assert (told["repaired"], (home.packages / "one" / "init.lua").read_text()) == (["one"], RUNS % (1, "one"))
+    assert [each["name"] for each in told["failed"]] == ["two"]
+    assert {each["name"]: each["reason"].partition(":")[0] for each in told["unrepairable"]} == {
+        "by_hand": "it was put there by hand",
+        "lost": "where it came from is not known any more",
+    }
 
 
 @needs_git
