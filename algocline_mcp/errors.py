@@ -59,9 +59,10 @@ class JournalCorrupt(AlcError):
     code = "corrupt"
 
     def __init__(self, path: Path, line: int) -> None:
+        begin_again = "go on from what stands before it with alc_branch(session_id)"
         super().__init__(
             f"journal {path} is damaged in line {line}, below what was acknowledged: "
-            "restore the file from a copy, or start the strategy again with alc_run"
+            f"restore the file from a copy, or {begin_again if line > 1 else 'start the strategy again with alc_run'}"
         )
         self.path = path
         self.line = line

@@ -256,6 +256,12 @@ def read(path: Path, *, is_told: bool = True) -> list[Record]:
     return found.records
 
 
+def before_damage(path: Path) -> list[Record]:
+    """The records above the first damaged line, of which each checksum is right; nothing is flushed. Raises OSError."""
+    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+        return scan(file.read()).records
+
+
 def head(path: Path) -> Record | None:
     """The first record alone, whatever follows; None where it is damaged. Raises OSError."""
     with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:

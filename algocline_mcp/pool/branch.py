@@ -21,7 +21,7 @@ import anyio.to_thread
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.limits import Limits
 from algocline_mcp.pool import dispatch, rehearse
-from algocline_mcp.pool.disk import now_s, records_of
+from algocline_mcp.pool.disk import now_s, readable, records_of
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
 from algocline_mcp.pool.header import Strategy, header_of
 from algocline_mcp.pool.redaction import Redaction
@@ -153,8 +153,8 @@ def carried(records: Sequence[Record]) -> Record:
 async def project_of(pool: Pool, sid: str) -> str:
     """Where the files of a session are looked for; empty where it named no project. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
-    read = partial(records_of, pool.home, pool.limits, sid)
-    records = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    read = partial(readable, pool.home, pool.limits, sid)
+    records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)
     return str(records[0].get("project") or "")
 
 
@@ -173,8 +173,8 @@ async def branch_via_pool(
     dispatch.check_sid(pool, sid)
     if n > pool.limits.branches:
         raise Refused(f"n is {n}, at most {pool.limits.branches} at once: start them in parts")
-    read = partial(records_of, pool.home, pool.limits, sid)
-    records = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    read = partial(readable, pool.home, pool.limits, sid)
+    records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)  # of a damaged one what stands before
     try:
         fold(records)
     except IllegalRecord as exc:

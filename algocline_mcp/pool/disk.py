@@ -6,6 +6,7 @@ the journal's lock.
 
 import os
 import time
+from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
@@ -36,6 +37,20 @@ def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
         except FileNotFoundError:
             continue
     raise Refused(not_found(home, limits, sid), code="not_found")
+
+
+def readable(home: Home, limits: Limits, sid: str) -> tuple[list[Record], JournalCorrupt | None]:
+    """As records_of; of a damaged journal what stands before the damage, and the error, raised where that is nothing.
+
+    Only for what changes nothing there: to look at it, and to begin another session with it.
+    """
+    try:
+        return records_of(home, limits, sid), None
+    except JournalCorrupt as exc:
+        with suppress(OSError):
+            if records := journal.before_damage(exc.path):
+                return records, exc
+        raise
 
 
 async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[str, Any]:

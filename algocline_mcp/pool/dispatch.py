@@ -30,7 +30,7 @@ from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, records_of
+from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, readable
 from algocline_mcp.pool.ending import end_worker, meet
 from algocline_mcp.pool.header import Strategy, created, header_of
 from algocline_mcp.pool.listing import list_unfinished, not_found
@@ -165,16 +165,19 @@ async def view_via_pool(
 ) -> dict[str, Any]:
     """A page of one session from its journal; see views.py. `is_whole`: as much as page_bytes take. Wakes nobody.
 
-    Raises Refused, JournalCorrupt.
+    Of a damaged journal what stands before the damage, with `error_code` and a warning. Raises Refused, JournalCorrupt.
     """
     check_sid(pool, sid)
 
     def look() -> dict[str, Any]:
-        records = records_of(pool.home, pool.limits, sid)
+        records, damage = readable(pool.home, pool.limits, sid)
         worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
         most = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
         page = Page(limit=most, cursor=cursor, most_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
-        return view_of(records, view, page, worker=worker, now_s=now_s())
+        told = view_of(records, view, page, worker=worker, now_s=now_s())
+        if damage is not None:  # it stands as what came before shows it, which the session itself no longer does
+            told |= {"status": "error", "error_code": damage.code, "warnings": [str(damage)]}
+        return told
 
     return await anyio.to_thread.run_sync(look, limiter=pool.files)
 

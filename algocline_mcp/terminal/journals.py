@@ -57,13 +57,15 @@ Examples:
 @click.option("--full", is_flag=True, help="Cut no prompt and no answer.")
 def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
-    from algocline_mcp.pool.disk import records_of
+    from algocline_mcp.pool.disk import readable
     from algocline_mcp.terminal.page import page_of
     from algocline_mcp.terminal.show import text_of
 
     _checked(sid)
     with _told() as (home, limits):
-        records = records_of(home, limits, sid)
+        records, damage = readable(home, limits, sid)
+        if damage is not None:
+            click.echo(f"Shown is what stands before the damage: {damage}", err=True)
         width = min(shutil.get_terminal_size().columns, _WIDEST)
         text = page_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
         content = text.encode("utf-8", "replace")

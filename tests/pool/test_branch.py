@@ -6,10 +6,17 @@ from typing import Any
 import pytest
 
 from algocline_mcp import journal
-from algocline_mcp.errors import Refused
+from algocline_mcp.errors import JournalCorrupt, Refused
 from algocline_mcp.limits import Limits
 from algocline_mcp.pool.branch import Branch, before, branch_via_pool, carried, plan
-from algocline_mcp.pool.dispatch import Pool, PoolReply, continue_via_pool, status_via_pool, stop_via_pool
+from algocline_mcp.pool.dispatch import (
+    Pool,
+    PoolReply,
+    continue_via_pool,
+    status_via_pool,
+    stop_via_pool,
+    view_via_pool,
+)
 from algocline_mcp.session import Answer, Record, fold
 
 from .journals import answer, final, header, prompt, sid_of
@@ -257,6 +264,48 @@ async def test_a_branch_is_the_way_out_of_diverged(rig: Rig) -> None:
     assert stuck["error_code"] == "diverged"
     assert "alc_branch" in stuck["next"]
     assert (branch["prompt"], branch["branch"]["shared"]) == ("second after A", 1)
+
+
+@pytest.mark.anyio
+async def test_damaged_session_shows_what_stands_before_the_damage_and_a_branch_goes_on_from_there(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        reply = await played(pool, THREE, "A", "B")
+        sid = reply.session_id
+        await stop_via_pool(pool, sid, "hibernate")
+        await until(lambda: not rig.workers())
+        damaged = bytearray(rig.journal(sid).read_bytes())
+        damaged[damaged.rindex(b'"kind":"answer"') + 3] ^= 1
+        rig.journal(sid).write_bytes(damaged)
+        history = await view_via_pool(pool, sid, "history")
+        branch = await branched(pool, sid)
+        end = await finish(pool, PoolReply(branch["session_id"], branch, None), "Y")
+        unchanged = rig.journal(sid).read_bytes() == damaged
+
+    assert (history["status"], history["error_code"]) == ("error", "corrupt")
+    assert "is damaged in line" in history["warnings"][0]
+    assert [(turn["prompt"], turn.get("response")) for turn in history["history"]] == [
+        ("one", "A"),
+        ("two after A", None),
+    ]
+    assert branch["prompt"] == "two after A"
+    assert end["result"] == "A+Y+Y"
+    assert unchanged
+
+
+@pytest.mark.anyio
+async def test_nothing_stands_before_a_damaged_header(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid = (await played(pool, THREE, "A")).session_id
+        await stop_via_pool(pool, sid, "hibernate")
+        await until(lambda: not rig.workers())
+        damaged = rig.journal(sid).read_bytes().replace(b'"kind"', b'"kint"', 1)
+        rig.journal(sid).write_bytes(damaged)
+        with pytest.raises(JournalCorrupt, match=r"line 1, .*start the strategy again with alc_run"):
+            await view_via_pool(pool, sid, "history")
+        with pytest.raises(JournalCorrupt):
+            await branched(pool, sid)
+
+    assert rig.journal(sid).read_bytes() == damaged
 
 
 @pytest.mark.anyio
