@@ -49,5 +49,7 @@ async def drive(file: str, ctx: dict[str, str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit("give a strategy, and what it needs: drive.py examples/panel.lua task=…")
     ctx = dict(pair.split("=", 1) for pair in sys.argv[2:])
     print(json.dumps(asyncio.run(drive(os.path.abspath(sys.argv[1]), ctx)), indent=2))

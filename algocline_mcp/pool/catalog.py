@@ -173,7 +173,7 @@ def _matching(lines: Sequence[dict[str, Any]], query: str) -> list[dict[str, Any
 
 def _missing(what: str, name: str, nearest: Sequence[str]) -> str:
     likely = f"; nearest: {', '.join(nearest)}" if nearest else ""
-    return f"there is no {what} {name[:64]!r}{likely}"
+    return f'there is no {what} {name[:64]!r}{likely}; alc_catalog(kind="{what}s") lists all'
 
 
 _KINDS: dict[str, Callable[[Place, Asked], dict[str, Any]]] = {

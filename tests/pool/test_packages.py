@@ -599,7 +599,9 @@ def test_cards_are_shown_newest_first_and_whole_by_their_id(home: Home) -> None:
     assert ids(limit=2, cursor="c1") == (["c0"], 3, None)
     assert ids(query="cot") == (["c2", "c1"], 2, None)
     assert catalog(place, "cards", Asked("c1"))["card"]["stats"] == {"n": 1}
-    assert "there is no card 'c9'; nearest: c" in refused(catalog, place, "cards", Asked("c9"))
+    assert "there is no card 'c9'; nearest: c2, c1, c0; alc_catalog(kind=\"cards\") lists all" in refused(
+        catalog, place, "cards", Asked("c9")
+    )
 
 
 def test_a_database_that_is_none_is_told_with_its_cure(home: Home) -> None:
