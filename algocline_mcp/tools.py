@@ -277,14 +277,14 @@ async def alc_branch(
 async def alc_catalog(
     host: Host,
     kind: Kind = "strategies",
-    name: Annotated[Text, Field(description="All about this one")] = ABSENT,
-    query: Annotated[Text, Field(description="Words to find")] = ABSENT,
+    name: Annotated[Text, Field(description="This one")] = ABSENT,
+    query: Annotated[Text, Field(description="Words in it")] = ABSENT,
     limit: Limit = None,
-    cursor: Text = ABSENT,
+    cursor: Annotated[Text, Field(description="Goes on")] = ABSENT,
 ) -> Annotated[CallToolResult, Listing]:
     """
-    List what is here: strategies with the median prompts and tokens of past runs, packages, or the cards and state that
-    strategies keep. With name: which opts a strategy takes; a namespace of state, or namespace/key.
+    List strategies with the median prompts and tokens of past runs, packages, or the cards and state that strategies
+    keep. With name: which opts a strategy takes; a namespace of state, or namespace/key.
     """
     from algocline_mcp.pool import catalog as cataloging  # 4 ms of a start
 
