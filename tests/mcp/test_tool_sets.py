@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from algocline_mcp.limits import Home
 from algocline_mcp.terminal.demo import Server, end_workers
 from tests.mcp.conftest import Tools
 
+LIMIT_S = 20.0
 LUA = Path(server.__file__).parent / "worker" / "lua"
 CORE = ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch", "alc_catalog"]
 ORIGINAL = {
@@ -185,7 +187,9 @@ def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
     assert host.call("alc_continue", session_id=sid, response="!")["result"] == "!"
     assert host.call("alc_note", session_id=sid, content="good") == {"session_id": sid, "notes_count": 1}
     assert host.call("alc_log_view", session_id=sid)["transcript"][0]["response"] == "!"
-    assert sid in [each["session_id"] for each in host.call("alc_log_view")["sessions"]]
+    deadline_s = time.monotonic() + LIMIT_S
+    while sid not in [each["session_id"] for each in host.call("alc_log_view")["sessions"]]:
+        assert time.monotonic() < deadline_s, "its worker has not put its journal away"
     assert host.call("alc_stats")["strategies"]["unknown"]["count"] >= 1
     assert "unknown pending_filter preset 'bogus'" in _sentence(host, "alc_status", pending_filter="bogus")
     assert "got bool" in _sentence(host, "alc_status", pending_filter=True)
