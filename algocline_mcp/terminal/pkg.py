@@ -22,7 +22,7 @@ PKG_EXAMPLES = """\b
 Examples:
   alc pkg install https://github.com/ynishi/algocline-bundled-packages
   alc pkg install ./my_package --force
-  alc pkg link ~/work/my_package
+  alc pkg link ~/my_package
   alc pkg list vote
   alc run cot task="Why is the sky blue?"
 """
@@ -75,7 +75,7 @@ def remove(name: str) -> None:
     click.echo(f"removed {name}")
 
 
-@pkg.command(epilog="\b\nExample:\n  alc pkg link ~/work/my_package")
+@pkg.command(epilog="\b\nExample:\n  alc pkg link ~/my_package")
 @click.argument("source", metavar="DIRECTORY")
 @OWN_NAME
 @FORCE

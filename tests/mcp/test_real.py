@@ -19,7 +19,7 @@ import anyio
 import pytest
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
-from mcp_types import Implementation, ResourceTemplateReference
+from mcp_types import Implementation, ResourceTemplateReference, TextResourceContents
 
 LIMIT_S = 30.0
 ROOT = Path(__file__).parents[2]
@@ -315,7 +315,8 @@ def test_a_long_prompt_reaches_a_host_that_shows_little_and_its_whole_can_be_rea
                 parts.append(await _call(codex, "alc_status", session_id=sid, cursor=cursor))
             (whole,) = (await codex.read_resource(first["resource"])).contents
             prompt = "".join(part["prompt"] for part in parts)
-            assert json.loads(whole.text)["prompts"][0]["prompt"] == prompt  # type: ignore[union-attr]
+            assert isinstance(whole, TextResourceContents)
+            assert json.loads(whole.text)["prompts"][0]["prompt"] == prompt
             end = await _call(codex, "alc_continue", session_id=sid, response="seen")
             assert (prompt, end["result"]) == ("sentence " * 3000 + "the end", 4)
             assert all(len(json.dumps(part)) <= 10_000 for part in parts)

@@ -18,7 +18,6 @@ from algocline_mcp.terminal.demo import Server, end_workers
 from tests.mcp.conftest import Tools
 
 LIMIT_S = 20.0
-LUA = Path(server.__file__).parent / "worker" / "lua"
 CORE = ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch", "alc_catalog"]
 ORIGINAL = {
     *("alc_advice", "alc_info", "alc_log_view", "alc_note", "alc_stats"),
@@ -236,7 +235,6 @@ return { first.card_id, alc.card.create({ pkg = { name = "cot" }, metadata = ori
 """
 
 
-@pytest.mark.skipif(not (LUA / "card.lua").exists(), reason="there is no alc.card in this program yet")
 def test_cards_are_found_and_added_to_as_a_strategy_would(host: Server) -> None:
     assert host.call("alc_card_list", pkg="cot") == {"cards": []}
     first, second = host.call("alc_run", code=_MAKE)["result"]

@@ -120,13 +120,13 @@ def test_a_single_package_may_have_another_name(home: Home, source: Path) -> Non
 
 
 def test_links_inside_the_source_become_files(home: Home, source: Path) -> None:
-    (source / "shared.lua").write_text("shared")
-    (source / "one" / "shared.lua").symlink_to("../shared.lua")
+    (source / "outside.lua").write_text("shared")
+    (source / "one" / "outside.lua").symlink_to("../outside.lua")
     (source / "one" / "all").symlink_to("../two")
     install(home, source)
 
-    assert not (home.packages / "one" / "shared.lua").is_symlink()
-    assert (home.packages / "one" / "shared.lua").read_text() == "shared"
+    assert not (home.packages / "one" / "outside.lua").is_symlink()
+    assert (home.packages / "one" / "outside.lua").read_text() == "shared"
     assert (home.packages / "one" / "all" / "init.lua").read_text() == RUNS % (1, "two")
 
 
