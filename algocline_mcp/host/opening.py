@@ -47,6 +47,8 @@ class Opened:
                 await anyio.sleep_forever()
         except HomeUnusable as exc:
             self._know(exc)
+        except ImportError as exc:  # told by every call: hosts hide the stderr of a server that died
+            self._know(HomeUnusable(f"this program is not whole: {exc}; install it anew", code="internal"))
 
     def _know(self, pool: "Pool | HomeUnusable") -> None:
         self._pool = pool

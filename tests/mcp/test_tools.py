@@ -458,6 +458,17 @@ def test_a_long_wait_gives_signs_of_life(tools: "Tools", monkeypatch: pytest.Mon
 # ── a home or a setting that does not work ────────────────────────────────────────────────────────────────
 
 
+def test_a_program_that_is_not_whole_says_so_in_each_call(tools: "Tools", monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("no module named portalocker")
+
+    monkeypatch.setattr("algocline_mcp.host.opening.import_module", broken)
+
+    told = [_refusal(reply) for reply in tools.calls(("alc_status", {}), ("alc_run", {"code": ONE}))]
+
+    assert all("not whole: no module named portalocker; install it anew" in each for each in told)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
