@@ -2,7 +2,7 @@
 session that does not answer.
 
 Contract: the file has the original's shape, `{"sessions": [{sid, pid, sock, version, created_at}]}`, with fields
-added. It is replaced whole (temp file, os.replace) under `registry.lock`, which is never replaced itself. A file that
+added. It is replaced whole (temp file, exchanged) under `registry.lock`, which is never replaced itself. A file that
 cannot be read as that is set aside as registry.json.corrupt-TIME and rebuilt from what this server knows. Failures
 are returned as text for `pool_save_error`, never raised: the sessions live without it.
 """
@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from algocline_mcp import __version__
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import processes
+from algocline_mcp.pool import processes, swap
 
 _CHECK_INTERVAL_S = 0.005  # portalocker's own default of 0.25 s would be felt in every run that has to wait
 
@@ -83,7 +83,7 @@ class PoolRegistry(BaseModel):
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(fd, "w", encoding="ascii") as file:
                 file.write(self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True))
-            os.replace(draft, path)
+            swap.put(draft, path)
         except OSError:
             with suppress(OSError):
                 os.unlink(draft)
