@@ -47,7 +47,7 @@ class Forks:
         self._ready = anyio.Event()
         self._births: dict[int, _Birth] = {}
         self._count = 0
-        self._turn = anyio.Lock()
+        self._turn = anyio.Lock(fast_acquire=True)
         self._heard_s = 0.0  # when it last said anything
         self._has_failed = False  # while its successor starts, exec is faster than waiting
         self.warning: str | None = None
@@ -143,8 +143,9 @@ class Forks:
         try:
             if process is None:
                 raise ForkFailed("no fork server")
-            with anyio.move_on_after(self._limits.fork_start_s):
-                await self._ready.wait()
+            if not self._ready.is_set():  # to wait for an event that is set is still a round of the loop
+                with anyio.move_on_after(self._limits.fork_start_s):
+                    await self._ready.wait()
             self._count += 1
             self._births[self._count] = birth
             number = self._count

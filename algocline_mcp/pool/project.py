@@ -44,8 +44,11 @@ def find_root(environ: Mapping[str, str]) -> Path | None:
     start = _told(environ) or _here()
     if start is None or environ.get("ALC_PROJECT_ROOT"):
         return Path(start) if start else None
-    near = (Path(start), *Path(start).parents)
-    return next((each for each in near if any(os.path.isfile(each / name) for name in FILES)), None)
+    while not any(os.path.isfile(os.path.join(start, name)) for name in FILES):
+        if (above := os.path.dirname(start)) == start:
+            return None
+        start = above
+    return Path(start)
 
 
 def _told(environ: Mapping[str, str]) -> str | None:
