@@ -71,9 +71,10 @@ def scan(content: bytes) -> Scan:
 
 def _parse(line: bytes) -> Record | None:
     try:
-        if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(line[9:]):
+        text = line[9:]
+        if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(text):
             return None
-        record = wire.decode(line[9:])
+        record = wire.decode(text)
     except (ValueError, WireBroken):
         return None
     return record if isinstance(record.get("s"), int) else None

@@ -80,12 +80,13 @@ class IllegalRecord(AlcError):
 
 def evolve(session: Session, record: Record) -> Session:
     """Folds one record into `session` and returns it. Raises IllegalRecord and then leaves it as it was."""
-    kind = record.get("kind")
-    step = TRANSITIONS.get((session.phase, str(kind)))
-    if step is None or not _fits(session, record):
-        raise IllegalRecord(f"a record of kind {kind!r} cannot come while a session is {session.phase}")
-    _FOLDS[str(kind)](session, record)
-    session.last_s = max(session.last_s, record.get("t", 0.0))  # a branch begins with records older than itself
+    kind = str(record.get("kind"))
+    step = TRANSITIONS.get((session.phase, kind))
+    if step is None or (kind != "flushed" and not _fits(session, record)):
+        raise IllegalRecord(f"a record of kind {record.get('kind')!r} cannot come while a session is {session.phase}")
+    if kind != "flushed":  # a mark matters to recovery, not to the state; every third record is one
+        _FOLDS[kind](session, record)
+        session.last_s = max(session.last_s, record.get("t", 0.0))  # a branch begins with records older than itself
     session.phase = step(session) if callable(step) else step
     return session
 
@@ -98,8 +99,10 @@ def fold(records: Sequence[Record]) -> Session:
 
 
 def _settled(session: Session) -> Phase:
-    can_run = any(stream.can_run for stream in session.streams.values())
-    return Phase.RUNNING if can_run else Phase.PAUSED
+    for stream in session.streams.values():  # any() would take a generator for the one that most sessions have
+        if stream.can_run:
+            return Phase.RUNNING
+    return Phase.PAUSED
 
 
 def _struck(session: Session) -> Phase:
@@ -183,7 +186,7 @@ def _is_mode(record: Record) -> bool:
     return record["on_error"] in ON_ERROR
 
 
-_OF_STREAMS = ("module", "effect", "note", "prompt", "fork", "end", "crash")
+_OF_STREAMS = frozenset(("module", "effect", "note", "prompt", "fork", "end", "crash"))
 _NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered", "child_stats")
 
 
@@ -276,10 +279,6 @@ def _fold_final(session: Session, record: Record) -> None:
     session.pending.clear()
 
 
-def _fold_nothing(session: Session, record: Record) -> None:
-    """Marks matter to recovery, not to the state."""
-
-
 _FOLDS: dict[str, Callable[[Session, Record], None]] = {
     "header": _fold_header,
     "module": _fold_effect,
@@ -289,7 +288,6 @@ _FOLDS: dict[str, Callable[[Session, Record], None]] = {
     "fork": _fold_fork,
     "end": _fold_end,
     "answer": _fold_answer,
-    "flushed": _fold_nothing,
     "crash": _fold_crash,
     "final": _fold_final,
 }

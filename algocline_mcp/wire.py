@@ -31,7 +31,10 @@ def encode(value: Mapping[str, Any]) -> bytes:
 def decode(line: bytes) -> dict[str, Any]:
     """The object on one line. Raises WireBroken for bytes that are no JSON object, NaN and abysmal nesting."""
     try:
-        value = _decoder.decode(line.decode("utf-8"))
+        text = line.decode("utf-8")
+        value, end = _decoder.raw_decode(text)
+        if end < len(text):  # our own lines end there: what others put around theirs takes the longer way
+            value = _decoder.decode(text)
     except RecursionError as exc:
         raise WireBroken("malformed request: nested too deeply") from exc
     except ValueError as exc:

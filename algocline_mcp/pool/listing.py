@@ -56,8 +56,8 @@ def _page(
 ) -> tuple[list[str], str | None]:
     """The ids of one page, and the cursor of the next one or None."""
     after, _, named_down_to = (cursor or "").partition(":")
-    older = [_sid(name) for name in names if not after or _sid(name) < after]
-    newest = heapq.nlargest(NEWEST + size + 1, older)
+    older = [name for name in names if name < after] if after else names  # a name sorts as its id does
+    newest = [_sid(name) for name in heapq.nlargest(NEWEST + size + 1, older)]
     own = [sid for sid in newest[:NEWEST] if (not after or sid >= named_down_to > "") and _is_of(home, project, sid)]
     first = [] if after else own[:size]  # later pages go by age, and leave out what stood first
     rest = [sid for sid in newest if sid not in (own if after else first)]
@@ -90,7 +90,7 @@ def _is_of(home: Home, project: str | None, sid: str) -> bool:
 def _names(directory: Path, suffix: str) -> list[str]:
     """Of files, unordered. A directory that is gone holds nothing."""
     try:
-        return [name for name in os.listdir(directory) if name.endswith(suffix) and name.startswith("p-")]
+        return [name for name in os.listdir(directory) if name[:2] == "p-" and name.endswith(suffix)]
     except OSError:
         return []
 
