@@ -8,6 +8,8 @@ import contextlib
 import os
 import select
 import signal
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -81,6 +83,19 @@ def identify(pid: int) -> Identity:
     finally:
         if pidfd >= 0:
             os.close(pidfd)
+
+
+def listening(path: Path, words: str) -> Identity | None:
+    """Who listens on a socket, if its command line holds `words`: until a worker has taken the socket over, its
+    launcher does. None where nobody does, or where the system does not tell."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError, AttributeError):
+        probe.setblocking(False)
+        probe.connect(os.fspath(path))
+        pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        found = identify(pid)
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+        return found if os.fsencode(words) in title else None
+    return None
 
 
 @cache

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVarTuple
 
@@ -128,7 +129,10 @@ class Pool:
             return None
         except OSError as exc:
             tidy.remove_stale_socket(self.home, self.home.socket(sid))  # the lock went: somebody may have bound anew
-            sentence = f"cannot start a worker: {exc.strerror}; free memory or processes, then ask again"
+            cure = "free memory or processes, then ask again"
+            if exc.filename is not None and Path(exc.filename) == (log := self.home.stderr(sid)):
+                cure = f"{log} must be a file that you can write, or be gone: remove it, then ask again"
+            sentence = f"cannot start a worker: {exc.strerror}; {cure}"
             raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
         self._started[pid] = sid

@@ -3,10 +3,12 @@ session that does not answer.
 
 Contract: the file has the original's shape, `{"sessions": [{sid, pid, sock, version, created_at}]}`, with fields
 added. It is replaced whole (temp file, exchanged) under `registry.lock`, which is never replaced itself. A file that
-cannot be read as that is set aside as registry.json.corrupt-TIME and rebuilt from what this server knows. Failures
-are returned as text for `pool_save_error`, never raised: the sessions live without it.
+cannot be read as that is set aside as registry.json.corrupt-TIME; it, and one that is gone, is rebuilt from what this
+server knows and from the sockets of other servers' workers. Failures are returned as text for `pool_save_error`, never
+raised: the sessions live without it.
 """
 
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from algocline_mcp import __version__
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import processes, swap
 
+SET_ASIDE = ".corrupt-"  # and the milliseconds when it was
 _CHECK_INTERVAL_S = 0.005  # portalocker's own default of 0.25 s would be felt in every run that has to wait
 
 
@@ -60,9 +63,10 @@ class PoolRegistry(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Absent: empty. Raises OSError, ValidationError."""
+        """Absent: empty. Raises OSError, also for a link, and ValidationError."""
         try:
-            return cls.model_validate_json(path.read_bytes())
+            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+                return cls.model_validate_json(file.read())
         except FileNotFoundError:
             return cls()
 
@@ -162,7 +166,7 @@ class RegistryWriter:
         try:
             with with_registry_lock(self.home.registry_lock, timeout_s=self.limits.registry_lock_s):
                 registry, before = self._load()
-                self._complete(registry)
+                self._complete(registry, is_new=before is None)
                 for change in group:
                     if change.add is not None:
                         if change.add.identity.is_alive():  # else its removal may have come first
@@ -186,18 +190,23 @@ class RegistryWriter:
         """The registry, and what the file holds of it: None where there is no usable file."""
         try:
             registry = PoolRegistry.load(self.home.registry)
-        except ValidationError:
-            aside = self.home.registry.with_name(f"{self.home.registry.name}.corrupt-{time.time_ns() // 10**6}")
-            os.replace(self.home.registry, aside)
+        except (ValidationError, OSError) as exc:
+            if isinstance(exc, OSError) and exc.errno != errno.ELOOP:  # a link is no registry: what it names stays
+                raise
+            os.replace(self.home.registry, f"{self.home.registry}{SET_ASIDE}{time.time_ns() // 10**6}")
             return PoolRegistry(), None
         return registry, list(registry.sessions) if self.home.registry.exists() else None
 
-    def _complete(self, registry: PoolRegistry) -> None:
+    def _complete(self, registry: PoolRegistry, *, is_new: bool) -> None:
         """Adds what an earlier write could not bring in, and what somebody took away with the whole file."""
         listed = {entry.sid for entry in registry.sessions}
         for entry in list(self.known.values()):
             if entry.sid not in listed and entry.identity.is_alive():
                 registry.add(entry)
+        for path in self.home.pool.glob("p-*.sock") if is_new else ():
+            sid = path.stem
+            if sid not in self.known and (found := processes.listening(path, f"pool-worker {sid}")) is not None:
+                registry.add(PoolSessionEntry.of(sid, path, found))
 
 
 @contextmanager

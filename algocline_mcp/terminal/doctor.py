@@ -22,6 +22,7 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
 from algocline_mcp.pool import dispatch, retention, spawn, tidy
+from algocline_mcp.pool.registry import SET_ASIDE, PoolRegistry
 
 _PROBE = 'return alc.llm("Is anybody there?")'
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16
@@ -85,6 +86,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield Finding("fork server", "not used here; workers are started by exec")
     yield anyio.run(_worker, home, limits, environ)
+    yield _registry(home)  # the servers above have set aside what was none
 
 
 def _wrong(what: str, error: AlcError) -> Finding:
@@ -148,6 +150,21 @@ def _room(home: Home) -> Finding:
     free_mib = system.f_bavail * system.f_frsize // 2**20
     cure = "free some space, or set ALC_HOME to another disk" if free_mib < 64 else None
     return Finding("room", f"{unfinished} sessions unfinished, {finished} finished, {free_mib} MiB free", cure)
+
+
+def _registry(home: Home) -> Finding:
+    damaged = sorted(home.pool.glob(f"{home.registry.name}{SET_ASIDE}*"))
+    try:
+        live = len(PoolRegistry.load(home.registry).sessions)
+    except (OSError, ValueError) as exc:
+        sentence = str(exc).partition("\n")[0]
+        return Finding("registry", f"{home.registry}: {sentence}", "remove it: nothing is lost, it is made again")
+    if damaged:
+        seen = f"{len(damaged)} set aside as damaged, and made again: {damaged[-1]}"
+        return Finding(
+            "registry", seen, "nothing is lost; see whether the disk was full or lost its power, then delete it"
+        )
+    return Finding("registry", f"{live} live worker{'' if live == 1 else 's'} listed")
 
 
 async def _fork_server(home: Home, limits: Limits, environ: Mapping[str, str]) -> Finding:

@@ -93,7 +93,18 @@ def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monke
     lines = shown.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[:-2]] == ["ok"] * (len(lines) - 2)
     assert lines[-1] == "all is well"
-    for what in ("Python", "parts", "PATH", "socket path", "home", "file system", "room", "fork server", "worker"):
+    for what in (
+        "Python",
+        "parts",
+        "PATH",
+        "socket path",
+        "home",
+        "file system",
+        "room",
+        "fork server",
+        "worker",
+        "registry",
+    ):
         assert any(line[9:].startswith(what) for line in lines), what
     assert [*terminal.home.sessions.glob("*.journal"), *terminal.home.finished.glob("*")] == []
 
@@ -134,6 +145,22 @@ def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, s
 
     assert seen in last.seen
     assert cure in str(last.cure)
+
+
+def test_doctor_tells_a_registry_that_was_damaged_until_it_is_taken_away(terminal: "Terminal") -> None:
+    sid = terminal.session()
+    terminal.home.registry.write_bytes(b"\0" * 300)
+
+    shown = terminal.alc("doctor")
+    assert shown.exit_code == 1
+    (aside,) = terminal.home.pool.glob("registry.json.corrupt-*")
+    assert re.search(
+        rf"PROBLEM  registry +1 set aside as damaged, and made again: {aside}\n +→ nothing is lost", shown.stdout
+    )
+    assert sid in terminal.home.registry.read_text()
+    aside.unlink()
+    again = terminal.alc("doctor")
+    assert (again.exit_code, "registry      1 live worker listed" in again.stdout) == (0, True), again.stdout
 
 
 def test_doctor_tells_a_setting_that_has_no_effect(home: Home) -> None:

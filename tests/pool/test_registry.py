@@ -250,3 +250,20 @@ async def test_only_the_very_process_that_was_registered_is_ever_signalled(rig: 
 async def test_signal_reaches_the_process_that_is_meant(innocent: int) -> None:
     assert identify(innocent).signal(signal.SIGTERM)
     await ended(innocent)
+
+
+async def test_registry_that_was_corrupt_or_gone_lists_again_what_other_servers_have_started(rig: Rig) -> None:
+    """With the pid of the keeper, as its socket tells it: so its owner is known if that socket goes as well."""
+    with Program(rig, "server.py") as server:
+        sids = [server.ask("run", code=ASK_TWICE)["result"]["session_id"] for _ in range(2)]
+    keepers = {sid: rig.keeper(sid) for sid in sids}
+    rig.home.registry.write_bytes(CORRUPT["nul"])
+    async with rig.pool(stubborn_s=0.05) as pool:
+        await until(lambda: list(rig.home.pool.glob("registry.json.corrupt-*")) and rig.home.registry.exists())
+        listed = {entry["sid"]: entry["pid"] for entry in rig.registry()}
+        rig.home.socket(sids[0]).unlink()
+        second = (await say(pool, sids[0], "q-0", "A")).result
+
+        assert listed == keepers
+        assert rig.keeper(sids[0]) != keepers[sids[0]]  # that one was told to leave
+        assert second["prompt"] == "second after A"

@@ -1,0 +1,86 @@
+"""Somebody puts a link where a file of the home belongs: what it names is not written, and sessions go on."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from algocline_mcp.errors import Unreachable
+from algocline_mcp.pool.dispatch import list_via_pool, stop_via_pool
+from tests.pool.rig import ASK_ONCE, ASK_TWICE, Rig, kill, run, say, until
+
+pytestmark = pytest.mark.anyio
+
+PRECIOUS = b'{"sessions": [], "note": "of somebody else"}'
+
+
+@pytest.fixture
+def precious(rig: Rig, tmp_path: Path) -> Iterator[Path]:
+    """What the links name; no test may change it."""
+    path = tmp_path / "precious"
+    path.write_bytes(PRECIOUS)
+    yield path
+    assert path.read_bytes() == PRECIOUS
+
+
+async def test_link_in_the_place_of_a_log_stops_that_session_alone_until_it_is_gone(rig: Rig, precious: Path) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        other, *_ = await run(pool, ASK_TWICE)
+        await stop_via_pool(pool, sid, "hibernate")
+        log = rig.home.stderr(sid)
+        log.symlink_to(precious)
+        with pytest.raises(Unreachable, match=rf"cannot start a worker: .*{log} must be a file .*: remove it") as told:
+            await say(pool, sid, "q-0", "A")
+        undisturbed = (await say(pool, other, "q-0", "A")).result
+        statuses = {line["session_id"]: line["status"] for line in (await list_via_pool(pool))["sessions"]}
+        log.unlink()
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert told.value.code == "no_process"
+    assert undisturbed["prompt"] == second["prompt"] == "second after A"
+    assert statuses == {sid: "needs_response", other: "needs_response"}
+    assert rig.answers(sid) == [("q-0", "A")]
+
+
+@pytest.mark.parametrize("name", ["registry.lock", ".registry.json", "registry.json"])
+async def test_link_in_the_place_of_the_registry_its_draft_or_its_lock_is_not_followed(
+    rig: Rig, precious: Path, name: str
+) -> None:
+    """The lock is never replaced, so its link has to go; registry and draft are new files with each write."""
+    place = rig.home.pool / name
+    async with rig.pool() as pool:
+        before, *_ = await run(pool, ASK_ONCE)
+        await until(rig.home.registry.exists)
+        place.unlink(missing_ok=True)
+        place.symlink_to(precious)
+        sid, first, error = await run(pool, ASK_TWICE)
+        second = (await say(pool, sid, "q-0", "A")).result
+        if name == "registry.lock":
+            place.unlink()
+        later, _, none = await run(pool, ASK_ONCE)
+        listed = rig.registered()
+        aside = [path.is_symlink() for path in rig.home.pool.glob("registry.json.corrupt-*")]
+
+    assert (first["prompt"], second["prompt"]) == ("first", "second after A")
+    assert aside == ([True] if name == "registry.json" else [])  # as whatever is no registry
+    assert (error is None) == (name == "registry.json")
+    assert error is None or f"cannot write {rig.home.registry}: Too many levels of symbolic links" in error
+    assert none is None
+    assert listed == {before, sid, later}
+    assert not place.is_symlink()
+
+
+async def test_link_in_the_place_of_a_socket_is_no_worker_and_the_session_takes_its_name_back(
+    rig: Rig, precious: Path
+) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+        await kill(rig.keeper(sid))
+        await until(lambda: not rig.home.socket(sid).exists())
+        rig.home.socket(sid).symlink_to(precious)
+        second = (await say(pool, sid, "q-0", "A")).result
+        is_socket = rig.home.socket(sid).is_socket() and not rig.home.socket(sid).is_symlink()
+
+    assert second["prompt"] == "second after A"
+    assert is_socket
