@@ -133,6 +133,9 @@ class Rig:
     def workers(self) -> list[Process]:
         return [each for each in self.processes() if each.is_keeper or each.is_engine]
 
+    def workers_of(self, sid: str) -> list[Process]:
+        return [each for each in self.workers() if each.sid == sid]
+
     # ── files ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def journal(self, sid: str) -> Path:
