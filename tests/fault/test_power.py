@@ -124,3 +124,63 @@ def test_power_cut_leaves_every_acknowledged_answer_on_the_disk_and_its_session_
 
     assert said["prompt"] == f"{len(kept[-1]) + 1} after a{len(kept[-1]) - 1}"
     assert after["prompt"] == f"{len(kept[-1]) + 2} after on"
+
+
+# Two that count under one key, and each under its own: what one of them has done must not be undone by a cut that the
+# other one sees otherwise.
+_COUNT = """
+local own = 0
+for i = 1, 400 do
+  local all = alc.state.incr("all")
+  own = alc.state.incr("own-" .. ctx.name)
+  alc.llm(("%d of %s: %d"):format(i, ctx.name, own))
+end
+return own
+"""
+
+
+def test_power_cut_under_shared_keys_leaves_each_change_once_and_each_count_with_its_prompt(
+    rig: Rig, disk: Disk
+) -> None:
+    """The journals and the database are files of one disk, but not of one flush: whatever of them a cut has kept, a
+    change whose prompt was shown is there, and goes on being there once."""
+    chance = random.Random(43)
+    cuts: list[tuple[Path, dict[str, int]]] = []  # what the disk held; by session, how many prompts had been shown
+    shown: dict[str, int] = {}
+    with Program(rig, "server.py") as one, Program(rig, "server.py") as two:
+        servers: dict[str, Program] = {}
+        for name, server in (("a", one), ("b", two)):
+            sid = server.ask("run", code=_COUNT, ctx={"name": name})["result"]["session_id"]
+            servers[sid], shown[sid] = server, 1
+        while len(cuts) < _CUTS:
+            for sid, server in servers.items():
+                server.ask("continue", sid=sid, answer=[f"q-{shown[sid] - 1}", "on"])
+                shown[sid] += 1
+            for sid, server in servers.items():  # both at a time, so that they wait for each other's turn
+                server.tell(call="continue", sid=sid, answer=[f"q-{shown[sid] - 1}", "on"])
+            at_s = time.perf_counter() + chance.uniform(0, _SPREAD_S)
+            while time.perf_counter() < at_s:
+                pass
+            cuts.append((rig.root / f"cut-{len(cuts)}", dict(shown)))
+            _cut(disk, rig, cuts[-1][0])
+            for server in servers.values():
+                server.hear()
+            shown = {sid: count + 1 for sid, count in shown.items()}
+        disk.unmount()
+
+    for image, before in cuts:
+        disk.mount(image)
+        asked = {sid: len(rig.records(sid, "prompt")) for sid in before}
+        with Program(rig, "server.py") as server:
+            for sid, count in asked.items():
+                assert before[sid] <= count <= before[sid] + 1
+                said = server.ask("status", sid=sid, wait_s=10.0)["result"]
+                for _ in range(3):
+                    number = int(said["query_id"].removeprefix("q-"))
+                    assert said["prompt"].split()[0] == said["prompt"].split()[-1] == str(number + 1), said
+                    said = server.ask("continue", sid=sid, answer=[said["query_id"], "on"])["result"]
+            total = server.ask("run", code="return alc.state.get('all')")["result"]["result"]
+            own = sum(len(rig.records(sid, "prompt")) for sid in before)
+        disk.unmount()
+
+        assert total == own  # every change of the shared key once, whoever made it

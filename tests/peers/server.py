@@ -36,7 +36,7 @@ async def call(pool: Pool, order: dict[str, Any]) -> PoolReply:
     wait_s = order.get("wait_s", 10.0)
     match order["call"]:
         case "run":
-            return await run_via_pool(pool, Strategy(order["code"]), wait_s=wait_s)
+            return await run_via_pool(pool, Strategy(order["code"], ctx=order.get("ctx", {})), wait_s=wait_s)
         case "continue":
             answers = [Answer(*each) for each in order.get("answers") or [order["answer"]]]
             return await continue_via_pool(pool, order["sid"], answers, wait_s=wait_s)
