@@ -105,7 +105,7 @@ async def test_state_answers(rig: Rig, code: str, expected: Any) -> None:
 
 
 @pytest.mark.parametrize("namespace", ["../evil", "foo/bar", "foo\\bar", "", "a\0b", ".."])
-async def test_namespace_that_is_none_is_an_error_that_can_be_caught(rig: Rig, namespace: str) -> None:
+async def test_s07_namespace_that_is_none_is_an_error_that_can_be_caught(rig: Rig, namespace: str) -> None:
     code = "local ok, e = pcall(alc.state.set, 'x', 1) return {ok, e}"
     async with rig.pool() as pool:
         ok, error = await result_of(pool, code, ctx={"_ns": namespace})
@@ -114,7 +114,7 @@ async def test_namespace_that_is_none_is_an_error_that_can_be_caught(rig: Rig, n
     assert f"Invalid namespace: '{namespace}'" in error
 
 
-async def test_namespaces_are_apart_and_one_that_is_no_text_is_the_default(rig: Rig) -> None:
+async def test_s08_namespaces_are_apart_and_one_that_is_no_text_is_the_default(rig: Rig) -> None:
     code = "alc.state.incr('c') return alc.state.get('c')"
     async with rig.pool() as pool:
         found = [await result_of(pool, code, ctx=ctx) for ctx in ({}, {"_ns": "a"}, {"_ns": 5}, {"_ns": "default"})]
@@ -122,7 +122,7 @@ async def test_namespaces_are_apart_and_one_that_is_no_text_is_the_default(rig: 
     assert found == [1.0, 1.0, 2.0, 3.0]
 
 
-async def test_state_outlives_the_session_and_the_server(rig: Rig) -> None:
+async def test_s11_state_outlives_the_session_and_the_server(rig: Rig) -> None:
     async with rig.pool() as pool:
         await result_of(pool, "alc.state.set('x', {1}) return 1")
     async with rig.pool() as pool:
@@ -275,7 +275,7 @@ async def test_session_that_is_killed_at_each_pause_counts_right(rig: Rig) -> No
     assert reply.result["result"] == 4.0
 
 
-async def test_two_servers_sessions_lose_no_count(rig: Rig) -> None:
+async def test_s10_two_servers_sessions_lose_no_count(rig: Rig) -> None:
     code = "for _ = 1, 50 do alc.state.incr('c') end return 1"
     async with rig.pool() as one, rig.pool() as two, anyio.create_task_group() as tasks:
         for pool in (one, two):
