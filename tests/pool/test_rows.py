@@ -205,7 +205,8 @@ async def test_helpers_of_the_original(rig: Rig) -> None:
         for name, calls in HELPERS.items():
             values = ", ".join(f"told({call})" for call, _ in calls)
             code = f"local function told(v) if v == nil then return ctx.null end return v end return {{{values}}}"
-            seen[name] = (await run(pool, code, ctx={"null": None})).result.get("result")
+            result: list[Any] = (await run(pool, code, ctx={"null": None})).result["result"]
+            seen[name] = result
 
     assert seen == {name: [value for _, value in calls] for name, calls in HELPERS.items()}
 
