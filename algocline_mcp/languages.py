@@ -22,6 +22,8 @@ class Language:
     rehearsal: str  # a strategy that asks two questions, one after the other
     child: str  # the code of a child of alc.fork; {} is the name of its package, of letters, digits and _
     entered: Callable[[str, str], str]  # (name, source of a strategy package) -> the code that runs it
+    spec_library: str  # where its test library lies, below this package
+    spec: str  # a strategy that runs the spec in ctx, {source, chunk}, with that library
 
     def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
         """What a journal records and a later engine must equal to replay it."""
@@ -66,5 +68,7 @@ LUA = Language(
         "return package.run(ctx)"
     ),
     entered=_enter_lua,
+    spec_library="worker/lua/specs",
+    spec='return require("lust").run(ctx)',
 )
 LANGUAGES = {language.name: language for language in (LUA,)}

@@ -80,6 +80,8 @@ class Limits:
     package_lock_s: float = _limit(2.0, "ALC_PACKAGE_LOCK_S", "wait for others who change the home's packages")
     package_bytes: int = _limit(64 * MIB, "ALC_PACKAGE_BYTES", "all packages that one install brings")
     package_files: int = _limit(10_000, "ALC_PACKAGE_FILES", "files that one install brings")
+    package_specs_s: float = _limit(300.0, "ALC_PACKAGE_SPECS_S", "a package's specs have ended by then, at a terminal")
+    spec_files: int = _limit(500, "ALC_SPEC_FILES", "spec files of one package")
     listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page that names no limit")
     listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 

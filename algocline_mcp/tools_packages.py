@@ -10,20 +10,22 @@ from typing import Annotated
 
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
-from pydantic import Field
+from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.host import replies
-from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text
+from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text, flag
+from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import allowed_s
-from algocline_mcp.pool import dispatch, mend, scaffold
+from algocline_mcp.pool import dispatch, mend, scaffold, specs
 from algocline_mcp.pool.catalog import Asked, Place, catalog
 from algocline_mcp.pool.project import project_of
 from algocline_mcp.tools import Host, Listing, ask, client_name, hints, look, opened, tool
 from algocline_mcp.tools_author import change
-from algocline_mcp.tools_kept import Names
+from algocline_mcp.tools_kept import Names, names_of
 
 _READ = hints(read_only=True, idempotent=True)
+Beside = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
 _SCOPES = {"project": "variant", "path": "path"}
 
 
@@ -124,6 +126,35 @@ async def alc_pkg_repair(
     return await ask(host, fetch_s, call, unanswered="some of it may be done; look with alc_pkg_doctor")
 
 
+async def alc_pkg_test(
+    host: Host,
+    pkg: Annotated[Text, Field(description="Its name, or its directory")] = ABSENT,
+    code_file: Annotated[Text, Field(description="One spec file")] = ABSENT,
+    code: Annotated[Text, Field(description="The text of a spec")] = ABSENT,
+    spec_dir: Annotated[Text, Field(description="In the package")] = specs.DIRECTORY,
+    filter: Annotated[Text, Field(description="Only files with this in their path")] = ABSENT,
+    search_paths: Annotated[Names, Field(description="Where require looks first")] = None,
+    project_root: Text = ABSENT,
+    auto_search_paths: Annotated[Beside, Field(description="Find what lies beside the package")] = True,
+) -> Annotated[CallToolResult, Listing]:
+    """Run the specs of a package, written for lust: each file in a worker of its own, in a home that is thrown away."""
+    if bool(pkg) + bool(code_file) + (code is not ABSENT) != 1:
+        raise Refused("Provide exactly one of: pkg, code_file, code.")
+    place, paths = _place(host, project_root), names_of(search_paths)
+    if pkg:
+        choose = partial(specs.chosen, place, pkg, spec_dir=spec_dir, words=filter)
+        found = await look(host, partial(choose, search_paths=paths, is_auto=auto_search_paths))
+    else:
+        source = await read_source(code, code_file, ABSENT, project_root, home=place.home, limits=place.limits)
+        spec = specs.Spec(source.chunk if code_file else "spec", source.code)
+        found = await look(host, partial(specs.chosen_text, place, spec, paths, source.lib_paths))
+
+    async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
+        return dispatch.PoolReply("", await specs.play(found, place.limits, os.environ, wait_s), None)
+
+    return await ask(host, place.limits.package_specs_s, call, unanswered="run fewer at once, by filter")
+
+
 async def alc_pkg_scaffold(
     host: Host,
     name: Annotated[Text, Field(description="Of small letters, digits and _")],
@@ -149,5 +180,6 @@ def tools() -> list[Tool]:
         tool(alc_pkg_unlink, "Unlink a package", changing, None),
         tool(alc_pkg_doctor, "Examine packages", _READ, None),
         tool(alc_pkg_repair, "Repair packages", hints(destructive=True, idempotent=True, is_open=True), None),
+        tool(alc_pkg_test, "Run specs", hints(), None),
         tool(alc_pkg_scaffold, "Begin a package", hints(), None),
     ]

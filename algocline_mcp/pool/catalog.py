@@ -79,7 +79,7 @@ def _packages(place: Place, asked: Asked) -> dict[str, Any]:
         package = shelf.find(asked.name)
         if package is None:
             nearest = packages.near(asked.name, [each.name for each in shelf.all()])
-            raise Refused(_missing("package", asked.name, nearest), code="not_found")
+            raise Refused(packages.missing("package", asked.name, nearest), code="not_found")
         about = packages.about(package, place.limits.code_bytes)
         return _about(place, package) | ({"doc": clipped(about.doc, _DOC_CHARS)} if about else {})
     return _page(place, "packages", [_about(place, package, _LINE_CHARS) for package in shelf.all()], asked)
@@ -107,7 +107,7 @@ def _cards(place: Place, asked: Asked) -> dict[str, Any]:
         found = stored.card(path, asked.name)
         if not found:
             nearest = packages.near(asked.name, [each["card_id"] for each in stored.cards(path)])
-            raise Refused(_missing("card", asked.name, nearest), code="not_found")
+            raise Refused(packages.missing("card", asked.name, nearest), code="not_found")
         return {"card": found[0]}
     lines = _matching(stored.cards(path), asked.query)
     ids = [line["card_id"] for line in lines]
@@ -169,11 +169,6 @@ def _matching(lines: Sequence[dict[str, Any]], query: str) -> list[dict[str, Any
     words = query.lower().split()
     texts = [" ".join(str(value) for value in line.values()).lower() for line in lines]
     return [line for line, text in zip(lines, texts, strict=True) if all(word in text for word in words)]
-
-
-def _missing(what: str, name: str, nearest: Sequence[str]) -> str:
-    likely = f"; nearest: {', '.join(nearest)}" if nearest else ""
-    return f'there is no {what} {name[:64]!r}{likely}; alc_catalog(kind="{what}s") lists all'
 
 
 _KINDS: dict[str, Callable[[Place, Asked], dict[str, Any]]] = {

@@ -201,6 +201,11 @@ def near(name: str, names: Sequence[str]) -> list[str]:
     return [*close, *inside][:_NEAREST]
 
 
+def missing(what: str, name: str, nearest: Sequence[str]) -> str:
+    likely = f"; nearest: {', '.join(nearest)}" if nearest else ""
+    return f'there is no {what} {name[:64]!r}{likely}; alc_catalog(kind="{what}s") lists all'
+
+
 def _told(package: Package, code_bytes: int) -> str:
     told = about(package, code_bytes)
     description = told.description if told else ""

@@ -24,6 +24,7 @@ Examples:
   alc pkg install ./my_package --force
   alc pkg link ~/my_package
   alc pkg list vote
+  alc pkg test ~/my_package
   alc run cot task="Why is the sky blue?"
 """
 
@@ -123,6 +124,33 @@ def show(name: str) -> None:
         click.echo(f"{key:<12}  {value if isinstance(value, str) else json.dumps(value)}")
     if doc:
         click.echo(f"\n{doc}")
+
+
+@pkg.command(epilog="\b\nExamples:\n  alc pkg test my_package\n  alc pkg test . --filter vote")
+@click.argument("name", metavar="NAME_OR_DIRECTORY", shell_complete=_complete)
+@click.option("--filter", "words", default="", metavar="TEXT", help="Only spec files with TEXT in their path.")
+def test(name: str, words: str) -> None:
+    """Run the specs of a package, the files in its directory spec, written for the test library lust.
+
+    Each runs as a strategy does, in a home that is thrown away. Ends with 1 where one failed.
+    """
+    import anyio
+
+    from algocline_mcp.pool import specs
+    from algocline_mcp.pool.catalog import Place
+
+    limits = Limits.from_env(os.environ)
+    chosen = specs.chosen(Place(Home.from_env(os.environ), limits, os.environ), _source(name), words=words)
+    for warning in chosen.warnings:
+        click.echo(warning, err=True)
+    told = anyio.run(specs.play, chosen, limits, os.environ, limits.package_specs_s)
+    for each in told.get("failures", ()):
+        click.echo(f"{each['file']}: {each['name'] or 'the file'}: {each['error']}")
+    files = len(told["spec_files"])
+    counts = f"{told['passed']} passed, {told['failed']} failed, {told['pending']} pending"
+    click.echo(f"{counts} in {files} {'file' if files == 1 else 'files'}, {told['duration_ms'] / 1000:.1f} s")
+    if told["failed"]:
+        raise click.exceptions.Exit(1)
 
 
 # ── what they stand on ────────────────────────────────────────────────────────────────────────────────────

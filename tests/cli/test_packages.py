@@ -78,6 +78,24 @@ def test_a_directory_needs_no_dot_before_its_name(
     assert "neither a git URL nor a path" in terminal.alc("pkg", "link", "gone").stderr
 
 
+def test_specs_of_a_package_are_run_and_one_that_fails_is_the_exit_code(terminal: "Terminal", source: Path) -> None:
+    none = terminal.alc("pkg", "test", str(source / "one"))
+    (source / "one" / "spec").mkdir()
+    case = "lust.it('says it', function() lust.expect(require('one').run({{task = 1}})).to.equal({}) end)\n"
+    (source / "one" / "spec" / "one_spec.lua").write_text(case.format(1))
+    good = terminal.alc("pkg", "test", str(source / "one"))
+    made = terminal.home.root.exists()
+    terminal.alc("pkg", "install", str(source / "one"))
+    (terminal.home.packages / "one" / "spec" / "bad_spec.lua").write_text(case.format(2))
+    bad = terminal.alc("pkg", "test", "one")
+
+    assert "package 'one' has no specs" in none.stderr
+    assert (good.exit_code, made) == (0, False)
+    assert good.stdout.startswith("1 passed, 0 failed, 0 pending in 1 file, ")
+    assert (none.exit_code, bad.exit_code) == (1, 1)
+    assert "spec/bad_spec.lua: says it: spec/bad_spec.lua:1: expected 1 to equal 2\n1 passed, 1 failed" in bad.stdout
+
+
 def test_where_nothing_is_installed_the_cure_is_told_and_no_home_is_made(terminal: "Terminal") -> None:
     shown = terminal.alc("pkg", "list")
 

@@ -23,7 +23,7 @@ ORIGINAL = {
     *("alc_advice", "alc_info", "alc_log_view", "alc_note", "alc_stats"),
     *("alc_pool_status", "alc_pool_ensure", "alc_pool_stop"),
     *("alc_pkg_list", "alc_pkg_install", "alc_pkg_remove", "alc_pkg_link", "alc_pkg_unlink", "alc_pkg_doctor"),
-    *("alc_pkg_repair", "alc_pkg_scaffold", "alc_card_install"),
+    *("alc_pkg_repair", "alc_pkg_scaffold", "alc_pkg_test", "alc_card_install"),
     *("alc_state_list", "alc_state_show", "alc_state_set", "alc_state_delete", "alc_state_reset"),
     *("alc_card_list", "alc_card_get", "alc_card_find", "alc_card_append", "alc_card_samples", "alc_card_lineage"),
     *("alc_card_alias_set", "alc_card_alias_list", "alc_card_get_by_alias", "alc_card_sink_backfill"),
@@ -284,6 +284,27 @@ def test_a_package_is_begun_linked_run_and_what_was_broken_is_brought_again(
     }  # fmt: skip
     host.call("alc_pkg_unlink", name="mine")
     host.call("alc_pkg_remove", name="echo")
+
+
+def test_a_package_is_tested_in_the_originals_words(host: Server, source: Path) -> None:
+    (source / "spec").mkdir()
+    spec = "lust.it('has a run', function() lust.expect(require('echo').run).to.be.a('function') end)"
+    (source / "spec" / "echo_spec.lua").write_text(spec)
+    host.call("alc_pkg_link", path=str(source))
+    told = host.call("alc_pkg_test", pkg="echo", filter="echo")
+    assert told.keys() == {
+        "passed", "failed", "pending", "total", "duration_ms", "spec_files", "resolved_search_paths",
+    }  # fmt: skip
+    assert (told["passed"], told["failed"], told["spec_files"]) == (1, 0, ["spec/echo_spec.lua"])
+    assert host.call("alc_pkg_test", code_file=str(source / "spec" / "echo_spec.lua"))["passed"] == 1
+    alone = host.call("alc_pkg_test", code="lust.it('a', error)", search_paths=[str(source.parent), "/nowhere"])
+    assert (alone["failed"], alone["failures"][0]["name"]) == (1, "a")
+    assert alone["search_path_warnings"] == ["search path /nowhere is no directory"]
+    host.call("alc_pkg_unlink", name="echo")
+    for arguments in ({}, {"pkg": "echo", "code": ""}):
+        assert "Provide exactly one of: pkg, code_file, code." in _sentence(host, "alc_pkg_test", **arguments)
+    assert "there is no package 'echo'" in _sentence(host, "alc_pkg_test", pkg="echo")
+    assert host.call("alc_status") == {"active_sessions": 0, "sessions": []}
 
 
 def test_cards_of_others_arrive_once_and_with_their_samples(host: Server, tmp_path: Path) -> None:
