@@ -148,7 +148,7 @@ async def test_package_that_is_tested_is_found_before_another_of_its_name(place:
     lust.it('is mine', function() lust.expect(require('echo').where).to.equal('mine') end)
     lust.it('finds others', function() lust.expect(require('other').run).to.be.a('function') end)
     """)
-    told = await played(place, chosen(place, str(mine)))
+    told = await played(place, chosen(place, str(mine), is_auto=False))
 
     assert (told["passed"], told["failed"]) == (2, 0)
 
