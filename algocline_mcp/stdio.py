@@ -15,6 +15,7 @@ Contract. The standard library, `host.lines` and `host.output`; asyncio only onc
 """
 
 import fcntl
+import io
 import json
 import os
 import select
@@ -234,6 +235,8 @@ def open_wire(environ: Mapping[str, str] = os.environ) -> Wire:
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # `leave` flushes nothing
     if os.isatty(fd_in):
         sys.stderr.write("alc speaks MCP here and waits for a host; `alc --help` shows the commands. Ctrl-D ends.\n")
     wire = Wire(fd_in, fd_out, open_memo(environ))

@@ -170,6 +170,8 @@ def jaro_winkler(a: str, b: str) -> float:
 
 _OPENING = re.compile(r"[{\[]")
 _TRIES = 1000  # openings in prose that begin no JSON; each costs little, since it fails at its first wrong byte
+# Or here: whether one so deep can be read depends on the release of Python, and costs milliseconds where it can.
+_TOO_DEEP = re.compile(r'(?>[{\[](?:[^{}\[\]"]|"(?:[^"\\]|\\.)*+")*+){900}', re.DOTALL)
 
 
 def json_extract(text: str) -> str | None:
@@ -218,6 +220,8 @@ _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=len, parse_fl
 
 
 def _end_of_json(text: str, start: int) -> int | None:
+    if _TOO_DEEP.match(text, start):
+        return None
     try:
         return _DECODER.raw_decode(text, start)[1]
     except (ValueError, RecursionError):

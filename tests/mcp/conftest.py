@@ -21,7 +21,7 @@ LIMIT_S = 60.0  # nothing here takes as long, on a busy machine neither; a test 
 
 def server_environment(home: Path, *, fake: bool = True, **settings: str) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(FAKE) if fake else "", str(HERE.parent.parent)]))
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALC_", "PYTHON"))}
     # These hosts are about lines of any length; what is cut for a host is the affair of test_fit. Nor are they about
     # how warm a worker is.
     own = {"ALC_HOME": str(home), "ALC_OUTPUT_BYTES": str(1 << 26), "ALC_REHEARSALS": "0"}
