@@ -241,6 +241,7 @@ class Keeper:
             if custody.hitch is not None:  # while others compute it may still pass
                 client.is_decided = client.is_put_off = not custody.computing
                 return False
+        client.has_seen_a_try |= custody.is_replaying
         return not custody.is_replaying and not (client.was_retried and custody.computing)
 
     def _decide(self, client: Client) -> None:
@@ -252,7 +253,7 @@ class Keeper:
         except StorageFailed as exc:
             self._refuse(client, client.request.id, exc)
             return
-        if decision.is_retry and client.waits and not client.was_retried:
+        if decision.is_retry and client.waits and not client.was_retried and not client.has_seen_a_try:
             client.was_retried = True
             self.custody.begin()
             return

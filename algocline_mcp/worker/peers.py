@@ -76,6 +76,7 @@ class Client(Peer):
         self.deadline = deadline  # monotonic: by then it has sent a request, or taken its reply, or is answered
         self.is_decided = False  # not yet: a replay is under way, or the step is tried again
         self.was_retried = False
+        self.has_seen_a_try = False  # it waited while an engine was on its way: the death of that one is its answer
         self.is_put_off = False  # nobody judged its answers: the session is stuck, and it waits for no second try
         self.is_accepted = False  # its answers were taken and let nothing run
         self.refused: tuple[Refusal, ...] = ()
@@ -91,7 +92,7 @@ class Client(Peer):
     def begin(self, request: PoolRequest, now: float) -> None:
         self.request = request
         self.deadline = now + request.wait_s
-        self.is_decided = self.was_retried = self.is_put_off = self.is_accepted = False
+        self.is_decided = self.was_retried = self.has_seen_a_try = self.is_put_off = self.is_accepted = False
         self.refused = ()
 
 
