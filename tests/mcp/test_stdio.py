@@ -80,6 +80,18 @@ def test_what_the_sdk_cannot_decode_is_refused_under_its_id(
     assert reason in reply["error"]["message"]
 
 
+def test_a_key_that_stands_twice_means_its_last_value_and_gets_one_reply(shared: "RawServer") -> None:
+    """As JSON is read by most: what counts is that nobody here takes one and somebody else the other."""
+    shared.send(
+        b'{"jsonrpc":"2.0","id":20,"method":"ping","method":"tools/call","params":{"name":"none"},"params":{"name":'
+        b'"alc_run","arguments":{"code":"first","code":"last"}},"id":21}\n',
+        _run_line(22, b"next"),
+    )
+
+    replies = [shared.line(), shared.line()]
+    assert sorted((reply["id"], _prompt(reply)) for reply in replies) == [(21, "last"), (22, "next")]
+
+
 def test_an_over_long_line_is_refused_under_its_id_and_the_next_one_is_read(shared: "RawServer") -> None:
     shared.send(_run_line(9, b"x" * HOST_LINE_MAX_BYTES), _run_line(10, b"short"))
 

@@ -187,6 +187,25 @@ async def test_flood_of_a_thousand_connections_leaves_at_most_sixteen_open_and_t
         assert rig.keeper(sid) == keeper
 
 
+async def test_key_that_stands_twice_means_its_last_value_for_who_decides_and_for_who_records(rig: Rig) -> None:
+    code = 'local a = alc.llm("first") return alc.llm(a .. alc.json_decode(a).k)'
+    text = '{\\"k\\":1,\\"k\\":2}'
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, code)
+        with RawClient(rig.home.socket(sid)) as client:
+            client.send(
+                f'{{"op":"shutdown","id":1,"sid":"none","op":"continue","sid":"{sid}","wait_s":5,"protocol":1,"answers":'
+                f'[{{"query_id":"q-9","response":"no","query_id":"q-0","response":"{text}"}}]}}\n'.encode()
+            )
+            reply = client.receive()
+        end = (await say(pool, sid, "q-1", "B")).result
+
+    assert reply is not None
+    assert reply["data"]["feed_result"]["Paused"]["queries"][0]["prompt"] == '{"k":1,"k":2}2'
+    assert rig.answers(sid) == [("q-0", '{"k":1,"k":2}'), ("q-1", "B")]
+    assert end["result"] == "B"
+
+
 async def test_clients_that_send_without_end_keep_no_call_waiting(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
