@@ -9,9 +9,10 @@ import anyio
 import pytest
 
 from algocline_mcp import wire
-from algocline_mcp.errors import AlcError, Unreachable
+from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool import reach, spawn
+from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.pool.spawn import Forker
@@ -20,6 +21,12 @@ from tests.pool.journals import header, prompt, sid_of, write
 from tests.pool.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Program, Rig, ended, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
+
+_IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"
+_MANY = 10_000  # sessions on the disk, and as many beginnings
+_RUNS = 10_000 if _IS_THOROUGH else 200
+_ROOM = 8
+_AT_ONCE = 4  # calls of each server
 
 
 async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_that_go_on(rig: Rig) -> None:
@@ -71,22 +78,61 @@ async def test_home_full_of_sessions_and_of_beginnings_wakes_nobody_when_a_serve
         sid, *_ = await run(pool, ASK_TWICE)
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers())
-    for number in range(1000):
-        paused = sid_of(number, born_s=1.7e9)
-        write(rig.home.journal(paused), [header(paused), prompt("q-0")])
-    for number in range(1000, 1200):  # a server died before the first line
-        rig.home.journal(sid_of(number, born_s=1.7e9)).touch()
+    paused = [sid_of(number, born_s=1.7e9) for number in range(_MANY)]
+    for each in paused:
+        write(rig.home.journal(each), [header(each), prompt("q-0")])
+    empty = write(rig.home.journal(sid_of(_MANY, born_s=1.7e9)), [], age_s=86400.0)
+    for number in range(_MANY + 1, 2 * _MANY):  # servers died before the first line, a day ago
+        os.link(empty, rig.home.journal(sid_of(number, born_s=1.7e9)))
     began = anyio.current_time()
     async with Pool(rig.home, Limits()) as pool:
         started_s = anyio.current_time() - began
         second = (await say(pool, sid, "q-0", "A")).result
-        counts = (await list_via_pool(pool))["counts"]
+        continued_s = anyio.current_time() - began - started_s
         live = rig.keepers()
+        await until(lambda: len(os.listdir(rig.home.sessions)) == _MANY + 2, 30.0)  # they, this one, and finished/
+        counts = (await list_via_pool(pool))["counts"]
 
     assert started_s < 2
+    assert continued_s < 2  # 100 ms on a machine that has nothing else to do: bench/many.py measures it
     assert second["prompt"] == "second after A"
     assert len(live) == 1
-    assert counts["unfinished"] >= 1001
+    assert counts == {"unfinished": _MANY + 1, "live": 1, "finished": 0}
+
+
+async def test_more_runs_than_have_room_each_get_their_prompt_or_are_told_and_none_is_lost(rig: Rig) -> None:
+    """By two servers at once. What is told as busy has left no session."""
+    prompts: dict[str, str] = {}
+    refused: list[str] = []
+    most = 0
+
+    async with rig.pool(pool_max=_ROOM) as here, rig.pool(pool_max=_ROOM) as there:
+        numbers = list(range(_RUNS))
+
+        async def work(pool: Pool) -> None:
+            nonlocal most
+            while numbers:
+                number = numbers.pop()
+                try:
+                    reply = await run(pool, f'return alc.llm("run {number}")')
+                    prompts[reply.session_id] = reply.result["prompt"]
+                except Refused as exc:
+                    refused.append(exc.code)
+                most = max(most, len(living(rig.home)))
+
+        async with anyio.create_task_group() as tasks:
+            for pool in [here, there] * _AT_ONCE:
+                tasks.start_soon(work, pool)
+        kept = {path.stem for path in rig.home.sessions.glob("p-*.journal")}
+        sample = sorted(prompts)[:: max(1, len(prompts) // 10)]
+        ends = [(await say(here, sid, "q-0", f"answer to {prompts[sid]}")).result["result"] for sid in sample]
+
+    assert kept == set(prompts)
+    assert len(prompts) + len(refused) == _RUNS
+    assert set(refused) <= {"busy"}
+    assert len(set(prompts.values())) == len(prompts) > _RUNS // 2
+    assert most <= _ROOM + 2 * _AT_ONCE  # no lock counts them: what starts at the same moment goes over
+    assert ends == [f"answer to {prompts[sid]}" for sid in sample]
 
 
 async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher(
