@@ -43,8 +43,8 @@ def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:
 
 
 def fill(home: Home, sessions: int, answers: int) -> None:
-    home.finished.mkdir(parents=True)
-    home.pool.mkdir(parents=True)
+    home.finished.mkdir(parents=True, exist_ok=True)
+    home.pool.mkdir(parents=True, exist_ok=True)
     born_ns = time.time_ns()
     for n in range(sessions):
         sid = f"p-{born_ns + n * 1_000_000:x}-{n:016x}"

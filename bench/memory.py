@@ -128,7 +128,7 @@ def _sizes(found: list[Process]) -> tuple[list[float], list[float], float]:
     pss: dict[int, float] = defaultdict(float)
     rest = 0.0
     for each in found:
-        own, shared = _rollup_mib(each.pid)
+        own, shared = rollup_mib(each.pid)
         if each.is_worker:
             private[each.group] += own
             pss[each.group] += shared
@@ -137,7 +137,7 @@ def _sizes(found: list[Process]) -> tuple[list[float], list[float], float]:
     return list(private.values()), list(pss.values()), rest
 
 
-def _rollup_mib(pid: int) -> tuple[float, float]:
+def rollup_mib(pid: int) -> tuple[float, float]:
     private = pss = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith(("Private_Clean", "Private_Dirty")):

@@ -23,6 +23,7 @@ import burst
 import first_prompt
 import idle
 import machine
+import many
 import memory
 import report
 import revival
@@ -35,6 +36,7 @@ PARTS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
     "first_prompt": first_prompt.measure,
     "step": step.measure,
     "memory": memory.measure,
+    "many": many.measure,
     "burst": burst.measure,
     "revival": revival.measure,
     "startup": startup.measure,

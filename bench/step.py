@@ -27,6 +27,7 @@ WHOLE, BARE, STUB = "whole: alc_continue", "whole: alc_status(), empty home", "w
 POOL_MEMORY, RAW = "pool layer, tmpfs", "raw socket to the worker, tmpfs"
 
 _WHOLE_MS = 0.8
+_POOL_MS = 0.25
 _RAW_AT_MOST = 2.0
 _RUST = "the Rust original over its bare call, elsewhere: 1.1 ms host mode, 0.2 ms in process, not durable"
 
@@ -61,8 +62,10 @@ async def _on_disk(stage: Stage) -> list[Row]:
             times = await interleaved(stage.choose(200, 10), calls, settle_s=0.0)
     flush_ms = statistics.median(times[FLUSH])
     bound = beyond(BARE, times[WHOLE], times[BARE], at_most_ms=_WHOLE_MS + flush_ms, why="0.8 + one fdatasync")
+    ratios = [ratio(name, times[POOL], times[name]) for name in (ECHO, PORT)]
+    lean = beyond(FLUSH, times[POOL], times[FLUSH], at_most_ms=_POOL_MS)
     return [
-        row(PART, POOL, times[POOL], ratio(ECHO, times[POOL], times[ECHO]), ratio(PORT, times[POOL], times[PORT])),
+        row(PART, POOL, times[POOL], *ratios, lean),
         other(PART, ECHO, times[ECHO]),
         other(PART, FLUSH, times[FLUSH]),
         other(PART, PORT, times[PORT], note="not durable"),

@@ -16,12 +16,13 @@ PARTS = {
     "first_prompt": "first prompt",
     "step": "step",
     "memory": "growth",
+    "many": "many on disk",
     "burst": "burst",
     "revival": "revival",
     "startup": "start",
     "idle": "idle",
 }
-ROWS = {"first prompt": 6, "step": 9, "growth": 8, "burst": 7, "revival": 4, "start": 13, "idle": 1}
+ROWS = {"first prompt": 6, "step": 9, "growth": 8, "many on disk": 4, "burst": 7, "revival": 4, "start": 13, "idle": 1}
 ROUGH = "available memory lost"  # only there where the machine has less than before
 TMPFS = "tmpfs"
 

@@ -1,0 +1,61 @@
+"""What many paused sessions take of the memory, with settings as they come: `python bench/paused.py [--sessions N]`.
+
+Starts them over the official client in a home below a temporary directory, so that a server, its fork server and as
+many workers live as the defaults allow; the others hibernate. Then adds up the proportional memory (PSS) of every
+process of that home. Prints one JSON line in MiB; exit code 1 where the sum is over `--most`.
+"""
+
+import argparse
+import json
+import os
+import sys
+from functools import partial
+from typing import Any
+
+import anyio
+import machine
+from memory import rollup_mib
+from stage import ENDLESS, WAIT_S, Stage, call, processes, unfinished
+
+from algocline_mcp.limits import Home
+
+_SETTLE_S = 1.0  # after the last one: a worker stands by again, and those that were asked to go have gone
+
+
+async def measure(stage: Stage, sessions: int) -> dict[str, Any]:
+    del stage.environ["ALC_POOL_MAX"]  # the default is what is measured
+    home = Home(stage.directory())
+    async with stage.client(home) as client:
+        for _ in range(sessions):
+            await call(client, "alc_run", code=ENDLESS, wait_s=WAIT_S)
+        await anyio.sleep(_SETTLE_S)
+        found = processes(home.root)
+        shares = {each.pid: rollup_mib(each.pid)[1] for each in found}
+        workers = {each.pid for each in found if each.is_worker}
+        told = {
+            "sessions": len(unfinished(home)),
+            "live": len(list(home.pool.glob("p-*.sock"))),
+            "processes": len(found),
+            "all_mib": round(sum(shares.values()), 1),
+            "workers_mib": round(sum(share for pid, share in shares.items() if pid in workers), 1),
+            "python": machine.describe(stage.root)["python"],
+        }
+        for sid in unfinished(home):  # else the stage ends them one by one
+            if not home.socket(sid).exists():
+                os.unlink(home.journal(sid))
+    return told
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--most", type=float, default=250.0, metavar="MIB")
+    args = parser.parse_args()
+    with Stage(is_quick=False) as stage:
+        found = anyio.run(partial(measure, stage, args.sessions))
+    print(json.dumps(found))
+    return int(found["sessions"] != args.sessions or found["all_mib"] > args.most)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
