@@ -71,9 +71,11 @@ def _read(records: Sequence[Record]) -> Iterator[str]:
     for record in records:
         if record["kind"] == "fork":
             yield from _leaves(record["ctx"].get("env"))
-    for record in (*records, *header.get("carried", {}).get("effects", ())):
-        if record.get("name") == "env" and record.get("kind", "effect") == "effect":
+        elif record["kind"] == "effect" and record["name"] == "env":
             yield from _leaves(record.get("result"))
+    for name, _, outcome, _ in header.get("carried", {}).get("effects", ()):  # of a branch, as its parent read it
+        if name == "env":
+            yield from _leaves(outcome.get("result"))
 
 
 def _leaves(value: Any) -> Iterator[str]:

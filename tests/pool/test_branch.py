@@ -1,6 +1,7 @@
 """Branches: what they share is not asked, what they change is; and the parent stays as it was."""
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from algocline_mcp.pool.dispatch import (
     Pool,
     PoolReply,
     continue_via_pool,
+    list_via_pool,
     status_via_pool,
     stop_via_pool,
     view_via_pool,
@@ -214,6 +216,30 @@ async def test_what_was_read_from_the_world_is_shared_as_well(rig: Rig) -> None:
 
     assert reply.result["status"] == "completed"
     assert branch["result"] == "B"
+
+
+@pytest.mark.anyio
+async def test_branch_of_what_was_read_is_listed_and_shown_without_what_came_from_the_environment(rig: Rig) -> None:
+    code = """
+    local t, key = alc.time(), os.getenv("BRANCH_KEY")
+    alc.state.incr("runs")
+    local a = alc.llm("with " .. key) return alc.llm("then " .. key .. a)
+    """
+    environ = {**os.environ, "ALC_ENV_ALLOW": "BRANCH_KEY", "BRANCH_KEY": "hunter2-hunter2"}
+    async with rig.pool(environ=environ) as pool:
+        reply = await played(pool, code, "A")
+        dry = await branched(pool, reply.session_id, code=code.replace("then", "now"), is_dry=True)
+        branch = await branched(pool, reply.session_id, code=code.replace("then", "now"))
+        listed = (await list_via_pool(pool))["sessions"]
+        history = await view_via_pool(pool, branch["session_id"], "history")
+
+    assert branch["prompt"] == "now hunter2-hunter2A"  # to whoever answers it
+    assert dry["asks"][0]["prompt"] == "now [hidden]A"
+    assert {line["session_id"]: line["prompt"] for line in listed} == {
+        reply.session_id: "then [hidden]A",
+        branch["session_id"]: "now [hidden]A",
+    }
+    assert [turn["prompt"] for turn in history["history"]] == ["with [hidden]", "now [hidden]A"]
 
 
 @pytest.mark.anyio
