@@ -133,7 +133,7 @@ async def status_via_pool(
     check_sid(pool, sid)
     may_spawn = wait_s > 0
     try:
-        if may_spawn and not _is_listening(pool, sid):
+        if may_spawn and not is_listening(pool, sid):
             may_spawn = (await fold_of(pool, sid)).phase in (Phase.RUNNING, Phase.STUCK)
         return await _converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress, may_spawn=may_spawn)
     except (JournalCorrupt, IllegalRecord):
@@ -380,7 +380,7 @@ def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
     return {"status": "completed", **head, "result": state["Completed"]["result"], "stats": stats}
 
 
-def _is_listening(pool: Pool, sid: str) -> bool:
+def is_listening(pool: Pool, sid: str) -> bool:
     """A full backlog counts: its worker is stopped, not gone."""
     try:
         client = connect(pool, sid)

@@ -51,6 +51,8 @@ def listed() -> dict[str, Any]:
     now_s = time.time()
     for line in found["sessions"]:
         line["pid"] = pids.get(line["session_id"])
+        if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
+            line["worker"] = "none"  # it was killed while no server was there to take its socket's name away
         if "created_at" in line:
             line["age_s"] = round(max(0.0, now_s - line["created_at"]), 3)
     return found

@@ -57,7 +57,7 @@ def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> No
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
 
     (line,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
-    assert line["pid"] is None
+    assert (line["pid"], line["worker"]) == (None, "none")
     tidy.remove_leftovers(terminal.home)
 
 
