@@ -13,9 +13,9 @@ The rooms:
   tally, terms, languages, cards   counters; what ctx asks for; what is known of a language; what a card is
   pool/      the server's half: registry, spawn, forks, client, reach, admission, disk, dispatch; what a journal tells
              (listing, views, transcript, redaction); what becomes of it (branch, retention, carry, rehearse); packages
-             (project, packages, about: found and read; store, bring, git, mend, scaffold: changed; specs: tested) and
-             others' cards (bring_cards); what is shown of all that is kept (catalog, figures, stored); the Rust
-             program's words for it (snapshot, minutes)
+             (project, packages, about: found and read; store, bring, git, mend, scaffold, local: changed; specs:
+             tested) and others' cards (bring_cards); what is shown of all that is kept (catalog, figures, stored); the
+             Rust program's words for it (snapshot, minutes)
   worker/    the worker's half: keeper (sockets, deadlines), custody (replay, engines), starts and troubles (what an
              engine begins with, why it cannot go on), ledger (journal and session), errands (what engines ask of the
              world), engine, effects, shared, state, values and cards (what sessions share), the fork server, library

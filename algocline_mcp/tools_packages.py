@@ -4,65 +4,112 @@ Contract: as there. Reading is the catalog's, a change is that of alc_package.
 """
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.host import replies
-from algocline_mcp.host.arguments import ABSENT, Force, Limit, Text, flag
+from algocline_mcp.host import replies, tables
+from algocline_mcp.host.arguments import ABSENT, Force, Text, an_object, count, flag, text
 from algocline_mcp.host.source import read_source
 from algocline_mcp.host.waiting import allowed_s
-from algocline_mcp.pool import dispatch, mend, scaffold, specs
+from algocline_mcp.pool import bring, dispatch, local, mend, packages, scaffold, specs
 from algocline_mcp.pool.catalog import Asked, Place, catalog
-from algocline_mcp.pool.project import project_of
+from algocline_mcp.pool.project import find_root, project_of
 from algocline_mcp.tools import Host, Listing, ask, client_name, hints, look, opened, tool
 from algocline_mcp.tools_author import change
 from algocline_mcp.tools_kept import Names, names_of
 
 _READ = hints(read_only=True, idempotent=True)
 Beside = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
+_SUMMARY = ("name", "scope", "version", "active", "resolved_source_path", "resolved_source_kind", "type")
+_MORE = (
+    "install_source",
+    "installed_at",
+    "linked",
+    "link_target",
+    "broken",
+    "path",
+    "source",
+    "commit",
+    "meta",
+    "error",
+)
+_FULL = (*_SUMMARY, *_MORE)
+_MOST = 50
+_ALL = 1_000_000
 _SCOPES = {"project": "variant", "path": "path"}
+
+
+def _wanted(value: Any) -> Any:
+    """Words, or an object, also as its JSON."""
+    is_object = isinstance(value, dict) or (isinstance(value, str) and value.lstrip().startswith("{"))
+    return an_object("filter", '{"scope": "global"}')(value) if is_object else text(value)
 
 
 async def alc_pkg_list(
     host: Host,
     project_root: Text = ABSENT,
-    limit: Limit = None,
-    filter: Annotated[Text, Field(description="Words to find")] = ABSENT,
+    limit: Annotated[Any, PlainValidator(count("limit", -1)), Field(description="0: all")] = None,
+    sort: Text = "-active,-installed_at",
+    filter: Annotated[Any, PlainValidator(_wanted), Field(description="Words, or fields and values")] = ABSENT,
     fields: Annotated[Names, Field(description="Only these")] = None,
+    verbose: Annotated[Text, Field(description="summary or full")] = "summary",
 ) -> Annotated[CallToolResult, Listing]:
     """List packages."""
     place = _place(host, project_root)
-    found = await look(host, partial(catalog, place, "packages", Asked(query=filter, limit=limit or 50)))
+    chosen = tables.fields_of(verbose, names_of(fields), {"summary": _SUMMARY, "full": _FULL})
+    every = replace(place, limits=replace(place.limits, listed_max=_ALL))
+    found = await look(host, partial(catalog, every, "packages", Asked(limit=_ALL)))
     shelf = await look(host, place.shelf)
-    lines = [
-        {
-            "name": each["name"],
-            "scope": _SCOPES.get(each["origin"], "global"),
-            "version": each.get("version"),
-            "active": True,
-            "resolved_source_path": str(Path(each["file"]).parent),
-            "resolved_source_kind": each["origin"],
-            "type": each.get("type"),
-        }
-        for each in found["packages"]
-    ]
-    if fields:
-        lines = [{key: line[key] for key in fields if key in line} for line in lines]
-    told = {"packages": lines, "search_paths": [str(path) for path, _ in shelf.roots]}
+    lines = tables.sorted_by(tables.matching(list(map(_line, found["packages"])), filter), sort, _FULL)
+    shown = lines[: _MOST if limit is None else limit if limit > 0 else _ALL]
+    told: dict[str, Any] = {
+        "packages": [{name: line[name] for name in chosen if name in line} for line in shown],
+        "search_paths": [str(path) for path, _ in shelf.roots],
+    }
     if shelf.project.root is not None:
         told["project_root"] = str(shelf.project.root)
+        lock = shelf.project.root / "alc.lock"
+        told |= {"lockfile_path": str(lock)} if lock.is_file() else {}
     return replies.result(told | ({"warnings": list(shelf.project.warnings)} if shelf.project.warnings else {}))
+
+
+def _line(each: dict[str, Any]) -> dict[str, Any]:
+    """Of the catalog, in the original's words."""
+    directory = str(Path(each["file"]).parent)
+    is_linked, is_broken = each["origin"] == "linked", "about" not in each
+    meta = {name: each.get(name) for name in ("name", "version", "category")} | {"description": each.get("about")}
+    line = {
+        "name": each["name"],
+        "scope": _SCOPES.get(each["origin"], "global"),
+        "version": each.get("version"),
+        "active": True,
+        "resolved_source_path": directory,
+        "resolved_source_kind": each["origin"],
+        "type": each.get("type"),
+        "install_source": each.get("source"),
+        "installed_at": each.get("installed_at"),
+        "linked": is_linked,
+        "link_target": each.get("source") if is_linked else None,
+        "broken": is_broken,
+        "path": directory,
+        "source": each.get("source"),
+        "commit": each.get("commit"),
+        "meta": None if is_broken else meta,
+    }
+    return line | ({"error": "; ".join(each["warnings"])} if is_broken else {})
 
 
 def _place(host: Host, project_root: str) -> Place:
     held = opened(host)
-    return Place(held.usable().home, held.limits, os.environ, Path(project_root) if project_root else None)
+    root = Path(os.path.abspath(os.path.expanduser(project_root))) if project_root else None
+    return Place(held.usable().home, held.limits, os.environ, root)
 
 
 async def alc_pkg_install(
@@ -73,11 +120,34 @@ async def alc_pkg_install(
 
 
 async def alc_pkg_remove(
-    host: Host, name: Text, scope: Annotated[Text, Field(description="global or all")] = "global"
+    host: Host,
+    name: Text,
+    project_root: Text = ABSENT,
+    version: Annotated[Text, Field(description="Only if it is this one")] = ABSENT,
+    scope: Annotated[Text, Field(description="global, project or all")] = "global",
 ) -> Annotated[CallToolResult, Listing]:
-    """Delete an installed package, as alc_package(action="remove"). Project files are not touched."""
-    _check_scope(scope, ("project", "global", "all"), "take the package out of alc.toml and alc.lock yourself")
-    return await change(host, "remove", source="", name=name, force=False)
+    """Delete an installed package, as alc_package(action="remove"). Scope project: take it out of alc.local.toml."""
+    _check_scope(scope, ("project", "global", "all"))
+    place = _place(host, project_root)
+    if version:
+        await look(host, partial(_check_version, place, name, version))
+    told: dict[str, Any] = {}
+    if scope != "global":
+        root = find_root(os.environ) if place.project_root is None else place.project_root
+        try:
+            file = await look(host, partial(local.withdraw, _project(root, scope), name))
+            told = {"status": "removed", "removed": [name], "alc_local_toml": str(file)}
+        except Refused:
+            if scope == "project":
+                raise
+    if scope == "project":
+        return replies.result(told)
+    try:
+        return await change(host, "remove", source="", name=name, force=False)
+    except Refused:
+        if not told:
+            raise
+        return replies.result(told)
 
 
 async def alc_pkg_link(
@@ -85,19 +155,42 @@ async def alc_pkg_link(
     path: Text,
     name: Text = ABSENT,
     force: Force = False,
-    scope: Annotated[Text, Field(description="global")] = "global",
+    scope: Annotated[Text, Field(description="global, or variant: in this project alone")] = "global",
+    project_root: Text = ABSENT,
 ) -> Annotated[CallToolResult, Listing]:
-    """Use packages in a directory as they are, as alc_package(action="link")."""
-    _check_scope(scope, ("variant", "global"), 'write NAME = {path = "…"} below [packages] of alc.local.toml')
-    return await change(host, "link", source=path, name=name or None, force=force)
+    """Use packages in a directory as they are, as alc_package(action="link"). Scope variant: by alc.local.toml."""
+    _check_scope(scope, ("global", "variant"))
+    if scope == "global":
+        return await change(host, "link", source=path, name=name or None, force=force)
+    if force:
+        raise Refused("force is of scope global: what alc.local.toml says is not replaced")
+    place = _place(host, project_root)
+    root = _project(find_root(os.environ) if place.project_root is None else place.project_root, scope)
+
+    def declare() -> dict[str, Any]:
+        targets = bring.targets_of(path, name or None)
+        file = local.declare(root, targets)
+        return {"status": "linked", "linked": list(targets), "scope": scope, "alc_local_toml": str(file)}
+
+    return replies.result(await look(host, declare))
 
 
-def _check_scope(scope: str, known: tuple[str, ...], cure: str) -> None:
-    """Only the first of those known is the project's own files."""
+def _check_scope(scope: str, known: tuple[str, ...]) -> None:
     if scope not in known:
         raise Refused(f"invalid scope '{scope[:80]}': expected one of {', '.join(known)}")
-    if scope == known[0]:
-        raise Refused(f'scope is "{scope}", and project files are only read: {cure}')
+
+
+def _project(root: Path | None, scope: str) -> Path:
+    if root is None or not root.is_dir():
+        raise Refused(f"scope {scope} needs a project, and {root or 'none'} is none: give its project_root")
+    return root
+
+
+def _check_version(place: Place, name: str, version: str) -> None:
+    package = place.shelf().find(name)
+    told = None if package is None else packages.about(package, place.limits.code_bytes)
+    if told is not None and told.version != version:
+        raise Refused(f"package '{name}' is version {told.version}, not {version[:40]}: nothing was removed")
 
 
 async def alc_pkg_unlink(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:

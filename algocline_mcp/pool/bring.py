@@ -98,18 +98,23 @@ async def link_package(
     home: Home, limits: Limits, source: str, *, name: str | None = None, force: bool = False
 ) -> dict[str, Any]:
     """Links to a directory with a package, or with several. What is changed there counts at once."""
+
+    def carry_out() -> dict[str, Any]:
+        targets = targets_of(source, name)
+        store.link(home, limits, targets, force=force)
+        place = os.path.abspath(os.path.expanduser(source))
+        return {"status": "linked", "linked": list(targets), "source": place}
+
+    return await in_thread(carry_out)
+
+
+def targets_of(source: str, name: str | None) -> dict[str, Path]:
+    """The packages in a directory: name -> its directory. Raises Refused. It blocks."""
     _check_name(name)
     place = _place(source)
     if not isinstance(place, Path):
         raise Refused("only a directory can be linked: give its path, or install the URL", code="bad_source")
-
-    def carry_out() -> list[str]:
-        targets = dict(_packages_in(place, name or _name_of(source), is_named=bool(name)))
-        store.link(home, limits, targets, force=force)
-        return list(targets)
-
-    linked = await in_thread(carry_out)
-    return {"status": "linked", "linked": linked, "source": os.fspath(place)}
+    return dict(_packages_in(place, name or _name_of(source), is_named=bool(name)))
 
 
 async def in_thread(function: Callable[[], Result]) -> Result:

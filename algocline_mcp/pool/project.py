@@ -1,4 +1,4 @@
-"""Which packages a project declares: `alc.local.toml`, `alc.lock` and `alc.toml` at its root. They are only read.
+"""Which packages a project declares: `alc.local.toml`, `alc.lock` and `alc.toml` at its root. Here they are only read.
 
 Contract: a package with a path is found under its declared name, whatever its directory is called, before every
 installed one; where several files name it, the first of the three wins. A file that cannot be read refuses the call. A
@@ -87,9 +87,14 @@ def read_project(root: Path | None) -> Project:
     return Project(root, variants, versions, remotes, tuple(warnings))
 
 
+def declared_in(path: Path) -> list[str]:
+    """The names of one file."""
+    return [name for name, _, _ in _declared(path)]
+
+
 def _declared(path: Path) -> Iterator[tuple[str, dict[str, str], str]]:
     """Of one file, each package as (name, source, version); source holds `path`, or `git` and perhaps `rev`."""
-    content = _toml(path)
+    content = read_toml(path)
     if path.name == "alc.lock":
         if content and content.get("version") != 1:
             raise _unusable(path, f"unsupported version {content.get('version')!r}, expected 1")
@@ -124,7 +129,8 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[dict[str, str], str]:
     return texts, texts.pop("version")
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Empty where there is none. Raises Refused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as file:

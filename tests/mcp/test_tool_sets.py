@@ -158,14 +158,77 @@ def test_a_bad_change_of_packages_gets_one_sentence(host: Server, arguments: dic
     ("tool", "scope", "sentence"),
     [
         ("alc_pkg_remove", "none", "invalid scope 'none': expected one of project, global, all"),
-        ("alc_pkg_remove", "project", "take the package out of alc.toml and alc.lock yourself"),
+        ("alc_pkg_remove", "project", "package 'x' is not in /tmp/alc.local.toml"),
         ("alc_pkg_remove", "all", "Package 'x' is not installed here"),
-        ("alc_pkg_link", "variant", "below [packages] of alc.local.toml"),
+        ("alc_pkg_link", "project", "invalid scope 'project': expected one of global, variant"),
+        ("alc_pkg_link", "variant", "that source holds no package"),
     ],
 )
 def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, sentence: str) -> None:
     more = {"path": "/tmp"} if tool == "alc_pkg_link" else {}
-    assert sentence in _sentence(host, tool, name="x", scope=scope, **more)
+    assert sentence in _sentence(host, tool, name="x", scope=scope, project_root="/tmp", **more)
+    if scope in ("project", "variant") and "invalid" not in sentence:
+        none = f"scope {scope} needs a project, and /nowhere is none: give its project_root"
+        assert none in _sentence(host, tool, name="x", scope=scope, project_root="/nowhere", **more)
+
+
+def test_a_package_is_linked_in_one_project_alone_and_taken_out_again(
+    host: Server, source: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    told = host.call("alc_pkg_link", path=str(source), scope="variant", project_root=str(project))
+    file = project / "alc.local.toml"
+    assert told == {"status": "linked", "linked": ["echo"], "scope": "variant", "alc_local_toml": str(file)}
+    assert "force is of scope global" in _sentence(host, "alc_pkg_link", path=str(source), scope="variant", force=True)
+    assert host.call("alc_run", strategy="echo", task="t", project_root=str(project))["prompt"] == "t"
+    assert "is not installed" in _sentence(host, "alc_run", strategy="echo", task="t")
+    (line,) = host.call("alc_pkg_list", project_root=str(project), filter={"scope": "variant"})["packages"]
+    assert (line["name"], line["resolved_source_path"]) == ("echo", str(source))
+    again = {"name": "echo", "scope": "project", "project_root": str(project)}
+    assert "is version 1.2, not 2: nothing was removed" in _sentence(host, "alc_pkg_remove", version="2", **again)
+    gone = {"status": "removed", "removed": ["echo"], "alc_local_toml": str(file)}
+    assert host.call("alc_pkg_remove", version="1.2", **again) == gone
+    assert "package 'echo' is not in " in _sentence(host, "alc_pkg_remove", **again)
+    host.call("alc_pkg_link", path=str(source), scope="variant", project_root=str(project))
+    host.call("alc_pkg_install", url=str(source))
+    assert host.call("alc_pkg_remove", **again | {"scope": "all"}) == {"status": "removed", "removed": ["echo"]}
+    assert "is not installed here" in _sentence(host, "alc_pkg_remove", **again | {"scope": "all"})
+    assert file.read_text() == "[packages]\n"
+    for each in host.call("alc_status")["sessions"]:
+        host.call("alc_stop", session_id=each["session_id"], mode="delete")
+
+
+def test_packages_are_listed_in_the_order_and_the_fields_that_are_asked_for(host: Server, source: Path) -> None:
+    for name in ("one", "two", "three"):
+        host.call("alc_pkg_install", url=str(source), name=name)
+    broken = Path(host.call("alc_info")["packages_dir"]) / "broken"
+    broken.mkdir()
+    (broken / "init.lua").write_bytes(b"\xff")
+    host.call("alc_pkg_link", path=str(source), name="linked")
+
+    def names(**arguments: Any) -> list[str]:
+        return [each["name"] for each in host.call("alc_pkg_list", **arguments)["packages"]]
+
+    assert names() == ["broken", "linked", "three", "two", "one"]  # the newest first, as there
+    assert names(sort="name", limit=2) == ["broken", "linked"]
+    assert names(sort="-name", limit=0) == ["two", "three", "one", "linked", "broken"]
+    assert names(filter="given ONE") == ["one"]
+    assert names(filter='{"linked": true}') == ["linked"]
+    (full,) = host.call("alc_pkg_list", filter="one", verbose="full")["packages"]
+    meta = {"name": "one", "version": "1.2", "category": None, "description": "Says what it is given"}
+    assert (full["meta"], full["install_source"], full["linked"]) == (meta, str(source), False)
+    (bad,) = host.call("alc_pkg_list", filter={"broken": True}, fields="name,error")["packages"]
+    assert bad == {"name": "broken", "error": "its source cannot be read"}
+    assert set(host.call("alc_pkg_list", limit=1)["packages"][0]) == {
+        "name", "scope", "version", "active", "resolved_source_path", "resolved_source_kind", "type",
+    }  # fmt: skip
+    assert "sort has 'size'" in _sentence(host, "alc_pkg_list", sort="size")
+    assert 'invalid verbose value "most"' in _sentence(host, "alc_pkg_list", verbose="most")
+    shutil.rmtree(broken)
+    host.call("alc_pkg_unlink", name="linked")
+    for name in ("one", "two", "three"):
+        host.call("alc_pkg_remove", name=name)
 
 
 def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
