@@ -18,8 +18,8 @@ The rooms:
              Rust program's words for it (snapshot, minutes)
   worker/    the worker's half: keeper (sockets, deadlines), custody (replay, engines), starts and troubles (what an
              engine begins with, why it cannot go on), ledger (journal and session), errands (what engines ask of the
-             world), engine, effects, shared, state, values and cards (what sessions share), the fork server, library
-             (what alc.* is in every language), and one folder per language
+             world), engine, effects and environ (what is outside), shared, state, values and cards (what sessions
+             share), the fork server, library (what alc.* is in every language), and one folder per language
   server, tools, resources   the MCP surface: what is registered, the tools, what can be read   host/   what they need
   tools_author, tools_full, tools_packages, tools_kept, tools_cards   further tools, listed with ALC_TOOLS
   stdio, memo          the wire to the host, and answers before the SDK is there

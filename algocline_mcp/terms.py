@@ -1,13 +1,15 @@
-"""What the reserved keys of `ctx` ask for: the namespace of alc.state and the budget. Pure.
+"""What the reserved keys of `ctx` ask for: the namespace of alc.state, the budget, and variables for alc.env. Pure.
 
-The header of a session records it, so that nothing else has to read `ctx`. A budget limits what a session may use;
-`None` in it and in what remains means: not limited. Rules and sentences are the original's.
+The header of a session records the first two, so that nothing else has to read `ctx`. A budget limits what a session
+may use; `None` in it and in what remains means: not limited. Rules and sentences are the original's.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 DEFAULT_NAMESPACE = "default"
+_EXAMPLE = '{"inject": {"NAME": "value"}}'
 BUDGET = ("max_llm_calls", "max_elapsed_ms", "max_tokens")  # in the order in which they are checked
 
 
@@ -23,6 +25,38 @@ def budget_of(ctx: Mapping[str, Any]) -> dict[str, int]:
     if not isinstance(chosen, Mapping):
         return {}
     return {name: chosen[name] for name in BUDGET if type(chosen.get(name)) is int and chosen[name] >= 0}
+
+
+def environ_of(ctx: str) -> dict[str, Any]:
+    """`ctx.env` of the ctx of a header: who reads variables is told by it. Anything else than an object is none."""
+    if '"env"' not in ctx:
+        return {}  # without reading two megabytes
+    chosen = json.loads(ctx)
+    env = chosen.get("env") if isinstance(chosen, dict) else None
+    return env if isinstance(env, dict) else {}
+
+
+def unusable_environ(ctx: Mapping[str, Any]) -> str | None:
+    """What is wrong with `ctx.env`, in the original's words, or None."""
+    env = ctx.get("env")
+    if env is None:
+        return None
+    if not isinstance(env, Mapping):
+        return f"ctx.env must be an object such as {_EXAMPLE}, got {_kind(env)}: name a value of your own otherwise"
+    injected, dotenv = env.get("inject"), env.get("dotenv")
+    if injected is not None and not isinstance(injected, Mapping):
+        return f"ctx.env.inject must be an object, got {_kind(injected)}"
+    for key, value in (injected or {}).items():
+        if not isinstance(value, str):
+            return f"ctx.env.inject: value for key '{key[:64]}' must be a string, got {_kind(value)}"
+    if dotenv is not None and not isinstance(dotenv, str):
+        return f"ctx.env.dotenv must be a path, got {_kind(dotenv)}"
+    return None
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "bool", int: "number", float: "number", str: "string", list: "array", dict: "object"}
+    return kinds.get(type(value), "null")
 
 
 def exceeded(budget: Mapping[str, int], *, calls: int, elapsed_ms: int, tokens: int, more: int) -> str | None:

@@ -19,7 +19,7 @@ from algocline_mcp.languages import LUA
 from algocline_mcp.limits import Home, Limits
 from algocline_mcp.pool.disk import now_s
 from algocline_mcp.session import RECORDED_LIMITS, Record
-from algocline_mcp.terms import budget_of, namespace_of
+from algocline_mcp.terms import budget_of, namespace_of, unusable_environ
 
 _UNNAMED = "strategy"
 _TITLE_CHARS = 60  # of a title that nobody chose
@@ -49,6 +49,8 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
     ):
         if size > most:
             raise Refused(f"{name} has {size} bytes, at most {most}: make it smaller", code="too_large")
+    if (why := unusable_environ(strategy.ctx)) is not None:
+        raise Refused(why)
     if wire.is_deeper(strategy.ctx, limits.json_depth):
         raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
     return {

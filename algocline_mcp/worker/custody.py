@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from algocline_mcp import journal, wire
+from algocline_mcp import journal, terms, wire
 from algocline_mcp.errors import AlcError, StorageBroken, StorageFailed, WireBroken
 from algocline_mcp.session import (
     Asked,
@@ -119,6 +119,7 @@ class Custody:
         if records is not None:
             self._replays |= dict.fromkeys(missing, Replay(records))
             self._errands.carried = Carried(records)
+            self._errands.given = terms.environ_of(records[0]["ctx"])
         for name in missing:
             try:
                 pid, sock = self._spare or spawn_engine(self._runtimes, self.limits)

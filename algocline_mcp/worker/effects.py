@@ -11,21 +11,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.session import Record
+from algocline_mcp.worker.environ import Unreadable
 
 _MODULE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
+class Readable(Protocol):
+    """A mapping, or Environ."""
+
+    def get(self, name: str, /) -> str | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
-    """What one session may see: packages by name, library paths in order, environment names, its scenarios."""
+    """What one session may see: packages by name, library paths in order, its variables, its scenarios."""
 
     language: str
     lib_paths: Sequence[Path]
-    environ: Mapping[str, str]
+    environ: Readable
     code_bytes: int
     scenario_paths: Sequence[Path] = ()
     variants: Mapping[str, str] = field(default_factory=dict)  # of its project: name -> directory, before every path
@@ -67,7 +74,10 @@ def _time(world: World) -> Record:
 
 
 def _env(world: World, name: str) -> Record:
-    return {"result": world.environ.get(name)}
+    try:
+        return {"result": world.environ.get(name)}
+    except Unreadable as exc:
+        return {"error": str(exc)}
 
 
 def _module(world: World, name: str) -> Record:

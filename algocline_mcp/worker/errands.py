@@ -7,14 +7,16 @@ StorageBroken and StorageFailed as the ledger does, and Diverged where a change 
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from algocline_mcp import terms
 from algocline_mcp.session import Called, Record, query_digest, used
 from algocline_mcp.streams import refusal
 from algocline_mcp.worker import effects, shared
 from algocline_mcp.worker.carried import Carried
+from algocline_mcp.worker.environ import Environ
 from algocline_mcp.worker.failpoints import reach
 from algocline_mcp.worker.ledger import Ledger
 from algocline_mcp.worker.messages import Call, Fork
@@ -27,7 +29,8 @@ from algocline_mcp.worker.shared import Mark, MarkDiffers, SharedState
 class Errands:
     """`reply` hands an outcome to an engine; `flush` brings all that was recorded to the disk."""
 
-    carried: Carried  # set before the first engine speaks
+    carried: Carried  # these two are set before the first engine speaks
+    given: Mapping[str, Any]  # `ctx.env`
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class Errands:
         return effects.World(
             about["language"],
             effects.lib_paths(about, self._home.packages, os.environ),
-            effects.readable(os.environ),
+            Environ(self.given, about.get("project"), effects.readable(os.environ)),
             self._limits.code_bytes,
             effects.scenario_paths(self._home.scenarios, os.environ),
             about.get("variants", {}),
@@ -65,7 +68,11 @@ class Errands:
         self.record_clock(engine)
         # What a branch got from its parent comes first: a change that the parent made is not made twice.
         own = self._own.get(call.name)
-        outcome = self.carried.call(call.name, call.args) if own is None else own(engine)
+        outcome: Record | None = None
+        if own is not None:
+            outcome = own(engine)
+        elif not self._is_given(call):
+            outcome = self.carried.call(call.name, call.args)
         if outcome is None and call.name in shared.FUNCTIONS:
             engine.wish = shared.wish(call, self._limits)
             self.strive(engine)
@@ -74,6 +81,11 @@ class Errands:
             outcome = self._world.perform(call.name, call.args)
         self._ledger.record(Called(engine.stream, call.name, call.args, outcome))
         self._reply(engine, outcome)
+
+    def _is_given(self, call: Call) -> bool:
+        """A variable that this session's own ctx gives it: a branch with another ctx has its own."""
+        injected = self.given.get("inject")
+        return call.name == "env" and isinstance(injected, Mapping) and call.args[:1] != () and call.args[0] in injected
 
     # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────
 
