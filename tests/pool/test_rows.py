@@ -14,6 +14,7 @@ import pytest
 
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool
 from algocline_mcp.session import Answer
+from tests.lua.test_alc import CONTEXTS
 
 from .rig import WAIT_S, Rig, finish, run
 
@@ -222,6 +223,18 @@ async def test_p17_repair_repeats_the_request_and_shows_what_was_wrong(rig: Rig)
     assert second["system"] == "Output ONLY valid JSON. No markdown fences, no explanation."
     assert "sorry" in second["prompt"]
     assert "Give a" in second["prompt"]
+
+
+async def test_llm_works_wherever_lua_calls_a_function(rig: Rig) -> None:
+    """tests/lua asserts it in process; here the answer comes from a host."""
+    rig.home.packages.mkdir(parents=True)
+    (rig.home.packages / "asking.lua").write_text("return alc.llm('x')")
+    ends = {}
+    async with rig.pool() as pool:
+        for name, code in CONTEXTS.items():
+            ends[name] = (await finish(pool, await run(pool, code), "<x>")).get("result")
+
+    assert ends == dict.fromkeys(CONTEXTS, "<x>")
 
 
 # ── forks ─────────────────────────────────────────────────────────────────────────────────────────────────
