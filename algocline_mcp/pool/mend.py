@@ -10,18 +10,21 @@ from typing import Any
 import anyio
 
 from algocline_mcp.errors import AlcError
-from algocline_mcp.pool import bring, packages, store
+from algocline_mcp.pool import bring, packages, specs, store
 from algocline_mcp.pool.catalog import Place
 
 
 def examined(place: Place, name: str) -> dict[str, Any]:
     shelf = place.shelf()
-    found: dict[str, Any] = {"healthy": [], "missing_meta": [], "incomplete_pkg": [], "symlink_dangling": []}
+    kinds = ("healthy", "missing_meta", "incomplete_pkg", "symlink_dangling", "spec_missing")
+    found: dict[str, Any] = {kind: [] for kind in kinds}
     seen = {each.name: each for each in shelf.all()}
     for each in seen.values():
         about = packages.about(each, place.limits.code_bytes)
         kind = "incomplete_pkg" if about is None else "healthy" if about.version else "missing_meta"
         found[kind].append(each.name)
+        if kind != "incomplete_pkg" and not specs.files_in(each.file.parent / specs.DIRECTORY):
+            found["spec_missing"].append(each.name)
     for root, _ in shelf.roots:
         for left in sorted(root.iterdir() if root.is_dir() else ()):
             if left.name not in seen and not left.name.startswith("."):

@@ -70,7 +70,7 @@ def chosen(
     directory = root / spec_dir
     if not directory.resolve().is_relative_to(root.resolve()):
         raise Refused(f"spec_dir {spec_dir!r} leaves the package: name a directory inside {root}")
-    files = sorted(path for path in directory.rglob(f"*{LUA.suffix}") if words in str(path.relative_to(directory)))
+    files = [path for path in files_in(directory) if words in str(path.relative_to(directory))]
     if not files:
         told = f" whose path holds {words!r}" if words else ""
         raise Refused(f"package '{package.name}' has no specs: there is no *{LUA.suffix}{told} in {directory}")
@@ -92,6 +92,10 @@ def chosen(
         dict(shelf.project.variants) | {package.name: str(root)},
         [*warnings, *shelf.project.warnings],
     )
+
+
+def files_in(directory: Path) -> list[Path]:
+    return sorted(directory.rglob(f"*{LUA.suffix}"))
 
 
 def chosen_text(place: Place, spec: Spec, search_paths: Sequence[str], near: Sequence[str] = ()) -> Chosen:

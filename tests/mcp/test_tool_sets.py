@@ -129,7 +129,8 @@ def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, source: 
     assert (shown["runs"], shown["prompts"], shown["doc"]) == (1, 1, "echo: says what it is given\n\nOptions: times.")
     (line,) = host.call("alc_pkg_list", fields="name,version,type,scope")["packages"]
     assert line == {"name": "echo", "version": "1.2", "type": "strategy", "scope": "global"}
-    assert host.call("alc_pkg_doctor")["healthy"] == ["echo"]
+    told = host.call("alc_pkg_doctor")
+    assert (told["healthy"], told["spec_missing"]) == (["echo"], ["echo"])
     assert host.call("alc_pkg_remove", name="echo") == {"status": "removed", "removed": ["echo"]}
     assert host.call("alc_package", action="link", source=str(source))["linked"] == ["echo"]
     shutil.rmtree(source)
@@ -354,6 +355,7 @@ def test_a_package_is_tested_in_the_originals_words(host: Server, source: Path) 
     spec = "lust.it('has a run', function() lust.expect(require('echo').run).to.be.a('function') end)"
     (source / "spec" / "echo_spec.lua").write_text(spec)
     host.call("alc_pkg_link", path=str(source))
+    assert host.call("alc_pkg_doctor", name="echo")["spec_missing"] == []
     told = host.call("alc_pkg_test", pkg="echo", filter="echo")
     assert told.keys() == {
         "passed", "failed", "pending", "total", "duration_ms", "spec_files", "resolved_search_paths",
