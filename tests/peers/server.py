@@ -33,7 +33,7 @@ def tell(value: dict[str, Any]) -> None:
 
 
 async def call(pool: Pool, order: dict[str, Any]) -> PoolReply:
-    wait_s = order.get("wait_s", 10.0)
+    wait_s = order.get("wait_s", 60.0)
     match order["call"]:
         case "run":
             return await run_via_pool(pool, Strategy(order["code"], ctx=order.get("ctx", {})), wait_s=wait_s)

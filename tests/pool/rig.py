@@ -1,7 +1,8 @@
 """What the tests of the pool stand on: a home of their own, its processes seen through /proc, journals read as files.
 
 Nothing here waits for a time to pass: a process is awaited through its pidfd, a file or a state by looking again
-until a limit, where the system offers no event.
+until a limit, where the system offers no event. The limits are for a machine that has much else to do: only a test
+that fails takes as long.
 """
 
 import contextlib
@@ -30,9 +31,9 @@ from algocline_mcp.pool.spawn import is_forking
 from algocline_mcp.session import Answer, Record
 from algocline_mcp.wire import Lines, PoolRequest
 
-LIMIT_S = 60.0  # no test takes as long; one that hangs fails after it
-WAIT_S = 15.0  # of a call that is expected to come to its next pause
-_LEAVE_S = 4.0  # within this every worker of a test that is over has left
+LIMIT_S = 240.0  # no test takes as long; one that hangs fails after it
+WAIT_S = 60.0  # of a call that is expected to come to its next pause
+SOON_S = 30.0  # of what is expected to happen by itself
 _LOOK_S = 0.005
 PEERS = Path(__file__).parent.parent / "peers"
 # As root, an ordinary user's lack of privileges: no capability survives the exec.
@@ -41,7 +42,18 @@ ORDINARY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps
 # 0, 1, 2, journal, listener, both ends of the wake-up pipe, the engine's socket
 KEEPER_DESCRIPTORS = 8
 
-_REHEARSALS = 1  # a tenth of a second less for each fork server; being cold, its workers do nothing else
+# What a slow machine must not run into where it is not what a test is about. One rehearsal takes a tenth of a second
+# less for each fork server; being cold, its workers do nothing else.
+ROOMY: dict[str, Any] = {
+    "rehearsals": 1,
+    "grace_s": 30.0,
+    "reach_s": 30.0,
+    "fork_s": 20.0,
+    "fork_start_s": 30.0,
+    "registry_lock_s": 20.0,
+    "leave_s": 10.0,
+    "state_busy_s": 30.0,
+}
 
 ASK_TWICE = 'local a = alc.llm("first") local b = alc.llm("second after " .. a) return a .. "+" .. b'
 ASK_ONCE = 'return "got " .. alc.llm("question")'
@@ -91,7 +103,7 @@ class Rig:
         """A server's half; `limits` by the names of Limits, `environ` instead of the test's own."""
         with anyio.fail_after(LIMIT_S):
             chosen = dict(os.environ if environ is None else environ)
-            async with Pool(self.home, Limits(**{"rehearsals": _REHEARSALS, **limits}), environ=chosen) as pool:
+            async with Pool(self.home, Limits(**ROOMY | limits), environ=chosen) as pool:
                 if is_forking(chosen):  # as a server, which has long started it when the first call comes
                     await until(lambda: pool.forks.pid is not None)
                 yield pool
@@ -168,7 +180,7 @@ class Rig:
                     os.kill(each.pid, signal.SIGTERM)
         leaks = []
         for each in self.processes():
-            if not has_ended(each.pid, _LEAVE_S):
+            if not has_ended(each.pid, SOON_S):
                 leaks.append(f"process {each}")
                 os.kill(each.pid, signal.SIGKILL)
         leaks += [f"file {path}" for path in self._strays()]
@@ -218,7 +230,7 @@ def has_ended(pid: int, limit_s: float) -> bool:
     return True
 
 
-async def ended(pid: int, limit_s: float = 5.0) -> float:
+async def ended(pid: int, limit_s: float = SOON_S) -> float:
     """Returns after how many seconds the process had ended. Raises TimeoutError."""
     began = time.perf_counter()
     with watched(pid) as pidfd, anyio.fail_after(limit_s):
@@ -249,14 +261,14 @@ def stopped(pid: int) -> Iterator[None]:
                 signal.pidfd_send_signal(pidfd, signal.SIGCONT)
 
 
-async def until(is_so: Callable[[], object], limit_s: float = 5.0) -> None:
+async def until(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
     """Looks again and again: for what the system has no event for."""
     with anyio.fail_after(limit_s):
         while not is_so():  # noqa: ASYNC110
             await anyio.sleep(_LOOK_S)
 
 
-def until_now(is_so: Callable[[], object], limit_s: float = 5.0) -> None:
+def until_now(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
     deadline = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < deadline, "not so in time"
@@ -289,7 +301,7 @@ async def finish(pool: Pool, reply: PoolReply, text: str = "end") -> dict[str, A
 class RawClient:
     """A connection to a worker's socket that may say anything. Blocks, at most `limit_s`."""
 
-    def __init__(self, path: Path, limit_s: float = 5.0) -> None:
+    def __init__(self, path: Path, limit_s: float = SOON_S) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(limit_s)
         try:
@@ -334,7 +346,7 @@ class Program:
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**environ, "ALC_HOME": str(rig.home.root), **env},
+            env={**environ, **Limits(**ROOMY).as_env(), "ALC_HOME": str(rig.home.root), **env},
         )
         self.greeting = self.hear()
         self.pid: int = self.greeting["pid"]

@@ -22,7 +22,7 @@ from algocline_mcp.pool.dispatch import (
 from algocline_mcp.session import Answer, Record, fold
 
 from .journals import answer, final, header, prompt, sid_of
-from .rig import ASK_TWICE, Rig, finish, kill, run, say, until
+from .rig import ASK_TWICE, WAIT_S, Rig, finish, kill, run, say, until
 
 SID = sid_of(1, born_s=1.7e9)
 THREE = (
@@ -121,7 +121,7 @@ async def played(pool: Pool, code: str, *texts: str) -> PoolReply:
 
 
 async def branched(pool: Pool, sid: str, n: int = 1, is_dry: bool = False, **change: Any) -> dict[str, Any]:
-    return (await branch_via_pool(pool, sid, Branch(**change), n=n, is_dry=is_dry, wait_s=15.0)).result
+    return (await branch_via_pool(pool, sid, Branch(**change), n=n, is_dry=is_dry, wait_s=WAIT_S)).result
 
 
 @pytest.mark.anyio
@@ -160,7 +160,7 @@ async def test_the_same_session_several_times_each_asks_at_anew(rig: Rig) -> Non
 async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, BATCH)
-        await continue_via_pool(pool, sid, [Answer(f"q-{n}", str(n)) for n in range(3)], wait_s=15)
+        await continue_via_pool(pool, sid, [Answer(f"q-{n}", str(n)) for n in range(3)], wait_s=WAIT_S)
         branch = await branched(pool, sid, at="q-1", response="X")
         end = await finish(pool, PoolReply(branch["session_id"], branch, None), "!")
 
@@ -270,7 +270,7 @@ async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_par
         path.write_bytes(b"".join(journal.encode(each, 0) for each in records[: first + 1]))  # as killed just then
         with pytest.raises(Refused):
             await say(pool, sid, "q-9", "wakes it")
-        told = (await status_via_pool(pool, sid, wait_s=5)).result
+        told = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
 
     assert told["prompt"] == "three after B"
 

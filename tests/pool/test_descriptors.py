@@ -4,18 +4,32 @@ import contextlib
 import os
 import re
 import signal
-import time
 
 import anyio
 import pytest
 
+from algocline_mcp import journal
 from algocline_mcp.pool.dispatch import stop_via_pool
 
-from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, KEEPER_DESCRIPTORS, Rig, kill, run, say, until, watched
+from .rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    ENDLESS,
+    KEEPER_DESCRIPTORS,
+    SOON_S,
+    RawClient,
+    Rig,
+    kill,
+    run,
+    say,
+    until,
+    watched,
+)
 
 pytestmark = pytest.mark.anyio
 
 WATCH_S = 5.0  # for how long paused sessions are watched
+REST_S = 0.3  # far below what a worker that looks again and again would sleep
 ways = pytest.mark.parametrize("way", ["fork", "exec"])
 
 
@@ -64,30 +78,27 @@ async def test_dead_worker_frees_lock_and_socket_at_once_whatever_siblings_live(
     async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
         sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(11)]
         await kill(rig.keeper(sids[0]))
-        began = time.perf_counter()
+        fd = journal.lock(rig.journal(sids[0]))
+        assert fd is not None
+        with pytest.raises((ConnectionRefusedError, FileNotFoundError)):
+            RawClient(rig.home.socket(sids[0]))
+        os.close(fd)
         second = (await say(pool, sids[0], "q-0", "A")).result
-        took_s = time.perf_counter() - began
 
     assert second["prompt"] == "second after A"
-    assert took_s < 1.0
 
 
 @pytest.mark.parametrize("code", [ASK_ONCE, ENDLESS], ids=["waiting", "computing"])
-async def test_engine_whose_keeper_is_killed_is_gone_within_a_moment(rig: Rig, code: str) -> None:
+async def test_engine_whose_keeper_is_killed_goes_with_it(rig: Rig, code: str) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, code, wait_s=0.1)
         await until(lambda: rig.engines(sid))
         with watched(rig.engine(sid)) as engine:
             assert engine is not None
-            began = time.perf_counter()
             os.kill(rig.keeper(sid), signal.SIGKILL)
-            with anyio.fail_after(1.0):
+            with anyio.fail_after(SOON_S):
                 await anyio.wait_readable(engine)
-            took_s = time.perf_counter() - began
         await until(lambda: not rig.home.socket(sid).exists())
-    print(f"engine gone {took_s * 1000:.1f} ms after its keeper was killed")
-
-    assert took_s < 1.0
 
 
 @ways
@@ -121,13 +132,23 @@ def switches(pid: int) -> int:
         return sum(int(line.split()[1]) for line in file if "ctxt_switches" in line)
 
 
+async def at_rest(pids: list[int]) -> dict[int, int]:
+    """Their switches, when none has had a turn for a while: the reply may be out before a process has gone to sleep."""
+    before: dict[int, int] = {}
+    with anyio.fail_after(SOON_S):
+        while (now := {pid: switches(pid) for pid in pids}) != before:
+            before = now
+            await anyio.sleep(REST_S)
+    return before
+
+
 async def test_paused_sessions_wake_no_process(rig: Rig) -> None:
     async with rig.pool() as pool:
         for _ in range(20):
             await run(pool, ASK_ONCE)
         pids = [each.pid for each in rig.workers()]
         await until(lambda: all(len(descriptors(pid)) == KEEPER_DESCRIPTORS for pid in rig.keepers()))
-        before = {pid: switches(pid) for pid in pids}
+        before = await at_rest(pids)
         await anyio.sleep(WATCH_S)  # the time is what is measured
         after = {pid: switches(pid) for pid in pids}
 
@@ -143,7 +164,7 @@ async def test_worker_of_a_server_that_is_gone_keeps_no_end_of_its_pipes(rig: Ri
         sid, *_ = await run(pool, ASK_ONCE)
         os.close(writer)
         os.set_blocking(reader, False)
-        with anyio.fail_after(1.0):
+        with anyio.fail_after(SOON_S):
             await anyio.wait_readable(reader)
         end = os.read(reader, 1)
         os.close(reader)

@@ -15,7 +15,7 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
 
-from .rig import ASK_ONCE, ASK_TWICE, Program, Rig, ended, kill, run, say, until
+from .rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, stopped, until
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +59,7 @@ async def test_prompt_that_the_disk_does_not_take_is_not_told_and_comes_when_the
         sid, *_ = await run(pool, code)
         with full_disk(rig.keeper(sid), rig.journal(sid).stat().st_size + 1500), pytest.raises(Refused) as told:
             await say(pool, sid, "q-0", "A")
-        second = (await status_via_pool(pool, sid, wait_s=5)).result
+        second = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
 
     assert told.value.code == "storage_full"
     assert second["prompt"] == "x" * 5000 + "A"
@@ -128,7 +128,7 @@ def traced(pid: int, path: Path, *options: str) -> Iterator[None]:
             yield
         finally:
             strace.terminate()
-            strace.wait(5)
+            strace.wait(SOON_S)
 
 
 def calls(path: Path) -> list[str]:
@@ -203,9 +203,12 @@ async def test_revived_session_is_flushed_before_its_first_reply(rig: Rig, tmp_p
         sid, *_ = await run(pool, 'for _ = 1, 60000000 do end alc.llm("p") return alc.llm("p")')
         await kill(rig.keeper(sid))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(say, pool, sid, None, "A")  # its replay takes long enough to attach
-            await until(lambda: rig.keepers(sid))
-            with traced(rig.keeper(sid), trace, *TRACE):
+            tasks.start_soon(say, pool, sid, None, "A")
+            await until(lambda: rig.keepers(sid))  # its replay takes long enough to stop it there
+            with contextlib.ExitStack() as until_traced, contextlib.ExitStack() as trace_it:
+                until_traced.enter_context(stopped(rig.keeper(sid)))
+                trace_it.enter_context(traced(rig.keeper(sid), trace, *TRACE))
+                until_traced.close()
                 await until(lambda: "reply" in calls(trace))
         again = (await say(pool, sid, "q-0", "A")).result
 

@@ -16,7 +16,7 @@ from algocline_mcp.pool.rehearse import rehearsal, replay
 from algocline_mcp.session import Answer, Phase
 
 from .journals import final, header, prompt, sid_of, write
-from .rig import ASK_ONCE, ASK_TWICE, Rig, finish, kill, run, say, until
+from .rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, finish, kill, run, say, until
 from .test_retention import alc
 
 LIMITS = Limits()
@@ -119,7 +119,7 @@ def test_a_terminal_moves_a_session_by_file(rig: Rig, other: Rig, tmp_path: Path
 # ── verify ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def outcome(rig: Rig, sid: str, wait_s: float = 10.0) -> str:
+async def outcome(rig: Rig, sid: str, wait_s: float = WAIT_S) -> str:
     async with rehearsal(rig.home, LIMITS, {}) as pool:
         root = pool.home.root.parent
         told = await replay(pool, rig.home, sid, wait_s=wait_s)
@@ -130,7 +130,7 @@ async def outcome(rig: Rig, sid: str, wait_s: float = 10.0) -> str:
 async def paused(pool: Pool, code: str, *texts: str) -> str:
     sid, *_ = await run(pool, code)
     for n, text in enumerate(texts):
-        await continue_via_pool(pool, sid, [Answer(f"q-{n}", text)], wait_s=10)
+        await continue_via_pool(pool, sid, [Answer(f"q-{n}", text)], wait_s=WAIT_S)
     await stop_via_pool(pool, sid, "hibernate")
     return sid
 

@@ -12,7 +12,7 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.wire import PoolRequest
 
-from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, RawClient, Rig, ended, finish, kill, run, say, until
+from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, SOON_S, WAIT_S, RawClient, Rig, ended, finish, kill, run, say, until
 from .test_replay import paused_without_worker, rewrite
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +47,7 @@ async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -
         with pytest.raises(Refused, match="the session is finished"):
             await say(pool, sid, "q-0", "A")
         again = [(await stop_via_pool(pool, sid, mode)).result for mode in MODES]
-        seen = (await status_via_pool(pool, sid, wait_s=1)).result
+        seen = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
 
         assert told["status"] == "cancelled"
         assert told["stats"]["auto"]["llm_calls"] == 1
@@ -83,13 +83,12 @@ async def test_sigterm_hibernates_within_leave_s_and_takes_all_with_it(rig: Rig,
         await until(lambda: rig.engines(sid))
         keeper, engine = rig.keeper(sid), rig.engine(sid)
         os.kill(keeper, signal.SIGTERM)
-        took_s = await ended(keeper, pool.limits.leave_s)
-        await ended(engine, 0.5)
+        await ended(keeper, pool.limits.leave_s)
+        await ended(engine)
         gone = not rig.home.socket(sid).exists()
         await until(lambda: sid not in rig.registered())
         listed = (await list_via_pool(pool))["sessions"][0]
 
-        assert took_s < pool.limits.leave_s
         assert gone
         assert listed["worker"] == "none"
         assert not rig.home.stderr(sid).exists()
@@ -114,7 +113,7 @@ async def test_call_that_waits_gets_an_answer_when_the_worker_is_told_to_leave(r
         sid, *_ = await run(pool, ENDLESS, wait_s=0)
 
         async def wait() -> None:
-            told.append((await status_via_pool(pool, sid, wait_s=10)).result["status"])
+            told.append((await status_via_pool(pool, sid, wait_s=WAIT_S)).result["status"])
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
@@ -125,13 +124,13 @@ async def test_call_that_waits_gets_an_answer_when_the_worker_is_told_to_leave(r
         took_s = anyio.current_time() - began
 
     assert told == ["running"]
-    assert took_s < 3
+    assert took_s < WAIT_S / 2
 
 
 async def test_worker_that_nobody_asks_leaves_after_idle_s(rig: Rig) -> None:
     async with rig.pool(idle_s=0.3) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
-        await ended(rig.keeper(sid))
+        await until(lambda: not rig.keepers(sid))
         await until(lambda: sid not in rig.registered())
         socket_is_gone = not rig.home.socket(sid).exists()
         second = (await say(pool, sid, "q-0", "A")).result
@@ -144,10 +143,7 @@ async def test_idle_time_counts_from_the_last_question_and_not_while_code_comput
     code = 'local t = alc.time() while alc.time() - t < 0.8 do end return alc.llm("late")'
     async with rig.pool(idle_s=0.3) as pool:
         sid, *_ = await run(pool, code, wait_s=0)
-        keeper = rig.keeper(sid)
-        await until(lambda: rig.records(sid, "prompt"))
-
-        assert rig.keepers(sid) == [keeper]
+        await until(lambda: rig.records(sid, "prompt"))  # one that had left would have asked nothing
 
 
 async def test_worker_of_a_finished_session_leaves_at_most_a_moment_after_its_last_reply(rig: Rig) -> None:
@@ -155,9 +151,7 @@ async def test_worker_of_a_finished_session_leaves_at_most_a_moment_after_its_la
         sid, *_ = await run(pool, ASK_ONCE)
         keeper = rig.keeper(sid)
         await say(pool, sid, "q-0", "A")
-        took_s = await ended(keeper)
-
-    assert took_s < 0.5  # linger_s is 0.1
+        await ended(keeper)  # linger_s is 0.1, idle_s 600
 
 
 async def test_who_connects_again_and_again_does_not_keep_a_finished_worker(rig: Rig) -> None:
@@ -166,7 +160,7 @@ async def test_who_connects_again_and_again_does_not_keep_a_finished_worker(rig:
         keeper = rig.keeper(sid)
         with contextlib.ExitStack() as knocks:
             await say(pool, sid, "q-0", "A")
-            with anyio.fail_after(1.0):
+            with anyio.fail_after(SOON_S):
                 while rig.home.socket(sid).exists():
                     with contextlib.suppress(OSError):
                         knocks.enter_context(RawClient(rig.home.socket(sid)))
@@ -175,18 +169,17 @@ async def test_who_connects_again_and_again_does_not_keep_a_finished_worker(rig:
 
 
 async def test_client_that_stays_connected_does_not_keep_a_finished_worker(rig: Rig) -> None:
-    async with rig.pool() as pool:
+    async with rig.pool(client_s=2 * SOON_S) as pool:
         sid, *_ = await run(pool, ASK_ONCE)
         keeper = rig.keeper(sid)
         with RawClient(rig.home.socket(sid)) as client:
             answers = [{"query_id": "q-0", "response": "A"}]
             client.send(PoolRequest("continue", 1, sid, 5.0, answers=answers))
             response = client.receive()
-            took_s = await ended(keeper)
+            await ended(keeper)
 
     assert response is not None
     assert "Finished" in response["data"]["feed_result"]
-    assert took_s < 0.5
 
 
 async def test_who_asks_again_and_again_does_not_keep_a_worker_that_cannot_go_on(rig: Rig) -> None:
@@ -197,9 +190,10 @@ async def test_who_asks_again_and_again_does_not_keep_a_worker_that_cannot_go_on
         rewrite(rig.journal(sid), b"Lua 5.5", b"Lua 9.9")
         refused = (await say(pool, sid, "q-1", "B")).result
         rig.journal(sid).write_bytes(whole)
-        latest = anyio.current_time() + 3
+        latest = anyio.current_time() + SOON_S
         is_there = True
-        with RawClient(rig.home.socket(sid)) as client, contextlib.suppress(BrokenPipeError):
+        gone = (FileNotFoundError, ConnectionRefusedError, BrokenPipeError)
+        with contextlib.suppress(*gone), RawClient(rig.home.socket(sid)) as client:
             while is_there and anyio.current_time() < latest:
                 client.send(PoolRequest("status", 1, sid, 0.0))
                 is_there = client.receive() is not None

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,7 +14,21 @@ from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
 from algocline_mcp.pool import tidy
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
 
-from .rig import ASK_ONCE, ASK_TWICE, Program, Rig, ended, kill, run, say, stopped, until
+from .rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    LIMIT_S,
+    SOON_S,
+    WAIT_S,
+    Program,
+    Rig,
+    ended,
+    kill,
+    run,
+    say,
+    stopped,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -71,12 +86,12 @@ async def test_worker_whose_socket_was_deleted_is_found_by_another_server_throug
 
 @pytest.mark.parametrize("mode", ["hibernate", "cancel"])
 async def test_worker_whose_socket_was_deleted_can_be_stopped(rig: Rig, mode: str) -> None:
-    async with rig.pool() as pool:
+    async with rig.pool(leave_s=1.0) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
         rig.home.socket(sid).unlink()
         told = (await stop_via_pool(pool, sid, mode)).result  # type: ignore[arg-type]
-        await ended(keeper, 0.5)
+        await ended(keeper)
 
     assert told["status"] == {"hibernate": "needs_response", "cancel": "cancelled"}[mode]
 
@@ -84,7 +99,7 @@ async def test_worker_whose_socket_was_deleted_can_be_stopped(rig: Rig, mode: st
 async def test_owner_that_nobody_knows_is_told_within_reach_s_and_nothing_is_signalled(rig: Rig) -> None:
     sid = await session_without_server(rig)
     async with rig.pool(stubborn_s=0.05, reach_s=0.3) as pool:
-        assert await pool.registry.prune().error(limit_s=10) is None  # so no write of the start brings the file back
+        assert await pool.registry.prune().error(SOON_S) is None  # so no write of the start brings the file back
         rig.home.socket(sid).unlink()
         rig.home.registry.unlink()
         keeper = rig.keeper(sid)
@@ -93,7 +108,7 @@ async def test_owner_that_nobody_knows_is_told_within_reach_s_and_nothing_is_sig
             await say(pool, sid, "q-0", "A")
         took_s = anyio.current_time() - began
 
-        assert took_s < 2
+        assert took_s < WAIT_S / 2
         assert rig.keepers(sid) == [keeper]
 
 
@@ -164,7 +179,8 @@ IMPOSTORS = {
 
 @pytest.mark.parametrize("mode", IMPOSTORS)
 async def test_impostor_in_the_place_of_a_worker_is_told_in_time_and_changes_nothing(rig: Rig, mode: str) -> None:
-    async with rig.pool(grace_s=1.0, line_bytes=1 << 20, linger_s=0.01) as pool:
+    more: dict[str, Any] = {"grace_s": 1.0} if IMPOSTORS[mode] == "has not answered within" else {}
+    async with rig.pool(line_bytes=1 << 20, linger_s=0.01, **more) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers())
@@ -177,7 +193,7 @@ async def test_impostor_in_the_place_of_a_worker_is_told_in_time_and_changes_not
             untouched = rig.journal(sid).read_bytes() == before
         second = (await say(pool, sid, "q-0", "A")).result
 
-    assert took_s < 3
+    assert took_s < SOON_S / 2
     assert untouched
     assert second["prompt"] == "second after A"
 
@@ -223,7 +239,7 @@ async def test_servers_that_start_at_once_on_one_home_do_not_disturb_each_other(
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(LIMIT_S)
 
     assert [process.exitcode for process in processes] == [0, 0]
 

@@ -12,7 +12,7 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 
-from .rig import ASK_ONCE, ASK_TWICE, Rig, kill, run, say, until
+from .rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -131,7 +131,7 @@ async def test_log_lines_and_progress_are_not_repeated(rig: Rig) -> None:
 
 
 async def test_answer_that_comes_during_a_long_replay_is_held_and_not_taken_unless_there_is_time(rig: Rig) -> None:
-    code = 'local n = 0 for i = 1, 40000000 do n = n + i end return alc.llm("sum " .. n)'
+    code = 'local n = 0 for i = 1, 100000000 do n = n + i end return alc.llm("sum " .. n)'
     async with rig.pool() as pool:
         sid, *_ = await run(pool, code)
         await kill(rig.keeper(sid))
@@ -219,7 +219,7 @@ async def test_journal_damaged_below_what_was_acknowledged_is_corrupt_and_stays_
         told = [
             (await say(pool, sid, "q-1", "B")).result,
             (await status_via_pool(pool, sid)).result,
-            (await status_via_pool(pool, sid, wait_s=1)).result,
+            (await status_via_pool(pool, sid, wait_s=WAIT_S)).result,
             (await stop_via_pool(pool, sid, "cancel")).result,
         ]
         listed = {line["session_id"]: line for line in (await list_via_pool(pool))["sessions"]}

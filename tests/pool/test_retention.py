@@ -17,7 +17,7 @@ from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, st
 from algocline_mcp.session import fold, metrics
 
 from .journals import answer, final, header, prompt, sid_of, write
-from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, Rig, kill, run, say, stopped, until
+from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, kill, run, say, stopped, until
 
 DAY_S = 86_400.0
 OLD_S = 1.6e9
@@ -78,7 +78,7 @@ async def test_retention_of_zero_keeps_for_ever(rig: Rig) -> None:
 async def test_deleted_session_leaves_nothing(rig: Rig, state: str) -> None:
     code = {"computing": ENDLESS, "finished": "return 1"}.get(state, ASK_TWICE)
     async with rig.pool() as pool:
-        sid, *_ = await run(pool, code, wait_s=0 if state == "computing" else 15.0)
+        sid, *_ = await run(pool, code, wait_s=0 if state == "computing" else WAIT_S)
         if state == "killed":
             await kill(rig.keeper(sid))
         told = (await stop_via_pool(pool, sid, "delete")).result
@@ -209,7 +209,7 @@ def test_a_keep_that_is_none_is_told(rig: Rig) -> None:
 def alc(home: Home, *arguments: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "algocline_mcp", *arguments]
     environ = {**os.environ, "ALC_HOME": str(home.root)}
-    return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=20, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=WAIT_S, check=False)
 
 
 def test_purge_names_what_it_deletes_and_spares_the_unfinished_unless_told(rig: Rig) -> None:
