@@ -10,7 +10,8 @@ Contract. The standard library, `host.lines` and `host.output`; asyncio only onc
                 invalid UTF-8), answers what the SDK cannot read at all and, from the memo, what it has answered in
                 an earlier start; the rest, and that too, goes into one `Lines`
   end of input  nothing asked: exit 0 at once; else what was asked is answered if it takes no longer than
-                LAST_REPLIES_S from when the SDK has read it, then the SDK winds down, for LEAVE_S at most
+                LAST_REPLIES_S from when the SDK has read it, or FIRST_REPLIES_S where the input ended before the
+                SDK was there, as that of a pipe does; then the SDK winds down, for LEAVE_S at most
   output        whole lines. A slow reader delays nothing but its replies; one that is gone ends the process, exit 0
 """
 
@@ -40,8 +41,10 @@ QUEUE_MAX_BYTES = 2 * HOST_LINE_MAX_BYTES
 # Hosts wait about 2 s after they closed our stdin, then send SIGTERM: first for the replies that are due, then
 # for the SDK to wind down.
 LAST_REPLIES_S = 1.0
-# The SDK's import takes no longer, also on a busy machine; a host that has no patience sends its SIGTERM.
-IMPORT_S = 10.0
+# Nobody has spoken with the SDK yet: its import and the first call take no longer than this, also on a busy machine. A
+# host that has no patience sends its SIGTERM.
+IMPORT_S = 60.0
+FIRST_REPLIES_S = 10.0
 LEAVE_S = 0.5
 READ_BYTES = 256 * 1024
 
@@ -62,6 +65,7 @@ class Lines:
         self._waiting_chars = 0
         self._change = threading.Condition()
         self._has_ended = False
+        self.is_read = False  # whether the SDK has begun to iterate
         self._wake: Callable[[], object] | None = None
 
     def take(self) -> str | None:
@@ -109,6 +113,7 @@ class Lines:
         import asyncio  # 50 ms, which the SDK has paid for by now
 
         loop = asyncio.get_running_loop()
+        self.is_read = True
         while True:
             with self._change:
                 if self._waiting:
@@ -149,8 +154,9 @@ class Reader:
         self._finish_line()
         if not self._was_asked:
             leave()
+        limit_s = LAST_REPLIES_S if self._lines.is_read else FIRST_REPLIES_S
         self._lines.wait_until_taken(IMPORT_S)
-        self._unanswered.wait(LAST_REPLIES_S)
+        self._unanswered.wait(limit_s)
         self._lines.end()
         threading.Event().wait(LEAVE_S)
         leave()  # a call or a reader that never ends keeps no process alive
