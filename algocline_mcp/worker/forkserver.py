@@ -127,9 +127,11 @@ class ForkServer:
         return _born(wire.decode(request), fds, engine)
 
     def _hand_over(self, request: dict[str, Any], fds: list[int]) -> int | None:
-        """Returns the pid of the one that stood by and now has it all; None where there was none."""
+        """Returns the pid of the one that stood by and now has it all; None where there was none. The first that came
+        is the first to go: the last one may still be forking its engine."""
         while self._standby:
-            pid, sock = self._standby.popitem()
+            pid = next(iter(self._standby))
+            sock = self._standby.pop(pid)
             with sock, contextlib.suppress(OSError):  # it has died: the next one
                 socket.send_fds(sock, [wire.encode(request)], fds)
                 return pid

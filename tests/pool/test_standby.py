@@ -62,6 +62,18 @@ async def test_as_many_stand_by_as_are_asked_for_and_one_more_session_is_no_trou
         assert [(await say(pool, sid, "q-0", sid)).result["result"] for sid in sids] == [f"got {sid}" for sid in sids]
 
 
+async def test_the_one_that_has_stood_by_for_longest_goes_first(rig: Rig) -> None:
+    """A newer one may still be forking its engine."""
+    async with rig.pool(standby=2) as pool:
+        stood_by = {each.pid for each in await ready(rig, pool, 2)}
+        taken: set[int] = set()
+        for _ in range(2):
+            taken.add(rig.keeper((await run(pool, ASK_ONCE)).session_id))
+            await ready(rig, pool, 2)
+
+        assert taken == stood_by
+
+
 async def test_none_stands_by_where_none_is_wanted(rig: Rig) -> None:
     async with rig.pool(standby=0) as pool:
         sid, *_ = await run(pool, ASK_ONCE)
