@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from itertools import count
 from typing import Any
@@ -34,6 +34,7 @@ _WAIT_S = 5.0
 _PAUSE_S = 0.08  # between two deaths, on average
 _BUSY_S = 15.0  # for the state database, on a machine that is busy with killing
 _CALM_S = 60.0
+_LONGEST_S = 600.0
 _VICTIMS = {"keeper": 40, "engine": 30, "told to leave": 8, "standing by": 6, "fork server": 8, "server": 12}
 _PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking again is right
 
@@ -54,8 +55,10 @@ class Soak:
         self._arrived = anyio.Event()
         self._is_over = False
 
-    async def run(self, seconds: float, *, answers: int = 0) -> Counter[str]:
-        """For so long, and longer on a machine that has not acknowledged so many `answers` by then."""
+    async def run(
+        self, seconds: float, *, is_enough: Callable[[Counter[str]], bool] = lambda happened: True
+    ) -> Counter[str]:
+        """For so long, and up to `_LONGEST_S` more on a machine where not enough has happened by then."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -64,7 +67,9 @@ class Soak:
                     for _ in range(_SESSIONS):
                         storm.start_soon(self._host)
                     until_s = anyio.current_time() + seconds
-                    while anyio.current_time() < until_s or self.happened["answers acknowledged"] < answers:
+                    while (now := anyio.current_time()) < until_s or not (
+                        now > until_s + _LONGEST_S or is_enough(self.happened + self._points_struck())
+                    ):
                         await self._kill()
                     self._is_over = True
                     await self._calm()
@@ -257,9 +262,7 @@ class Soak:
         self.happened["changes that sessions share"] = rounds
         require(sorted(seen) == list(range(1, rounds + 1)), f"{rounds} changes of one key yielded {sorted(seen)}")
         self._check_state(rounds)
-        for path in self.rig.home.log.glob("*.err"):
-            self.rig.expected_reports.add(path.stem)
-            self._count_points(path.stem, path.read_text(errors="replace").splitlines())
+        self.happened.update(self._points_struck())
 
     def _check_state(self, rounds: int) -> None:
         expected = {("default", "all"): rounds} if rounds else {}
@@ -274,7 +277,13 @@ class Soak:
         require(found == expected, f"state is {found}, not {expected}")
         self.happened["marks left for the next sweep"] = len(marks)
 
-    def _count_points(self, sid: str, lines: Iterable[str]) -> None:
-        for line in lines:
-            require(line.startswith("fail point "), f"{sid} reports {line!r}")
-            self.happened[f"deaths: {line}"] += 1
+    def _points_struck(self) -> Counter[str]:
+        """As the keepers of all sessions told it until now."""
+        struck: Counter[str] = Counter()
+        for path in self.rig.home.log.glob("*.err"):
+            self.rig.expected_reports.add(path.stem)
+            with suppress(FileNotFoundError):  # a keeper that leaves takes an empty one along
+                for line in path.read_text(errors="replace").splitlines():
+                    require(line.startswith("fail point "), f"{path.stem} reports {line!r}")
+                    struck[f"deaths: {line}"] += 1
+        return struck
