@@ -11,7 +11,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from .story import Violation, require
 
-_LATE_S = 15.0  # beyond wait_s, on a machine that is busy with killing
+_LATE_S = 60.0  # beyond wait_s, on a machine that is busy with killing
 _LINE_BYTES = 1 << 20
 
 
