@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,14 @@ def _sentence(host: Server, tool: str, **arguments: Any) -> str:
     return str(caught.value)
 
 
+def _until(look: Callable[[], dict[str, Any]], is_so: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """What is seen once it is so: a session counts when its worker has put its journal away, just after the reply."""
+    deadline_s = time.monotonic() + LIMIT_S
+    while not is_so(told := look()):
+        assert time.monotonic() < deadline_s, told
+    return told
+
+
 def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, source: Path) -> None:
     assert "is not installed" in _sentence(host, "alc_run", strategy="echo")
     told = host.call("alc_package", action="install", source=str(source))
@@ -125,7 +133,7 @@ def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, source: 
     assert again["prompt"] == "two"
     assert host.call("alc_pool_stop", sid=again["session_id"]) == {"stopped": [again["session_id"]], "errors": []}
     assert host.call("alc_stop", session_id=again["session_id"], mode="delete")["status"] == "deleted"
-    shown = host.call("alc_catalog", name="echo")
+    shown = _until(lambda: host.call("alc_catalog", name="echo"), lambda shown: shown["runs"] == 1)
     assert (shown["runs"], shown["prompts"], shown["doc"]) == (1, 1, "echo: says what it is given\n\nOptions: times.")
     (line,) = host.call("alc_pkg_list", fields="name,version,type,scope")["packages"]
     assert line == {"name": "echo", "version": "1.2", "type": "strategy", "scope": "global"}
@@ -250,9 +258,7 @@ def test_status_shows_the_originals_snapshot_as_well(host: Server) -> None:
     assert host.call("alc_continue", session_id=sid, response="!")["result"] == "!"
     assert host.call("alc_note", session_id=sid, content="good") == {"session_id": sid, "notes_count": 1}
     assert host.call("alc_log_view", session_id=sid)["transcript"][0]["response"] == "!"
-    deadline_s = time.monotonic() + LIMIT_S
-    while sid not in [each["session_id"] for each in host.call("alc_log_view")["sessions"]]:
-        assert time.monotonic() < deadline_s, "its worker has not put its journal away"
+    _until(lambda: host.call("alc_log_view"), lambda told: sid in [each["session_id"] for each in told["sessions"]])
     assert host.call("alc_stats")["strategies"]["unknown"]["count"] >= 1
     assert "unknown pending_filter preset 'bogus'" in _sentence(host, "alc_status", pending_filter="bogus")
     assert "got bool" in _sentence(host, "alc_status", pending_filter=True)

@@ -156,7 +156,11 @@ class Rig:
         return path if path.exists() else self.home.finished_journal(sid)
 
     def records(self, sid: str, *kinds: str) -> list[Record]:
-        return [each for each in journal.read(self.journal(sid)) if not kinds or each["kind"] in kinds]
+        try:
+            found = journal.read(self.home.journal(sid))
+        except FileNotFoundError:  # also where it was put away between two looks: a session that is over is
+            found = journal.read(self.home.finished_journal(sid))
+        return [each for each in found if not kinds or each["kind"] in kinds]
 
     def answers(self, sid: str) -> list[tuple[str, str]]:
         """Every answer that was ever recorded, in order, repeats included: (query id, text)."""

@@ -22,7 +22,7 @@ from algocline_mcp.pool.dispatch import (
 from algocline_mcp.session import Answer, Record, fold
 
 from .journals import answer, final, header, prompt, sid_of
-from .rig import ASK_TWICE, WAIT_S, Rig, finish, kill, run, say, until
+from .rig import ASK_TWICE, SOON_S, WAIT_S, Rig, finish, kill, run, say, until
 
 SID = sid_of(1, born_s=1.7e9)
 THREE = (
@@ -129,6 +129,8 @@ async def branched(pool: Pool, sid: str, n: int = 1, is_dry: bool = False, **cha
 async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", *(["C"] if is_finished else []))
+        if is_finished:
+            await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
         parent = rig.journal(reply.session_id).read_bytes()
         branch = await branched(pool, reply.session_id, at="q-1", response="X")
         end = await finish(pool, PoolReply(branch["session_id"], branch, None), "Y")

@@ -190,6 +190,7 @@ async def test_children_change_and_return_once_wherever_their_keeper_is_killed(r
     async with rig.pool(environ=environ, resends=2) as pool:
         with contextlib.suppress(AlcError):
             await end_of(pool, await fork(pool, "a", "b"))
+            await until(lambda: not rig.workers())
     (path,) = [*rig.home.sessions.glob("p-*.journal"), *rig.home.finished.glob("p-*.journal")]
     rig.expected_reports.add(sid := path.stem)
     told = rig.home.stderr(sid).read_text() if rig.home.stderr(sid).exists() else ""

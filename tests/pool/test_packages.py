@@ -20,7 +20,7 @@ from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.catalog import Asked, Place, catalog
 from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from algocline_mcp.pool.packages import PUBLISHED, Shelf, strategy
-from tests.pool.rig import LIMIT_S, WAIT_S, Rig, finish, has_ended, kill, run, say
+from tests.pool.rig import LIMIT_S, SOON_S, WAIT_S, Rig, finish, has_ended, kill, run, say
 
 pytestmark = pytest.mark.anyio
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git here")
@@ -490,6 +490,7 @@ async def test_a_session_keeps_the_strategy_it_began_with(rig: Rig, tmp_path: Pa
         reply = await say(pool, reply.session_id, "q-0", "A")
         assert reply.result["prompt"] == "second"
         result = await finish(pool, reply, "B")
+        await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
         view = await view_via_pool(pool, reply.session_id, "code")
         branch = await branch_via_pool(pool, reply.session_id, Branch(at="q-1", response="C"), wait_s=WAIT_S)
 
@@ -528,8 +529,8 @@ async def test_the_catalog_tells_what_past_runs_took(rig: Rig) -> None:
         for answer in ("a", "b" * 400, "c" * 4000):
             reply = await run_via_pool(pool, Strategy(code, "one", {"task": "?"}, name="one"), wait_s=WAIT_S)
             await finish(pool, reply, answer)
+            await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
         await run_via_pool(pool, Strategy("return { run = error }", "one", name="one"), wait_s=WAIT_S)
-        await pool.settle(reply.session_id, 1.0)
         (line,) = catalog(Place(rig.home, Limits(), {}), "strategies", Asked())["strategies"]
 
     assert line == {"name": "one", "about": "", "runs": 3, "prompts": 1, "tokens": 101}
