@@ -39,9 +39,7 @@ ANSWERS = {
     "q-2": "No. Support is closed on Saturday.",
     "q-3": "If it goes wrong, help comes on Monday: ship on Thursday.",
 }
-LIMIT_S = (
-    60.0  # of one reply; the first one of a server waits for the import of the SDK, which a busy machine draws out
-)
+LIMIT_S = 60.0  # of one reply; the first one waits for the import of the SDK, on a busy machine too
 LEAVE_S = 10.0
 
 Say = Callable[[str], object]
