@@ -34,7 +34,7 @@ ENDLESS = 'local n = 0 while true do n = n + 1 alc.llm("question " .. n) end'
 
 _SHARED_MEMORY = Path("/dev/shm")
 _AT_ONCE = 16
-_LEAVE_S = 5.0
+_LEAVE_S = 30.0
 _LOOK_S = 0.02
 _CAP = "4096"  # above every number of sessions here
 
@@ -215,7 +215,7 @@ async def worker_gone(pool: Pool, sid: str) -> None:
 
 
 async def all_gone(root: Path) -> None:
-    """Waits, at most a few seconds, until no process of these homes is left."""
+    """Waits, at most `_LEAVE_S`, until no process of these homes is left."""
     deadline = time.monotonic() + _LEAVE_S
     while processes(root) and time.monotonic() < deadline:  # noqa: ASYNC110
         await anyio.sleep(_LOOK_S)

@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 def test_the_driver_plays_a_strategy_through_the_official_client(home: Home) -> None:
     command = [sys.executable, str(EXAMPLES / "drive.py"), str(EXAMPLES / "panel.lua"), "task=Ship?"]
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     state = json.loads(done.stdout)
     assert state["status"] == "completed"

@@ -36,7 +36,7 @@ def test_what_the_page_shows_is_what_happens(home: "Home", tmp_path: Path) -> No
     environ = dict(os.environ, PATH=f"{program.parent}:{os.environ['PATH']}", PYTHONPATH=str(ROOT))
 
     done = subprocess.run(
-        ["sh", "-ec", commands], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
+        ["sh", "-ec", commands], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.replace(str(tmp_path), "…") == shown

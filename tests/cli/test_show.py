@@ -160,7 +160,7 @@ def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
     def alc(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "algocline_mcp", "show", *arguments]
         environ = {**os.environ, "ALC_HOME": str(tmp_path)}
-        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=20, check=False)
+        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120, check=False)
 
     text, page = alc(SID), alc(SID, "--html", "--out", str(tmp_path / "a.html"))
     unknown, wrong = alc(SID[:-1] + "0"), alc("nonsense")

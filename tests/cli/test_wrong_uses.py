@@ -201,14 +201,14 @@ def test_a_wrong_call_of_a_tool(server: Server, tool: str, arguments: dict[str, 
 
 
 def test_an_answer_to_a_session_that_is_over(server: Server) -> None:
-    sid = server.call("alc_run", code="return 1", wait_s=20)["session_id"]
+    sid = server.call("alc_run", code="return 1", wait_s=50)["session_id"]
 
     with pytest.raises(Refused, match="unknown query_id: q-0; nothing is pending: the session is finished"):
         server.call("alc_continue", session_id=sid, response="x", query_id="q-0")
 
 
 def test_a_strategy_that_is_no_lua(server: Server) -> None:
-    state = server.call("alc_run", code="def main(): pass", wait_s=20)
+    state = server.call("alc_run", code="def main(): pass", wait_s=50)
 
     assert state["status"] == "error"
     assert state["error"].startswith("strategy:1: syntax error near 'main'")

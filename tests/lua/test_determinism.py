@@ -60,7 +60,7 @@ def _elsewhere(cwd: Path, *, breaking: str = "", **environ: str) -> Any:
     tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tests), str(tests.parent), breaking],
-        input=WHATEVER, capture_output=True, text=True, cwd=cwd, env=environ, timeout=60, check=True,
+        input=WHATEVER, capture_output=True, text=True, cwd=cwd, env=environ, timeout=240, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)
 
@@ -121,7 +121,7 @@ for name in b"a", b"b", b"c":
 
 
 def test_one_prepared_runtime_serves_every_fork_anew() -> None:
-    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, timeout=240, check=True)
 
     results = [json.loads(line)["result"] for line in done.stdout.splitlines()]
     assert results == ["a1", "b1", "c1"]

@@ -268,7 +268,7 @@ def test_same_seed_gives_the_same_stream_in_another_process() -> None:
     tests = Path(__file__).parents[1]
 
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(tests), str(tests.parent)], input=STREAM,
-                          capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
+                          capture_output=True, text=True, timeout=240, check=True)  # fmt: skip
 
     assert json.loads(done.stdout)["result"] == play(STREAM).result
 

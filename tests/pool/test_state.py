@@ -24,6 +24,7 @@ from algocline_mcp.worker.failpoints import POINTS
 from .rig import (
     KEEPER_DESCRIPTORS,
     ORDINARY,
+    SOON_S,
     WAIT_S,
     Program,
     Rig,
@@ -49,7 +50,7 @@ async def result_of(pool: Pool, code: str, **fields: Any) -> Any:
 
 def rows(rig: Rig, query: str, *values: Any) -> list[Any]:
     """Asks or changes the database from outside, while no worker uses it."""
-    with contextlib.closing(sqlite3.connect(rig.home.state_database, timeout=5)) as connection, connection:
+    with contextlib.closing(sqlite3.connect(rig.home.state_database, timeout=SOON_S)) as connection, connection:
         return connection.execute(query, values).fetchall()
 
 

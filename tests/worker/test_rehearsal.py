@@ -32,7 +32,7 @@ except ChildProcessError:
 def rehearse(home: Path) -> str:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
     environ = {**os.environ, "ALC_HOME": str(home)}
-    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 def test_sessions_are_played_to_their_end_and_leave_nothing(tmp_path: Path) -> None:
