@@ -8,6 +8,7 @@ that fails takes as long.
 import contextlib
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -263,6 +264,16 @@ def stopped(pid: int) -> Iterator[None]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+
+
+def descriptors(pid: int) -> list[str]:
+    """What each descriptor is, without numbers of inodes, and without the one that some builds of libffi hold open on
+    themselves as soon as ctypes is imported."""
+    links = []
+    for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd"))):
+        with contextlib.suppress(FileNotFoundError):  # of this process: the one that lists
+            links.append(re.sub(r":\[.*", "", os.readlink(f"/proc/{pid}/fd/{fd}")))
+    return [each for each in links if "/libffi.so" not in each]
 
 
 async def until(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:

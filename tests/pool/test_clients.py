@@ -15,7 +15,7 @@ from algocline_mcp.pool.dispatch import continue_via_pool, status_via_pool, stop
 from algocline_mcp.session import Answer
 from algocline_mcp.wire import PROTOCOL, PoolRequest
 
-from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, KEEPER_DESCRIPTORS, WAIT_S, RawClient, Rig, run, say, until
+from .rig import ASK_ONCE, ASK_TWICE, ENDLESS, KEEPER_DESCRIPTORS, WAIT_S, RawClient, Rig, descriptors, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -119,7 +119,7 @@ async def test_line_over_the_limit_ends_the_connection_without_being_kept(rig: R
 
 
 def open_clients(keeper: int) -> int:
-    return len(os.listdir(f"/proc/{keeper}/fd")) - KEEPER_DESCRIPTORS
+    return len(descriptors(keeper)) - KEEPER_DESCRIPTORS
 
 
 def peak_bytes(pid: int) -> int:

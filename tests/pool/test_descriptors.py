@@ -1,8 +1,6 @@
 """What keeper, engine and fork server hold open, know of their surroundings, and cost while they wait."""
 
-import contextlib
 import os
-import re
 import signal
 
 import anyio
@@ -19,6 +17,7 @@ from .rig import (
     SOON_S,
     RawClient,
     Rig,
+    descriptors,
     kill,
     run,
     say,
@@ -31,15 +30,6 @@ pytestmark = pytest.mark.anyio
 WATCH_S = 5.0  # for how long paused sessions are watched
 REST_S = 0.3  # far below what a worker that looks again and again would sleep
 ways = pytest.mark.parametrize("way", ["fork", "exec"])
-
-
-def descriptors(pid: int) -> list[str]:
-    """What each descriptor is, without numbers of inodes."""
-    links = []
-    for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd"))):
-        with contextlib.suppress(FileNotFoundError):  # of this process: the one that lists
-            links.append(re.sub(r":\[.*", "", os.readlink(f"/proc/{pid}/fd/{fd}")))
-    return links
 
 
 @ways

@@ -21,7 +21,7 @@ from algocline_mcp.pool.dispatch import (
 )
 from algocline_mcp.session import Answer
 
-from .rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, ended, kill, run, say, until, watched
+from .rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, run, say, until, watched
 
 pytestmark = pytest.mark.anyio
 
@@ -208,8 +208,8 @@ async def test_engines_end_with_their_keeper_and_hold_their_own_socket_only(rig:
         sid = (await fork(pool, "a", "busy", "a", wait_s=0.2)).session_id
         await until(lambda: len(rig.records(sid, "prompt")) == 2)
         keeper, engines = rig.keeper(sid), rig.engines(sid)
-        await until(lambda: len(os.listdir(f"/proc/{keeper}/fd")) == KEEPER_DESCRIPTORS + 3)
-        held = [len(os.listdir(f"/proc/{pid}/fd")) for pid in engines]
+        await until(lambda: len(descriptors(keeper)) == KEEPER_DESCRIPTORS + 3)
+        held = [len(descriptors(pid)) for pid in engines]
         await kill(keeper)
         for pid in engines:
             await ended(pid)

@@ -28,6 +28,7 @@ from .rig import (
     WAIT_S,
     Program,
     Rig,
+    descriptors,
     finish,
     kill,
     run,
@@ -231,7 +232,7 @@ async def test_marks_are_one_per_stream_and_gone_with_the_session(rig: Rig) -> N
     code = "for _ = 1, 20 do alc.state.incr('c') end alc.llm('p') return 1"
     async with rig.pool() as pool:
         paused = await run(pool, code)
-        await until(lambda: len(os.listdir(f"/proc/{rig.keeper(paused.session_id)}/fd")) == KEEPER_DESCRIPTORS)
+        await until(lambda: len(descriptors(rig.keeper(paused.session_id))) == KEEPER_DESCRIPTORS)
         while_paused = marks(rig)
         await finish(pool, paused)
         await until(lambda: not rig.workers())
@@ -476,4 +477,4 @@ async def test_change_costs_one_flush_of_the_journal_before_and_one_of_its_commi
 async def test_session_that_used_the_database_holds_nothing_of_it_while_it_waits(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, "alc.state.incr('c') alc.llm('p') return 1")
-        await until(lambda: len(os.listdir(f"/proc/{rig.keeper(sid)}/fd")) == KEEPER_DESCRIPTORS)
+        await until(lambda: len(descriptors(rig.keeper(sid))) == KEEPER_DESCRIPTORS)

@@ -4,7 +4,9 @@ import subprocess
 import sys
 
 # threading works after each fork, which copies 430 KiB in the child; logging imports it; SQLite would be 100 KiB.
-HEAVY = {"threading", "logging", "mcp", "anyio", "pydantic", "sqlite3"}
+HEAVY = {"logging", "mcp", "anyio", "pydantic", "sqlite3"}
+if sys.version_info < (3, 14):  # whose ctypes imports sysconfig, and that threading
+    HEAVY |= {"threading"}
 
 
 def test_fork_server_imports_nothing_that_each_fork_pays_for() -> None:
