@@ -43,6 +43,17 @@ def test_what_the_page_shows_is_what_happens(home: "Home", tmp_path: Path) -> No
     assert not more, "every such pair is run"
 
 
+def test_the_spec_on_the_page_passes(terminal: "Terminal", tmp_path: Path) -> None:
+    (package,) = re.findall(r"cat > doubt/init.lua <<'END'\n(.*?)END\n", PAGE, re.DOTALL)
+    (spec,) = re.findall(r"```lua\n(local describe.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "doubt" / "spec").mkdir(parents=True)
+    (tmp_path / "doubt" / "init.lua").write_text(package)
+    (tmp_path / "doubt" / "spec" / "doubt_spec.lua").write_text(spec)
+
+    shown = terminal.alc("pkg", "test", str(tmp_path / "doubt"))
+    assert (shown.exit_code, shown.stdout.partition(" in ")[0]) == (0, "1 passed, 0 failed, 0 pending")
+
+
 def test_the_first_install_makes_a_home_for_its_owner_alone(terminal: "Terminal", source: Path) -> None:
     assert not terminal.home.root.exists()
     terminal.alc("pkg", "install", str(source))
