@@ -28,7 +28,7 @@ import anyio
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool
+from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, status_via_pool
 from algocline_mcp.session import Answer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -36,6 +36,7 @@ from tests.packages.answers import HOSTILE, Model, answer_to
 from tests.packages.contexts import arguments_of
 
 WAIT_S = 120.0
+WAITS = 10
 AT_ONCE = 3
 RUNS = itertools.count()
 PAUSES = 3000  # no package asks more often
@@ -86,10 +87,19 @@ async def _continue(pool: Pool, reply: PoolReply, model: Model) -> PoolReply:
     return reply
 
 
+async def _waited(pool: Pool, reply: PoolReply) -> PoolReply:
+    """A simulation of 40 s of processor time takes minutes on a busy machine; a step that takes 180 s is ended."""
+    for _ in range(WAITS):
+        if reply.result["status"] != "running":
+            break
+        reply = await status_via_pool(pool, reply.session_id, wait_s=WAIT_S)
+    return reply
+
+
 async def play(pool: Pool, name: str, model: Model, *, kill_at: int | None = None) -> Played:
     ctx = {"_ns": f"{name}-{next(RUNS)}"}  # some go on from what an earlier run left in alc.state
     strategy = Strategy(CODE % (name, arguments_of(name)), name, ctx=ctx)
-    reply: PoolReply = await run_via_pool(pool, strategy, wait_s=WAIT_S)
+    reply = await _waited(pool, await run_via_pool(pool, strategy, wait_s=WAIT_S))
     pauses, is_killed = 0, False
     while reply.result["status"] == "needs_response" and pauses < PAUSES:
         if pauses == kill_at:
@@ -97,7 +107,7 @@ async def play(pool: Pool, name: str, model: Model, *, kill_at: int | None = Non
             os.kill(pid, signal.SIGKILL)
             is_killed = True
         pauses += 1
-        reply = await _continue(pool, reply, model)
+        reply = await _waited(pool, await _continue(pool, reply, model))
     return Played(reply.result, pauses, is_killed)
 
 
