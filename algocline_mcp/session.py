@@ -720,6 +720,8 @@ def summary(session: Session, *, worker: str) -> Record:
         "created_at": session.about["t"],
         "last_activity_at": session.last_s,
     }
+    if session.phase is Phase.STUCK:
+        line["error_code"] = "crash_loop"
     if session.pending:
         line["pending"] = list(session.pending)
     return line

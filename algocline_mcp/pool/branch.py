@@ -126,7 +126,7 @@ def _asked_with(records: Sequence[Record], at: str) -> set[str]:
 
 def _clean(record: Record) -> Record:
     """As it is appended to another journal; answers say that they are shared."""
-    copy = {key: value for key, value in record.items() if key != "s"}
+    copy = {key: value for key, value in record.items() if key not in ("s", "revived")}
     if record["kind"] == "answer":
         copy["answers"] = [{**item, "shared": True} for item in record["answers"]]
     return copy

@@ -207,7 +207,7 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
                 if mode == "hibernate":  # until it has left, somebody who asks would meet it on its way out
                     await pool.settle(sid, pool.limits.leave_s)
                 else:
-                    pool.in_background(pool.retire, sid)
+                    pool.retire_soon(sid)
                 error = await _unlist(pool, sid, response.speaker.pid)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
@@ -263,7 +263,7 @@ async def _converse(
         session_id, feed_result = extract_feed_response(response)
         result = _result(session_id, response.data or {})
         if "Finished" in feed_result:
-            pool.in_background(pool.retire, request.sid)
+            pool.retire_soon(request.sid)
             error = await _unlist(pool, request.sid, response.speaker.pid)
         else:
             error = await persist_entry(pool, request.sid, response.speaker.pid)

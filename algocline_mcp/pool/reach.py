@@ -66,6 +66,7 @@ class Pool:
         self.leaving: set[str] = set()  # sessions that are asked to hibernate to make room
         self.keep = retention.keep_of(environ)
         self._swept_at = float("-inf")
+        self._retiring: dict[str, anyio.Event] = {}  # sessions that are over and may have to be scrubbed
         self._watched: dict[int, _Watch] = {}  # by pid
         self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code will be told to this server
         self._tasks: TaskGroup
@@ -84,6 +85,10 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.keep != "all":  # the last session of a server that leaves: else it would stay whole until the next one
+            with anyio.move_on_after(self.limits.leave_s, shield=True):
+                for is_retired in list(self._retiring.values()):
+                    await is_retired.wait()
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
 
@@ -100,6 +105,11 @@ class Pool:
             sweep = partial(retention.sweep, self.home, days=self.limits.retention_days, keep=self.keep)
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
 
+    def retire_soon(self, sid: str) -> None:
+        """As `retire`, by itself: also when the call that ended the session is cancelled, or the server leaves."""
+        self._retiring[sid] = anyio.Event()
+        self._tasks.start_soon(self.retire, sid)
+
     async def retire(self, sid: str) -> None:
         """After the end of a session: once its worker has left, what is not to be kept is scrubbed."""
         await self.settle(sid, self.limits.leave_s)
@@ -107,6 +117,8 @@ class Pool:
             with suppress(AlcError, OSError):  # tried again by the next server
                 path = self.home.finished_journal(sid)
                 await anyio.to_thread.run_sync(retention.scrub, path, self.keep, limiter=self.files)
+        if (is_retired := self._retiring.pop(sid, None)) is not None:
+            is_retired.set()
         await self._sweep()
 
     async def launch(self, sid: str, journal_fd: int) -> int | None:

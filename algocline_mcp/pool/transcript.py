@@ -7,11 +7,12 @@
   log       {level, message} · progress {step, total, message}
   effect    {name, args, times} · module {name, found}: what it learned from the world, without what came back
   crash     {t, reason}: the death of an engine that was computing
+  revival   {t}: another worker goes on from here; the one before hibernated, was killed, or lost its machine
   fork      {t, children: [{child, strategy}], on_error, computed_s}
   child     {t, status, computed_s, result | error}: the end of a child; one that was dropped with its fork has none
   end       {t, status, computed_s, result | error}
-What a child said, asked or did has `child` and `strategy` too. A killed keeper or server leaves no record, and so no
-line. Seconds; `t` and `…_at` are unix seconds.
+What a child said, asked or did has `child` and `strategy` too. A worker that only showed where the session stands has
+left no record, and so no line. Seconds; `t` and `…_at` are unix seconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -50,6 +51,8 @@ class _Writer:
         self._strict: set[str] = set()  # children of forks that fail with one of them
 
     def add(self, record: Record) -> None:
+        if record.get("revived"):
+            self.entries.append({"kind": "revival"} | ({"t": record["t"]} if "t" in record else {}))
         write = getattr(self, f"_on_{record['kind']}", None)
         if write is not None:
             write(record)

@@ -156,6 +156,7 @@ def _log(records: Sequence[Record], session: Session) -> list[Any]:
         "log": ("level", "message"),
         "progress": ("step", "total", "message"),
         "crash": ("t", "reason"),
+        "revival": ("t",),
         "fork": ("t", "children", "on_error"),
         "child": ("t", "status", "error"),
     }

@@ -70,6 +70,9 @@ def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_
     deaths = sum(entry["kind"] == "crash" for entry in entries)
     if deaths:
         told.append(("engine deaths", str(deaths)))
+    revivals = sum(entry["kind"] == "revival" for entry in entries)
+    if revivals:
+        told.append(("revivals", str(revivals)))
     if parent := session.about.get("parent"):
         told.append(("branch of", parent["session_id"] + (f" at {parent['at']}" if parent.get("at") else "")))
     if session.about.get("kept"):
@@ -127,6 +130,8 @@ def _said(entry: Entry) -> str:
             return f"{entry['name']}({args})" + (f" × {entry['times']}" if "times" in entry else "")
         case "module":
             return f"require {entry['name']}" + ("" if entry["found"] else ": not found")
+        case "revival":
+            return "another worker went on from here" + (f", {clock(entry['t'])}" if "t" in entry else "")
         case _:
             return f"the engine died: {entry['reason']}; it was started again"
 
@@ -179,5 +184,5 @@ _Writer = Callable[[Entry, int, bool], list[str]]
 _WRITERS: dict[str, _Writer] = {
     "prompt": _write_prompt,
     "end": _write_end,
-    **dict.fromkeys(("log", "progress", "effect", "module", "crash", "fork", "child"), _write_line),
+    **dict.fromkeys(("log", "progress", "effect", "module", "crash", "revival", "fork", "child"), _write_line),
 }

@@ -11,6 +11,7 @@ _WORDS = (
     (r'\balc_package\(action="(\w+)", name="([^"]+)"\)', r"alc pkg \1 \2"),
     (r"\balc_catalog\([^)]*\)", "alc pkg list"),
     (r", given to alc_run as code$", ""),
+    (r"\balc_status with wait_s tries again\b", "alc continue tries again"),
     (r"\balc_run\b", "alc run"),
     (r"\balc_continue\b", "alc continue"),
     (r"\balc_stop\b", "alc stop"),

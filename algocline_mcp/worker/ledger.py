@@ -20,6 +20,7 @@ class Ledger:
         self._limits = limits
         self._journal: journal.Journal | None = None
         self._is_directory_synced = False
+        self._is_revived = False  # another worker has told something of this session, and nothing was appended since
 
     @property
     def is_open(self) -> bool:
@@ -34,6 +35,7 @@ class Ledger:
             raise AlcError(f"the disk lost {path} before anything in it was acknowledged", code="lost")
         if records[0].get("sid") != self.session.sid:
             raise JournalCorrupt(path, 1)
+        self._is_revived = any(record["kind"] == "flushed" for record in records)
         if records[0].get("format") == journal.FORMAT:
             self.session = fold(records)
         return records
@@ -55,7 +57,8 @@ class Ledger:
 
     def append(self, record: Record) -> None:
         assert self._journal is not None
-        self._journal.append(record)
+        self._journal.append({**record, "revived": True} if self._is_revived else record)
+        self._is_revived = False
         evolve(self.session, record)
 
     def flush(self) -> None:

@@ -44,7 +44,7 @@ STORY: list[Record] = [
     {"kind": "effect", "name": "time", "args": [], "result": 1.0, "times": 3},
     prompt(1002.5, ("q-0", "first with hunter2-hunter2"), ("q-1", "second"), system="a judge"),
     answer(1003.0, "q-0", "<b>one</b>", by="alice"),
-    answer(1062.5, "q-1", refuse="no idea"),
+    answer(1062.5, "q-1", refuse="no idea") | {"revived": True},
     {"kind": "crash", "reason": "ended by SIGSEGV", "t": 1063.0},
     prompt(1063.5, ("q-2", "third")),
     answer(1064.0, "q-2", "three", shared=True),
@@ -63,11 +63,13 @@ def test_text_tells_the_rounds_in_order_with_who_and_how_long() -> None:
     assert in_order(
         text, "a <title>", "info: begun", "time() × 3", "round 1", "computed 2.5 s", "q-0 asks", "[as: a judge]",
         "first with [hidden]", "alice after 500 ms answers", "<b>one</b>", "q-1 asks", "the host after 60.0 s refuses",
-        "no idea", "the engine died: ended by SIGSEGV", "round 2", "shared from the parent", "── completed", '"x"',
+        "no idea", "another worker went on from here", "the engine died: ended by SIGSEGV", "round 2",
+        "shared from the parent", "── completed", '"x"',
     )  # fmt: skip
     assert "3 in 2 rounds, 1 shared" in text
     assert "60.5 s waiting for answers" in text
     assert "engine deaths" in text
+    assert "revivals" in text
 
 
 def test_page_tells_the_same_in_the_same_order() -> None:
@@ -75,8 +77,8 @@ def test_page_tells_the_same_in_the_same_order() -> None:
 
     assert in_order(
         page, "a &lt;title&gt;", "Round 1", "info: begun", "q-0", "as: a judge", "first with [hidden]",
-        "alice after 500 ms", "&lt;b&gt;one", "refuses", "no idea", "Round 2", "ended by SIGSEGV", "Completed",
-        "The strategy", "return 1",
+        "alice after 500 ms", "&lt;b&gt;one", "refuses", "no idea", "Round 2", "another worker", "ended by SIGSEGV",
+        "Completed", "The strategy", "return 1",
     )  # fmt: skip
 
 

@@ -75,6 +75,7 @@ async def test_session_goes_on_after_its_worker_was_killed_at_each_pause(rig: Ri
     assert end["result"] == "A+B"
     assert rig.answers(sid) == [("q-0", "A"), ("q-1", "B")]
     assert prompts(rig, sid) == ["first", "second after A"]
+    assert sum("revived" in record for record in rig.records(sid)) == (0 if victims == "engine" else 2)
 
 
 @victims

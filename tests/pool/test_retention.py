@@ -167,6 +167,15 @@ async def test_finished_session_is_scrubbed_and_still_readable(rig: Rig, keep: s
 
 
 @pytest.mark.anyio
+async def test_server_that_leaves_with_the_end_of_its_last_session_scrubs_it_first(rig: Rig) -> None:
+    """As alc run does, and a host that was only opened for it: the next server may come in a year."""
+    async with rig.pool(environ={**os.environ, "ALC_KEEP": "none"}) as pool:
+        sid, *_ = await run(pool, f'alc.log("info", "{SECRET}") return 1')
+
+    assert SECRET not in rig.journal(sid).read_text()
+
+
+@pytest.mark.anyio
 async def test_an_unfinished_session_is_never_scrubbed_and_a_server_makes_up_for_what_another_left(rig: Rig) -> None:
     async with rig.pool() as pool:
         open_, *_ = await run(pool, ASK_ONCE)

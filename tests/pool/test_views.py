@@ -123,12 +123,14 @@ def test_log_holds_log_lines_progress_and_deaths_in_order() -> None:
         note | {"level": "info", "message": "begun"},
         note | {"progress": {"step": 1, "total": 2, "message": None}},
         {"kind": "crash", "reason": "ended by SIGSEGV", "t": 1001.0},
+        prompt("q-0", t=1002.0) | {"revived": True},
     ]
 
     assert look(records, "log")["log"] == [
         {"kind": "log", "level": "info", "message": "begun"},
         {"kind": "progress", "step": 1, "total": 2, "message": None},
         {"kind": "crash", "t": 1001.0, "reason": "ended by SIGSEGV"},
+        {"kind": "revival", "t": 1002.0},
     ]
 
 

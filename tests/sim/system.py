@@ -83,7 +83,7 @@ class SimulatedPool(Pool):
         self._watched = {}
         self._started = {}
 
-    def in_background(self, function: object, *args: object) -> None:
+    def retire_soon(self, sid: str) -> None:
         """What is kept after the end of a session is not simulated."""
 
 
