@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -15,6 +16,9 @@ import click
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
+from algocline_mcp.errors import AlcError
+from algocline_mcp.limits import Home
+from algocline_mcp.pool import retention
 from algocline_mcp.terminal.answerers import Answered, Answerer, choose
 from algocline_mcp.terminal.words import at_terminal
 
@@ -24,6 +28,8 @@ WAIT_S = 45.0
 SPARE_S = 30.0  # beyond wait_s, after which a server that says nothing counts as dead
 BY = "alc run"
 INTERRUPTED = 130
+_SCRUB_S = 2.0  # a worker at its end lingers for a tenth of a second
+_LOOK_S = 0.02
 _MISSING = re.compile(r"nil value \(field '(\w+)'\)")  # what Lua says of ctx.NAME that nobody gave
 
 
@@ -53,7 +59,21 @@ async def _through_server(turn: "Turn", options: str) -> int:
             code = 1
     if not turn.is_over:
         turn.say_how_to_go_on(options)
+    elif turn.session_id is not None:
+        await _scrub(turn.session_id)
     return code
+
+
+async def _scrub(sid: str) -> None:
+    """As ALC_KEEP says: a server whose host has closed its input ends at once, before the worker has put the journal
+    away. A courtesy, as for any server: the next one tries again."""
+    home = Home.from_env(os.environ)
+    with suppress(AlcError), anyio.move_on_after(_SCRUB_S):
+        while (keep := retention.keep_of(os.environ)) != "all":
+            with suppress(OSError):  # not there yet
+                if retention.scrub(home.finished_journal(sid), keep):
+                    return
+            await anyio.sleep(_LOOK_S)
 
 
 class Turn:

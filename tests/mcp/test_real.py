@@ -169,6 +169,20 @@ def test_the_terminal_plays_a_whole_strategy_with_a_command(home: Home, tmp_path
     assert json.loads(done.stdout) == "<best of <A tea> and <B tea>>"
 
 
+def test_the_terminal_keeps_of_a_session_that_is_over_what_alc_keep_says(home: Home, tmp_path: Path) -> None:
+    """At once: there may be no next server that makes up for it."""
+    (tmp_path / "one.lua").write_text('return #alc.llm("the " .. "question")')
+    home.environment["ALC_KEEP"] = "result"
+
+    done = home.alc("run", str(tmp_path / "one.lua"), "--exec", "echo the answer")
+    assert (done.returncode, done.stdout) == (0, "10\n"), done.stderr
+    (journal,) = (home.root / "state" / "sessions" / "finished").glob("p-*.journal")
+    left = journal.read_bytes()
+    assert b"the question" not in left
+    assert b"the answer" not in left
+    assert b'"result":10' in left
+
+
 def test_the_terminal_goes_on_where_answers_ran_out(home: Home, tmp_path: Path) -> None:
     (tmp_path / "two.lua").write_text(TWO_STEPS)
     (tmp_path / "some.json").write_text('["one"]')
