@@ -16,7 +16,7 @@ from algocline_mcp.memo import FILE_MAX_BYTES, FILES_MAX, QUESTIONS_MAX, Memo, o
 if TYPE_CHECKING:
     from tests.mcp.conftest import RawServer
 
-LIMIT_S = 60.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
+LIMIT_S = 120.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 
 
 def _initialize(number: int = 1, *, name: str = "host", version: str = "1", protocol: str = "2025-06-18") -> bytes:

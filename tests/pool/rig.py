@@ -36,6 +36,7 @@ LIMIT_S = 240.0  # no test takes as long; one that hangs fails after it
 WAIT_S = 60.0  # of a call that is expected to come to its next pause
 SOON_S = 30.0  # of what is expected to happen by itself
 _LOOK_S = 0.005
+_GLANCE_S = 0.1
 PEERS = Path(__file__).parent.parent / "peers"
 # As root, an ordinary user's lack of privileges: no capability survives the exec.
 ORDINARY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"] if os.geteuid() == 0 else []
@@ -179,15 +180,23 @@ class Rig:
 
     def end(self) -> list[str]:
         """Tells workers of unfinished sessions to leave; whatever else is there had to go by itself."""
-        for each in self.processes():
-            if each.is_keeper and self.home.journal(each.sid).exists():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(each.pid, signal.SIGTERM)
-        leaks = []
-        for each in self.processes():
-            if not has_ended(each.pid, SOON_S):
-                leaks.append(f"process {each}")
+        deadline = time.monotonic() + SOON_S
+        told: set[int] = set()
+        seen: set[int] = set()
+        while (left := self.processes()) and time.monotonic() < deadline:
+            seen |= {each.pid for each in left}
+            for each in left:  # again and again: one that is just being started cannot be told yet
+                if each.is_keeper and each.pid not in told and self.home.journal(each.sid).exists():
+                    told.add(each.pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(each.pid, signal.SIGTERM)
+            has_ended(left[0].pid, _GLANCE_S)
+        leaks = [f"process {each}" for each in left]
+        for each in left:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(each.pid, signal.SIGKILL)
+        for pid in seen:
+            has_ended(pid, 0)  # and is reaped
         leaks += [f"file {path}" for path in self._strays()]
         for path in self.home.log.glob("*.err"):
             if path.stem not in self.expected_reports and (report := path.read_text(errors="replace")):
