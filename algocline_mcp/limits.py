@@ -45,7 +45,7 @@ class Limits:
     client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client of a worker sends a request, takes a reply in this")
     linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker at its end waits this long for clients on their way")
 
-    # 1,000 paused sessions take, with their server, 242 MiB on Python 3.11 and 165 on 3.12; with 64 alive 399 and 259.
+    # 1,000 paused sessions take, with their server, 241 MiB on Python 3.11 and 162 on 3.12; with 64 alive 399 on 3.11.
     pool_max: int = _limit(
         32, "ALC_POOL_MAX", "live workers per home; at the cap the longest idle hibernates; 0: no cap"
     )
