@@ -15,7 +15,7 @@ from algocline_mcp.limits import Home
 from algocline_mcp.terminal.demo import Server, end_workers
 from tests.mcp.conftest import RawServer, server_environment
 
-LIMIT_S = 20.0
+LIMIT_S = 120.0
 UNKNOWN = "p-1-0123456789abcdef"
 
 
