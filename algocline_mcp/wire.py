@@ -107,7 +107,8 @@ class PoolRequest:
     """What a client asks of a worker.
 
     run: tell me at the next pause (may be sent again) · continue: take `answers`, then as run · status: what
-    continue would answer now · shutdown: `mode` hibernate or cancel. `answers`: the items of one alc_continue,
+    continue would answer now · shutdown: `mode` hibernate or cancel, or make_room, which hibernates a worker that
+    nobody asks anything just then, else it is refused as busy. `answers`: the items of one alc_continue,
     `{query_id, response | refuse, usage?, by?}`. `wait_s`: how long the worker may keep the answer back.
     """
 
@@ -139,7 +140,7 @@ class PoolRequest:
         )
         if request.op not in OPS:
             raise WireBroken(f"malformed request: unknown op {request.op!r}; known are {', '.join(OPS)}")
-        if request.mode not in ("hibernate", "cancel"):
+        if request.mode not in ("hibernate", "make_room", "cancel"):
             raise WireBroken(f"malformed request: unknown mode {request.mode!r}")
         if not 0 <= request.wait_s <= MAX_WAIT_S:
             raise WireBroken(f"malformed request: wait_s {request.wait_s} is not between 0 and {MAX_WAIT_S}")

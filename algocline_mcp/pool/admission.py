@@ -103,7 +103,9 @@ async def _hibernate(pool: "Pool", sid: str) -> bool:
     path = pool.home.socket(sid)
     try:
         with PoolClient.connect(path, line_bytes=pool.limits.line_bytes) as client:
-            await client.ask(PoolRequest("shutdown", 1, sid, mode="hibernate"), timeout_s=pool.limits.leave_s)
+            request = PoolRequest("shutdown", 1, sid, mode="make_room")
+            if (await client.ask(request, timeout_s=pool.limits.leave_s)).error is not None:
+                return False
     except FileNotFoundError:
         return True
     except ConnectionRefusedError:

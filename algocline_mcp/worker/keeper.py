@@ -214,10 +214,13 @@ class Keeper:
         elif request.sid != self.sid:
             sentence = f"this worker holds session {self.sid}, not {request.sid}"
             self._refuse(client, request.id, AlcError(sentence, code="wrong_session"))
+        elif request.mode == "make_room" and any(other.request is not None for other in self.clients):
+            sentence = f"session {self.sid} is asked something just now: let another one make room"
+            self._refuse(client, request.id, AlcError(sentence, code="busy"))
         else:
             client.begin(request, time.monotonic())
             self.custody.hitch = None  # asking again tries again
-            self.is_told_to_leave |= request.op == "shutdown" and request.mode == "hibernate"
+            self.is_told_to_leave |= request.op == "shutdown" and request.mode != "cancel"
             if client.waits and self.custody.computing and (latest := self.custody.session.progress) is not None:
                 self._send_progress(client, latest)  # a strategy may have told it before anybody listened
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 _IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"
 _MANY = 10_000  # sessions on the disk, and as many beginnings
-_RUNS = 10_000 if _IS_THOROUGH else 200
+_RUNS = 1_000 if _IS_THOROUGH else 200
 _ROOM = 8
 _AT_ONCE = 4  # calls of each server
 

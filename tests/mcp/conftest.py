@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -53,7 +54,12 @@ class RawServer:
 
     def line(self) -> dict[str, Any]:
         assert self.process.stdout is not None
-        reply: dict[str, Any] = json.loads(self.process.stdout.readline())
+        watchdog = threading.Timer(LIMIT_S, self.process.kill)  # one that says nothing shall not hang the suite
+        watchdog.start()
+        try:
+            reply: dict[str, Any] = json.loads(self.process.stdout.readline())
+        finally:
+            watchdog.cancel()
         return reply
 
     def initialize(self) -> None:

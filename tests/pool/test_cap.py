@@ -3,6 +3,7 @@
 import contextlib
 import os
 import time
+from typing import Any
 
 import anyio
 import pytest
@@ -189,3 +190,24 @@ async def test_a_cap_of_zero_is_none(rig: Rig) -> None:
     async with rig.pool(pool_max=0) as pool:
         sids = {(await run(pool, ASK_ONCE)).session_id for _ in range(3)}
         await until(lambda: living(rig.home) == sids)
+
+
+async def test_session_that_is_on_its_way_back_for_somebody_is_not_the_one_that_makes_room(rig: Rig) -> None:
+    """Its journal shows it paused all the time, and whoever had sent the answer was told that it computes."""
+    slow = 'alc.llm("first") for _ = 1, 3e7 do end return alc.llm("second")'
+    ends: list[dict[str, Any]] = []
+    async with rig.pool(pool_max=1) as here, rig.pool(pool_max=1) as there:
+        sid = (await run(here, slow)).session_id
+        await say(here, sid, "q-0", "A")
+        await stop_via_pool(here, sid, "hibernate")
+
+        async def go_on() -> None:
+            ends.append((await say(here, sid, "q-1", "B")).result)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go_on)
+            await until(lambda: sid in living(rig.home))
+            new = await run(there, ASK_ONCE)
+
+    assert [end["status"] for end in ends] == ["completed"]
+    assert new.result["status"] == "needs_response"
