@@ -36,7 +36,7 @@ from algocline_mcp.worker.titles import set_title
 
 _MESSAGE_BYTES = 4096
 _DESCRIPTORS = 3
-_QUIET_MS = 25  # a first prompt takes 4 to 12: two processors shall not be busy with the next worker meanwhile
+_QUIET_MS = 15  # a first prompt takes 4 to 12: two processors shall not be busy with the next worker meanwhile
 
 
 @dataclass(frozen=True, slots=True)
