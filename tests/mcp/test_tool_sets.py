@@ -167,15 +167,17 @@ def test_a_bad_change_of_packages_gets_one_sentence(host: Server, arguments: dic
     ("tool", "scope", "sentence"),
     [
         ("alc_pkg_remove", "none", "invalid scope 'none': expected one of project, global, all"),
-        ("alc_pkg_remove", "project", "package 'x' is not in /tmp/alc.local.toml"),
+        ("alc_pkg_remove", "project", "package 'x' is not in HERE/alc.local.toml"),
         ("alc_pkg_remove", "all", "Package 'x' is not installed here"),
         ("alc_pkg_link", "project", "invalid scope 'project': expected one of global, variant"),
         ("alc_pkg_link", "variant", "that source holds no package"),
     ],
 )
-def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, sentence: str) -> None:
-    more = {"path": "/tmp"} if tool == "alc_pkg_link" else {}
-    assert sentence in _sentence(host, tool, name="x", scope=scope, project_root="/tmp", **more)
+def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, sentence: str, tmp_path: Path) -> None:
+    here = str(tmp_path)
+    more = {"path": here} if tool == "alc_pkg_link" else {}
+    told = _sentence(host, tool, name="x", scope=scope, project_root=here, **more)
+    assert sentence.replace("HERE", here) in told
     if scope in ("project", "variant") and "invalid" not in sentence:
         none = f"scope {scope} needs a project, and /nowhere is none: give its project_root"
         assert none in _sentence(host, tool, name="x", scope=scope, project_root="/nowhere", **more)
