@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,9 @@ from typing import Any
 
 import anyio
 import pytest
+
+from algocline_mcp.limits import Home
+from algocline_mcp.terminal.demo import Server, end_workers
 
 HERE = Path(__file__).parent
 FAKE = HERE / "fake"
@@ -162,3 +166,13 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     monkeypatch.setitem(sys.modules, dispatch.__name__, fake)
     monkeypatch.setenv("ALC_HOME", str(tmp_path / "home"))
     return Tools(server.build())
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Server]:
+    """A real server that lists every tool."""
+    with tempfile.TemporaryDirectory(prefix="alc") as directory:
+        home = Home(Path(os.path.realpath(directory)) / "h")
+        with Server.start(home, ALC_TOOLS="full") as started:
+            yield started
+        end_workers(home)

@@ -1,31 +1,19 @@
 """The original's conformance cases of alc_status, through a real server with ALC_TOOLS=full and real sessions."""
 
 import json
-import os
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.limits import Home
-from algocline_mcp.terminal.demo import Server, end_workers
+from algocline_mcp.terminal.demo import Server
 from tests.mcp.conftest import RawServer, server_environment
 
 LIMIT_S = 120.0
 UNKNOWN = "p-1-0123456789abcdef"
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="alc") as directory:
-        home = Home(Path(os.path.realpath(directory)) / "h")
-        with Server.start(home, ALC_TOOLS="full") as started:
-            yield started
-        end_workers(home)
 
 
 def begun(host: Server, code: str, **arguments: Any) -> str:

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,6 @@ def test_a_set_that_is_none_is_told_by_every_call(
 
 
 # ── through a real server ─────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def host() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(prefix="alc") as directory:
-        home = Home(Path(os.path.realpath(directory)) / "h")
-        with Server.start(home, ALC_TOOLS="full") as started:
-            yield started
-        end_workers(home)
 
 
 @pytest.fixture
