@@ -31,15 +31,15 @@ def main() -> int | None:
         sys.exit(sentence)
     arguments = sys.argv[1:]
     if arguments[:1] == ["pool-worker"]:
-        from algocline_mcp.worker.keeper import main as work
+        from algocline_mcp.worker.keeper.main import main as work
 
         return work(arguments[1:])
     if arguments[:1] == ["fork-server"]:
-        from algocline_mcp.worker.forkserver import main as bear
+        from algocline_mcp.worker.fork_server.main import main as bear
 
         return bear(arguments[1:])
     if arguments or "_ALC_COMPLETE" in os.environ:  # a shell that completes calls it without arguments
-        from algocline_mcp.cli import main as command
+        from algocline_mcp.cli.main import main as command
 
         command()
         return 0
@@ -48,7 +48,7 @@ def main() -> int | None:
 
 def serve() -> int:
     """Reads and answers the host from the first moment on, while the fork server and the SDK get ready."""
-    from algocline_mcp.stdio import open_wire
+    from algocline_mcp.transport.stdio import open_wire
 
     wire = open_wire()
     sys.setswitchinterval(0.0005)  # the import below holds the interpreter: the reader's thread shall get its turns
@@ -56,7 +56,7 @@ def serve() -> int:
         from algocline_mcp.pool.spawn import start_early
 
         fork_process = start_early()
-        from algocline_mcp.server import serve
+        from algocline_mcp.server.app import serve
     except BaseException as exc:  # noqa: BLE001  a broken installation: told to the host, which hides our stderr
         traceback.print_exc()
         wire.refuse_all(f"the server cannot start: {type(exc).__name__}: {exc}; install it anew")

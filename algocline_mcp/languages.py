@@ -55,7 +55,7 @@ def _enter_lua(name: str, source: str) -> str:
 LUA = Language(
     name="lua",
     suffix=".lua",
-    runtime="algocline_mcp.worker.lua.runtime",
+    runtime="algocline_mcp.worker.engine.lua.runtime",
     interpreter="Lua 5.5",
     distribution="lupa",
     prelude=3,

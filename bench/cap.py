@@ -16,7 +16,7 @@ from pathlib import Path
 
 import anyio
 
-from algocline_mcp.limits import Home, Limits
+from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.dispatch import Pool, Strategy, list_via_pool, run_via_pool, stop_via_pool
 
 _MOST_MS = 10.0

@@ -17,10 +17,10 @@ from typing import Any
 
 import anyio
 
-from algocline_mcp.limits import Home, Limits
+from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, Strategy, continue_via_pool, list_via_pool, run_via_pool, stop_via_pool
-from algocline_mcp.session import Answer
+from algocline_mcp.session.state import Answer
 
 _AT_ONCE = 4
 

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp import journal
-from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool.listing import list_unfinished
-from algocline_mcp.session import query_digest
+from algocline_mcp.storage import journal
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.history.listing import list_unfinished
+from algocline_mcp.session.state import query_digest
 
 
 def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:

@@ -25,9 +25,9 @@ from typing import Any
 
 import anyio
 
-from algocline_mcp.limits import Home, Limits
+from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.dispatch import Pool, Strategy, run_via_pool
-from algocline_mcp.worker.lua import runtime
+from algocline_mcp.worker.engine.lua import runtime
 
 WAIT_S = 300.0
 SIMULATION = """

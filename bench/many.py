@@ -10,7 +10,7 @@ from listing import fill
 from measure import Row, Stopwatch, at_most, interleaved, ratio, row
 from stage import ENDLESS, Stage, answer, run, unfinished, worker_gone
 
-from algocline_mcp.limits import Limits
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, stop_via_pool
 
 PART = "many on disk"

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.fault.soak import Soak
 from tests.fault.story import Violation
-from tests.pool.rig import Rig
+from tests.rig.rig import Rig
 
 
 def main() -> int:

@@ -16,9 +16,9 @@ from original import Original
 from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, answer, bare_call, call, run
 
 from algocline_mcp import __version__
-from algocline_mcp.limits import Home
+from algocline_mcp.config.limits import Home
 from algocline_mcp.pool.dispatch import Pool, PoolReply, extract_feed_response
-from algocline_mcp.wire import PoolRequest, PoolResponse
+from algocline_mcp.protocol.messages import PoolRequest, PoolResponse
 
 PART = "step"
 POOL, ECHO, FLUSH = "pool layer", "floor: echo and flush", "floor: flush"

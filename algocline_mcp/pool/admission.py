@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from algocline_mcp import journal
+from algocline_mcp.storage import journal
 from algocline_mcp.errors import AlcError, Refused, WireBroken
-from algocline_mcp.limits import Home
-from algocline_mcp.pool import tidy
+from algocline_mcp.config.limits import Home
+from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.session import Phase, fold
-from algocline_mcp.wire import PoolRequest
+from algocline_mcp.session.state import Phase, fold
+from algocline_mcp.protocol.messages import PoolRequest
 
 if TYPE_CHECKING:
     from algocline_mcp.pool.reach import Pool
@@ -94,7 +94,7 @@ def _is_paused(home: Home, sid: str) -> bool:
 
 def _was_dead(home: Home, sid: str) -> bool:
     """Takes away the name that a killed worker left, where no server saw its end."""
-    tidy.remove_stale_socket(home, home.socket(sid))
+    home_setup.remove_stale_socket(home, home.socket(sid))
     return not os.path.lexists(home.socket(sid))
 
 

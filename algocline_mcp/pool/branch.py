@@ -19,14 +19,14 @@ import anyio
 import anyio.to_thread
 
 from algocline_mcp.errors import AlcError, Refused
-from algocline_mcp.limits import Limits
-from algocline_mcp.pool import dispatch, rehearse
-from algocline_mcp.pool.disk import now_s, readable, records_of
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.pool import dispatch, verify
+from algocline_mcp.pool.offline import now_s, readable, records_of
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
-from algocline_mcp.pool.header import Strategy, header_of
-from algocline_mcp.pool.redaction import Redaction
-from algocline_mcp.pool.transcript import timeline, turns
-from algocline_mcp.session import IllegalRecord, Record, evolve, fold
+from algocline_mcp.history.new_session import Strategy, header_of
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import timeline, turns
+from algocline_mcp.session.state import IllegalRecord, Record, evolve, fold
 
 _ASKS_NAMED = 3  # query ids in a sentence
 _LEFT_OUT = ("flushed", "crash", "final")
@@ -226,7 +226,7 @@ def _shared(pool: Pool, sid: str) -> int:
 
 async def _rehearsed(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
     surroundings = {**pool.environ, "ALC_SPAWN": "exec"}  # one worker: a fork server would take longer
-    async with rehearse.rehearsal(pool.home, pool.limits, surroundings) as stage:
+    async with verify.rehearsal(pool.home, pool.limits, surroundings) as stage:
         reply = await _begin(stage, planned, wait_s, None)
         records = records_of(stage.home, stage.limits, reply.session_id)
         await dispatch.stop_via_pool(stage, reply.session_id, "delete")

@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import anyio
 
-from algocline_mcp import wire
+from algocline_mcp.protocol import messages
 from algocline_mcp.errors import Refused, WireBroken
-from algocline_mcp.wire import Lines, PoolRequest, PoolResponse
+from algocline_mcp.protocol.messages import Lines, PoolRequest, PoolResponse
 
 _RECEIVE_BYTES = 256 * 1024
 
@@ -85,8 +85,8 @@ class PoolClient:
     @staticmethod
     def _check(request: PoolRequest, response: PoolResponse) -> None:
         speaker = response.speaker
-        if speaker.protocol != wire.PROTOCOL:
-            sentence = f"the worker speaks protocol {speaker.protocol}, not {wire.PROTOCOL}"
+        if speaker.protocol != messages.PROTOCOL:
+            sentence = f"the worker speaks protocol {speaker.protocol}, not {messages.PROTOCOL}"
             raise WireBroken(sentence, code="protocol")
         if speaker.sid != request.sid:
             raise WireBroken(f"the worker holds session {speaker.sid}, not {request.sid}")

@@ -30,15 +30,15 @@ from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.disk import decide_on_disk, fold_of, now_s, readable
-from algocline_mcp.pool.ending import end_worker, meet
-from algocline_mcp.pool.header import Strategy, created, header_of
-from algocline_mcp.pool.listing import list_unfinished, not_found
+from algocline_mcp.pool.offline import decide_on_disk, fold_of, now_s, readable
+from algocline_mcp.pool.termination import end_worker, meet
+from algocline_mcp.history.new_session import Strategy, created, header_of
+from algocline_mcp.history.listing import list_unfinished, not_found
 from algocline_mcp.pool.reach import Absent, Pool, connect, is_held, owner, reach
-from algocline_mcp.pool.retention import delete_now
-from algocline_mcp.pool.views import PAGE_BYTES, Page, view_of
-from algocline_mcp.session import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
-from algocline_mcp.wire import WRONG_PROGRAM, PoolRequest, PoolResponse
+from algocline_mcp.history.retention import delete_now
+from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
+from algocline_mcp.session.state import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
+from algocline_mcp.protocol.messages import WRONG_PROGRAM, PoolRequest, PoolResponse
 
 __all__ = [
     "Pool",

@@ -20,13 +20,15 @@ import anyio
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from algocline_mcp import journal
+from algocline_mcp.storage import journal
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed, Unreachable
-from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import processes, retention, spawn, tidy
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.pool import process_identity, spawn
+from algocline_mcp.history import retention
+from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.forks import Forks
+from algocline_mcp.pool.fork_server_client import Forks
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry, RegistryWriter
 from algocline_mcp.pool.spawn import ForkFailed, spawn_worker
 
@@ -73,7 +75,7 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         is_forking = spawn.is_forking(self.environ)  # whatever raises comes before the tasks, which would not be ended
-        tidy.prepare(self.home)
+        home_setup.prepare(self.home)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self.registry.run)
@@ -95,7 +97,7 @@ class Pool:
     async def _tidy(self) -> None:
         """What workers left that died while no server was there: entries, and names of sockets."""
         self.registry.prune()
-        await anyio.to_thread.run_sync(tidy.remove_leftovers, self.home, limiter=self.files)
+        await anyio.to_thread.run_sync(home_setup.remove_leftovers, self.home, limiter=self.files)
         await self._sweep()
 
     async def _sweep(self) -> None:
@@ -128,7 +130,7 @@ class Pool:
         descriptor is closed here in any case. Raises Unreachable, HomeUnusable.
         """
         try:
-            tidy.make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
+            home_setup.make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
             listener = spawn.bind(self.home, sid)
         except (OSError, StorageFailed) as exc:
             os.close(journal_fd)
@@ -140,7 +142,7 @@ class Pool:
         except ForkFailed:
             return None
         except OSError as exc:
-            tidy.remove_stale_socket(self.home, self.home.socket(sid))  # the lock went: somebody may have bound anew
+            home_setup.remove_stale_socket(self.home, self.home.socket(sid))  # the lock went: somebody may have bound anew
             cure = "free memory or processes, then ask again"
             if exc.filename is not None and Path(exc.filename) == (log := self.home.stderr(sid)):
                 cure = f"{log} must be a file that you can write, or be gone: remove it, then ask again"
@@ -174,7 +176,7 @@ class Pool:
         finally:
             os.close(pidfd)
             self._watched.pop(pid).ended.set()
-        tidy.remove_stale_socket(self.home, self.home.socket(sid))
+        home_setup.remove_stale_socket(self.home, self.home.socket(sid))
         self.registry.remove(sid, pid)
 
     def _reap(self, pid: int, pidfd: int) -> None:
@@ -282,6 +284,6 @@ async def _tell_owner_to_leave(pool: Pool, sid: str) -> None:
 def entry_of(pool: Pool, sid: str, pid: int) -> PoolSessionEntry | None:
     """None where the worker has ended already."""
     try:
-        return PoolSessionEntry.of(sid, pool.home.socket(sid), processes.identify(pid))
+        return PoolSessionEntry.of(sid, pool.home.socket(sid), process_identity.identify(pid))
     except ProcessLookupError:
         return None

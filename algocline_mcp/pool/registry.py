@@ -24,8 +24,9 @@ import portalocker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from algocline_mcp import __version__
-from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import processes, swap
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.pool import process_identity
+from algocline_mcp.storage import files
 
 SET_ASIDE = ".corrupt-"  # and the milliseconds when it was
 _CHECK_INTERVAL_S = 0.005  # portalocker's own default of 0.25 s would be felt in every run that has to wait
@@ -47,13 +48,13 @@ class PoolSessionEntry(BaseModel):
     pidfd_ino: int | None = None
 
     @classmethod
-    def of(cls, sid: str, sock: Path, identity: processes.Identity) -> Self:
+    def of(cls, sid: str, sock: Path, identity: process_identity.Identity) -> Self:
         born = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return cls(sid=sid, sock=str(sock), version=__version__, created_at=born, **identity.as_fields())
 
     @property
-    def identity(self) -> processes.Identity:
-        return processes.Identity(self.pid, self.boot_id, self.pid_ns, self.start_time, self.pidfd_ino)
+    def identity(self) -> process_identity.Identity:
+        return process_identity.Identity(self.pid, self.boot_id, self.pid_ns, self.start_time, self.pidfd_ino)
 
 
 class PoolRegistry(BaseModel):
@@ -87,7 +88,7 @@ class PoolRegistry(BaseModel):
             fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(fd, "w", encoding="ascii") as file:
                 file.write(self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True))
-            swap.put(draft, path)
+            files.put(draft, path)
         except OSError:
             with suppress(OSError):
                 os.unlink(draft)
@@ -205,7 +206,7 @@ class RegistryWriter:
                 registry.add(entry)
         for path in self.home.pool.glob("p-*.sock") if is_new else ():
             sid = path.stem
-            if sid not in self.known and (found := processes.listening(path, f"pool-worker {sid}")) is not None:
+            if sid not in self.known and (found := process_identity.listening(path, f"pool-worker {sid}")) is not None:
                 registry.add(PoolSessionEntry.of(sid, path, found))
 
 

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from algocline_mcp import __version__
 from algocline_mcp.errors import HomeUnusable
-from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
+from algocline_mcp.config.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
 
 _BACKLOG = 64
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself

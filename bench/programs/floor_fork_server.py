@@ -11,8 +11,9 @@ import os
 import socket
 import sys
 
-from algocline_mcp.worker import forkserver, keeper
-from algocline_mcp.worker.engine import Spawned
+from algocline_mcp.worker.fork_server import main as fork_server
+from algocline_mcp.worker.keeper import main as keeper
+from algocline_mcp.worker.engine.process import Spawned
 
 
 def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: object) -> int:
@@ -36,4 +37,4 @@ def no_engine(*_more: object, **_named: object) -> Spawned | None:
 if __name__ == "__main__":
     keeper.keep = keep
     keeper.spare_engine = no_engine
-    sys.exit(forkserver.main(sys.argv[2:]))
+    sys.exit(fork_server.main(sys.argv[2:]))

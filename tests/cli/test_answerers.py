@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from algocline_mcp.terminal.answerers import Command, Person
+from algocline_mcp.cli.answerers import Command, Person
 
 QUERIES = [{"query_id": f"q-{n}", "prompt": f"prompt {n}", "system": None} for n in range(7)]
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from algocline_mcp.errors import Unreachable
-from algocline_mcp.limits import Home
+from algocline_mcp.config.limits import Home
 from algocline_mcp.pool import dispatch
-from algocline_mcp.terminal import demo, doctor
+from algocline_mcp.cli import demo, doctor
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal

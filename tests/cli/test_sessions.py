@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from algocline_mcp.pool import tidy
+from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.registry import PoolRegistry
-from algocline_mcp.terminal import sessions
+from algocline_mcp.cli import sessions
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -58,7 +58,7 @@ def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> No
 
     (line,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
     assert (line["pid"], line["worker"]) == (None, "none")
-    tidy.remove_leftovers(terminal.home)
+    home_setup.remove_leftovers(terminal.home)
 
 
 @pytest.mark.parametrize(

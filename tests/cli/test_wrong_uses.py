@@ -15,9 +15,9 @@ import pytest
 from algocline_mcp.__main__ import unsupported
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch, spawn
-from algocline_mcp.terminal.demo import Server
-from algocline_mcp.terminal.play import Turn, choose
-from algocline_mcp.terminal.words import at_terminal
+from algocline_mcp.cli.demo import Server
+from algocline_mcp.cli.run import Turn, choose
+from algocline_mcp.cli.wording import at_terminal
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -81,7 +81,7 @@ def test_a_full_home(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> N
     def full(fd: int, content: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("algocline_mcp.journal.os.write", full)
+    monkeypatch.setattr("algocline_mcp.storage.journal.os.write", full)
 
     done = terminal.alc("stop", GONE)
     monkeypatch.undo()
@@ -91,7 +91,7 @@ def test_a_full_home(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_disk_that_takes_half_a_record(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
     terminal.session("return 1")
-    monkeypatch.setattr("algocline_mcp.journal.os.write", lambda fd, content: len(content) // 2)
+    monkeypatch.setattr("algocline_mcp.storage.journal.os.write", lambda fd, content: len(content) // 2)
 
     with pytest.raises(HomeUnusable, match="cannot hold sessions: the disk is full: free some space for"):
         terminal.session("return 2")

@@ -5,7 +5,7 @@ The product itself has stdio alone. Ends on SIGTERM.
 
 import sys
 
-from algocline_mcp.server import build
+from algocline_mcp.server.app import build
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.pool.conftest import anyio_backend, rig
+from tests.rig.fixtures import anyio_backend, rig
 
 __all__ = ["anyio_backend", "rig"]
 

@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from .story import Violation, require
+from tests.fault.story import Violation, require
 
 _LATE_S = 60.0  # beyond wait_s, on a machine that is busy with killing
 _LINE_BYTES = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from algocline_mcp.pool.dispatch import list_via_pool, stop_via_pool
-from tests.pool.rig import PEERS, Rig, run, say, until
+from tests.rig.rig import PEERS, Rig, run, say, until
 
 pytestmark = pytest.mark.anyio
 

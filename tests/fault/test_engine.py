@@ -8,10 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from algocline_mcp.limits import KIB, Limits
+from algocline_mcp.config.limits import KIB, Limits
 from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.worker import engine
-from tests.pool.rig import ASK_TWICE, Rig, finish, run, say, until, watched
+from algocline_mcp.worker.engine import process
+from tests.rig.rig import ASK_TWICE, Rig, finish, run, say, until, watched
 
 pytestmark = pytest.mark.anyio
 
@@ -82,8 +82,8 @@ def test_what_an_engine_writes_without_end_stops_at_the_limit_and_kills_nobody(t
     if not pid:
         refused = 0
         try:
-            engine._settle_signals()
-            engine._set_limits(Limits(engine_log_bytes=64 * KIB))
+            process._settle_signals()
+            process._set_limits(Limits(engine_log_bytes=64 * KIB))
             for _ in range(1 << 14):
                 try:
                     os.write(fd, b"x" * (64 * KIB))

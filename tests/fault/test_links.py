@@ -7,7 +7,7 @@ import pytest
 
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool.dispatch import list_via_pool, stop_via_pool
-from tests.pool.rig import ASK_ONCE, ASK_TWICE, Rig, kill, run, say, until
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 

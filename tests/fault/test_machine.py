@@ -8,17 +8,17 @@ from typing import Any
 import anyio
 import pytest
 
-from algocline_mcp import wire
+from algocline_mcp.protocol import messages
 from algocline_mcp.errors import AlcError, Refused, Unreachable
-from algocline_mcp.limits import Home, Limits
+from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool import reach, spawn
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.pool.spawn import Forker
-from tests.core.disk import file_size_limit
-from tests.pool.journals import header, prompt, sid_of, write
-from tests.pool.rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, until
+from tests.storage.disk import file_size_limit
+from tests.rig.journals import header, prompt, sid_of, write
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +173,7 @@ async def test_worker_of_another_protocol_is_told_to_hibernate_and_the_session_g
         await until(lambda: sid in rig.registered())
         old = rig.keeper(sid)
         with monkeypatch.context() as later:
-            later.setattr(wire, "PROTOCOL", 99)  # of this server; what it starts here is as old again
+            later.setattr(messages, "PROTOCOL", 99)  # of this server; what it starts here is as old again
             with pytest.raises(Unreachable):
                 await say(pool, sid, "q-0", "A", wait_s=0.1)
         await ended(old)

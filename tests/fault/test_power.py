@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.limits import Home
-from tests.pool.rig import SOON_S, WAIT_S, Program, Rig, has_ended, stopped
+from algocline_mcp.config.limits import Home
+from tests.rig.rig import SOON_S, WAIT_S, Program, Rig, has_ended, stopped
 
 _DISK_BYTES = 16 << 20
 _CUTS = 8 if os.environ.get("ALC_THOROUGH") == "1" else 3

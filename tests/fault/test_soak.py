@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from algocline_mcp.worker.failpoints import POINTS
-from tests.pool.rig import Rig
+from algocline_mcp.worker.lowlevel.failpoints import POINTS
+from tests.rig.rig import Rig
 
-from .soak import Soak
+from tests.fault.soak import Soak
 
 VICTIMS = ("keeper", "engine", "server", "fork server")
 _IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"

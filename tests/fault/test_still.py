@@ -16,9 +16,9 @@ import pytest
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.branch import Branch, branch_via_pool
-from algocline_mcp.pool.catalog import Asked, Place, catalog
+from algocline_mcp.packages.catalog import Asked, Place, catalog
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool, view_via_pool
-from tests.pool.rig import Program, Rig, run, say, stopped, until
+from tests.rig.rig import Program, Rig, run, say, stopped, until
 
 pytestmark = pytest.mark.anyio
 

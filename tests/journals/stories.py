@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from algocline_mcp import journal
+from algocline_mcp.storage import journal
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Pool, PoolReply, continue_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.session import Answer, Phase, fold
-from tests.pool.rig import ENDLESS, WAIT_S, Rig, kill, run, until
+from algocline_mcp.session.state import Answer, Phase, fold
+from tests.rig.rig import ENDLESS, WAIT_S, Rig, kill, run, until
 
 _CHANCE = """
 local function look(...)

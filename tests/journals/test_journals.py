@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp import __version__, journal
+from algocline_mcp import __version__
+from algocline_mcp.storage import journal
 from algocline_mcp.languages import LUA
-from tests.pool.conftest import abroad, anyio_backend, rig
-from tests.pool.rig import Rig
+from tests.rig.fixtures import abroad, anyio_backend, rig
+from tests.rig.rig import Rig
 
-from .stories import STORIES, play
+from tests.journals.stories import STORIES, play
 
 __all__ = ["abroad", "anyio_backend", "rig"]
 

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from algocline_mcp import __version__
 from tests.journals.stories import STORIES, play, write
-from tests.pool.rig import Rig
+from tests.rig.rig import Rig
 
 
 async def main() -> None:

@@ -14,7 +14,7 @@ import anyio
 import anyio.to_thread
 
 from algocline_mcp.errors import AlcError
-from algocline_mcp.limits import Home, Limits
+from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.dispatch import (
     Pool,
     PoolReply,
@@ -25,7 +25,7 @@ from algocline_mcp.pool.dispatch import (
     status_via_pool,
     stop_via_pool,
 )
-from algocline_mcp.session import Answer
+from algocline_mcp.session.state import Answer
 
 
 def tell(value: dict[str, Any]) -> None:

@@ -10,25 +10,11 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
-from algocline_mcp.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
-from algocline_mcp.pool import tidy
+from algocline_mcp.config.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
+from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
 
-from .rig import (
-    ASK_ONCE,
-    ASK_TWICE,
-    LIMIT_S,
-    SOON_S,
-    WAIT_S,
-    Program,
-    Rig,
-    ended,
-    kill,
-    run,
-    say,
-    stopped,
-    until,
-)
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, LIMIT_S, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, stopped, until
 
 pytestmark = pytest.mark.anyio
 
@@ -220,7 +206,7 @@ async def test_too_long_a_path_is_told_with_its_bytes_and_the_cure() -> None:
 
 
 async def test_longest_path_that_can_be_works(rig: Rig) -> None:
-    tail = len(os.fsencode(Home(rig.root / "h").socket(tidy._PROBE_SID))) - 1
+    tail = len(os.fsencode(Home(rig.root / "h").socket(home_setup._PROBE_SID))) - 1
     rig.home = Home(rig.root / ("h" * (SOCKET_PATH_MAX_BYTES - tail)))
     async with rig.pool() as pool:
         first = (await run(pool, ASK_ONCE)).result
@@ -230,7 +216,7 @@ async def test_longest_path_that_can_be_works(rig: Rig) -> None:
 
 def prepare_often(home: Home, times: int) -> None:
     for _ in range(times):
-        tidy.prepare(home)
+        home_setup.prepare(home)
 
 
 async def test_servers_that_start_at_once_on_one_home_do_not_disturb_each_other(rig: Rig) -> None:

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from algocline_mcp import journal
+from algocline_mcp.storage import journal
 from algocline_mcp.errors import AlcError
-from algocline_mcp.session import Answer, IllegalRecord, Record, fold
+from algocline_mcp.session.state import Answer, IllegalRecord, Record, fold
 
-from . import strategies
-from .machine import Violation
+from tests.sim import strategies
+from tests.sim.machine import Violation
 
 ENDS = ("completed", "cancelled", "error")
 NEVER = ("corrupt", "diverged", "needs_version", "lost")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Generator
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
-from .machine import Killed, Machine, Process, Socket, Stream
+from tests.sim.machine import Killed, Machine, Process, Socket, Stream
 
 
 class Expired(BaseException):

@@ -15,7 +15,7 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any, Self
 
-from .disk import Disk, File
+from tests.sim.disk import Disk, File
 
 BORN_S = 1_790_000_000.0
 _PIPE_BYTES = 4096

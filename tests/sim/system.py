@@ -8,16 +8,18 @@ from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
-from algocline_mcp import journal
+from algocline_mcp.storage import journal
 from algocline_mcp.languages import LUA
-from algocline_mcp.limits import Home, Limits
-from algocline_mcp.pool import client, disk, dispatch, ending, header, reach, spawn, tidy
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.pool import client, offline, dispatch, termination, reach, spawn
+from algocline_mcp.history import new_session
+from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.reach import Pool
-from algocline_mcp.worker import custody, effects, errands, keeper, peers
-from algocline_mcp.worker.provisions import Provisions
+from algocline_mcp.worker.keeper import session_runner, effects, effect_runner, main as keeper, connections
+from algocline_mcp.worker.engine.preload import Provisions
 
-from .loop import Loop
-from .machine import Clock, Descriptors, Locks, Machine, Poll, Socket, Sockets
+from tests.sim.loop import Loop
+from tests.sim.machine import Clock, Descriptors, Locks, Machine, Poll, Socket, Sockets
 
 
 class Place(PurePosixPath):
@@ -113,18 +115,18 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
     changes: list[tuple[Any, dict[str, Any]]] = [
         (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
         (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "_start_time": lambda: 0}),
-        (custody, {"time": clock, "spawn_engine": births.spawn_engine}),
-        (errands, {"os": system, "time": clock}),
-        (peers, {"os": system, "time": clock, "socket": sockets}),
+        (session_runner, {"time": clock, "spawn_engine": births.spawn_engine}),
+        (effect_runner, {"os": system, "time": clock}),
+        (connections, {"os": system, "time": clock, "socket": sockets}),
         (effects, {"time": clock, "_source": births.module}),
         (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),
         (dispatch, {"anyio": loop, "time": clock, "secrets": numbers}),
-        (header, {"time": clock, "secrets": numbers}),
-        (ending, {"anyio": loop}),
+        (new_session, {"time": clock, "secrets": numbers}),
+        (termination, {"anyio": loop}),
         (client, {"socket": sockets, "anyio": loop}),
-        (disk, {"os": system, "time": clock, "anyio": loop}),
+        (offline, {"os": system, "time": clock, "anyio": loop}),
         (spawn, {"os": system, "socket": sockets, "secrets": numbers}),
-        (tidy, {"os": system, "socket": sockets, "make_directories": lambda *paths: None}),
+        (home_setup, {"os": system, "socket": sockets, "make_directories": lambda *paths: None}),
     ]
     before = [(module, {name: getattr(module, name) for name in values}) for module, values in changes]
     _set(changes)

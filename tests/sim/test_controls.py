@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp import journal, session
-from algocline_mcp.journal import Journal, Scan
-from algocline_mcp.session import Asked, Record, evolve
-from algocline_mcp.streams import Fork
-from algocline_mcp.worker.ledger import Ledger
-from algocline_mcp.worker.messages import Ask, Message
-from algocline_mcp.worker.replay import Outcome, Replay
+from algocline_mcp.storage import journal
+from algocline_mcp.session import state
+from algocline_mcp.storage.journal import Journal, Scan
+from algocline_mcp.session.state import Asked, Record, evolve
+from algocline_mcp.session.streams import Fork
+from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.worker.engine.messages import Ask, Message
+from algocline_mcp.worker.keeper.replay import Outcome, Replay
 
-from .machine import Violation
-from .system import HOME, installed
-from .world import World, play
+from tests.sim.machine import Violation
+from tests.sim.system import HOME, installed
+from tests.sim.world import World, play
 
 _SEEDS = range(500)
 Broken = Callable[[pytest.MonkeyPatch], None]
@@ -48,12 +49,12 @@ def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
     def asked(about: Any, event: Asked) -> tuple[Record, ...]:
         prefix, mark = (f"f-{event.stream}", {"stream": event.stream}) if event.stream else ("q", {})
         queries = [
-            {"id": f"{prefix}-{n}", "digest": session.query_digest(query), **query, **mark}
+            {"id": f"{prefix}-{n}", "digest": state.query_digest(query), **query, **mark}
             for n, query in enumerate(event.queries)
         ]
         return ({"kind": "prompt", "queries": queries, "t": event.now_s, **mark},)
 
-    patch.setitem(session._RECORDS, Asked, asked)
+    patch.setitem(state._RECORDS, Asked, asked)
 
 
 def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:

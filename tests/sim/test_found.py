@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from algocline_mcp.errors import StorageFailed
-from algocline_mcp.worker.custody import Custody
+from algocline_mcp.worker.keeper.session_runner import Custody
 
-from .system import HOME, installed
-from .world import World
+from tests.sim.system import HOME, installed
+from tests.sim.world import World
 
 
 @contextmanager

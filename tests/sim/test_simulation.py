@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from .world import World, play
+from tests.sim.world import World, play
 
 _PYTHON = (3, 11)
 _IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"

@@ -12,21 +12,21 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from algocline_mcp import wire
+from algocline_mcp.protocol import messages
 from algocline_mcp.errors import StorageBroken
-from algocline_mcp.limits import Home, Limits
+from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.dispatch import Strategy
 from algocline_mcp.pool.spawn import ForkFailed
-from algocline_mcp.session import Answer, Record
-from algocline_mcp.worker.keeper import Keeper
+from algocline_mcp.session.state import Answer, Record
+from algocline_mcp.worker.keeper.main import Keeper
 
-from . import strategies
-from .book import Book, Call, Story
-from .disk import Disk
-from .loop import Loop, Task
-from .machine import Machine, Poll, Process, Socket, Stream, Violation, pair
-from .system import HOME, PROVISIONS, Births, SimulatedPool, installed
+from tests.sim import strategies
+from tests.sim.book import Book, Call, Story
+from tests.sim.disk import Disk
+from tests.sim.loop import Loop, Task
+from tests.sim.machine import Machine, Poll, Process, Socket, Stream, Violation, pair
+from tests.sim.system import HOME, PROVISIONS, Births, SimulatedPool, installed
 
 # What may go wrong, each in some of the schedules. Errors of the disk are rates per call.
 _DISK_ERRORS = {"write": 0.05, "flush": 0.05, "short": 0.1, "truncate": 0.2, "read": 0.03, "create": 0.2, "rename": 0.3}
@@ -370,7 +370,7 @@ class World(Births):
         elif engine.is_waiting:
             line, _, rest = bytes(stream.inbox).partition(b"\n")
             stream.inbox[:] = rest
-            said = wire.decode(line)
+            said = messages.decode(line)
             if engine.talk is None:
                 engine.talk = strategies.perform(strategies.program_of(said), self._whim)
             else:
@@ -382,7 +382,7 @@ class World(Births):
             message = strategies.next_message(engine.talk, engine.heard)
             engine.heard = None
             engine.is_waiting = not strategies.is_one_way(message)
-            stream.peer.inbox += wire.encode(message)
+            stream.peer.inbox += messages.encode(message)
             if message["op"] == "end":
                 self.machine.kill(engine.process, 0)
         self._bury()

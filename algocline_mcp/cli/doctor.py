@@ -1,0 +1,207 @@
+"""`alc doctor`: looks at everything that a session needs, one line each, and names the cure where something is wrong.
+
+Contract: returns 0 if all lines say ok, else 1. It makes the home's directories, as a server does; the one session that
+it starts is cancelled and its journal removed. It starts no MCP server.
+"""
+
+import os
+import platform
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import anyio
+
+from algocline_mcp import __version__
+from algocline_mcp.config import settings
+from algocline_mcp.errors import AlcError
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.config.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
+from algocline_mcp.pool import dispatch, spawn
+from algocline_mcp.history import retention
+from algocline_mcp.storage import home_setup
+from algocline_mcp.pool.registry import SET_ASIDE, PoolRegistry
+
+_PROBE = 'return alc.llm("Is anybody there?")'
+_PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16
+_WORKER_S = 10.0
+_PARTS = ("mcp", "anyio", "pydantic", "portalocker", "click", *{each.distribution for each in LANGUAGES.values()})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line. `cure` None: it is as it should be."""
+
+    what: str
+    seen: str
+    cure: str | None = None
+
+    def __str__(self) -> str:
+        mark = "ok     " if self.cure is None else "PROBLEM"
+        line = f"{mark}  {self.what:<12}  {self.seen}"
+        return line if self.cure is None else f"{line}\n         {'':<12}  → {self.cure}"
+
+
+def examine(say: Callable[[str], object], environ: Mapping[str, str] = os.environ) -> int:
+    problems = 0
+    for finding in findings(environ):
+        say(str(finding))
+        problems += finding.cure is not None
+    say("\nall is well" if not problems else f"\n{problems} problem{'s' if problems > 1 else ''} found")
+    return 1 if problems else 0
+
+
+def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
+    """Stops early where a later line could only repeat an earlier problem."""
+    yield Finding("alc", f"{__version__}, {Path(__file__).parents[1]}")
+    yield Finding("Python", f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.release()}")
+    yield _parts()
+    yield _in_path(environ)
+    try:
+        home, limits = Home.from_env(environ), Limits.from_env(environ)
+        is_forking = spawn.is_forking(environ)
+        retention.keep_of(environ)
+        settings.tool_set(environ)
+    except AlcError as exc:
+        yield _wrong("settings", exc)
+        return
+    yield _settings(environ)
+    yield from (Finding("settings", seen, cure) for seen, cure in settings.slips(environ))
+    socket_path = _socket_path(home)
+    yield socket_path
+    if socket_path.cure is not None:
+        return
+    try:
+        home_setup.prepare(home)
+    except AlcError as exc:
+        yield _wrong("home", exc)
+        return
+    yield _permissions(home)
+    yield Finding("file system", "makes, locks, flushes and renames files, binds sockets")
+    yield _room(home)
+    if is_forking:
+        yield anyio.run(_fork_server, home, limits, environ)
+    else:
+        yield Finding("fork server", "not used here; workers are started by exec")
+    yield anyio.run(_worker, home, limits, environ)
+    yield _registry(home)  # the servers above have set aside what was none
+
+
+def _wrong(what: str, error: AlcError) -> Finding:
+    """Our sentences end with their cure."""
+    seen, _, cure = str(error).rpartition(": ")
+    return Finding(what, seen or str(error), cure)
+
+
+def _parts() -> Finding:
+    found, missing = [], []
+    for name in _PARTS:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    cure = f"install algocline-mcp anew: {', '.join(missing)} is missing" if missing else None
+    return Finding("parts", ", ".join(found), cure)
+
+
+def _in_path(environ: Mapping[str, str]) -> Finding:
+    own = os.path.realpath(Path(sys.executable).with_name("alc"))
+    found: list[str] = []
+    for directory in environ.get("PATH", os.defpath).split(os.pathsep):
+        candidate = os.path.join(directory or ".", "alc")
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate) and candidate not in found:
+            found.append(candidate)
+    if not found:
+        return Finding("PATH", f"no alc there; hosts and shells take the absolute path {own}")
+    if os.path.realpath(found[0]) != own:
+        cure = f"give hosts the absolute path {own}, or put its directory first in PATH"
+        return Finding("PATH", f"alc means {found[0]}, which is another program than this one", cure)
+    others = f"; further down: {', '.join(found[1:])}" if len(found) > 1 else ""
+    return Finding("PATH", f"alc means this one{others}")
+
+
+def _settings(environ: Mapping[str, str]) -> Finding:
+    names = sorted(name for name in environ if name.startswith("ALC_"))
+    return Finding("settings", ", ".join(f"{name}={environ[name]}" for name in names) or "no ALC_… is set")
+
+
+def _socket_path(home: Home) -> Finding:
+    size = len(os.fsencode(home.socket(_PROBE_SID)))
+    cure = "set ALC_HOME to a shorter path" if size > SOCKET_PATH_MAX_BYTES else None
+    return Finding("socket path", f"{size} of at most {SOCKET_PATH_MAX_BYTES} bytes", cure)
+
+
+def _permissions(home: Home) -> Finding:
+    for path in (home.root, home.pool, home.sessions, home.finished, home.log):
+        found = path.stat()
+        if found.st_uid != os.geteuid():
+            return Finding("home", f"{path} belongs to user {found.st_uid}", f"chown it to user {os.geteuid()}")
+    mode = stat.S_IMODE(home.root.stat().st_mode)
+    cure = f"chmod 700 {home.root}" if mode & 0o077 else None
+    others = ", others can read it" if cure else ", readable by you alone"
+    return Finding("home", f"{home.root} (mode {mode:o}{others})", cure)
+
+
+def _room(home: Home) -> Finding:
+    unfinished, finished = (len(list(path.glob("p-*.journal"))) for path in (home.sessions, home.finished))
+    system = os.statvfs(home.root)
+    free_mib = system.f_bavail * system.f_frsize // 2**20
+    cure = "free some space, or set ALC_HOME to another disk" if free_mib < 64 else None
+    return Finding("room", f"{unfinished} sessions unfinished, {finished} finished, {free_mib} MiB free", cure)
+
+
+def _registry(home: Home) -> Finding:
+    damaged = sorted(home.pool.glob(f"{home.registry.name}{SET_ASIDE}*"))
+    try:
+        live = len(PoolRegistry.load(home.registry).sessions)
+    except (OSError, ValueError) as exc:
+        sentence = str(exc).partition("\n")[0]
+        return Finding("registry", f"{home.registry}: {sentence}", "remove it: nothing is lost, it is made again")
+    if damaged:
+        seen = f"{len(damaged)} set aside as damaged, and made again: {damaged[-1]}"
+        return Finding(
+            "registry", seen, "nothing is lost; see whether the disk was full or lost its power, then delete it"
+        )
+    return Finding("registry", f"{live} live worker{'' if live == 1 else 's'} listed")
+
+
+async def _fork_server(home: Home, limits: Limits, environ: Mapping[str, str]) -> Finding:
+    began_s = time.monotonic()
+    async with dispatch.Pool(home, limits, environ=environ) as pool:
+        with anyio.move_on_after(limits.fork_start_s + 1):
+            await pool.forks.started()
+        if pool.forks.warning is None and pool.forks.pid is not None:
+            return Finding("fork server", f"ready after {(time.monotonic() - began_s) * 1000:.0f} ms")
+    why = pool.forks.warning or f"not ready within {limits.fork_start_s:g} s"
+    return Finding("fork server", why, "set ALC_SPAWN=exec to do without it")
+
+
+async def _worker(home: Home, limits: Limits, environ: Mapping[str, str]) -> Finding:
+    began_s = time.monotonic()
+    sid = None
+    try:
+        async with dispatch.Pool(home, limits, environ=dict(environ, ALC_SPAWN="exec")) as pool:
+            with anyio.fail_after(_WORKER_S):
+                strategy = dispatch.Strategy(_PROBE, title="alc doctor")
+                sid, state, trouble = await dispatch.run_via_pool(pool, strategy, wait_s=_WORKER_S / 2)
+                asked_s = time.monotonic()
+                await dispatch.stop_via_pool(pool, sid, "cancel")
+                await pool.settle(sid, limits.leave_s)  # its journal lies in its last place then
+    except (AlcError, TimeoutError) as exc:
+        cure = f"look at {home.log}, and at the limits of processes and memory (ulimit -a)"
+        return Finding("worker", str(exc) or f"no answer within {_WORKER_S:g} s", cure)
+    finally:
+        if sid is not None:
+            with suppress(OSError):
+                home.finished_journal(sid).unlink()
+    if state["status"] != "needs_response":
+        return Finding("worker", f"the strategy did not pause: {state}", "install algocline-mcp anew")
+    if trouble is not None:
+        return Finding("worker", trouble, f"see who holds {home.registry_lock}, for example with: fuser")
+    took = f"first prompt after {(asked_s - began_s) * 1000:.0f} ms by exec"
+    return Finding("worker", f"{took}, stopped after {(time.monotonic() - asked_s) * 1000:.0f} ms more")

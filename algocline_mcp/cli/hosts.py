@@ -1,0 +1,247 @@
+"""`alc config`: what each host needs to start this server, and entering it into the host's own file.
+
+Contract: `write` and `remove` keep whatever else is in the file, save the file as it was beside it first, and replace
+it whole. Where the file cannot be read as what it should be, they raise Refused and change nothing.
+"""
+
+import json
+import os
+import sys
+import time
+import urllib.parse
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.cli.host_files import NAME, Format, Json, Toml, Yaml
+
+_DESCRIPTION = "Reasoning strategies whose prompts this host's own model answers"
+# Some hosts give a call 60 s whatever it reports; where the limit can be set, a call may take what a wait takes.
+_CALL_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How to start this server: absolute, because a host's PATH is not the shell's."""
+
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] | None = None
+
+    @property
+    def words(self) -> list[str]:
+        return [self.command, *self.args]
+
+    def plain(self) -> dict[str, Any]:
+        rest = {"args": list(self.args), "env": dict(self.env or {})}
+        return {"command": self.command} | {key: value for key, value in rest.items() if value}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """`file` may be relative: it then belongs to the project in the working directory. `then`: what to do at last."""
+
+    title: str
+    file: Callable[[], Path]
+    form: Format
+    fields: Callable[[Entry], dict[str, Any]]
+    then: str
+    other_ways: Callable[[Entry], list[str]] = lambda entry: []
+
+
+def own_entry(environ: Mapping[str, str]) -> Entry:
+    """This very installation, on this home."""
+    script = Path(sys.executable).with_name("alc")
+    env = {"ALC_HOME": os.path.abspath(environ["ALC_HOME"])} if environ.get("ALC_HOME") else None
+    if os.access(script, os.X_OK):
+        return Entry(str(script), env=env)
+    return Entry(sys.executable, ("-m", "algocline_mcp"), env)
+
+
+# ── the hosts ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _under_config(*parts: str) -> Path:
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config").joinpath(*parts)
+
+
+def _claude_desktop() -> Path:
+    name = "claude_desktop_config.json"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "Claude" / name
+    return _under_config("Claude", name)
+
+
+def _stdio(entry: Entry) -> dict[str, Any]:
+    return {"type": "stdio", **entry.plain()}
+
+
+def _goose(entry: Entry) -> dict[str, Any]:
+    return {
+        "type": "stdio",
+        "name": NAME,
+        "description": _DESCRIPTION,
+        "enabled": True,
+        "cmd": entry.command,
+        "args": list(entry.args),
+        "envs": dict(entry.env or {}),
+        "env_keys": [],
+        "timeout": _CALL_S,
+    }
+
+
+def claude_command(entry: Entry) -> str:
+    settings = [f"--env {quote(f'{name}={value}')}" for name, value in (entry.env or {}).items()]
+    return " ".join(["claude mcp add --scope user", NAME, *settings, "--", *map(quote, entry.words)])
+
+
+def vscode_link(entry: Entry) -> str:
+    """VS Code's own address for install links; it hands on to vscode:mcp/install."""
+    wanted = json.dumps({"name": NAME, **_stdio(entry)}, separators=(",", ":"))
+    inner = "vscode:mcp/install?" + urllib.parse.quote(wanted, safe="")
+    return "https://insiders.vscode.dev/redirect?url=" + urllib.parse.quote(inner, safe="")
+
+
+def cursor_link(entry: Entry) -> str:
+    wanted = b64encode(json.dumps(entry.plain(), separators=(",", ":")).encode()).decode()
+    return f"cursor://anysphere.cursor-deeplink/mcp/install?name={NAME}&config={urllib.parse.quote(wanted, safe='')}"
+
+
+HOSTS = {
+    "claude-desktop": Host(
+        "Claude Desktop",
+        _claude_desktop,
+        Json("mcpServers"),
+        Entry.plain,
+        "quit Claude Desktop altogether and start it again",
+    ),
+    "claude-code": Host(
+        "Claude Code",
+        lambda: Path(".mcp.json"),
+        Json("mcpServers"),
+        _stdio,
+        "start claude in this directory and allow the server",
+        lambda entry: [f"for all projects: {claude_command(entry)}"],
+    ),
+    "vscode": Host(
+        "VS Code",
+        lambda: Path(".vscode", "mcp.json"),
+        Json("servers"),
+        _stdio,
+        "press Start above the entry in .vscode/mcp.json",
+        lambda entry: [
+            "for all projects: code --add-mcp " + quote(json.dumps({"name": NAME, **_stdio(entry)})),
+            f"or open: {vscode_link(entry)}",
+        ],
+    ),
+    "cursor": Host(
+        "Cursor",
+        lambda: Path.home() / ".cursor" / "mcp.json",
+        Json("mcpServers"),
+        Entry.plain,
+        "switch the server on in Cursor's settings, under MCP",
+        lambda entry: [f"or open: {cursor_link(entry)}"],
+    ),
+    "codex": Host(
+        "Codex",
+        lambda: Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex") / "config.toml",
+        Toml("mcp_servers"),
+        lambda entry: entry.plain() | {"tool_timeout_sec": _CALL_S},
+        "start codex anew",
+    ),
+    "goose": Host(
+        "goose",
+        lambda: _under_config("goose", "config.yaml"),
+        Yaml("extensions"),
+        _goose,
+        "start a new goose session",
+    ),
+}
+
+
+# ── what the command does ─────────────────────────────────────────────────────────────────────────────────
+
+
+def target(host: Host, path: str | None) -> Path:
+    """Absolute; of a link the file behind it, so that a link stays one."""
+    return Path(os.path.realpath(os.path.expanduser(path) if path else host.file()))
+
+
+def advice(name: str, entry: Entry, path: Path) -> tuple[str, list[str]]:
+    """What to paste, and what to do with it."""
+    host = HOSTS[name]
+    told = [
+        f"{host.title}: put this into {path}, then {host.then}",
+        *host.other_ways(entry),
+        f"or let it be entered: alc config {name} --write",
+    ]
+    return host.form.show(host.fields(entry)), told
+
+
+def write(host: Host, entry: Entry, path: Path) -> str:
+    return _change(
+        path,
+        lambda text: host.form.put(text, host.fields(entry)),
+        done=f"{NAME} is entered in {path}; {host.then}",
+        idle=f"{NAME} stands in {path} already: nothing was changed",
+    )
+
+
+def remove(host: Host, path: Path) -> str:
+    return _change(
+        path,
+        host.form.take,
+        done=f"{NAME} is taken out of {path}",
+        idle=f"{path} has no {NAME}: nothing was changed",
+    )
+
+
+def _change(path: Path, edit: Callable[[str], str], *, done: str, idle: str) -> str:
+    try:
+        before = path.read_bytes()
+    except FileNotFoundError:
+        before = None
+    except OSError as exc:
+        raise Refused(f"cannot read {path}: {exc.strerror}; name another file with --file") from exc
+    try:
+        text = (before or b"").decode()
+        after = edit(text)
+    except UnicodeDecodeError as exc:
+        raise Refused(f"{path} is not UTF-8: nothing was changed; save it as UTF-8") from exc
+    except Refused as exc:
+        raise Refused(f"{path}: {exc}") from exc
+    if after == text:
+        return idle
+    try:
+        backup = _replace(path, before, after.encode())
+    except OSError as exc:
+        raise Refused(f"cannot write {path}: {exc.strerror}; nothing was changed: mend it, or paste by hand") from exc
+    return f"{done}. The file as it was: {backup}" if backup else done
+
+
+def _replace(path: Path, before: bytes | None, after: bytes) -> Path | None:
+    """Whole or not at all; returns where the file as it was is kept."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = path.stat().st_mode & 0o777 if before is not None else 0o600
+    backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.before-{NAME}")
+    if before is not None:
+        _save(backup, before, mode)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        _save(draft, after, mode)
+        os.replace(draft, path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+    return backup if before is not None else None
+
+
+def _save(path: Path, content: bytes, mode: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+        os.fchmod(fd, mode)

@@ -1,0 +1,146 @@
+"""A session as one HTML page that needs nothing else: no script, no file beside it, light and dark. Pure.
+
+Contract: `page_of(records)` is a whole document. Every text from the journal is escaped; what was read from the
+environment is hidden. The page may be sent to somebody: it names no path of this machine but what the texts hold.
+"""
+
+import html
+import time
+from collections.abc import Sequence
+
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import Entry, timeline
+from algocline_mcp.session.state import Record, fold
+from algocline_mcp.cli.timeline import clock, facts, label, open_end, seconds, shown_json, squeezed, whom
+
+_FOLDED_CHARS = 1_200  # a longer text is folded, with its beginning shown
+_BEGIN_CHARS = 160
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fbfaf7; --ink: #22252a; --soft: #6b7078; --line: #e3e0d8; --card: #ffffff;
+  --ask: #3156a3; --say: #1f7a52; --bad: #b3362b; --tint: #f1efe9; }
+@media (prefers-color-scheme: dark) { :root { --paper: #16181c; --ink: #dfe2e6; --soft: #969ca6; --line: #2c3036;
+  --card: #1d2025; --ask: #8fb0f5; --say: #6fcf9f; --bad: #f08a80; --tint: #24282e; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, -apple-system, "Segoe UI",
+  sans-serif; }
+main { max-width: 50rem; margin: 0 auto; padding: 3rem 1.25rem 5rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 1.2rem; overflow-wrap: anywhere; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: 0 0 2.5rem; font-size: .9rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+.badge { display: inline-block; padding: 0 .6em; border-radius: 1em; background: var(--tint); font-weight: 600; }
+.badge.completed { color: var(--say); } .badge.error, .badge.cancelled { color: var(--bad); }
+.badge.needs_response { color: var(--ask); }
+section { border-left: 2px solid var(--line); margin: 0 0 0 .35rem; padding: 0 0 1.8rem 1.4rem; position: relative; }
+section::before { content: ""; position: absolute; left: -.45rem; top: .45rem; width: .75rem; height: .75rem;
+  border-radius: 50%; background: var(--ask); border: 2px solid var(--paper); }
+section.end::before { background: var(--say); } section.bad::before { background: var(--bad); }
+section:last-of-type { border-color: transparent; }
+h2 { font-size: 1rem; margin: 0 0 .8rem; } h2 small { color: var(--soft); font-weight: 400; margin-left: .5em; }
+.turn { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; margin: 0 0 .9rem;
+  overflow: hidden; }
+.part { padding: .75rem 1rem; } .part + .part { border-top: 1px solid var(--line); }
+.who { font-size: .8rem; font-weight: 600; margin-bottom: .25rem; } .who i { font-style: normal; font-weight: 400;
+  color: var(--soft); }
+.ask .who { color: var(--ask); } .say .who { color: var(--say); } .no .who { color: var(--bad); }
+.role { color: var(--soft); font-size: .88rem; margin-bottom: .4rem; }
+.text { white-space: pre-wrap; overflow-wrap: anywhere; }
+.code { font: .85rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
+summary { cursor: pointer; } summary .text { display: inline; } details[open] > summary .text { display: none; }
+ul { list-style: none; margin: 0 0 .9rem; padding: 0; color: var(--soft); font-size: .85rem; }
+li { overflow-wrap: anywhere; } li::before { content: "· "; } li.crash { color: var(--bad); }
+@media print { main { max-width: none; padding: 0; } .turn { break-inside: avoid; } }
+"""
+
+
+def page_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
+    redaction, session = Redaction.of(records), fold(records)
+    entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
+    title = _text(redaction.text(session.about["title"]) or session.sid)
+    told = facts(session, redaction, entries, time.time() if now_s is None else now_s)
+    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in told)
+    parts = [*_sections(list(squeezed(entries)))]
+    if session.final is None:
+        parts.append(f'<section class="open"><h2>{_text(open_end(session))}</h2></section>')
+    code = redaction.text(records[0]["code"])
+    if code:
+        parts.append(f"<h2>The strategy</h2>{_long(code, 'code')}")
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><main>\n<h1>{title}</h1>\n<dl>{rows}</dl>\n"
+        + "\n".join(parts)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _sections(entries: Sequence[Entry]) -> list[str]:
+    """One per round, with what happened before it, and one for the end."""
+    sections: list[str] = []
+    between: list[str] = []
+    for entry in entries:
+        if entry["kind"] == "prompt":
+            sections.append(_round(entry, between))
+            between = []
+        elif entry["kind"] == "end":
+            sections.append(_end(entry, between))
+            between = []
+        else:
+            between.append(f'<li class="{entry["kind"]}">{_text(label(entry))}</li>')
+    if between:
+        sections.append(f"<section>{_list(between)}</section>")
+    return sections
+
+
+def _round(entry: Entry, before: Sequence[str]) -> str:
+    turns = "".join(_turn(turn) for turn in entry["queries"])
+    return f"<section><h2>Round {entry['round']}{_when(entry)}</h2>{_list(before)}{turns}</section>"
+
+
+def _turn(turn: Entry) -> str:
+    role = f'<div class="role">as: {_text(turn["system"])}</div>' if "system" in turn else ""
+    name = _text(turn["query_id"] + (f" ({turn['strategy']})" if "strategy" in turn else ""))
+    asked = f'<div class="part ask"><div class="who">{name}</div>{role}{_long(turn["prompt"])}</div>'
+    if "answered_at" not in turn:
+        return f'<div class="turn">{asked}<div class="part"><div class="who"><i>not answered</i></div></div></div>'
+    kind, text = ("no", turn["refuse"]) if "refuse" in turn else ("say", turn.get("response", ""))
+    who = f"{_text(whom(turn))}{' refuses' if kind == 'no' else ''}"
+    return f'<div class="turn">{asked}<div class="part {kind}"><div class="who">{who}</div>{_long(text)}</div></div>'
+
+
+def _end(entry: Entry, before: Sequence[str]) -> str:
+    mood = "end" if entry["status"] == "completed" else "end bad"
+    body = ""
+    if "error" in entry:
+        body = _long(entry["error"], "code")
+    elif "result" in entry:
+        value = entry["result"]
+        body = _long(shown_json(value), "" if isinstance(value, str) else "code")
+    body = f'<div class="turn"><div class="part">{body}</div></div>' if body else ""
+    head = f"<h2>{_text(entry['status'].capitalize())}{_when(entry)}</h2>"
+    return f'<section class="{mood}">{head}{_list(before)}{body}</section>'
+
+
+def _when(entry: Entry) -> str:
+    computed = f" · computed {seconds(entry['computed_s'])}" if "computed_s" in entry else ""
+    return f"<small>{_text(clock(entry['t']) + computed)}</small>"
+
+
+def _list(items: Sequence[str]) -> str:
+    return f"<ul>{''.join(items)}</ul>" if items else ""
+
+
+def _fact(name: str, value: str) -> str:
+    return f'<span class="badge {_text(value)}">{_text(value)}</span>' if name == "status" else _text(value)
+
+
+def _long(text: str, kind: str = "") -> str:
+    whole = f'<div class="text {kind}">{_text(text)}</div>'
+    if len(text) <= _FOLDED_CHARS:
+        return whole
+    begin = text[:_BEGIN_CHARS].rsplit(" ", 1)[0]
+    return f'<details><summary><span class="text {kind}">{_text(begin)} …</span></summary>{whole}</details>'
+
+
+def _text(text: str) -> str:
+    return html.escape(text.encode("utf-8", "replace").decode())

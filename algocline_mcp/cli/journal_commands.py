@@ -1,0 +1,197 @@
+"""The commands that look after journals: show, verify, purge, export, import.
+
+Contract: as in cli.py. They need no server. Heavy imports stand in the commands, so that `alc --help` is there at once.
+"""
+
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.session.state import Phase
+from algocline_mcp.cli.wording import at_terminal
+
+_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+
+_WIDEST = 100  # columns: longer lines are hard to read
+
+
+@contextmanager
+def _told() -> Iterator[tuple[Home, Limits]]:
+    """The home that the environment names. What goes wrong there is one sentence and exit code 1."""
+    try:
+        yield Home.from_env(os.environ), Limits.from_env(os.environ)
+    except AlcError as exc:
+        click.echo(f"alc: {at_terminal(str(exc))}", err=True)
+        sys.exit(1)
+    except OSError as exc:
+        click.echo(f"alc: {exc.filename or 'this machine'}: {exc.strerror}", err=True)
+        sys.exit(1)
+
+
+def _checked(sid: str) -> str:
+    if not _SID.fullmatch(sid):
+        raise click.UsageError(f"{sid!r} is no id of a session: alc ps lists the unfinished ones.")
+    return sid
+
+
+SHOW_EXAMPLES = """\b
+Examples:
+  alc show p-18c2f0a1b2c3d4e5-0123456789abcdef
+  alc show p-18c2f0a1b2c3d4e5-0123456789abcdef --html --out session.html
+"""
+
+
+@click.command(epilog=SHOW_EXAMPLES, short_help="Show a session as a timeline or a page.")
+@click.argument("sid")
+@click.option("--html", "as_page", is_flag=True, help="One self-contained page, on stdout or in --out.")
+@click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Write to FILE instead of stdout.")
+@click.option("--full", is_flag=True, help="Cut no prompt and no answer.")
+def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
+    """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
+    from algocline_mcp.pool.offline import readable
+    from algocline_mcp.cli.html import page_of
+    from algocline_mcp.cli.timeline import text_of
+
+    _checked(sid)
+    with _told() as (home, limits):
+        records, damage = readable(home, limits, sid)
+        if damage is not None:
+            click.echo(f"Shown is what stands before the damage: {damage}", err=True)
+        width = min(shutil.get_terminal_size().columns, _WIDEST)
+        text = page_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
+        content = text.encode("utf-8", "replace")
+        if out is not None:
+            Path(out).write_bytes(content)
+            click.echo(out)
+        else:
+            sys.stdout.buffer.write(content)
+
+
+PURGE_EXAMPLES = """\b
+Examples:
+  alc purge --dry-run       which finished sessions are older than ALC_RETENTION_DAYS
+  alc purge --days 7        delete those of which nothing was heard for a week
+  alc purge --days 0 --all  delete all that has no worker, unfinished ones too
+"""
+
+
+@click.command(epilog=PURGE_EXAMPLES, short_help="Delete old sessions.")
+@click.option("--days", type=click.FloatRange(min=0), metavar="N", help="Older than N days (ALC_RETENTION_DAYS).")
+@click.option("--all", "also_unfinished", is_flag=True, help="Unfinished sessions too; each is named.")
+@click.option("--dry-run", is_flag=True, help="Only say which.")
+def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
+    """Delete sessions that nothing was written to for N days: finished ones, with --all unfinished ones too."""
+    from algocline_mcp.history.retention import delete_now, expired
+
+    with _told() as (home, limits):
+        age = limits.retention_days if days is None else days
+        for directory in [home.finished, *([home.sessions] if also_unfinished else [])]:
+            for sid in sorted(expired(directory, age, time.time())):
+                kind = "unfinished" if directory == home.sessions else "finished"
+                if dry_run or delete_now(home, sid):
+                    click.echo(f"{sid} {kind}")
+                else:
+                    click.echo(f"alc: {sid} has a worker and stays: alc stop {sid} --delete", err=True)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  alc export p-18c2f0a1b2c3d4e5-0123456789abcdef session.journal",
+    short_help="Write a session to a file.",
+)
+@click.argument("sid")
+@click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
+def export(sid: str, file: str | None) -> None:
+    """Write session SID to FILE (SID.journal, or - for stdout), to go on with it elsewhere by alc import.
+
+    The file holds all that the session does, also what it read from the environment. The session stays here, too:
+    delete it, or answer it in one place only.
+    """
+    from algocline_mcp.history.export import packed
+
+    _checked(sid)
+    with _told() as (home, limits):
+        content = packed(home, limits, sid)
+        if file == "-":
+            sys.stdout.buffer.write(content)
+            return
+        target = Path(file or f"{sid}.journal")
+        try:
+            with open(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+                stream.write(content)
+        except FileExistsError:
+            click.echo(f"alc: {target} exists: remove it or name another file", err=True)
+            sys.exit(1)
+        click.echo(os.fspath(target))
+
+
+@click.command(
+    name="import",
+    epilog="\b\nExamples:\n  alc import session.journal",
+    short_help="Take a session from a file.",
+)
+@click.argument("file", type=click.Path(allow_dash=True))
+def import_(file: str) -> None:
+    """Take the session in FILE, as alc export wrote it (- for stdin), into this home."""
+    from algocline_mcp.history.export import unpack
+
+    with _told() as (home, limits):
+        try:
+            content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        except OSError as exc:
+            raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
+        sid, phase = unpack(home, content, limits)
+        click.echo(sid)
+        then = f"alc show {sid} tells it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
+        click.echo(f"alc: it is {phase}; {then}", err=True)
+
+
+@click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Whether unfinished sessions still replay.")
+@click.argument("sid", required=False)
+@click.option("--all", "all_", is_flag=True, help="Every unfinished session of this home.")
+@click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=30.0, metavar="S", help="For each replay.")
+def verify(sid: str | None, all_: bool, wait_s: float) -> None:
+    """Replay unfinished sessions under this version, without answering anything, and name those that would diverge.
+
+    Each is replayed on a copy in a home of its own; no session is changed. Exit code 0: all come through; 1: some do
+    not.
+    """
+    import anyio
+
+    from algocline_mcp.pool import verify as verification
+
+    if (sid is None) == (not all_):
+        raise click.UsageError("give one SID, or --all (not both).")
+    with _told() as (home, limits):
+        sids = verification.unfinished(home) if sid is None else [_checked(sid)]
+
+        async def play() -> list[str]:
+            bad = []
+            async with verification.rehearsal(home, limits, os.environ) as pool:
+                for each in sids:
+                    told = await verification.replay(pool, home, each, wait_s=wait_s)
+                    click.echo(f"{each} {told['outcome']}")
+                    if told["outcome"] not in verification.OK:
+                        bad.append(each)
+                        _explain(told)
+            return bad
+
+        if anyio.run(play):
+            sys.exit(1)
+
+
+def _explain(told: dict[str, object]) -> None:
+    for key in ("error", "recorded", "replayed"):
+        if key in told:
+            click.echo(f"    {key}: {told[key]}", err=True)
+
+
+COMMANDS: tuple[click.Command, ...] = (show, verify, purge, export, import_)

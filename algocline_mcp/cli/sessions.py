@@ -1,0 +1,175 @@
+"""`alc ps`, `alc stop`, `alc logs`: what is unfinished here, and what it said.
+
+Contract: no MCP server is started. All three work on the home directly, through the functions of pool.dispatch that
+the tools use too; only `stop` enters a pool, because it signals workers. They raise AlcErrors; nothing is printed here.
+"""
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import anyio
+
+from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.pool import dispatch
+from algocline_mcp.pool.offline import records_of
+from algocline_mcp.history.listing import list_unfinished, not_found
+from algocline_mcp.packages.project import project_of
+from algocline_mcp.pool.registry import PoolRegistry
+from algocline_mcp.session.state import Record
+
+_HEADS = ("SESSION", "STATUS", "WAITS FOR", "WORKER", "AGE", "TITLE")
+_IDS_SHOWN = 3
+_AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+
+
+def _pool() -> dispatch.Pool:
+    """Raises HomeUnusable where the home is there and cannot be read: that is not the same as an empty one."""
+    home = Home.from_env(os.environ)
+    for path in (home.root, home.sessions):
+        try:
+            os.scandir(path).close()
+        except FileNotFoundError:
+            break  # nothing was ever started
+        except OSError as exc:
+            raise HomeUnusable(f"cannot read {path}: {exc.strerror}; mend it or set ALC_HOME elsewhere") from exc
+    # No fork server: at most one worker is met here.
+    return dispatch.Pool(home, Limits.from_env(os.environ), environ=dict(os.environ, ALC_SPAWN="exec"))
+
+
+# ── ps ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def listed() -> dict[str, Any]:
+    """The list of alc_status(), each line with `pid` (of its keeper; None where none lives) and `age_s`."""
+    pool = _pool()
+    found = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
+    pids = _pids(pool.home)
+    now_s = time.time()
+    for line in found["sessions"]:
+        line["pid"] = pids.get(line["session_id"])
+        if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
+            line["worker"] = "none"  # it was killed while no server was there to take its socket's name away
+        if "created_at" in line:
+            line["age_s"] = round(max(0.0, now_s - line["created_at"]), 3)
+    return found
+
+
+def _pids(home: Home) -> dict[str, int]:
+    try:
+        entries = PoolRegistry.load(home.registry).sessions
+    except (OSError, ValueError):
+        return {}
+    return {entry.sid: entry.pid for entry in entries if entry.identity.is_alive()}
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """What `listed` found, one session a line."""
+    if not found["sessions"]:
+        return "no session is unfinished; start one with: alc run FILE"
+    rows = [_HEADS, *map(_row, found["sessions"])]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    left = found["active_sessions"] - len(found["sessions"])
+    if left:
+        lines.append(f"and {left} older ones: set ALC_LISTED higher to see them")
+    return "\n".join(lines)
+
+
+def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
+    pending = line.get("pending", [])
+    more = f" and {len(pending) - _IDS_SHOWN} more" if len(pending) > _IDS_SHOWN else ""
+    worker = str(line["pid"]) if line["pid"] is not None else str(line["worker"])
+    age = _age(line["age_s"]) if "age_s" in line else ""
+    status = line.get("error_code") or line["status"]
+    return (
+        line["session_id"],
+        status,
+        ", ".join(pending[:_IDS_SHOWN]) + more,
+        worker,
+        age,
+        " ".join(str(line.get("title", "")).split()),
+    )
+
+
+def _age(seconds: float) -> str:
+    size, unit = next((each for each in _AGES if seconds >= each[0]), _AGES[-1])
+    return f"{seconds / size:.0f} {unit}"
+
+
+def titles(beginning: str) -> list[tuple[str, str]]:
+    """Ids and titles of unfinished sessions, for completion, which shows no error."""
+    try:
+        pool = _pool()
+        lines = list_unfinished(pool.home, pool.limits, limit=pool.limits.listed_max)["sessions"]
+    except Exception:  # noqa: BLE001  a shell that completes has no place for a sentence
+        return []
+    return [(line["session_id"], line.get("title", "")) for line in lines if line["session_id"].startswith(beginning)]
+
+
+# ── stop ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def stop(sid: str, mode: dispatch.StopMode) -> str:
+    """A sentence that says what the session is now."""
+
+    async def ask() -> dispatch.PoolReply:
+        async with _pool() as pool:
+            return await dispatch.stop_via_pool(pool, sid, mode)
+
+    reply = anyio.run(ask)
+    status = reply.result["status"]
+    if status == "deleted":
+        sentence = f"session {sid} is deleted"
+    elif status == "cancelled":
+        sentence = f"session {sid} is cancelled; its journal stays, and nobody can go on with it"
+    elif status == "completed" or (status == "error" and "error_code" not in reply.result):
+        sentence = f"session {sid} was over already: {status}"
+    else:
+        sentence = f"session {sid} has no worker now and loses nothing; go on with: alc continue {sid}"
+    return f"{sentence} ({reply.pool_save_error})" if reply.pool_save_error else sentence
+
+
+# ── logs ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def log(sid: str) -> list[str]:
+    """The notes of a session in order, then what its worker wrote to stderr. Raises Refused for an unknown id."""
+    pool = _pool()
+    if os.sep in sid:
+        raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
+    lines = list(_notes(records_of(pool.home, pool.limits, sid)))
+    try:
+        said = pool.home.stderr(sid).read_text(errors="replace").splitlines()
+    except OSError:
+        said = []
+    return [*lines, *([f"── stderr of its worker ({pool.home.stderr(sid)}) ──", *said] if said else [])]
+
+
+def _notes(records: list[Record]) -> Iterator[str]:
+    """A note carries no time of its own, so that a replay equals it: it has that of the record before it."""
+    t = 0.0
+    for record in records:
+        t = record.get("t", t)
+        clock = datetime.fromtimestamp(t).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        stream = f"[{record['stream']}] " if record.get("stream") else ""
+        match record["kind"]:
+            case "note" if "progress" in record:
+                progress = record["progress"]
+                said = progress["message"] or ""
+                yield f"{clock}  progress  {stream}{progress['step']}/{progress['total']} {said}".rstrip()
+            case "note":
+                yield f"{clock}  {record['level']:8}  {stream}{record['message']}"
+            case "crash":
+                yield f"{clock}  crash     {stream}{record['reason']}"
+            case "fork":
+                children = enumerate(record["strategies"], record["first"])
+                named = ", ".join(f"{strategy} as {child}" for child, strategy in children)
+                yield f"{clock}  fork      {stream}{named}"
+            case "end":
+                yield f"{clock}  end       {stream}{record.get('error', 'completed')}"
+            case "final" if record["status"] != "completed":
+                yield f"{clock}  {record['status']:8}  {record.get('error', 'ended on demand')}"

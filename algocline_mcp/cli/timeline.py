@@ -1,0 +1,188 @@
+"""A session as a text for the terminal: a timeline by round. Pure; the page for a browser is in page.py.
+
+Contract: `text_of(records)` ends without a line feed. What was read from the environment is hidden. Long prompts and
+answers are cut unless `is_full`; how much is missing is said.
+"""
+
+import json
+import textwrap
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import Entry, timeline, turns
+from algocline_mcp.session.state import Record, Session, fold, metrics, status_of
+
+_CUT_LINES = 12
+_MARGIN = "    "
+
+
+def text_of(records: Sequence[Record], *, width: int = 100, is_full: bool = False, now_s: float | None = None) -> str:
+    redaction, session = Redaction.of(records), fold(records)
+    entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
+    title = redaction.text(session.about["title"]) or session.sid
+    lines = [title, "═" * min(width, len(title))]
+    for name, value in facts(session, redaction, entries, time.time() if now_s is None else now_s):
+        lines.append(f"{name:<14}{value}")
+    for entry in squeezed(entries):
+        lines += _WRITERS[entry["kind"]](entry, width, is_full)
+    if session.final is None:
+        lines += ["", f"── {open_end(session)}"]
+    return "\n".join(lines)
+
+
+def squeezed(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """Of progress only the last before something else."""
+    for n, entry in enumerate(entries):
+        following = entries[n + 1] if n + 1 < len(entries) else None
+        if entry["kind"] == "progress" and following is not None and following["kind"] == "progress":
+            continue
+        yield entry
+
+
+def spent(entries: Sequence[Entry]) -> tuple[float, float]:
+    """Seconds that the strategy computed, and that it waited for the answer that came last in each round."""
+    computed = sum(entry.get("computed_s", 0.0) for entry in entries)
+    waited = 0.0
+    for entry in entries:
+        if entry["kind"] == "prompt":
+            waited += max((query.get("waited_s", 0.0) for query in entry["queries"]), default=0.0)
+    return computed, waited
+
+
+def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_s: float) -> list[tuple[str, str]]:
+    """What stands above a transcript, as name and value."""
+    stats = metrics(session, now_s)["auto"]
+    computed, waited = spent(entries)
+    asked = turns(entries)
+    shared = sum(bool(turn.get("shared")) for turn in asked)
+    rounds = "1 round" if stats["pauses"] == 1 else f"{stats['pauses']} rounds"
+    told = [
+        ("session", session.sid),
+        ("status", status_of(session)),
+        ("started", clock(session.about["t"])),
+        ("last change", clock(session.last_s)),
+        ("prompts", f"{stats['llm_calls']} in {rounds}" + (f", {shared} shared" if shared else "")),
+        ("tokens", f"{stats['total_tokens']['tokens']} ({stats['total_tokens']['source']})"),
+        ("time", f"{seconds(computed)} computing, {seconds(waited)} waiting for answers"),
+    ]
+    deaths = sum(entry["kind"] == "crash" for entry in entries)
+    if deaths:
+        told.append(("engine deaths", str(deaths)))
+    revivals = sum(entry["kind"] == "revival" for entry in entries)
+    if revivals:
+        told.append(("revivals", str(revivals)))
+    if parent := session.about.get("parent"):
+        told.append(("branch of", parent["session_id"] + (f" at {parent['at']}" if parent.get("at") else "")))
+    if session.about.get("kept"):
+        told.append(("scrubbed", f"prompts and answers are gone (ALC_KEEP={session.about['kept']})"))
+    return [(name, redaction.text(value)) for name, value in told]
+
+
+def clock(t: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(t))
+
+
+def seconds(value: float) -> str:
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def shown_json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def whom(turn: Entry) -> str:
+    """Who answered, and after how long."""
+    by = turn.get("by") or "the host"
+    return f"{by}, shared from the parent" if turn.get("shared") else f"{by} after {seconds(turn['waited_s'])}"
+
+
+def open_end(session: Session) -> str:
+    """The last word on an unfinished session."""
+    if session.pending:
+        return f"waits for {', '.join(session.pending)}"
+    return f"{session.phase}, unfinished"
+
+
+def label(entry: Entry) -> str:
+    """One line for whatever is neither prompt nor end of the session."""
+    return f"[{entry['child']} {entry['strategy']}] {_said(entry)}" if "child" in entry else _said(entry)
+
+
+def _said(entry: Entry) -> str:
+    match entry["kind"]:
+        case "fork":
+            return "forks " + ", ".join(f"{each['strategy']} as {each['child']}" for each in entry["children"])
+        case "child":
+            return f"error: {entry['error']}" if "error" in entry else "completed"
+        case "log":
+            return f"{entry['level']}: {entry['message']}"
+        case "progress":
+            told = f": {entry['message']}" if entry["message"] else ""
+            return f"progress {entry['step']} of {entry['total']}{told}"
+        case "effect":
+            args = ", ".join(json.dumps(arg, ensure_ascii=False) for arg in entry["args"])
+            return f"{entry['name']}({args})" + (f" × {entry['times']}" if "times" in entry else "")
+        case "module":
+            return f"require {entry['name']}" + ("" if entry["found"] else ": not found")
+        case "revival":
+            return "another worker went on from here" + (f", {clock(entry['t'])}" if "t" in entry else "")
+        case _:
+            return f"the engine died: {entry['reason']}; it was started again"
+
+
+def _write_line(entry: Entry, width: int, is_full: bool) -> list[str]:
+    return textwrap.wrap(_plain(label(entry)), width, initial_indent="  · ", subsequent_indent="    ") or ["  ·"]
+
+
+def _write_prompt(entry: Entry, width: int, is_full: bool) -> list[str]:
+    computed = f", computed {seconds(entry['computed_s'])}" if "computed_s" in entry else ""
+    lines = ["", f"── round {entry['round']} · {clock(entry['t'])}{computed}"]
+    for turn in entry["queries"]:
+        whose = f" ({turn['strategy']})" if "strategy" in turn else ""
+        lines += ["", f"  {turn['query_id']}{whose} asks"]
+        if "system" in turn:
+            lines += _body(f"[as: {turn['system']}]", width, is_full)
+        lines += _body(turn["prompt"], width, is_full)
+        if "answered_at" in turn:
+            said = "refuses" if "refuse" in turn else "answers"
+            lines += [f"  {whom(turn)} {said}", *_body(turn.get("refuse", turn.get("response", "")), width, is_full)]
+        else:
+            lines += ["  not answered"]
+    return lines
+
+
+def _write_end(entry: Entry, width: int, is_full: bool) -> list[str]:
+    computed = f", computed {seconds(entry['computed_s'])}" if "computed_s" in entry else ""
+    lines = ["", f"── {entry['status']} · {clock(entry['t'])}{computed}"]
+    if "error" in entry:
+        lines += _body(entry["error"], width, is_full)
+    if "result" in entry:
+        lines += _body(shown_json(entry["result"]), width, is_full)
+    return lines
+
+
+def _body(text: str, width: int, is_full: bool) -> list[str]:
+    room = max(20, width - len(_MARGIN))
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, room) or [""]]
+    if not is_full and len(lines) > _CUT_LINES:
+        lines = [*lines[:_CUT_LINES], f"… {len(lines) - _CUT_LINES} more lines (--full)"]
+    return [_plain(_MARGIN + line) for line in lines]
+
+
+def _plain(text: str) -> str:
+    """Control characters would be commands to the terminal."""
+    return "".join(char if char.isprintable() else "�" for char in text.expandtabs(4)).rstrip()
+
+
+_Writer = Callable[[Entry, int, bool], list[str]]
+_WRITERS: dict[str, _Writer] = {
+    "prompt": _write_prompt,
+    "end": _write_end,
+    **dict.fromkeys(("log", "progress", "effect", "module", "crash", "revival", "fork", "child"), _write_line),
+}

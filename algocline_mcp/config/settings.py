@@ -1,0 +1,45 @@
+"""The settings that are no limits: which there are, which set of tools is listed, and which variables look like a slip.
+
+Contract: pure; what a setting does is the affair of whoever reads it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+
+from algocline_mcp.errors import HomeUnusable
+from algocline_mcp.config.limits import Limits
+
+WORDS = (
+    "ALC_HOME",
+    "ALC_ENV_ALLOW",
+    "ALC_PACKAGES_PATH",
+    "ALC_CARD_SINKS",
+    "ALC_PROJECT_ROOT",
+    "ALC_TOOLS",
+    "ALC_PROMPT_PREVIEW_CHARS",
+    "ALC_KEEP",
+    "ALC_SPAWN",
+)
+TOOL_SETS = ("core", "author", "full")
+
+
+def tool_set(environ: Mapping[str, str]) -> str:
+    """What `ALC_TOOLS` says. Raises HomeUnusable."""
+    chosen = environ.get("ALC_TOOLS", "") or TOOL_SETS[0]
+    if chosen not in TOOL_SETS:
+        raise HomeUnusable(f"ALC_TOOLS={chosen!r} is no set of tools: set it to one of {', '.join(TOOL_SETS)}")
+    return chosen
+
+
+def slips(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What is set and has no effect, with its cure. A name that is like none of ours may be a strategy's own."""
+    from difflib import get_close_matches
+
+    known = [*WORDS, *(each.metadata["variable"] for each in fields(Limits))]
+    for name in sorted(environ):
+        if name.startswith("ALC_") and name not in known:
+            for meant in get_close_matches(name, known, n=1, cutoff=0.85):
+                yield f"{name} is no setting", f"write {meant}, or unset it"
+    for sink in environ.get("ALC_CARD_SINKS", "").split("|"):
+        if sink.strip() and not sink.strip().startswith("file:///"):
+            yield f"ALC_CARD_SINKS names {sink.strip()!r}, which gets no copies", "write file:///path/of/a/directory"

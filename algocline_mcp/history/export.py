@@ -1,0 +1,65 @@
+"""Moves a session from one home to another, as the file that its journal is.
+
+Contract: `packed` gives the intact bytes of a journal, flushed before they are read; the session stays where it is.
+`unpack` takes them only if they are undamaged to the last byte and fold to a session that this program knows, and never
+over an id that exists here, finished or not; on return the session is on the disk. What a package or module gave is in
+the file; what the strategy still has to load must be installed where it goes on.
+"""
+
+import os
+import re
+import secrets
+from contextlib import suppress
+
+from algocline_mcp.storage import journal
+from algocline_mcp.errors import Refused, StorageFailed
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.storage import home_setup
+from algocline_mcp.pool.offline import records_of
+from algocline_mcp.session.state import IllegalRecord, Phase, fold
+
+_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+
+
+def packed(home: Home, limits: Limits, sid: str) -> bytes:
+    """Raises Refused where there is no such session, JournalCorrupt, StorageFailed."""
+    records = records_of(home, limits, sid)
+    content = b"".join(journal.encode({key: value for key, value in each.items() if key != "s"}, 0) for each in records)
+    return content + b"\n" + journal.encode({"kind": "flushed"}, len(content))
+
+
+def unpack(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
+    """The id of the session that is here now, and how it stands. Raises Refused, StorageFailed, HomeUnusable."""
+    if len(content) > limits.journal_bytes:
+        raise Refused(f"the file has {len(content)} bytes, at most {limits.journal_bytes}: raise ALC_JOURNAL_BYTES")
+    found = journal.scan(content)
+    if found.damaged_line is not None or not found.records:
+        raise Refused(f"the file is no whole journal, see line {found.damaged_line or 1}: export the session again")
+    header = found.records[0]
+    sid = header.get("sid")
+    if header.get("format") != journal.FORMAT or not isinstance(sid, str) or not _SID.fullmatch(sid):
+        raise Refused(f"the file's first record is of format {header.get('format')!r} and not of this program")
+    try:
+        phase = fold(found.records).phase
+    except IllegalRecord as exc:
+        raise Refused(f"the file is no journal of this program: {exc}") from exc
+    target = home.finished_journal(sid) if phase is Phase.FINISHED else home.journal(sid)
+    if os.path.lexists(home.journal(sid)) or os.path.lexists(home.finished_journal(sid)):
+        raise Refused(f"session {sid} is in {home.root} already: delete it there first (alc_stop mode=delete)")
+    home_setup.prepare(home)
+    draft = home.sessions / f".probe-{secrets.token_hex(8)}"
+    try:
+        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, target)  # unlike a rename it never replaces
+    except FileExistsError as exc:
+        raise Refused(f"session {sid} is in {home.root} already") from exc
+    except OSError as exc:
+        raise StorageFailed(f"cannot write {target}: {exc.strerror}; free or mend that disk") from exc
+    finally:
+        with suppress(OSError):
+            os.unlink(draft)
+    journal.sync_directory(target.parent)
+    return sid, phase

@@ -1,0 +1,115 @@
+"""How a session begins: what it is to run, as the first record of its journal.
+
+Contract: the header holds all that a replay needs beside the answers, also what the strategy sees of the machine: seed,
+time zone, limits. What is over a limit is refused before a file is made.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import version
+from typing import Any
+
+from algocline_mcp import __version__
+from algocline_mcp.storage import journal
+from algocline_mcp.protocol import messages
+from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.languages import LUA
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.pool.offline import now_s
+from algocline_mcp.session.state import RECORDED_LIMITS, Record
+from algocline_mcp.session.budget import budget_of, namespace_of, unusable_environ
+
+_UNNAMED = "strategy"
+_TITLE_CHARS = 60  # of a title that nobody chose
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """What a session runs. `chunk` names the code in errors. `require` looks first among `variants` (name -> its
+    directory), then in `lib_paths`. `name`: the code is the source of an installed strategy, whose `run` is called."""
+
+    code: str
+    chunk: str = _UNNAMED
+    ctx: Mapping[str, Any] = field(default_factory=dict)
+    title: str | None = None
+    project_root: str | None = None
+    lib_paths: tuple[str, ...] = ()
+    name: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
+
+
+def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]:
+    """The first record of a journal: all that a replay needs beside the answers. Raises Refused over a limit."""
+    ctx = json.dumps(strategy.ctx)
+    for name, size, most in (
+        ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
+        ("ctx", len(ctx), limits.ctx_bytes),
+    ):
+        if size > most:
+            raise Refused(f"{name} has {size} bytes, at most {most}: make it smaller", code="too_large")
+    if (why := unusable_environ(strategy.ctx)) is not None:
+        raise Refused(why)
+    if messages.is_deeper(strategy.ctx, limits.json_depth):
+        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
+    return {
+        "kind": "header",
+        "format": journal.FORMAT,
+        "sid": sid,
+        "t": now_s(),
+        "version": __version__,
+        "abi": _abi(),
+        "language": LUA.name,
+        "code": strategy.code,
+        "chunk": strategy.chunk,
+        "ctx": ctx,
+        "namespace": namespace_of(strategy.ctx),
+        "budget": budget_of(strategy.ctx),
+        "lib_paths": list(strategy.lib_paths),
+        "variants": dict(strategy.variants),
+        "title": (strategy.title or _first_words(strategy))[: limits.title_chars],
+        "strategy": strategy.name,
+        "project": strategy.project_root,
+        "seed": secrets.randbits(63),
+        "utc_offset_s": time.localtime().tm_gmtoff,
+        "owner": None,
+        "parent": None,
+        "limits": {name: getattr(limits, name) for name in RECORDED_LIMITS},
+    }
+
+
+@cache
+def _abi() -> dict[str, Any]:
+    """Asking for an installed version reads files: 0.8 ms, which would be felt in every first prompt."""
+    return LUA.abi(version)
+
+
+def _first_words(strategy: Strategy) -> str:
+    """A title for a strategy that was given none: its name and task, its file's name, or how its code begins."""
+    if strategy.name is not None:
+        task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
+        return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
+    if strategy.chunk != _UNNAMED:
+        return strategy.chunk
+    lines = (line.strip(" -\t") for line in strategy.code.splitlines())
+    return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
+
+
+def created(home: Home, records: Sequence[Record]) -> journal.Journal:
+    """A locked journal. More than a header gets its name when all of it is there: no half of a session is ever seen."""
+    path = home.journal(records[0]["sid"])
+    if len(records) == 1:
+        return journal.Journal.create(path, records[0])
+    file = journal.Journal.create(path.with_name(f".probe-{secrets.token_hex(8)}"), records[0])
+    try:
+        for record in records[1:]:
+            file.append(record)
+        file.move(path)
+    except AlcError:
+        file.close()
+        file.path.unlink(missing_ok=True)
+        raise
+    return file

@@ -1,0 +1,95 @@
+"""Hides what a strategy read from the environment: a journal keeps it for its replay alone. Pure.
+
+Contract: `value` and `text` return copies without the values of `ctx.env.*` and without the results of the host
+function `env`. A value of at least `_TELLING_CHARS` is also hidden where it stands inside another text; a shorter one
+("1", "prod") occurs by chance, and is hidden only where it stands as itself.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from algocline_mcp.session.state import Record
+
+HIDDEN = "[hidden]"
+_TELLING_CHARS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    secrets: tuple[str, ...]  # the longest first: one may be part of another
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> "Redaction":
+        """Of one journal."""
+        found = {text for text in _read(records) if len(text) >= _TELLING_CHARS}
+        return cls(tuple(sorted(found, key=len, reverse=True)))
+
+    def text(self, text: str) -> str:
+        for secret in self.secrets:
+            if secret in text:
+                text = text.replace(secret, HIDDEN)
+        return text
+
+    def value(self, value: Any) -> Any:
+        """Any JSON value; keys stay."""
+        if not self.secrets:
+            return value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.value(item) for key, item in value.items()}
+        return value
+
+    def ctx(self, text: str) -> Any:
+        """The ctx of a header, parsed, with every leaf of `env` hidden."""
+        ctx = json.loads(text)
+        if isinstance(ctx, dict) and "env" in ctx:
+            ctx = ctx | {"env": _hidden(ctx["env"])}
+        return self.value(ctx)
+
+    def record(self, record: Record) -> Record:
+        """An effect without what it read, every other record without what others read."""
+        if record["kind"] == "effect" and record.get("name") == "env":
+            return {**record, "result": HIDDEN}
+        if record["kind"] == "header":
+            record = {**record, "ctx": json.dumps(self.ctx(record["ctx"]))}
+        if record["kind"] == "fork":
+            record = {**record, "ctx": self.ctx(json.dumps(record["ctx"]))}
+        redacted: Record = self.value(record)
+        return redacted
+
+
+def _read(records: Sequence[Record]) -> Iterator[str]:
+    header = records[0] if records else {}
+    if '"env"' in header.get("ctx", ""):
+        ctx = json.loads(header["ctx"])
+        yield from _leaves(ctx.get("env") if isinstance(ctx, dict) else None)
+    for record in records:
+        if record["kind"] == "fork":
+            yield from _leaves(record["ctx"].get("env"))
+        elif record["kind"] == "effect" and record["name"] == "env":
+            yield from _leaves(record.get("result"))
+    for name, _, outcome, _ in header.get("carried", {}).get("effects", ()):  # of a branch, as its parent read it
+        if name == "env":
+            yield from _leaves(outcome.get("result"))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield json.dumps(value)
+    elif isinstance(value, dict | list):
+        inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
+        for each in inner:
+            yield from _leaves(each)
+
+
+def _hidden(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _hidden(item) for key, item in value.items()}
+    return HIDDEN

@@ -1,0 +1,155 @@
+"""The Rust program's tools for alc.state, and how a change is carried out; part of tools_full.
+
+Contract: as there. A change is a strategy of one line, which makes it exactly once. Such a session is deleted when it
+has ended.
+"""
+
+import re
+from functools import partial
+from typing import Annotated, Any
+
+from mcp.server.mcpserver.tools import Tool
+from mcp_types import CallToolResult
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from algocline_mcp.errors import AlcError, Refused, Unreachable
+from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.arguments import ABSENT, Text
+from algocline_mcp.server.tool_call.deadline import within
+from algocline_mcp.pool import dispatch
+from algocline_mcp.history import database_reader
+from algocline_mcp.server.tools.sessions import Host, Listing, hints, look, opened, tool
+
+Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
+Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
+_PLACE = re.compile(r"^call:(\d+:)? ")  # of an error, in a line of code that nobody has written
+_READ = hints(read_only=True, idempotent=True)
+_KEYS_MOST = 100_000
+
+
+def names_of(value: Any) -> list[str]:
+    """Of a list, or of a text with commas."""
+    found = value.split(",") if isinstance(value, str) else value or []
+    return [str(each).strip() for each in found] if isinstance(found, list) else []
+
+
+async def carried_out(host: Host, code: str, ctx: dict[str, Any]) -> Any:
+    """What the code returns. Raises Refused with the error that it raises."""
+    held = opened(host)
+    pool, limits = held.usable(), held.limits
+    given = {key: value for key, value in ctx.items() if value is not None and value is not ABSENT}
+    started = dispatch.Strategy(code, "call", given)
+    again = "whether it was done is not known; look, and call this again"
+    reply = await within(
+        limits.grace_s, dispatch.run_via_pool(pool, started, wait_s=limits.grace_s / 2), unanswered=again
+    )
+    result = reply.result
+    if result["status"] not in ("completed", "error"):
+        raise Unreachable(f"session {reply.session_id} is at it; {again}")
+    pool.in_background(_delete, pool, reply.session_id)
+    if result["status"] == "error":
+        raise Refused(_PLACE.sub("", result["error"].partition("\n")[0]))
+    return result["result"]
+
+
+async def _delete(pool: dispatch.Pool, sid: str) -> None:
+    try:
+        await dispatch.stop_via_pool(pool, sid, "delete")
+    except AlcError:
+        return  # retention takes it
+
+
+# ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+# Of an orchestration that keeps its progress in one value: some steps and fields go, the value before is kept.
+_RESET = """
+local value = alc.state.get(ctx.key)
+if type(value) ~= "table" then
+  error("the value of key '" .. ctx.key .. "' is no table: there is nothing to reset", 0)
+end
+local backup = ctx.key .. ".before-reset"
+alc.state.set(backup, value)
+local steps, fields = {}, {}
+for _, step in ipairs(ctx.steps) do
+  if type(value.steps) == "table" and value.steps[step] ~= nil then
+    value.steps[step] = nil
+    steps[#steps + 1] = step
+  end
+end
+for _, field in ipairs(ctx.fields) do
+  if value[field] ~= nil then
+    value[field] = nil
+    fields[#fields + 1] = field
+  end
+end
+alc.state.set(ctx.key, value)
+return { backup = backup, steps = steps, fields = fields }
+"""
+
+
+async def alc_state_list(host: Host, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
+    """List the keys of a namespace of alc.state."""
+    path = opened(host).usable().home.state_database
+    found, _ = await look(host, lambda: database_reader.keys(path, namespace, query="", after="", most=_KEYS_MOST))
+    return results.result({"keys": [key for key, _ in found]})
+
+
+async def alc_state_show(host: Host, key: Text, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
+    """Show one value of alc.state."""
+    path = opened(host).usable().home.state_database
+    found = await look(host, partial(database_reader.value, path, namespace, key))
+    if not found:
+        raise Refused(f"key '{key[:80]}' not found in namespace '{namespace[:80]}': alc_state_list lists the keys")
+    return results.result({"namespace": namespace, "key": key, "value": found[0]})
+
+
+async def alc_state_set(
+    host: Host, key: Text, value: Value, namespace: Text = "default"
+) -> Annotated[CallToolResult, Listing]:
+    """Store a value in alc.state; null removes it."""
+    code = "alc.state.set(ctx.key, ctx.value)"
+    await carried_out(host, code, {"_ns": namespace, "key": key, "value": value})
+    return results.result({"ok": True})
+
+
+async def alc_state_delete(host: Host, key: Text, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
+    """Remove a value from alc.state."""
+    existed = await carried_out(host, "return alc.state.delete(ctx.key)", {"_ns": namespace, "key": key})
+    return results.result({"ok": True, "existed": existed})
+
+
+async def alc_state_reset(
+    host: Host,
+    key: Text,
+    namespace: Text = "default",
+    steps: Annotated[Names, Field(description="To take out of its steps")] = None,
+    fields: Annotated[Names, Field(description="To take out")] = None,
+) -> Annotated[CallToolResult, Listing]:
+    """Take steps and fields out of a value that keeps the progress of an orchestration; a copy is kept."""
+    steps, fields = names_of(steps), names_of(fields)
+    told = await carried_out(host, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
+    removed = {name: [] if told[name] == {} else told[name] for name in ("steps", "fields")}
+    return results.result(
+        {
+            "ok": True,
+            "backup_path": f"{namespace}/{told['backup']}",
+            "steps_removed": removed["steps"],
+            "steps_input": steps,
+            "fields_removed": removed["fields"],
+            "fields_input": fields,
+        }
+    )
+
+
+# ── registration ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tools() -> list[Tool]:
+    changing = hints(destructive=True, idempotent=True)
+    return [
+        tool(alc_state_list, "List keys", _READ, None),
+        tool(alc_state_show, "Show a value", _READ, None),
+        tool(alc_state_set, "Store a value", changing, None),
+        tool(alc_state_delete, "Remove a value", changing, None),
+        tool(alc_state_reset, "Reset progress", hints(destructive=True), None),
+    ]

@@ -1,0 +1,156 @@
+"""How the Rust program told where a session stands: its `alc_status`, from our records. Pure.
+
+Contract: `checked(pending_filter)` raises Refused for what is none; `snapshot` then tells what it asks for. Times are
+unix milliseconds. A note has no time of its own, so its `ts` is that of the record before it. What was read from the
+environment is hidden.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from algocline_mcp.session import budget
+from algocline_mcp.errors import Refused
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import timeline, turns
+from algocline_mcp.session.state import STATUSES, Phase, Record, Session, fold, metrics, used
+from algocline_mcp.session.usage import estimate_tokens
+
+PREVIEW_CHARS = 200
+_LOGS = 20
+_TURNS = 10
+_SHOWN = ("query_id", "max_tokens", "system", "grounded", "underspecified")
+_KINDS = {bool: "bool", int: "number", float: "number", list: "array", type(None): "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which fields of a pending query are told; `chars` of its prompt: 0 none, None all; as `prompt` or a preview."""
+
+    fields: tuple[str, ...] = ()
+    chars: int | None = 0
+    is_preview: bool = False
+
+
+def checked(given: Any, *, preview_chars: int = PREVIEW_CHARS) -> Filter:
+    """Raises Refused."""
+    presets = {
+        "meta": Filter(_SHOWN[:2]),
+        "preview": Filter(_SHOWN[:2], preview_chars, True),
+        "full": Filter(_SHOWN, None),
+    }
+    if isinstance(given, str):
+        if given in presets:
+            return presets[given]
+        raise Refused(f'unknown pending_filter preset \'{given[:80]}\' (valid: "meta" | "preview" | "full")')
+    if not isinstance(given, dict):
+        kind = _KINDS.get(type(given), type(given).__name__)
+        raise Refused(f"pending_filter must be a preset name (string) or filter object, got {kind}")
+    wrong = [name for name in _SHOWN if not isinstance(given.get(name, False), bool)]
+    prompt = given.get("prompt", {"mode": "off"})
+    mode = prompt.get("mode") if isinstance(prompt, dict) else None
+    chars = prompt.get("chars", preview_chars) if isinstance(prompt, dict) else None
+    if wrong or mode not in ("off", "preview", "full") or type(chars) is not int or chars < 0:
+        what = f"{wrong[0]} is true or false" if wrong else 'prompt is {"mode": "off" | "preview" | "full", "chars"?}'
+        raise Refused(f"invalid pending_filter object: {what}")
+    fields = tuple(name for name in _SHOWN if given.get(name))
+    return Filter(fields, {"off": 0, "preview": chars, "full": None}[mode], mode == "preview")
+
+
+def snapshot(
+    records: Sequence[Record], *, now_s: float, pending: Filter | None, include_history: bool
+) -> dict[str, Any]:
+    session, redaction = fold(records), Redaction.of(records)
+    status = STATUSES[session.final["status"] if session.final else session.phase]
+    entries = timeline(records)
+    asked = [turn for turn in turns(entries) if "answered_at" in turn]
+    last_s = max((turn["answered_at"] for turn in asked), default=session.about["t"])
+    told: dict[str, Any] = {
+        "session_id": session.sid,
+        "state": status[1],
+        "phase": status[2],
+        "started_at": _ms(session.about["t"]),
+        "last_activity_at": _ms(last_s),
+    }
+    if session.phase is Phase.PAUSED:
+        told["pending_queries"] = len(session.pending)
+        if pending is not None:
+            told["pending"] = [_projected(query, pending) for query in session.pending.values()]
+    if session.about.get("strategy"):
+        told["strategy"] = session.about["strategy"]
+    told["metrics"] = _metrics(session, records, now_s)
+    if include_history:
+        told["metrics"]["conversation_history"] = [_turn(turn) for turn in asked[-_TURNS:]]
+    return {key: redaction.value(value) for key, value in told.items()}
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _projected(query: Record, pending: Filter) -> dict[str, Any]:
+    values: Mapping[str, Callable[[], Any]] = {
+        "query_id": lambda: query["id"],
+        "max_tokens": lambda: query["max_tokens"],
+        "system": lambda: query["system"],
+        "grounded": lambda: bool(query.get("grounded")),
+        "underspecified": lambda: bool(query.get("underspecified")),
+    }
+    told = {name: values[name]() for name in pending.fields}
+    if pending.is_preview:
+        told["prompt_preview"] = query["prompt"][: pending.chars]
+    elif pending.chars is None:
+        told["prompt"] = query["prompt"]
+    return told
+
+
+def _metrics(session: Session, records: Sequence[Record], now_s: float) -> dict[str, Any]:
+    auto = metrics(session, now_s)["auto"]
+    prompt, response = auto["prompt_tokens"]["tokens"], auto["response_tokens"]["tokens"]
+    told: dict[str, Any] = {key: auto[key] for key in ("elapsed_ms", "llm_calls", "rounds")}
+    told["tokens"] = {
+        "prompt_total": prompt,
+        "response_total": response,
+        "total": prompt + response,
+        "current_query": _current(session, records),
+    }
+    told["recent_logs"] = _logs(records)
+    if session.progress:
+        told["progress"] = session.progress
+    left = budget.remaining(session.budget, **used(session, now_s=now_s, spent_s=0.0))
+    return told | ({"budget_remaining": left} if left else {})
+
+
+def _current(session: Session, records: Sequence[Record]) -> dict[str, Any] | None:
+    """The query that was asked last, if it waits."""
+    asked = [(query, record["t"]) for record in records if record["kind"] == "prompt" for query in record["queries"]]
+    if not asked or asked[-1][0]["id"] not in session.pending:
+        return None
+    query, t = asked[-1]
+    tokens = estimate_tokens(query["prompt"]) + estimate_tokens(query["system"] or "")
+    return {"query_id": query["id"], "prompt_tokens": tokens, "started_waiting_at": _ms(t)}
+
+
+def _logs(records: Sequence[Record]) -> list[dict[str, Any]]:
+    t, found = 0.0, []
+    for record in records:
+        t = record.get("t", t)
+        if record["kind"] == "note" and "message" in record:
+            source = record.get("stream") or "main"
+            found.append({"ts": _ms(t), "level": record["level"], "source": source, "message": record["message"]})
+    return found[-_LOGS:]
+
+
+def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
+    response = turn.get("response", turn.get("refuse", ""))
+    usage = turn.get("usage") or {}
+    estimated = estimate_tokens(turn["prompt"]) + estimate_tokens(turn.get("system", ""))
+    return {
+        "query_id": turn["query_id"],
+        "prompt": turn["prompt"],
+        "response": response,
+        "prompt_tokens": usage.get("prompt_tokens", estimated),
+        "response_tokens": usage.get("completion_tokens", estimate_tokens(response)),
+        "started_at": _ms(turn["asked_at"]),
+        "completed_at": _ms(turn["answered_at"]),
+    }

@@ -1,0 +1,68 @@
+"""What a tool returns to the host: a flat JSON result, or one sentence.
+
+Contract: the text of a result is its structured content as minified JSON, because hosts show one or the other; a
+truncated one has a link to the whole beside it. An error is text alone: some hosts would show the structured part
+instead of the sentence. Neither holds half of a surrogate pair or a NaN, which would end the SDK's writer or make the
+two forms differ.
+"""
+
+import json
+import math
+from typing import Any
+
+from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
+
+from algocline_mcp.errors import AlcError
+from algocline_mcp.server.tool_call.truncation import link_of
+
+
+def result(value: dict[str, Any]) -> CallToolResult:
+    value, text = _writable(value)
+    content: list[ContentBlock] = [TextContent(type="text", text=text)]
+    if (link := link_of(value)) is not None:
+        content.append(ResourceLink(type="resource_link", name=link.rpartition("/")[2], uri=link))
+    return CallToolResult(content=content, structured_content=value)
+
+
+def text_of(value: dict[str, Any]) -> str:
+    """As the text of a result has it."""
+    return _writable(value)[1]
+
+
+def _writable(value: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    try:
+        text = _minified(value)
+        text.encode()
+    except (UnicodeEncodeError, ValueError):
+        value = _clean(value)
+        text = _minified(value)
+    return value, text
+
+
+def sentence(error: AlcError) -> CallToolResult:
+    return refusal(str(error), error.code)
+
+
+def refusal(text: str, code: str) -> CallToolResult:
+    return CallToolResult(content=[TextContent(type="text", text=_whole(f"{text} [{code}]"))], is_error=True)
+
+
+def _minified(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _clean(value: Any) -> Any:
+    """A copy that can be written. It nests no deeper than a strategy's result may."""
+    if isinstance(value, str):
+        return _whole(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole(str(key)): _clean(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,142 @@
+"""Where the code of a strategy comes from: the call itself, a file that the server reads, or an installed package.
+
+Contract: `read_source` reads on a thread of its own, so that a hung file system delays neither the event loop nor the
+call beyond its deadline. Refused names the path and the cure.
+"""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.server.tool_call.arguments import ABSENT
+from algocline_mcp.server.tool_call.deadline import within
+from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.packages.project import find_root, read_project
+
+_LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`chunk` names the code in errors. Its `require` looks first among `variants` (name -> directory), then in
+    `lib_paths`. `name`: of an installed strategy."""
+
+    code: str
+    chunk: str
+    project_root: str | None
+    lib_paths: tuple[str, ...] = ()
+    name: str | None = None
+    variants: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+async def read_source(
+    code: str, code_file: str, strategy: str, project_root: str, *, home: Home, limits: Limits
+) -> Source:
+    """Exactly one of `code`, which is ABSENT or may be empty, `code_file`, and `strategy`, the name of a package."""
+    given = [name for name, value in (("code", code), ("code_file", code_file), ("strategy", strategy)) if value]
+    if code is not ABSENT and "code" not in given:
+        given.insert(0, "code")
+    if not given:
+        raise Refused(
+            'Either `code` or `code_file` must be provided. Or `strategy`: alc_catalog(kind="strategies") lists them'
+        )
+    if len(given) > 1:
+        named = " or ".join(f"`{name}`" for name in given)
+        raise Refused(f"Provide either {named}, not {'both' if len(given) == 2 else 'all of them'}.")
+    if strategy:
+        find = partial(_installed, strategy, project_root, home, limits)
+    else:
+        find = partial(_own, code, code_file, project_root, limits)
+    found = anyio.to_thread.run_sync(find, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    unanswered = "the disk with the strategy, or with its project, hangs; nothing was started"
+    return await within(max(limits.grace_s, _LEAST_S), found, unanswered=unanswered)
+
+
+def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source:
+    root = _root(project_root)
+    project = read_project(root or find_root(os.environ))
+    near = (str(root),) if root is not None else ()
+    source = Source(code, "strategy", _text(project.root), near, variants=project.variants, warnings=project.warnings)
+    if not code_file:
+        _check_size("code", len(code.encode("utf-8", "replace")), limits.code_bytes)
+        return source
+    path = _absolute(code_file, root)
+    text = _read(path, limits.code_bytes)
+    lib_paths = tuple(dict.fromkeys((str(path.parent), *near)))
+    return replace(source, code=text, chunk=path.name, lib_paths=lib_paths)
+
+
+def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
+    from algocline_mcp.packages import lookup, installed  # 5 ms of a start, for those alone who run an installed one
+
+    installed.settle(home)
+    shelf = lookup.Shelf.of(home, os.environ, _root(project_root) or find_root(os.environ))
+    package, code, told = lookup.strategy(shelf, name, limits.code_bytes)
+    return Source(
+        code,
+        f"{name}/{package.file.name}",
+        _text(shelf.project.root),
+        name=name,
+        variants=shelf.project.variants,
+        warnings=tuple(lookup.warnings_for(shelf, package, told)),
+    )
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
+def _root(project_root: str) -> Path | None:
+    if not project_root:
+        return None
+    root = _absolute(project_root, None)
+    try:
+        is_directory = root.is_dir()
+    except (OSError, ValueError):
+        is_directory = False
+    if not is_directory:
+        raise Refused(f"project_root {project_root} is no directory: give the absolute path of your project")
+    return root
+
+
+def _absolute(path: str, root: Path | None) -> Path:
+    return Path(os.path.abspath(os.path.join(root or os.getcwd(), os.path.expanduser(path))))
+
+
+def _read(path: Path, code_bytes: int) -> str:
+    try:
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with open(fd, "rb") as file:
+            status = os.fstat(fd)
+            if stat.S_ISDIR(status.st_mode):
+                raise IsADirectoryError(21, "Is a directory")
+            if not stat.S_ISREG(status.st_mode):
+                raise Refused(f"Failed to read {path}: it is no regular file; name a file with Lua code")
+            content = file.read(code_bytes + 1)
+            _check_size(str(path), max(len(content), status.st_size), code_bytes)
+    except OSError as exc:
+        raise Refused(
+            f"Failed to read {path}: {exc.strerror} (os error {exc.errno}); check the path as this server sees it, "
+            "or send the text as code"
+        ) from exc
+    except ValueError as exc:  # its words differ between versions of Python
+        raise Refused(f"Failed to read {str(path)!r}: the path holds a null byte; check the path") from exc
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise Refused(f"Failed to read {path}: byte {exc.start} is not UTF-8; save the file as UTF-8") from exc
+
+
+def _check_size(what: str, size: int, limit: int) -> None:
+    if size > limit:
+        cure = "shorten it, or move parts into modules for require"
+        raise Refused(f"{what} has {size} bytes, at most {limit}: {cure}", code="too_large")

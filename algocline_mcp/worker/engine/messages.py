@@ -1,0 +1,172 @@
+"""What an engine may say, checked: the keeper believes no byte of it before it has passed here. Pure.
+
+Contract: `parse` yields one of Ask, Call, Fork, Note, End, all of plain JSON values within the limits, or raises
+WireBroken: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
+too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from algocline_mcp.protocol import messages
+from algocline_mcp.errors import WireBroken
+from algocline_mcp.session.state import Record
+from algocline_mcp.session.streams import ON_ERROR
+from algocline_mcp.session.usage import byte_size
+
+_STRATEGY = re.compile(r"[A-Za-z0-9_]+")
+_OPTION_TYPES = (str, int, float, bool)
+_OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # what the session adds; a strategy cannot set it
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    queries: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    name: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    strategies: tuple[str, ...]
+    ctx: Record
+    on_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    note: Record  # {level, message} or {progress: {step, total, message}}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    outcome: Record  # {result, stats?} or {error}
+
+
+Message = Ask | Call | Fork | Note | End
+
+
+def parse(line: bytes, *, json_depth: int) -> Message:
+    raw = messages.decode(line)
+    reader = _READERS.get(str(raw.get("op")))
+    if reader is None:
+        raise WireBroken(f"engine said unknown op {raw.get('op')!r}")
+    if messages.is_deeper(raw, json_depth + 2):  # the message and its `result` lie around the strategy's own value
+        raise WireBroken(f"engine said something nested over {json_depth} levels")
+    return reader(raw)
+
+
+def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 0) -> str | None:
+    """The sentence for the strategy where a message is over a limit of its session, which its header recorded.
+    `ends_bytes`: what the results of the same fork hold already, where a child speaks."""
+    if isinstance(message, Ask):
+        size = sum(byte_size(text) for query in message.queries for text in query.values() if isinstance(text, str))
+        if len(message.queries) > limits["queries"]:
+            return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"
+        if size > limits["prompt_bytes"]:
+            return f"alc.llm: prompt of {size} bytes, at most {limits['prompt_bytes']}: ask in parts"
+    if isinstance(message, Call) and message.name.startswith("state."):
+        return _too_large_for_state(message, limits)
+    if isinstance(message, Fork):
+        size = len(messages.encode(message.ctx))
+        if size > limits["ctx_bytes"]:
+            return f"alc.fork: ctx of {size} bytes as JSON, at most {limits['ctx_bytes']}: make it smaller"
+    if isinstance(message, End) and ("result" in message.outcome or ends_bytes):
+        size = len(messages.encode(message.outcome))
+        if size + ends_bytes > limits["result_bytes"]:
+            beside = f" beside {ends_bytes} of other children" if ends_bytes else ""
+            return f"result of {size} bytes as JSON{beside}, at most {limits['result_bytes']}: return less"
+    return None
+
+
+def _too_large_for_state(call: Call, limits: Mapping[str, int]) -> str | None:
+    """An argument of alc.state: the first is a key, the others are values."""
+    names = ["key", *["value"] * len(call.args)]
+    for name, value in zip(names, call.args, strict=False):
+        size = byte_size(json.dumps(value, ensure_ascii=False)) - 2 * isinstance(value, str)
+        if size > limits[f"state_{name}_bytes"]:
+            most = limits[f"state_{name}_bytes"]
+            return f"alc.{call.name}: a {name} of {size} bytes as JSON, at most {most}: use a shorter one"
+    return None
+
+
+def _ask(raw: Record) -> Ask:
+    queries = _typed(raw, "queries", list)
+    if not queries:
+        raise WireBroken("engine asked nothing")
+    return Ask(tuple(_query(query) for query in queries))
+
+
+def _query(raw: Any) -> Record:
+    if not isinstance(raw, dict):
+        raise WireBroken("engine asked something that is no query")
+    query: Record = {
+        "prompt": _typed(raw, "prompt", str),
+        "system": None if raw.get("system") is None else _typed(raw, "system", str),
+        "max_tokens": _typed(raw, "max_tokens", int),
+    }
+    for name, value in raw.items():
+        if name in query or name in _OWN_KEYS:
+            continue
+        if not isinstance(value, _OPTION_TYPES):
+            raise WireBroken(f"engine asked with a bad option {name!r}")
+        query[name] = value
+    return query
+
+
+def _call(raw: Record) -> Call:
+    return Call(_typed(raw, "name", str), tuple(_typed(raw, "args", list)))
+
+
+def _fork(raw: Record) -> Fork:
+    strategies, on_error = _typed(raw, "strategies", list), _typed(raw, "on_error", str)
+    is_named = all(isinstance(name, str) and _STRATEGY.fullmatch(name) for name in strategies)
+    if not strategies or not is_named or on_error not in ON_ERROR:
+        raise WireBroken("engine forked what is no strategy")
+    return Fork(tuple(strategies), _typed(raw, "ctx", dict), on_error)
+
+
+def _log(raw: Record) -> Note:
+    return Note({"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)})
+
+
+def _progress(raw: Record) -> Note:
+    step, total, message = _typed(raw, "step", int), _typed(raw, "total", int), raw.get("message")
+    if not isinstance(message, str | None):
+        raise WireBroken("engine told progress with a message that is no text")
+    return Note({"progress": {"step": step, "total": total, "message": message}})
+
+
+def _end(raw: Record) -> End:
+    if "error" in raw:
+        return End({"error": _typed(raw, "error", str)})
+    if "result" not in raw:
+        raise WireBroken("engine ended with neither result nor error")
+    outcome = {"result": raw["result"]}
+    if "stats" in raw:
+        outcome["stats"] = _typed(raw, "stats", dict)
+    return End(outcome)
+
+
+def _typed(raw: Record, name: str, kind: type) -> Any:
+    value = raw.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise WireBroken(f"engine said {raw.get('op')!r} with a bad {name!r}")
+    return value
+
+
+_READERS: dict[str, Callable[[Record], Message]] = {
+    "ask": _ask,
+    "call": _call,
+    "fork": _fork,
+    "log": _log,
+    "progress": _progress,
+    "end": _end,
+}

@@ -1,0 +1,181 @@
+"""What an engine asks of the world, of what sessions share and of the budget: carried out, recorded, answered.
+
+Contract: one call at a time per engine. What led to a change of what sessions share is on the disk before the change
+is. A call that has to wait for other processes stands in `engine.wish` until `strive` carries it out. Methods raise
+StorageBroken and StorageFailed as the ledger does, and Diverged where a change was made before, with another result.
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from algocline_mcp.session import budget
+from algocline_mcp.session.state import Called, Record, query_digest, used
+from algocline_mcp.session.streams import refusal
+from algocline_mcp.worker.keeper import effects
+from algocline_mcp.worker.database import calls
+from algocline_mcp.worker.keeper.inherited import Carried
+from algocline_mcp.worker.keeper.environ import Environ
+from algocline_mcp.worker.lowlevel.failpoints import reach
+from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.worker.engine.messages import Call, Fork
+from algocline_mcp.worker.keeper.connections import Engine
+from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.keeper.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
+from algocline_mcp.worker.database.calls import Mark, MarkDiffers, SharedState
+
+
+class Errands:
+    """`reply` hands an outcome to an engine; `flush` brings all that was recorded to the disk."""
+
+    carried: Carried  # these two are set before the first engine speaks
+    given: Mapping[str, Any]  # `ctx.env`
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        provisions: Provisions,
+        *,
+        reply: Callable[[Engine, Record], None],
+        flush: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._home = provisions.home
+        self._limits = provisions.limits
+        self._reply = reply
+        self._flush = flush
+        self._shared = SharedState(provisions.home, provisions.limits)
+        # What the session knows of itself: a branch asks its own and not its parent's.
+        self._own: dict[str, Callable[[Engine], Record]] = {"budget": self._budget_left, "llm_calls": self._llm_calls}
+
+    @cached_property
+    def _world(self) -> effects.World:
+        about = self._ledger.session.about
+        return effects.World(
+            about["language"],
+            effects.lib_paths(about, self._home.packages, os.environ),
+            Environ(self.given, about.get("project"), effects.readable(os.environ)),
+            self._limits.code_bytes,
+            effects.scenario_paths(self._home.scenarios, os.environ),
+            about.get("variants", {}),
+        )
+
+    def run(self, engine: Engine, call: Call) -> None:
+        if call.name == "time":
+            self._reply(engine, self._read_clock(engine, call))
+            return
+        self.record_clock(engine)
+        # What a branch got from its parent comes first: a change that the parent made is not made twice.
+        own = self._own.get(call.name)
+        outcome: Record | None = None
+        if own is not None:
+            outcome = own(engine)
+        elif not self._is_given(call):
+            outcome = self.carried.call(call.name, call.args)
+        if outcome is None and call.name in calls.FUNCTIONS:
+            engine.wish = calls.wish(call, self._limits)
+            self.strive(engine)
+            return
+        if outcome is None:
+            outcome = self._world.perform(call.name, call.args)
+        self._ledger.record(Called(engine.stream, call.name, call.args, outcome))
+        self._reply(engine, outcome)
+
+    def _is_given(self, call: Call) -> bool:
+        """A variable that this session's own ctx gives it: a branch with another ctx has its own."""
+        injected = self.given.get("inject")
+        return call.name == "env" and isinstance(injected, Mapping) and call.args[:1] != () and call.args[0] in injected
+
+    # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _read_clock(self, engine: Engine, call: Call) -> Record:
+        """Readings are recorded run by run: a loop that waits for the clock must not fill the journal."""
+        outcome = self.carried.call(call.name, call.args) or self._world.perform(call.name, call.args)
+        if engine.clock is not None and engine.clock[0] == outcome:
+            engine.clock = (outcome, engine.clock[1] + 1)
+        else:
+            self.record_clock(engine)
+            engine.clock = (outcome, 1)
+        return outcome
+
+    def record_clock(self, engine: Engine) -> None:
+        if engine.clock is not None:
+            outcome, times = engine.clock
+            self._ledger.record(Called(engine.stream, "time", (), outcome, times))
+            engine.clock = None  # only now: a reading that the disk refused is still to be recorded
+
+    # ── budget ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def is_over_budget(self, engine: Engine, queries: Sequence[Record]) -> bool:
+        """Refuses it then. Only a refusal is recorded: a prompt is the record that it was allowed."""
+        session = self._ledger.session
+        sentence = budget.exceeded(session.budget, **self._used(engine), more=len(queries))
+        if sentence is None:
+            return False
+        digests = tuple(query_digest(query) for query in queries)
+        self._ledger.record(Called(engine.stream, OVER_BUDGET, digests, {"error": sentence}))
+        self._reply(engine, {"error": sentence})
+        return True
+
+    def _budget_left(self, engine: Engine) -> Record:
+        return {"result": budget.remaining(self._ledger.session.budget, **self._used(engine))}
+
+    def _llm_calls(self, engine: Engine) -> Record:
+        return {"result": self._used(engine)["calls"]}
+
+    def _used(self, engine: Engine) -> dict[str, int]:
+        return used(self._ledger.session, now_s=round(time.time(), 3), spent_s=engine.spent_s)
+
+    def is_fork_refused(self, engine: Engine, fork: Fork) -> bool:
+        """Also a verdict that depends on other runtimes, and so a record."""
+        session = self._ledger.session
+        sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
+        if sentence is None:
+            return False
+        self._ledger.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
+        self._reply(engine, {"error": sentence})
+        return True
+
+    # ── what sessions share ───────────────────────────────────────────────────────────────────────────────
+
+    def strive(self, engine: Engine) -> None:
+        """Carries out a call of the state database, now or, while somebody else holds that, when it is due again.
+
+        Whatever led to a change is on the disk before the change is: a replay comes to it again, with the same mark.
+        """
+        assert engine.wish is not None
+        session = self._ledger.session
+        call = engine.wish.call
+        n = None
+        if calls.FUNCTIONS[call.name]:
+            n = session.streams[engine.stream].changes
+            reach("effect.asked")
+            self._flush()
+            reach("effect.flushed")
+        mark = None if n is None else Mark(session.sid, engine.stream, n)
+        try:
+            outcome = self._shared.attempt(engine.wish, self._namespace(engine.stream), mark)
+        except MarkDiffers as exc:
+            raise Diverged(exc.recorded, {"called": call.name, "n": n}) from exc
+        if outcome is None:
+            return
+        engine.wish = None
+        self._ledger.record(Called(engine.stream, call.name, call.args, outcome, n=n))
+        reach("effect.recorded")
+        self._reply(engine, outcome)
+
+    def _namespace(self, stream: str) -> str:
+        session = self._ledger.session
+        return f"fork-{session.streams[stream].index}" if stream else str(session.about["namespace"])
+
+    def close(self) -> None:
+        """A paused session holds no database open, and a fork inherits no lock."""
+        self._shared.close()
+
+    def forget(self) -> None:
+        """Removes the marks of a session that is finished: there is nothing left to repeat."""
+        session = self._ledger.session
+        if any(stream.changes for stream in session.streams.values()):
+            self._shared.forget(session.sid, lambda sid: self._home.journal(sid).exists())

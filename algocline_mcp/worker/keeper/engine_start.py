@@ -1,0 +1,29 @@
+"""What an engine begins with: the first line that its keeper sends it. Pure."""
+
+import json
+
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.session.state import Record, Session
+from algocline_mcp.session.streams import child_seed, fork_of
+
+
+def of_strategy(header: Record) -> Record:
+    start = {name: header[name] for name in ("sid", "language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
+    if header.get("strategy"):
+        start["code"] = LANGUAGES[header["language"]].entered(header["strategy"], header["code"])
+    return start | {"created_s": header.get("created_s", header["t"])}
+
+
+def of_child(session: Session, child: str, limits: Limits) -> Record:
+    """Its code loads the package, so that this is pinned in the child's own records as any module is."""
+    about, strategy = session.about, session.streams[child].strategy
+    start = {name: about[name] for name in ("sid", "language", "utc_offset_s")}
+    return start | {
+        "created_s": about.get("created_s", about["t"]),
+        "code": LANGUAGES[about["language"]].child.format(strategy),
+        "chunk": f"fork of {strategy}",
+        "ctx": json.dumps(fork_of(session.streams, child).ctx),
+        "seed": child_seed(about["seed"], child),
+        "heap_bytes": limits.child_heap_bytes,
+    }

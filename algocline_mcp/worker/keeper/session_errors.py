@@ -1,0 +1,38 @@
+"""Why a journal cannot go on, as a host is told. No record: the file stays as it is until somebody cancels. Pure."""
+
+from algocline_mcp.errors import AlcError, StorageFailed
+from algocline_mcp.session.state import Record
+from algocline_mcp.worker.keeper.replay import Diverged, cause
+
+_START_ANEW = "start the strategy again with alc_run"
+
+
+def unreadable(exc: AlcError) -> Record:
+    is_passing = isinstance(exc, StorageFailed)
+    return {
+        "error_code": exc.code,
+        "error": str(exc),
+        "next": "ask again: nothing is lost" if is_passing else _START_ANEW,
+    }
+
+
+def needs_version(header: Record, abi: Record | None) -> Record:
+    have = abi if abi is not None else f"no language {header.get('language')!r}"
+    return {
+        "error_code": "needs_version",
+        "error": f"this session was written by version {header.get('version')} ({header.get('abi')}), here is {have}",
+        "next": f"use that version to go on, or {_START_ANEW}",
+    }
+
+
+def diverged(first: Diverged, second: Diverged) -> Record:
+    """From two replays of one stream."""
+    return {
+        "error_code": "diverged",
+        "error": "the strategy asks something else than its journal holds; no answer was delivered. "
+        f"Likely cause: {cause(first, second)}",
+        "recorded": first.recorded,
+        "replayed": first.replayed,
+        "next": "the journal is untouched; alc_branch(session_id), if need be with corrected code, starts a "
+        "session that keeps every answer whose prompt is still asked",
+    }

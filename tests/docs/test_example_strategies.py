@@ -1,0 +1,132 @@
+"""Every example runs through a real worker, and README shows what is really there."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from algocline_mcp.pool.dispatch import continue_via_pool
+from algocline_mcp.session.state import Answer
+
+from tests.rig.rig import WAIT_S, Rig, run
+
+pytestmark = pytest.mark.anyio
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+
+
+async def _play(rig: Rig, name: str, model: Callable[[dict[str, Any]], str], **ctx: Any) -> Any:
+    async with rig.pool() as pool:
+        reply = await run(pool, (EXAMPLES / name).read_text(), chunk=name, ctx=ctx)
+        while reply.result["status"] == "needs_response":
+            queries = reply.result.get("queries") or [reply.result]
+            answers = [Answer(query["query_id"], model(query)) for query in queries]
+            reply = await continue_via_pool(pool, reply.session_id, answers, wait_s=WAIT_S)
+        assert reply.result["status"] == "completed", reply.result
+        return reply.result["result"]
+
+
+async def test_panel_asks_three_reviewers_at_once_and_then_for_the_doubt(rig: Rig) -> None:
+    sheet = iter(json.loads((EXAMPLES / "panel.answers.json").read_text()))
+
+    result = await _play(rig, "panel.lua", lambda query: next(sheet), task="Ship on Friday?")
+
+    assert [verdict.split(".")[0] for verdict in result["verdicts"]] == ["Yes", "Yes", "No"]
+    assert "Monday" in result["doubt"]
+
+
+async def test_verify_checks_each_claim_without_showing_the_draft(rig: Rig) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def model(query: dict[str, Any]) -> str:
+        asked.append(query)
+        if query["prompt"].startswith("List the"):
+            return "Is A true?\nIs B true?"
+        return f"answer {len(asked)}"
+
+    result = await _play(rig, "verify.lua", model, task="What is it?")
+
+    checks = [query for query in asked if query.get("grounded")]
+    assert [check["prompt"] for check in checks] == ["Is A true?", "Is B true?"]
+    assert result == {
+        "answer": "answer 5",
+        "draft": "answer 1",
+        "checks": [{"question": "Is A true?", "answer": "answer 3"}, {"question": "Is B true?", "answer": "answer 4"}],
+    }
+
+
+async def test_each_tries_an_item_twice_and_says_what_failed(rig: Rig) -> None:
+    def model(query: dict[str, Any]) -> str:
+        if not query["system"]:
+            return "second" if "A reviewer said" in query["prompt"] else "first"
+        good = "Item: easy" in query["prompt"] or (
+            "Item: hard" in query["prompt"] and "Result: second" in query["prompt"]
+        )
+        return "OK" if good else "too short"
+
+    result = await _play(rig, "each.lua", model, task="Describe", items=["easy", "hard", "hopeless"])
+
+    assert [(each["item"], each["attempts"]) for each in result["done"]] == [("easy", 1), ("hard", 2)]
+    assert result["failed"] == [{"item": "hopeless", "last": "second", "why": "too short"}]
+
+
+async def test_vote_counts_by_code_and_asks_again_until_more_than_half_agree(rig: Rig) -> None:
+    said = iter(["ANSWER: 7", "so\nANSWER: 8.", "I cannot say", "ANSWER: 8", "because\nANSWER: 8 ", "ANSWER: 8"])
+
+    result = await _play(rig, "vote.lua", lambda query: next(said), task="How many?", votes=3)
+
+    assert result["answer"] == "8."
+    assert (result["votes"], result["total"], result["decided"]) == ({"7": 1, "8": 4}, 6, True)
+
+
+async def test_vote_without_a_majority_says_that_it_is_open(rig: Rig) -> None:
+    names = iter("abcdefghi")
+
+    result = await _play(rig, "vote.lua", lambda query: f"ANSWER: {next(names)}", task="Who?", votes=3)
+
+    assert (result["answer"], result["total"], result["decided"]) == ("a", 9, False)
+
+
+async def test_digest_reads_every_piece_and_merges_what_was_found(rig: Rig) -> None:
+    pieces: list[str] = []
+
+    def model(query: dict[str, Any]) -> str:
+        prompt = query["prompt"]
+        if "Findings:" in prompt:
+            return "merged " + " ".join(re.findall(r"\[\d+\]", prompt))
+        number = re.findall(r"^Piece (\d+) of", prompt, re.MULTILINE)[0]
+        pieces.append(re.findall(r"^Piece [^\n]*\n(.*)\n\nWhat this piece", prompt, re.DOTALL | re.MULTILINE)[0])
+        return "NOTHING" if number == "2" else f"[{number}] a fact"
+
+    text = "\n\n".join(f"Paragraph {n} " + "word " * 12 for n in range(9)) + "\n\n" + "long" * 50
+    result = await _play(rig, "digest.lua", model, task="What?", text=text, chars=100)
+
+    assert re.sub(r"\s", "", "".join(pieces)) == re.sub(r"\s", "", text)
+    assert max(map(len, pieces)) <= 100
+    assert result["pieces"] == len(pieces) == 11
+    assert result["merges"] == 2
+    found = re.findall(r"\[(\d+)\]", result["answer"])
+    assert sorted(map(int, found)) == [1, *range(3, 12)]
+
+
+def test_strategy_in_the_readme_is_the_example() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (shown,) = re.findall(r"```lua\n(.*?)```", readme, re.DOTALL)
+
+    assert shown == (EXAMPLES / "panel.lua").read_text()
+
+
+def test_configuration_and_links_in_the_pages_are_sound() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        text = page.read_text()
+        for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL):
+            json.loads(block)
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name} points to {target}"
+    assert json.loads(re.findall(r"```json\n(.*?)```", pages[0].read_text(), re.DOTALL)[0])["mcpServers"]["alc"][
+        "command"
+    ]

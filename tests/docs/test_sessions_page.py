@@ -1,0 +1,76 @@
+"""docs/sessions.md says what the code does: each table of the page, row by row, against the code's tables."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from algocline_mcp.session.state import REPLIES, STATUSES, TRANSITIONS, Phase, status_of
+
+from tests.session import histories, rows
+
+PAGE = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text()
+CALLS = {"continue": "continue", "continue without an answer": "bare", "status": "status", "cancel": "cancel"}
+
+
+def table(*heads: str) -> list[list[str]]:
+    """The body of the table whose first columns have these heads; backticks taken off single words."""
+    lines = PAGE.splitlines()
+    (start,) = [n for n, line in enumerate(lines) if _cells(line)[: len(heads)] == list(heads)]
+    body = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        body.append(_cells(line))
+    return body
+
+
+def _cells(line: str) -> list[str]:
+    return [re.sub(r"^`([^`]+)`$", r"\1", cell.strip()) for cell in line.strip("|").split("|")]
+
+
+def test_phases_are_all_explained() -> None:
+    assert [row[0] for row in table("phase", "what it means")] == list(Phase)
+
+
+def test_replies_stand_as_in_the_code() -> None:
+    told = {(row[0], CALLS[row[1]]): row[2] for row in table("phase", "call", "reply")}
+
+    assert told == REPLIES
+    assert len(table("phase", "call", "reply")) == len(REPLIES)
+
+
+def test_words_of_the_replies_are_all_explained() -> None:
+    assert re.findall(r"^- \*(\w+)\*:", PAGE, re.MULTILINE) == ["judge", "ask", "tell", "end", "retry"]
+    assert set(re.findall(r"^- \*(\w+)\*:", PAGE, re.MULTILINE)) == set(REPLIES.values())
+
+
+@pytest.mark.parametrize("row", table("phase", "call", "reply"), ids=lambda row: f"{row[0]}-{row[1]}")
+def test_reply_names_what_the_host_gets_and_what_to_do(row: list[str]) -> None:
+    phase, _, reply, gets, then = row
+    starts = {"running": histories.running, "paused": histories.paused, "finished": histories.completed, "stuck": histories.stuck}
+    named = {
+        "ask": "*Either 'response' or 'responses' must be provided*",
+        "end": "`cancelled`",
+        "retry": "`error_code: crash_loop`",
+    }
+    named["tell"] = f"`{status_of(starts[phase]().session)}`"
+
+    if reply in named and not gets.startswith("what status gets"):
+        assert named[reply] in gets
+    assert then
+
+
+def test_statuses_stand_as_in_the_code() -> None:
+    assert {row[0]: tuple(row[1:]) for row in table("it is", "status")} == STATUSES
+
+
+def test_transitions_stand_as_in_the_code() -> None:
+    told = {(row[0], row[1]): set(re.findall(r"\w+", row[2])) for row in table("phase", "record", "then")}
+
+    assert set(told) == set(TRANSITIONS)
+    assert len(table("phase", "record", "then")) == len(TRANSITIONS)
+    for key, value in TRANSITIONS.items():
+        reached = {str(row.after) for row in rows.TRANSITIONS if row.row == key}
+        assert told[key] == reached, key
+        assert callable(value) or told[key] == {str(value)}, key

@@ -1,0 +1,116 @@
+"""Which packages a project's files declare, and what of them is no use."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.packages.project import find_root, project_of, read_project
+
+
+def project(root: Path, **files: str) -> Path:
+    for name, content in files.items():
+        (root / name.replace("_", ".")).write_text(content)
+    for name in ("one", "two", "three"):
+        (root / "p" / name).mkdir(parents=True, exist_ok=True)
+    return root
+
+
+LOCK = 'version = 1\n[[package]]\nname = "{}"\nversion = "{}"\n[package.source]\ntype = "path"\npath = "{}"\n'
+
+
+def test_the_local_file_wins_over_the_lock_and_that_over_the_project(tmp_path: Path) -> None:
+    root = project(
+        tmp_path,
+        alc_toml='[packages]\na = {path = "p/one"}\nb = {path = "p/one"}\nc = {path = "p/one"}\nd = "1.2"\ne = "*"',
+        alc_lock=LOCK.format("b", "0.2", "p/two") + LOCK.format("c", "0.3", "p/two").partition("\n")[2],
+        alc_local_toml='[packages.c]\npath = "p/three"\nversion = "0.9"',
+    )
+
+    found = read_project(root)
+    assert found.variants == {
+        name: str(root / "p" / each) for name, each in (("a", "one"), ("b", "two"), ("c", "three"))
+    }
+    assert found.versions == {"b": "0.2", "c": "0.9", "d": "1.2"}
+    assert found.warnings == ()
+
+
+def test_a_path_that_is_not_there_is_a_warning_and_the_next_file_counts(tmp_path: Path) -> None:
+    root = project(
+        tmp_path, alc_local_toml='[packages]\na = {path = "gone"}', alc_toml='[packages]\na = {path = "p/one"}'
+    )
+
+    found = read_project(root)
+    assert found.variants == {"a": str(root / "p" / "one")}
+    assert found.warnings == (f"alc.local.toml: package 'a' is skipped, there is no directory {root / 'gone'}",)
+
+
+def test_a_git_source_is_remembered_and_not_fetched(tmp_path: Path) -> None:
+    root = project(tmp_path, alc_toml='[packages]\na = {git = "https://x.org/a", rev = "v1"}\nb = {git = "x"}')
+
+    assert read_project(root).remotes == {"a": "https://x.org/a#v1", "b": "x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("alc.toml", "packages = ", "alc.toml load error: Invalid value"),
+        ("alc.toml", b"\xff", "alc.toml load error: 'utf-8'"),
+        ("alc.toml", "packages = 3", "packages is no table"),
+        ("alc.toml", "[packages]\na = 3", "package 'a' is neither a version nor a table"),
+        ("alc.toml", "[packages]\na = {path = 3}", "package 'a' has a path, git, rev or version that is no text"),
+        ("alc.toml", '[packages]\n"../a" = "*"', "'../a' is no name of a package"),
+        ("alc.lock", "version = 2", "alc.lock load error: unsupported version 2, expected 1"),
+        ("alc.lock", "version = 1\npackage = 3", "package is no array of tables"),
+        ("alc.lock", "version = 1\n[[package]]\nversion = '1'", "None is no name of a package"),
+        ("alc.lock", "version = 1\n[[package]]\nname = 'a'\nsource = 3", "the source of package 'a' is no table"),
+    ],
+)
+def test_a_file_that_cannot_be_used_refuses_and_names_it(
+    tmp_path: Path, name: str, content: str | bytes, why: str
+) -> None:
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    with pytest.raises(Refused, match=r"load error") as caught:
+        read_project(tmp_path)
+    assert why in str(caught.value)
+    assert str(tmp_path / name) in str(caught.value)
+
+
+def test_a_pipe_in_place_of_a_file_holds_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "alc.toml")
+
+    assert read_project(tmp_path).variants == {}
+
+
+def test_other_tables_are_no_concern_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "alc.toml").write_text('[hub]\nname = "x"\n[env]\nallow = ["A"]')
+
+    assert read_project(tmp_path).variants == {}
+    assert read_project(None).root is None
+
+
+def test_the_root_is_told_or_found_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "a" / "b"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+
+    assert find_root({"ALC_PROJECT_ROOT": str(tmp_path)}) == tmp_path
+    assert find_root({}) is None
+    (tmp_path / "a" / "alc.lock").touch()
+    assert find_root({}) == tmp_path / "a"
+    assert find_root({"CLAUDE_PROJECT_DIR": str(tmp_path)}) is None
+
+
+def test_a_session_belongs_to_what_the_host_says_or_to_where_the_server_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a").mkdir()
+
+    for where, found in ((tmp_path / "a", str(tmp_path / "a")), (tmp_path, None), (Path("/"), None)):
+        monkeypatch.chdir(where)
+        assert project_of({}) == found
+    assert project_of({"CLAUDE_PROJECT_DIR": "~"}) == str(tmp_path)
+    assert project_of({"CLAUDE_PROJECT_DIR": "/x", "ALC_PROJECT_ROOT": "/y"}) == "/y"

@@ -1,0 +1,213 @@
+"""The cap of live workers per home: the longest idle one makes room, and nothing is lost by it."""
+
+import contextlib
+import os
+import time
+from typing import Any
+
+import anyio
+import pytest
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.pool import admission, spawn
+from algocline_mcp.pool.admission import living
+from algocline_mcp.pool.dispatch import Pool, stop_via_pool
+
+from tests.rig.journals import header, prompt, sid_of, write
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say, stopped, until
+
+pytestmark = pytest.mark.anyio
+
+
+def age(rig: Rig, sid: str, seconds: float) -> None:
+    then_s = time.time() - seconds
+    os.utime(rig.home.journal(sid), (then_s, then_s))
+
+
+async def test_at_the_cap_the_longest_idle_session_hibernates_and_goes_on_when_asked(rig: Rig) -> None:
+    async with rig.pool(pool_max=3) as pool:
+        sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(3)]
+        age(rig, sids[1], 100)
+        newest, first, _ = await run(pool, ASK_ONCE)
+        live = living(rig.home)
+        end = await finish(pool, await say(pool, sids[1], "q-0", "A"), "B")
+
+    assert first["status"] == "needs_response"
+    assert live == {sids[0], sids[2], newest}
+    assert end["result"] == "A+B"
+
+
+async def test_run_that_does_not_wait_gets_the_place_that_was_made_for_it(rig: Rig) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        await run(pool, ASK_TWICE)
+        sid, new, _ = await run(pool, ASK_ONCE, wait_s=0)
+
+        assert new["status"] in ("running", "needs_response")
+        assert living(rig.home) == {sid}
+
+
+async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_over(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    hibernate = admission._hibernate
+
+    async def noted(pool: Pool, sid: str) -> bool:
+        asked.append(sid)
+        return await hibernate(pool, sid)
+
+    monkeypatch.setattr(admission, "_hibernate", noted)
+    async with rig.pool(pool_max=4, leave_s=0.3) as pool:
+        mute = [(await run(pool, ASK_TWICE)).session_id for _ in range(4)]
+        with contextlib.ExitStack() as held:
+            for sid in mute:
+                held.enter_context(stopped(rig.keeper(sid)))
+            with pytest.raises(Refused, match="raise ALC_POOL_MAX"):
+                await run(pool, ASK_ONCE, wait_s=0.1)
+
+    assert len(asked) == 1  # each takes leave_s
+
+
+async def test_two_runs_at_once_ask_two_sessions_to_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each would else wait for the place that the other one gets."""
+    asked: list[str] = []
+    both = anyio.Event()
+    hibernate = admission._hibernate
+
+    async def noted(pool: Pool, sid: str) -> bool:
+        asked.append(sid)
+        if len(asked) == 2:
+            both.set()
+        await both.wait()
+        return await hibernate(pool, sid)
+
+    monkeypatch.setattr(admission, "_hibernate", noted)
+    async with rig.pool(pool_max=2) as pool:
+        idle = {(await run(pool, ASK_TWICE)).session_id for _ in range(2)}
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(run, pool, ASK_ONCE)
+
+    assert len(asked) == 2
+    assert set(asked) == idle
+
+
+async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        one, *_ = await run(pool, ASK_TWICE)
+        two, *_ = await run(pool, ASK_TWICE)
+        told = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in (one, two, one)]
+        live = living(rig.home)
+
+    assert told == ["second after A"] * 3
+    assert live == {one}
+
+
+async def test_computing_sessions_are_never_asked_to_go_and_busy_is_told_in_time(rig: Rig) -> None:
+    async with rig.pool(pool_max=2) as pool:
+        sids = [(await run(pool, ENDLESS, wait_s=0.05)).session_id for _ in range(2)]
+        for sid in sids:
+            age(rig, sid, 1000)
+        began = anyio.current_time()
+        with pytest.raises(Refused, match="raise ALC_POOL_MAX") as told:
+            await run(pool, ASK_ONCE, wait_s=0.3)
+        took_s = anyio.current_time() - began
+        journals = {path.stem for path in rig.home.sessions.glob("*.journal")}
+
+    assert told.value.code == "busy"
+    assert 0.3 <= took_s < WAIT_S / 2
+    assert journals == set(sids)  # no half-created session
+
+
+async def test_a_place_that_comes_free_in_time_is_taken(rig: Rig) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        busy, *_ = await run(pool, ENDLESS, wait_s=0.05)
+        started: list[str] = []
+
+        async def start() -> None:
+            started.append((await run(pool, ASK_ONCE)).result["status"])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start)
+            await anyio.wait_all_tasks_blocked()
+            assert started == []
+            await stop_via_pool(pool, busy, "cancel")
+
+    assert started == ["needs_response"]
+
+
+async def test_a_worker_that_does_not_answer_is_passed_over(rig: Rig) -> None:
+    async with rig.pool(pool_max=2, leave_s=0.2) as pool:
+        mute, *_ = await run(pool, ASK_TWICE)
+        other, *_ = await run(pool, ASK_TWICE)
+        age(rig, mute, 100)
+        with stopped(rig.keeper(mute)):
+            newest, *_ = await run(pool, ASK_ONCE)
+            live = living(rig.home)
+
+    assert live == {mute, newest}
+    assert other not in live
+
+
+async def test_the_name_of_a_killed_worker_does_not_hold_a_place_for_ever(rig: Rig) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        dead, *_ = await run(pool, ASK_TWICE)
+        await kill(rig.keeper(dead))
+        new = (await run(pool, ASK_ONCE)).result
+
+    assert new["status"] == "needs_response"
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+async def test_a_name_that_no_server_saw_die_is_taken_away(rig: Rig, is_paused: bool) -> None:
+    async with rig.pool(pool_max=1) as pool:
+        dead = sid_of(1)
+        write(rig.home.journal(dead), [header(dead), *([prompt("q-0")] if is_paused else [])])
+        spawn.bind(rig.home, dead).close()
+        new = (await run(pool, ASK_ONCE)).result
+
+    assert new["status"] == "needs_response"
+    assert not rig.home.socket(dead).exists()
+
+
+async def test_many_starts_at_once_all_get_their_turn(rig: Rig) -> None:
+    async with rig.pool(pool_max=3) as pool:
+        told: list[str] = []
+
+        async def start() -> None:
+            told.append((await run(pool, ASK_ONCE)).result["status"])
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(start)
+        live = len(living(rig.home))
+
+    assert told == ["needs_response"] * 10
+    assert live <= 3
+
+
+async def test_a_cap_of_zero_is_none(rig: Rig) -> None:
+    async with rig.pool(pool_max=0) as pool:
+        sids = {(await run(pool, ASK_ONCE)).session_id for _ in range(3)}
+        await until(lambda: living(rig.home) == sids)
+
+
+async def test_session_that_is_on_its_way_back_for_somebody_is_not_the_one_that_makes_room(rig: Rig) -> None:
+    """Its journal shows it paused all the time, and whoever had sent the answer was told that it computes."""
+    slow = 'alc.llm("first") for _ = 1, 3e7 do end return alc.llm("second")'
+    ends: list[dict[str, Any]] = []
+    async with rig.pool(pool_max=1) as here, rig.pool(pool_max=1) as there:
+        sid = (await run(here, slow)).session_id
+        await say(here, sid, "q-0", "A")
+        await stop_via_pool(here, sid, "hibernate")
+
+        async def go_on() -> None:
+            ends.append((await say(here, sid, "q-1", "B")).result)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go_on)
+            await until(lambda: sid in living(rig.home))
+            new = await run(there, ASK_ONCE)
+
+    assert [end["status"] for end in ends] == ["completed"]
+    assert new.result["status"] == "needs_response"

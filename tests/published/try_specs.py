@@ -1,0 +1,38 @@
+"""Runs the packages' own specs: `try_specs.py CHECKOUT [--path DIR]… [--only TEXT]`.
+
+Each spec file (`**/spec/*.lua`, `tests/**/*.lua`) is one session, as `alc pkg test` runs them; the examples of `flow`
+are found with `--path CHECKOUT/flow/doc`. Prints each case that failed, and the counts. Some fail by themselves: one
+expects an older version, one a word that its package does not say, one opens a pipe; and one of `optimize` depends on
+the second in which it runs. So it exits 0; the counts are to be read.
+"""
+
+import argparse
+import os
+from pathlib import Path
+
+import anyio
+
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.packages.specs import Chosen, Spec, play
+
+LIMIT_S = 1800.0  # of all of them
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Runs the packages' own specs.")
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--path", type=Path, action="append", default=[], help="a further directory for require")
+    parser.add_argument("--only", default="", help="only files whose name holds this")
+    args = parser.parse_args()
+    files = sorted([*args.checkout.glob("**/spec/*.lua"), *args.checkout.glob("tests/**/*.lua")])
+    specs = [Spec(str(path), path.read_text()) for path in files if args.only in path.name]
+    paths = [str(path.resolve()) for path in (args.checkout, *args.path)]
+    told = anyio.run(play, Chosen(specs, paths), Limits(), os.environ, LIMIT_S)
+    for each in told.get("failures", ()):
+        print(f"{each['file']}: {each['name'] or 'the file'}: {each['error']}")
+    counts = f"{told['passed']} cases passed, {told['failed']} failed"
+    print(f"{len(specs)} files: {counts}, {told['duration_ms'] / 1000:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

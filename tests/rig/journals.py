@@ -1,0 +1,51 @@
+"""Journals made without a worker: as many as a test wants, of any shape."""
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from algocline_mcp.storage import journal
+from algocline_mcp.session.state import Record, query_digest
+
+LIMITS = {"prompt_bytes": 1000, "answer_bytes": 1000, "result_bytes": 1000, "notes_bytes": 1000, "queries": 9}
+
+
+def sid_of(number: int, *, born_s: float | None = None) -> str:
+    """Later numbers are born later."""
+    born_ns = int((time.time() if born_s is None else born_s) * 1e9) + number
+    return f"p-{born_ns:x}-{number:016x}"
+
+
+def header(sid: str, **changes: Any) -> Record:
+    return {
+        "kind": "header", "format": journal.FORMAT, "sid": sid, "t": 1000.0, "title": "made", "version": "0",
+        "abi": {}, "language": "lua", "code": "one\ntwo\nthree", "chunk": "strategy", "ctx": "{}", "lib_paths": [],
+        "seed": 1, "utc_offset_s": 0, "parent": None, "limits": {**LIMITS, "strikes": 3}, **changes,
+    }  # fmt: skip
+
+
+def prompt(*ids: str, t: float = 1001.0, **options: Any) -> Record:
+    queries = []
+    for each in ids:
+        query = {"prompt": f"prompt of {each}", "system": None, "max_tokens": 9, **options}
+        queries.append({"id": each, "digest": query_digest(query), **query})
+    return {"kind": "prompt", "queries": queries, "t": t}
+
+
+def answer(query_id: str, text: str = "said", t: float = 1002.0, **more: Any) -> Record:
+    return {"kind": "answer", "answers": [{"id": query_id, "response": text, **more}], "t": t}
+
+
+def final(t: float = 1003.0, **outcome: Any) -> Record:
+    status = "error" if "error" in outcome else "completed"
+    return {"kind": "final", "status": status, **(outcome or {"result": 1}), "t": t}
+
+
+def write(path: Path, records: Sequence[Record], *, age_s: float = 0.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(journal.encode(record, 0) for record in records))
+    then_s = time.time() - age_s
+    os.utime(path, (then_s, then_s))
+    return path

@@ -1,0 +1,201 @@
+"""What is longer than its host shows: cut where it says so, and all of it can be had."""
+
+import json
+from typing import Any
+
+import pytest
+
+from algocline_mcp.server.tool_call.truncation import BESIDE_BYTES, SHOWN_BY_CLIENT_BYTES, SHOWN_BYTES, beside, beside_each, fit, shown_bytes
+from algocline_mcp.history.chunking import part_of, size_of
+
+SID = "p-1-0123456789abcdef"
+MOST = 3000
+TEXTS = ["", "plain " * 3000, 'ö\n"\\' * 2000, "日本語" * 2500, "\ud800" * 50, "🜚" * 1500]
+
+
+def one(prompt: str, **more: Any) -> dict[str, Any]:
+    head = {"status": "needs_response", "session_id": SID, "query_id": "q-7", "prompt": prompt}
+    return {**head, "system": None, "max_tokens": 9, **more}
+
+
+def several(*prompts: str) -> dict[str, Any]:
+    queries = [{"id": f"q-{n}", "query_id": f"q-{n}", "prompt": text, "system": None} for n, text in enumerate(prompts)]
+    return {"status": "needs_response", "session_id": SID, "queries": queries}
+
+
+def told(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """All that a host sees which follows the cursor to the end."""
+    seen = [fit(result, MOST)]
+    while "cursor" in seen[-1]:
+        assert len(seen) < 100, "the cursor goes in circles"
+        seen.append(fit(result, MOST, seen[-1]["cursor"]))
+    for each in seen:
+        assert size_of(each) <= MOST
+        assert ("cursor" in each) == (each.get("truncated") is True) == ("resource" in each) == ("next" in each)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("text", "room"), [(text, room) for text in TEXTS for room in (300, 5000)] + [("ö\n🜚" * 9, 1), ("ö\n🜚" * 9, 7)]
+)
+def test_parts_joined_are_the_whole(text: str, room: int) -> None:
+    item = {"query_id": "q-0", "prompt": text, "system": text[::-1], "n": 3, "table": list(range(500))}
+    joined: dict[str, Any] = {"prompt": "", "system": "", "table": ""}
+    place, rounds = 0, 0
+    while rounds == 0 or place:
+        part, place = part_of(item, place, room, keep=("query_id",))
+        assert part.pop("query_id") == "q-0"
+        if rounds == 0:
+            assert part.pop("n") == 3
+        for key, shown in part.items():
+            joined[key] += shown
+        rounds += 1
+
+    assert joined["prompt"] == text
+    assert joined["system"] == text[::-1]
+    assert json.loads(joined["table"]) == item["table"]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_long_prompt_comes_in_parts_that_fit(text: str) -> None:
+    seen = told(one(text, system="as a judge"))
+
+    assert "".join(part.get("prompt", "") for part in seen) == text
+    assert {part["query_id"] for part in seen} == {"q-7"}
+    assert [part["system"] for part in seen if "system" in part] == ["as a judge"]
+    assert (len(seen) > 1) == (size_of(text) > MOST)
+    if len(seen) > 1:
+        assert seen[0]["resource"] == f"alc://sessions/{SID}/prompts"
+        assert "answer the whole prompt" in seen[0]["next"]
+
+
+def test_of_several_prompts_as_many_come_as_fit_each_whole() -> None:
+    result = several(*(f"{n} " + "x" * 800 for n in range(7)))
+    first = fit(result, MOST)
+
+    assert first["queries"] == result["queries"][:2]
+    assert "2 of 7 prompts: answer these" in first["next"]
+    shown = [query for page in told(result) for query in page["queries"]]
+    assert shown == result["queries"]
+
+
+def test_a_long_prompt_among_several_is_cut_alone() -> None:
+    seen = told(several("a" * 7000, "b", "c" * 7000))
+
+    texts = {"q-0": "", "q-1": "", "q-2": ""}
+    for page in seen:
+        for query in page["queries"]:
+            texts[query["query_id"]] += query.get("prompt", "")
+    assert texts == {"q-0": "a" * 7000, "q-1": "b", "q-2": "c" * 7000}
+    assert "q-0 goes on" in seen[0]["next"]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"status": "completed", "session_id": SID, "result": "r" * 9000, "stats": {"auto": {}}},
+        {"status": "completed", "session_id": SID, "result": {"rows": ["r"] * 4000}, "stats": {"auto": {}}},
+        {"status": "error", "session_id": SID, "error": "e" * 9000},
+    ],
+)
+def test_a_long_end_comes_in_parts_that_fit(result: dict[str, Any]) -> None:
+    seen = told(result)
+
+    key = "error" if result["status"] == "error" else "result"
+    whole = "".join(part.get(key, "") for part in seen)
+    assert (whole if isinstance(result[key], str) else json.loads(whole)) == result[key]
+    assert seen[0]["resource"] == f"alc://sessions/{SID}/result"
+
+
+@pytest.mark.parametrize("cursor", ["q-3:900", "q-7:0", "completed:5", "q-7:x", "q-7", "7", ":", "q-7:9999999999999"])
+def test_a_cursor_of_what_is_over_begins_anew(cursor: str) -> None:
+    assert fit(one("a new prompt"), MOST, cursor) == one("a new prompt")
+    assert fit(several("a", "b"), MOST, cursor) == several("a", "b")
+
+
+def test_a_field_that_the_strategy_chose_is_cut_like_any_other() -> None:
+    seen = told(one("short", sessions=["s"] * 2000, branches=["b" * 3000]))
+
+    assert seen[0]["prompt"] == "short"
+    assert json.loads("".join(part.get("sessions", "") for part in seen)) == ["s"] * 2000
+
+
+def test_a_long_list_says_how_to_ask_for_its_rest() -> None:
+    lines = [{"session_id": f"p-{n}", "title": "t" * 200} for n in range(50)]
+    shown = fit({"active_sessions": 90, "sessions": lines, "counts": {}, "cursor": "p-49"}, MOST)
+
+    assert shown["sessions"] == lines[: len(shown["sessions"])]
+    assert 5 < len(shown["sessions"]) < 15
+    assert shown["next"].startswith(f"ask again with limit={len(shown['sessions'])},")
+    assert "cursor" not in shown, "it would pass over the lines that are not shown"
+
+
+def test_branches_that_do_not_fit_keep_their_ids() -> None:
+    branches = [one("x" * 900) | {"session_id": f"p-{n}"} for n in range(6)]
+    shown = fit({"status": "branched", "session_id": SID, "branches": branches}, MOST)
+
+    assert [each["session_id"] for each in shown["branches"]] == [f"p-{n}" for n in range(6)]
+    assert shown["branches"][0] == branches[0]
+    assert "prompt" not in shown["branches"][-1]
+    assert shown["truncated"] is True
+
+
+@pytest.mark.parametrize(
+    ("client", "setting", "most"),
+    [
+        ("codex-mcp-client", 0, 10_000),
+        ("claude-code", 0, 48_000),
+        ("somebody", 0, SHOWN_BYTES),
+        ("codex-mcp-client", 5000, 5000),
+        ("claude-code", 1, 2000),
+    ],
+)
+def test_the_longest_result_follows_the_name_of_the_host_and_the_setting(client: str, setting: int, most: int) -> None:
+    assert shown_bytes(client, setting) == most
+
+
+def test_a_program_with_the_client_of_the_sdk_is_cut_nothing() -> None:
+    from algocline_mcp.config.limits import Limits
+
+    assert SHOWN_BY_CLIENT_BYTES["mcp"] > Limits().line_bytes
+
+
+# ── a snapshot beside it ──────────────────────────────────────────────────────────────────────────────────
+
+SHOT = {
+    "pending": [{"query_id": "q-0", "prompt": "p" * 800}],
+    "metrics": {"tokens": "t" * 400, "recent_logs": ["l" * 700], "conversation_history": ["h" * 800]},
+}
+
+
+@pytest.mark.parametrize(
+    ("bytes_of_prompt", "left_out"),
+    [
+        (0, []),
+        (200, ["metrics.conversation_history"]),
+        (900, ["metrics.conversation_history", "pending"]),
+        (1700, ["metrics.conversation_history", "pending", "metrics.recent_logs"]),
+        (2400, ["metrics.conversation_history", "pending", "metrics.recent_logs", "metrics"]),
+    ],
+)
+def test_a_snapshot_comes_as_far_as_it_fits_and_the_rest_is_named(bytes_of_prompt: int, left_out: list[str]) -> None:
+    shown = fit(one("a" * bytes_of_prompt), MOST - BESIDE_BYTES)
+    told = beside(shown, SHOT, MOST)
+
+    assert size_of(told) <= MOST
+    assert told.items() >= {key: value for key, value in shown.items() if key != "next"}.items()
+    for name in ("metrics.conversation_history", "pending", "metrics.recent_logs", "metrics"):
+        field, _, inner = name.partition(".")
+        found = told.get(field, {}) if inner else told
+        assert ((inner or field) in found) is (name not in left_out), name
+        assert (f"{name} (view=" in told.get("next", "")) is (name in left_out)
+
+
+def test_a_list_has_the_snapshots_that_fit() -> None:
+    lines = [{"session_id": f"p-{n}", "status": "paused"} for n in range(5)]
+    shown = {"active_sessions": 5, "sessions": lines}
+
+    assert beside_each(shown, {"p-1": {"state": "x"}}, MOST)["sessions"][1] == lines[1] | {"state": "x"}
+    told = beside_each(shown, {f"p-{n}": SHOT for n in range(5)}, size_of(shown) + BESIDE_BYTES + 2 * size_of(SHOT))
+    assert ["metrics" in line for line in told["sessions"]] == [True, True, False, False, False]
+    assert "for 3 of them metrics are left out" in told["next"]

@@ -1,0 +1,232 @@
+"""alc.*: what goes to the keeper, what comes back, and where a strategy may ask."""
+
+from typing import Any
+
+import pytest
+
+from tests.worker.engine.lua.stage import NOW_S, Answer, FakeChannel, Query, echo, play
+
+PLAIN = {"prompt": "p", "system": None, "max_tokens": 1024}
+
+OPTIONS: list[tuple[str, dict[str, Any]]] = [
+    ("'p'", {}),
+    ("'p', nil", {}),
+    ("'p', 'text', 3", {}),
+    ("7", {"prompt": "7"}),
+    ("'p', {system = 's', max_tokens = 7, grounded = true}", {"system": "s", "max_tokens": 7, "grounded": True}),
+    ("'p', {max_tokens = -1}", {}),
+    ("'p', {max_tokens = 'many'}", {}),
+    ("'p', {max_tokens = 1.5}", {}),
+    ("'p', {max_tokens = 1 << 32}", {}),
+    ("'p', {max_tokens = (1 << 32) - 1}", {"max_tokens": 2**32 - 1}),
+    ("'p', {max_tokens = 50.0}", {"max_tokens": 50}),
+    ("'p', {system = 5}", {}),
+    ("'p', {grounded = 1, underspecified = false}", {}),
+    ("'p', {underspecified = true}", {"underspecified": True}),
+    ("'p', {temperature = 0.5, model = 'm', role = 'r', deep = true}",
+     {"temperature": 0.5, "model": "m", "role": "r", "deep": True}),
+    ("'p', {prompt = 'other', stop = {1}, f = print, [1] = 2, nan = 0/0}", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "query"), OPTIONS)
+def test_llm_sends_prompt_and_options(arguments: str, query: dict[str, Any]) -> None:
+    channel = FakeChannel()
+
+    ended = play(f"return (alc.llm({arguments}))", channel)
+
+    assert channel.queries == [[PLAIN | query]]
+    assert ended.result == f"<{channel.queries[0][0]['prompt']}>"
+
+
+def test_batch_is_one_pause_and_answers_come_in_request_order() -> None:
+    channel = FakeChannel()
+
+    ended = play("return alc.llm_batch{{prompt = 'a', system = 's'}, {prompt = 'b', max_tokens = 5}}", channel)
+
+    assert channel.queries == [
+        [PLAIN | {"prompt": "a", "system": "s"}, PLAIN | {"prompt": "b", "max_tokens": 5}],
+    ]
+    assert ended.result == ["<a>", "<b>"]
+
+
+MISUSED = [
+    ("alc.llm()", "alc.llm: the prompt is missing"),
+    ("alc.llm({})", "alc.llm: the prompt is missing, a string was expected and not table"),
+    ("alc.llm_batch({})", "alc.llm_batch: empty items array"),
+    ("alc.llm_batch()", "alc.llm_batch: an array of items was expected and not nil"),
+    ("alc.llm_batch{{system = 'x'}}", "alc.llm_batch: item 1: the prompt is missing"),
+    ("alc.llm_batch{{prompt = 'a'}, nil, {prompt = 'b'}}", "alc.llm_batch: item 2 is a nil"),
+    ("alc.llm_batch{'a'}", "alc.llm_batch: item 1 is a string and not a table {prompt = …}"),
+    ("alc.json_decode()", "alc.json_decode: a string was expected and not nil"),
+    ("alc.json_encode{print}", "alc.json_encode: the value[1] is a function"),
+    ("alc.progress(-1, 2)", "alc.progress: step must be a whole number of at least 0 and not -1"),
+    ("alc.progress(1, 2.5)", "alc.progress: total must be"),
+    ("alc.progress('1', 2)", "alc.progress: step must be"),
+    ("alc.llm(('x'):rep(8 << 20))", "at most 8388608 can be sent"),
+]
+
+
+@pytest.mark.parametrize(("call", "problem"), MISUSED)
+def test_misuse_is_a_catchable_error_with_its_line_and_asks_nothing(call: str, problem: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(f"local ok, problem = pcall(function()\n {call}\n end)\n return problem", channel)
+
+    assert ended.result.startswith("panel.lua:2: ")
+    assert problem in ended.result
+    assert channel.queries == []
+
+
+def test_refusal_is_a_catchable_error_and_the_strategy_goes_on() -> None:
+    def refuse_first(query: Query) -> Answer:
+        return {"refuse": "too personal"} if query["prompt"] == "a" else echo(query)
+
+    channel = FakeChannel(refuse_first)
+    ended = play("local ok, why = pcall(alc.llm, 'a') return {ok, why, alc.llm('b')}", channel)
+
+    assert ended.result == [False, "panel.lua:1: alc.llm refused: too personal", "<b>"]
+
+
+def test_uncaught_refusal_ends_the_session_with_its_reason() -> None:
+    channel = FakeChannel(lambda query: {"refuse": "no"})
+
+    assert "alc.llm refused: no" in play("return alc.llm('a')", channel).error
+
+
+def test_refused_item_of_a_batch_is_named() -> None:
+    channel = FakeChannel(lambda query: {"refuse": "no"} if query["prompt"] == "b" else echo(query))
+
+    ended = play("return alc.llm_batch{{prompt = 'a'}, {prompt = 'b'}}", channel)
+
+    assert "alc.llm_batch refused: item 2: no" in ended.error
+
+
+CONTEXTS = {
+    "pcall": "local _, r = pcall(alc.llm, 'x') return r",
+    "xpcall body": "local _, r = xpcall(alc.llm, print, 'x') return r",
+    "xpcall message": "local _, r = xpcall(error, function() return alc.llm('x') end, 'e') return r",
+    "sort": "local r local t = {3, 1, 2} table.sort(t, function(a, b) r = alc.llm('x') return a < b end)"
+            " assert(table.concat(t) == '123') return r",
+    "gsub": "return (('a'):gsub('a', function() return alc.llm('x') end))",
+    "gsub itself": "return (('x'):gsub('x', alc.llm))",
+    "gsub table": "return (('a'):gsub('a', setmetatable({}, {__index = function() return alc.llm('x') end})))",
+    "require": "return require('asking')",
+    "load reader": "local n = 0 local f = load(function() n = n + 1 return n == 1 and "
+                   "('return \"%s\"'):format(alc.llm('x')) or nil end) return f()",
+    "coroutine": "return coroutine.wrap(function() return alc.llm('x') end)()",
+    "coroutine in coroutine": "return coroutine.wrap(function() local r = coroutine.wrap(function() coroutine.yield(1)"
+                              " return alc.llm('x') end) r() return r() end)()",
+    "tostring": "return tostring(setmetatable({}, {__tostring = function() return alc.llm('x') end}))",
+    "format": "return ('%s'):format(setmetatable({}, {__tostring = function() return alc.llm('x') end}))",
+    "index": "return setmetatable({}, {__index = function() return alc.llm('x') end}).k",
+    "newindex": "local r setmetatable({}, {__newindex = function() r = alc.llm('x') end}).k = 1 return r",
+    "call": "return setmetatable({}, {__call = function() return alc.llm('x') end})()",
+    "concat": "return setmetatable({}, {__concat = function() return alc.llm('x') end}) .. ''",
+    "lt": "local r local t = setmetatable({}, {__lt = function() r = alc.llm('x') end}) _ = t < t return r",
+    "len": "return #setmetatable({}, {__len = function() return alc.llm('x') end})",
+    "iterator": "for r in function(_, last) return not last and alc.llm('x') or nil end do return r end",
+    "pairs": "for _, r in pairs(setmetatable({}, {__pairs = function() return function(_, k) if not k then return 1,"
+             " alc.llm('x') end end end})) do return r end",
+    "close": "local r do local c <close> = setmetatable({}, {__close = function() r = alc.llm('x') end}) end return r",
+    "close on error": "local r pcall(function() local c <close> = setmetatable({}, {__close = function()"
+                      " r = alc.llm('x') end}) error('e') end) return r",
+    "dofile of text": "return load('return alc.llm(...)')('x')",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_llm_works_inside(context: str) -> None:
+    channel = FakeChannel(modules={"asking": "return alc.llm('x')"})
+
+    assert play(CONTEXTS[context], channel).result == "<x>"
+    assert {query["prompt"] for batch in channel.queries for query in batch} == {"x"}
+
+
+def test_log_progress_and_print_are_told_in_order() -> None:
+    channel = FakeChannel()
+
+    play("alc.log('warn', 'w') alc.log('loud', {1} and 5) print('a', nil, 2.0, true) alc.progress(1, 3, 'now')"
+         " alc.progress(2, 3) io.write('x', 1, '\\ny') io.stderr:write('e\\n') print()", channel)  # fmt: skip
+
+    assert channel.told == [
+        {"op": "log", "level": "warn", "message": "w"},
+        {"op": "log", "level": "info", "message": "5"},
+        {"op": "log", "level": "info", "message": "a\tnil\t2.0\ttrue"},
+        {"op": "progress", "step": 1, "total": 3, "message": "now"},
+        {"op": "progress", "step": 2, "total": 3, "message": None},
+        {"op": "log", "level": "info", "message": "x1"},
+        {"op": "log", "level": "warn", "message": "e"},
+        {"op": "log", "level": "info", "message": ""},
+        {"op": "log", "level": "info", "message": "y"},
+    ]
+
+
+def test_long_log_message_is_cut() -> None:
+    channel = FakeChannel()
+
+    play("print(('x'):rep(100000))", channel)
+
+    assert channel.logged == [("info", "x" * 65536 + "…")]
+
+
+CLOCK = [
+    ("alc.time()", NOW_S),
+    ("os.time()", int(NOW_S)),
+    ("os.clock()", 100.125),
+    ("os.date('!%Y-%m-%d %H:%M:%S')", "2026-09-21 14:15:00"),
+]
+
+
+@pytest.mark.parametrize(("code", "result"), CLOCK)
+def test_every_clock_is_the_keepers(code: str, result: Any) -> None:
+    channel = FakeChannel()
+
+    assert play(f"return {code}", channel).result == result
+    assert channel.calls == [["time"]]
+
+
+PURE_TIME = [
+    ("os.date('!%H:%M', 3600)", "01:00"),
+    ("os.date('!*t', 0).year", 1970),
+    ("os.difftime(5, 3)", 2.0),
+    ("os.time(os.date('*t', 1000000)) == 1000000", True),
+]
+
+
+@pytest.mark.parametrize(("code", "result"), PURE_TIME)
+def test_times_computed_from_given_numbers_ask_nobody(code: str, result: Any) -> None:
+    channel = FakeChannel()
+
+    assert play(f"return {code}", channel).result == result
+    assert channel.calls == []
+
+
+def test_getenv_asks_the_keeper() -> None:
+    channel = FakeChannel(environ={"A": "1"})
+
+    assert play("return {os.getenv('A'), os.getenv('B') == nil}", channel).result == ["1", True]
+    assert channel.calls == [["env", "A"], ["env", "B"]]
+
+
+class _Deaf(FakeChannel):
+    def ask(self, line: bytes) -> bytes:
+        raise EOFError("the keeper has gone")
+
+
+def test_broken_channel_is_raised_by_run_and_is_never_an_object_in_lua() -> None:
+    code = "for _ = 1, 3 do local _, e = pcall(alc.llm, 'x') assert(type(e) == 'string' and e:find('keeper')) end"
+
+    with pytest.raises(EOFError, match="has gone"):
+        play(code, _Deaf())
+
+
+class _Chatty(FakeChannel):
+    def ask(self, line: bytes) -> bytes:
+        return b'{"answers":[{"response":"' + b"x" * (8 << 20) + b'"}]}'
+
+
+def test_reply_longer_than_a_line_is_an_error() -> None:
+    ended = play("local ok, e = pcall(alc.llm, 'x') return e", _Chatty())
+
+    assert "a reply of 8388637 bytes is too long" in ended.result

@@ -1,0 +1,335 @@
+"""Combinators: map, vote, parallel, pipe, cache and the other forms of alc.llm."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.worker.engine.lua.stage import Answer, FakeChannel, Query, echo, play
+
+BUDGET = "alc.budget_remaining = function() return {%s} end "
+RESULTS: list[tuple[str, Any]] = [
+    ("alc.vote{'yes', 'yes', 'no', 'yes'}", {"winner": "yes", "count": 3, "total": 4}),
+    ("alc.vote{'a', 'b', 'a', 'b'}", {"winner": "a", "count": 2, "total": 4}),
+    ("alc.vote{'  yes ', 'yes', ' yes'}", {"winner": "yes", "count": 3, "total": 3}),
+    ("alc.vote{1, 1, 2}", {"winner": "1", "count": 2, "total": 3}),
+    ("alc.vote{}", {"count": 0, "total": 0}),
+    ("alc.map({42}, function(x) return x + 1 end)", [43]),
+    ("#alc.map({}, print)", 0),
+    ("alc.map({'a', 'b'}, function(_, i) return i end)", [1, 2]),
+    ("alc.reduce({1, 2, 3}, function(a, b) return a + b end, 0)", 6),
+    ("alc.reduce({10, 20, 30}, function(a, b) return a + b end)", 60),
+    ("alc.reduce({42}, error)", 42),
+    ("alc.reduce({5}, function(a, b) return a * b end, 10)", 50),
+    ("tostring(alc.reduce({}, error))", "nil"),
+    ("(function() local n = {} alc.reduce({7, 8, 9}, function(_, _, i) n[#n + 1] = i end, 0) return n end)()",
+     [1, 2, 3]),
+    ("(function() local n = {} alc.reduce({7, 8, 9}, function(_, _, i) n[#n + 1] = i end) return n end)()", [2, 3]),
+    ("alc.filter({'a', 'b', 'c', 'd'}, function(_, i) return i % 2 == 0 end)", ["b", "d"]),
+    ("alc.budget_check()", True),
+    (f"(function() {BUDGET % 'llm_calls = 1, tokens = 5'} return alc.budget_check() end)()", True),
+    (f"(function() {BUDGET % 'llm_calls = 0'} return alc.budget_check() end)()", False),
+    (f"(function() {BUDGET % 'elapsed_ms = 0'} return alc.budget_check() end)()", False),
+    (f"(function() {BUDGET % 'tokens = 0'} return alc.budget_check() end)()", False),
+    ("(function() alc.budget_remaining = function() end return alc.budget_check() end)()", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "result"), RESULTS)
+def test_result(code: str, result: Any) -> None:
+    assert play(f"return {code}").result == result
+
+
+TUNED: list[tuple[str, Any]] = [
+    ("{a = 1, b = 2}, {a = 5}", {"a": 5, "b": 2}),
+    ("{n = {x = 1, y = 2}}, {n = {x = 9}}", {"n": {"x": 9, "y": 2}}),
+    ("{list = {1, 2, 3}}, {list = {9}}", {"list": [9]}),
+    ("{a = 1, _schema = {a = 'number'}}, {_schema = 2}", {"a": 1}),
+    ("{a = 1}, {mine = {a = 3}}, {prefix = 'mine'}", {"a": 3}),
+    ("{a = 1}, {a = 7, mine = {}}, {prefix = 'mine'}", {"a": 1}),
+    ("{a = 1}, nil", {"a": 1}),
+    ("{a = true}, {a = false}", {"a": False}),
+    ("{a = 1}, {b = 2}", {"a": 1}),
+    ("{a = 1}, {a = 'text'}", {"a": "text"}),
+    ("{a = {x = 1}}, {a = 5}", {"a": 5}),
+    ("5, {a = 1}", 5),
+    ("{a = 1}, {a = 7}, {prefix = 'mine'}", {"a": 7}),
+]
+
+
+@pytest.mark.parametrize(("arguments", "result"), TUNED)
+def test_tuning(arguments: str, result: Any) -> None:
+    channel = FakeChannel()
+
+    assert play(f"return alc.tuning({arguments})", channel).result == result
+    assert channel.told == []
+
+
+@pytest.mark.parametrize("given", ["5", "false", "'text'"])
+def test_tuning_with_a_prefix_that_is_no_table_warns_and_takes_the_defaults(given: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(f"return alc.tuning({{a = 1}}, {{a = 7, mine = {given}}}, {{prefix = 'mine'}})", channel)
+
+    assert ended.result == {"a": 1}
+    ((level, message),) = channel.logged
+    assert level == "warn"
+    assert "alc.tuning: ctx.mine is a" in message
+
+
+# ── parallel ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_parallel_is_one_pause_with_answers_in_order() -> None:
+    channel = FakeChannel()
+
+    ended = play(
+        "return alc.parallel({'apple', 'banana'}, function(item, i) return item .. i end,"
+        " {system = 's', max_tokens = 9, temperature = 0.5})",
+        channel,
+    )
+
+    shared = {"system": "s", "max_tokens": 9, "temperature": 0.5}
+    assert ended.result == ["<apple1>", "<banana2>"]
+    assert channel.queries == [[{"prompt": "apple1"} | shared, {"prompt": "banana2"} | shared]]
+
+
+def test_item_of_its_own_is_sent_as_it_is() -> None:
+    channel = FakeChannel()
+
+    play("alc.parallel({1}, function() return {prompt = 'p', max_tokens = 3} end, {system = 's'})", channel)
+
+    assert channel.queries == [[{"prompt": "p", "system": None, "max_tokens": 3}]]
+
+
+def test_post_fn_turns_answers_into_values() -> None:
+    channel = FakeChannel(lambda query: {"response": f"{query['prompt']} out of 10"})
+
+    ended = play("return alc.parallel({3, 8}, tostring, {post_fn = alc.parse_score})", channel)
+
+    assert ended.result == [3, 8]
+
+
+PARALLEL_MISUSED = [
+    ("{}, print", "alc.parallel: items must be a non-empty array"),
+    ("nil, print", "alc.parallel: items must be a non-empty array"),
+    ("{1}, 5", "alc.parallel: prompt_fn must be a function"),
+    ("{1}, function() return {} end", "alc.parallel: prompt_fn returned table without .prompt at index 1"),
+    ("{1, 2}, function(i) return i == 1 and 'p' or 7 end",
+     "alc.parallel: prompt_fn must return string or table, got number at index 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "problem"), PARALLEL_MISUSED)
+def test_misused_parallel_asks_nothing(arguments: str, problem: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(f"local ok, why = pcall(function()\n alc.parallel({arguments}) end) return why", channel)
+
+    assert ended.result == f"panel.lua:2: {problem}"
+    assert channel.queries == []
+
+
+# ── forms of alc.llm ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("name", "flag"), [("ground", "grounded"), ("specify", "underspecified")])
+def test_ground_and_specify_are_llm_with_a_flag(name: str, flag: str) -> None:
+    channel = FakeChannel()
+
+    assert play(f"return alc.{name}('p', {{max_tokens = 5}})", channel).result == "<p>"
+    assert channel.queries == [[{"prompt": "p", "system": None, "max_tokens": 5, flag: True}]]
+
+
+def test_llm_safe_gives_the_default_and_warns_once() -> None:
+    channel = FakeChannel(lambda query: {"refuse": "no"})
+
+    ended = play("return {alc.llm_safe('p', nil, 'spare'), tostring(alc.llm_safe('p'))}", channel)
+
+    assert ended.result == ["spare", "nil"]
+    assert [level for level, _ in channel.logged] == ["warn", "warn"]
+    assert "refused: no" in channel.logged[0][1]
+
+
+def test_llm_safe_that_works_warns_of_nothing() -> None:
+    channel = FakeChannel()
+
+    assert play("return alc.llm_safe('p', nil, 'spare')", channel).result == "<p>"
+    assert channel.told == []
+
+
+def _in_turn(*texts: str) -> Callable[[Query], Answer]:
+    rest = iter(texts)
+    return lambda query: {"response": next(rest)}
+
+
+JSON_ANSWERS: list[tuple[tuple[str, ...], Any, int]] = [
+    (('{"a":1}',), {"a": 1}, 0),
+    (('```json\n{"a":1}\n```',), {"a": 1}, 0),
+    (("sorry", '{"a":1}'), {"a": 1}, 1),
+    (("sorry", "again"), None, 2),
+]
+
+
+@pytest.mark.parametrize(("texts", "value", "warnings"), JSON_ANSWERS)
+def test_llm_json_asks_once_more(texts: tuple[str, ...], value: Any, warnings: int) -> None:
+    channel = FakeChannel(_in_turn(*texts))
+
+    code = "local v, raw = alc.llm_json('Give a', {max_tokens = 9, system = 's'}) return {v = v, raw = raw}"
+    ended = play(code, channel)
+
+    assert ended.result.get("v") == value
+    assert ended.result["raw"] == texts[-1]
+    assert [level for level, _ in channel.logged] == ["warn"] * warnings
+    queries = [query for batch in channel.queries for query in batch]
+    assert queries[0] == {"prompt": "Give a", "system": "s", "max_tokens": 9}
+    for query in queries[1:]:
+        assert query["max_tokens"] == 9
+        assert query["system"] == "Output ONLY valid JSON. No markdown fences, no explanation."
+        assert "sorry" in query["prompt"]
+        assert "Give a" in query["prompt"]
+    assert len(queries) == len(texts)
+
+
+def test_a_strategy_that_replaces_llm_replaces_it_for_all() -> None:
+    channel = FakeChannel()
+
+    code = "alc.llm = function(p) return p .. '!' end return {alc.ground('g'), alc.cache('c'), alc.llm_safe('s')}"
+
+    assert play(code, channel).result == ["g!", "c!", "s!"]
+    assert channel.queries == []
+
+
+# ── cache ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+INFO = "local i = alc.cache_info() return {i.entries, i.hits, i.misses, i.max_entries}"
+CACHED = [
+    ("", 0, [0, 0, 0, 256]),
+    ("alc.cache('p') alc.cache('p')", 1, [1, 1, 1, 256]),
+    ("alc.cache('A b') alc.cache('a  B')", 2, [2, 0, 2, 256]),
+    ("alc.cache('p') alc.cache('p', {system = 's'}) alc.cache('p', {max_tokens = 5})", 3, [3, 0, 3, 256]),
+    ("alc.cache('p') alc.cache('p', {grounded = true})", 2, [2, 0, 2, 256]),
+    ("alc.cache('p', {cache_skip = true}) alc.cache('p', {cache_skip = true})", 2, [0, 0, 0, 256]),
+    ("alc.cache('p', {cache_key = 'k'}) alc.cache('q', {cache_key = 'k'})", 1, [1, 1, 1, 256]),
+    ("alc.cache('p') alc.cache_clear()", 1, [0, 0, 0, 256]),
+    ("alc.cache('p') alc.cache_clear() alc.cache('p')", 2, [1, 0, 1, 256]),
+    ("for i = 1, 257 do alc.cache('p' .. i) end alc.cache('p1') alc.cache('p257')", 258, [256, 1, 258, 256]),
+]
+
+
+@pytest.mark.parametrize(("code", "pauses", "info"), CACHED)
+def test_cache(code: str, pauses: int, info: list[int]) -> None:
+    channel = FakeChannel()
+
+    assert play(f"{code} {INFO}", channel).result == info
+    assert len(channel.queries) == pauses
+    assert all("cache" not in option for batch in channel.queries for query in batch for option in query)
+
+
+def test_refused_answer_is_not_kept() -> None:
+    refuse_first = iter([{"refuse": "no"}])
+    channel = FakeChannel(lambda query: next(refuse_first, None) or echo(query))
+
+    ended = play("return {pcall(alc.cache, 'p') and 1 or 2, alc.cache('p')}", channel)
+
+    assert ended.result == [2, "<p>"]
+
+
+# ── pipe ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _append(text: str) -> str:
+    return f"function(c) c.result = c.task .. '{text}' return c end"
+
+
+FAIL = "function() error('broken') end"
+
+
+@pytest.mark.parametrize(("mode", "task"), [("skip", "a"), ("continue", "b")])
+def test_tolerant_pipe_goes_on_after_a_failing_stage(mode: str, task: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(
+        f"return alc.pipe({{{_append('1')}, {FAIL}, {_append('2')}}}, {{task = '{task}'}}, {{on_error = '{mode}'}})",
+        channel,
+    )
+
+    first, second, third = ended.result["pipe_history"]
+    assert ended.result["result"] == f"{task}12"
+    assert first == {"strategy": "(inline-1)", "result": f"{task}1"}
+    assert second["strategy"] == "(inline-2)"
+    assert "broken" in second["error"]
+    assert third == {"strategy": "(inline-3)", "result": f"{task}12"}
+    assert [level for level, _ in channel.logged] == ["warn"]
+
+
+def test_pipe_whose_stages_all_fail_keeps_the_task() -> None:
+    ended = play(f"return alc.pipe({{{FAIL}, {FAIL}}}, {{task = 't'}}, {{on_error = 'skip'}})")
+
+    assert ended.result["task"] == "t"
+    assert ["error" in entry for entry in ended.result["pipe_history"]] == [True, True]
+
+
+@pytest.mark.parametrize("options", ["nil", "{on_error = 'abort'}"])
+def test_failing_stage_ends_the_pipe(options: str) -> None:
+    assert "broken" in play(f"return alc.pipe({{{FAIL}}}, {{}}, {options})").error
+
+
+def test_packages_run_in_turn_and_on_stage_sees_each() -> None:
+    channel = FakeChannel(modules={"one": "return {run = function(c) c.result = alc.llm(c.task) return c end}"})
+
+    ended = play(
+        "local seen = {} local out = alc.pipe({'one', 'one'}, {task = 't'},"
+        " {on_stage = function(i, name) seen[i] = name end}) out.seen = seen return out",
+        channel,
+    )
+
+    assert ended.result["result"] == "<<t>>"
+    assert ended.result["seen"] == ["one", "one"]
+
+
+def test_table_between_stages_becomes_json_and_the_callers_ctx_stays() -> None:
+    make = "function(c) c.result = {a = {1}} return c end"
+
+    ended = play(f"local given = {{task = 't'}} local out = alc.pipe({{{make}, {_append('!')}}}, given)"
+                 " return {out.result, given.task, given.pipe_history == nil}")  # fmt: skip
+
+    assert ended.result == ['{"a":[1]}!', "t", True]
+
+
+def test_stage_may_return_a_table_of_its_own() -> None:
+    ended = play(f"return alc.pipe({{function() return {{result = 'new'}} end, {_append('!')}}}, {{task = 't'}})")
+
+    assert ended.result["result"] == "new!"
+    assert len(ended.result["pipe_history"]) == 2
+
+
+PIPE_MISUSED = [
+    ("{}, {}", "alc.pipe: strategies must be a non-empty array"),
+    ("{print}, 5", "alc.pipe: ctx must be a table"),
+    ("{5}, {}", "alc.pipe: strategy[1] must be a string or function"),
+    ("{'absent'}, {}", "alc.pipe: failed to load strategy 'absent': "),
+    ("{'absent'}, {}, {on_error = 'skip'}", "alc.pipe: failed to load strategy 'absent': "),
+    ("{'norun'}, {}, {on_error = 'skip'}", "alc.pipe: strategy 'norun' must export run(ctx)"),
+    ("{function() return 5 end}, {}", "alc.pipe: strategy '(inline-1)' must return a table (ctx)"),
+    ("{function() end}, {}, {on_error = 'skip'}", "alc.pipe: strategy '(inline-1)' must return a table (ctx)"),
+    ("{print}, {}, {on_error = 'fail'}", "alc.pipe: on_error must be 'abort', 'skip' or 'continue' and not fail"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "problem"), PIPE_MISUSED)
+def test_misused_pipe_names_the_cure(arguments: str, problem: str) -> None:
+    channel = FakeChannel(modules={"norun": "return {}"})
+
+    assert f"panel.lua:1: {problem}" in play(f"return (alc.pipe({arguments}))", channel).error
+
+
+# ── memory ────────────────────────────────────────────────────────────────────────────────────────────────
+
+EXHAUST = "function() local t = {} while true do t[#t + 1] = ('x'):rep(1 << 20) .. #t end end"
+
+
+def test_running_out_of_memory_is_no_failing_stage() -> None:
+    ended = play(f"return alc.pipe({{{EXHAUST}}}, {{}}, {{on_error = 'skip'}})")
+
+    assert "out of memory" in ended.error

@@ -1,0 +1,31 @@
+"""A package as the code of a session: what `require` finds under its name, its own lines, its `run`."""
+
+import pytest
+
+from algocline_mcp.languages import LUA
+
+from tests.worker.engine.lua.stage import FakeChannel, play
+
+ENDS = [
+    ("return {}", "Package 'one' is a library package, it has no run(ctx): use it by require"),
+    ("return 3", "Package 'one' is a library package, it has no run(ctx): use it by require"),
+    ("local M = {}", "Package 'one' is a library package, it has no run(ctx): use it by require"),
+    ("#!/usr/bin/lua\nlocal M = {}\nfunction M.run() error('here') end\nreturn M", "panel.lua:3: here"),
+    ("\ufefflocal M = {} function M.run() error('here') end return M -- the end", "panel.lua:1: here"),
+    ("\n\nerror('there')", "panel.lua:3: there"),
+    ("local M = {", "syntax error: panel.lua:"),
+    ("return M end return {", "syntax error: panel.lua:"),
+]
+
+
+@pytest.mark.parametrize(("source", "error"), ENDS)
+def test_lines_are_those_of_the_package_and_what_cannot_be_run_is_told(source: str, error: str) -> None:
+    assert play(LUA.entered("one", source)).error.startswith(error)
+
+
+def test_its_run_gets_ctx_and_others_find_it_without_asking_for_it() -> None:
+    source = 'local name = ... return {run = function(ctx) return {ctx.task, name, require("two").same} end}'
+    channel = FakeChannel(modules={"two": 'return {same = type(require("one").run) == "function"}'})
+
+    assert play(LUA.entered("one", source), channel, ctx='{"task":"t"}').result == ["t", "one", True]
+    assert channel.calls == [["module", "two"]]

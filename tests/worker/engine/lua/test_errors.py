@@ -1,0 +1,129 @@
+"""What the author of a strategy reads: its own file, its own lines, never an empty text."""
+
+import pytest
+
+from tests.worker.engine.lua.stage import FakeChannel, play
+
+RAISED = [
+    ("error('intentional')", "panel.lua:1: intentional\nstack traceback:\n\tpanel.lua:1: in main chunk"),
+    ("error('bare', 0)", "bare\nstack"),
+    ("error({code = 3, why = 'x'})", '{"code":3,"why":"x"}\nstack'),
+    ("error(setmetatable({}, {__tostring = function() return 'my text' end}))", "my text\nstack"),
+    ("error(setmetatable({}, {__tostring = function() error('worse') end}))", "error raised with table: 0x00000001\n"),
+    ("error({f = print})", "error raised with table: 0x00000001\nstack"),
+    ("error(print)", "error raised with function: 0x00000001\nstack"),
+    ("error()", "error raised with nil\nstack"),
+    ("error('', 0)", "an error with an empty text\nstack"),
+    ("error(ctx.null)", "error raised with null\nstack"),
+    ("local x = ctx.null.field", "panel.lua:1: attempt to index a null value (field 'null')"),
+    ("ctx.null.field = 1", "panel.lua:1: attempt to index a null value (field 'null')"),
+    ("ctx.null()", "panel.lua:1: attempt to call a null value (field 'null')"),
+    ("return 'a' .. ctx.null", "panel.lua:1: attempt to concatenate a null value (field 'null')"),
+    ("return 1 + ctx.null", "panel.lua:1: attempt to perform arithmetic on a null value (field 'null')"),
+    ("return #ctx.null", "panel.lua:1: attempt to get length of a null value (field 'null')"),
+    ("\n\nlocal t = nil\nt.x = 1", "panel.lua:4: attempt to index a nil value (local 't')"),
+    ("string.format('%d', 1.5)", "panel.lua:1: bad argument #2 to 'format' (number has no integer representation)"),
+    ("string.format('%d', {})", "panel.lua:1: bad argument #2 to 'format' (number expected, got table)"),
+    ("string.format()", "panel.lua:1: bad argument #1 to 'format'"),
+    ("string.format('%p', {})", "panel.lua:1: string.format: %p shows an address"),
+    ("setmetatable(1, {})", "panel.lua:1: bad argument #1 to 'setmetatable' (table expected, got number)"),
+    ("table.sort({1, 'x'})", "panel.lua:1: attempt to compare string with number"),
+    ("table.sort({1, 2}, 3)", "panel.lua:1: bad argument #2 to 'sort' (function expected, got number)"),
+    ("table.sort({2, 1}, function() error('mine') end)", "panel.lua:1: mine"),
+    ("local T = {__lt = function() error('mine') end} table.sort({setmetatable({}, T), setmetatable({}, T)})",
+     "panel.lua:1: mine"),
+    ("math.randomseed('x')", "panel.lua:1: bad argument #1 to 'randomseed'"),
+    ("os.date('%Ez', 0)", "panel.lua:1: bad argument #1 to 'date'"),
+    ("local t = os.time({})", "panel.lua:1: field 'year' missing in date table"),
+    ("local function f() return 1 + f() end f()", "panel.lua:1: stack overflow"),
+    ("local function f() return (('x'):gsub('.', f)) end f()", "C stack overflow"),
+    ("local function f() error('deep') end\nlocal function g()\nf()\nend\ng()",
+     "panel.lua:1: deep\nstack traceback:\n\tpanel.lua:1: in upvalue 'f'\n\tpanel.lua:3: in local 'g'"
+     "\n\tpanel.lua:5: in main chunk"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "beginning"), RAISED)
+def test_error_text(code: str, beginning: str) -> None:
+    error = play(code, ctx='{"null":null}').error
+
+    assert error.startswith(beginning)
+    assert "[alc" not in error
+    assert "[C]" not in error
+    assert error.count("\n") < 30
+
+
+SYNTAX = [
+    ("x =", "syntax error: panel.lua:1: unexpected symbol near <eof>"),
+    ("\nfor i = 1, 3 do i = 2 end",
+     "syntax error: panel.lua:2: attempt to assign to const variable 'i' (if it is a loop variable: Lua 5.5 does not "
+     "let it be assigned, so copy it first, local my_i = i)"),
+    ("goto nowhere", "syntax error: panel.lua:1: no visible label 'nowhere'"),
+    ("x y", "panel.lua:1: syntax error near 'y'"),
+    ("\x1bLua", "syntax error: attempt to load a binary chunk"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "text"), SYNTAX)
+def test_syntax_error_says_so_and_says_where(code: str, text: str) -> None:
+    assert play(code).error.startswith(text)
+
+
+def test_first_line_of_a_shell_script_and_byte_order_mark_are_skipped() -> None:
+    assert play("\ufeffreturn 1").result == 1
+    assert "panel.lua:2: " in play("\ufeff#!/usr/bin/env lua\nerror('x')").error
+
+
+MODULES = {
+    "good": "local M = {} function M.fail() error('inside') end return M",
+    "broken": "return +",
+    "fails": "error('while loading')",
+    "a": "local b = require('b') return b",
+    "b": "local a = require('a') return a",
+    "asks_name": "return {...}",
+    "silent": "loaded_once = (loaded_once or 0) + 1",
+}
+
+REQUIRED = [
+    (
+        "require('good').fail()",
+        "good.lua:1: inside\nstack traceback:\n\tgood.lua:1: in field 'fail'\n\tpanel.lua:1: in",
+    ),
+    ("require('absent')", "panel.lua:1: module 'absent' not found: looked nowhere"),
+    ("require('broken')", "panel.lua:1: error loading module 'broken': syntax error: broken.lua:1: unexpected symbol"),
+    ("require('fails')", "fails.lua:1: while loading\nstack traceback:\n\tfails.lua:1: in"),
+    ("require('a')", "b.lua:1: module 'a' requires itself, directly or through another module"),
+    ("require()", "panel.lua:1: bad argument #1 to 'require' (string expected, got nil)"),
+]
+
+
+@pytest.mark.parametrize(("code", "beginning"), REQUIRED)
+def test_error_of_a_module_names_the_module(code: str, beginning: str) -> None:
+    assert play(code, FakeChannel(modules=MODULES)).error.startswith(beginning)
+
+
+def test_module_is_loaded_once_and_gets_its_name_and_chunk() -> None:
+    channel = FakeChannel(modules=MODULES)
+
+    code = "local first = require('silent') return {first, require('silent'), loaded_once, (require('asks_name'))}"
+    ended = play(code, channel)
+
+    assert ended.result == [True, True, 1, ["asks_name", "asks_name.lua"]]
+    assert channel.calls == [["module", "silent"], ["module", "asks_name"]]
+
+
+def test_module_that_failed_can_be_required_again() -> None:
+    channel = FakeChannel(modules=MODULES)
+
+    ended = play("pcall(require, 'fails') local _, e = pcall(require, 'fails') return e", channel)
+
+    assert ended.result == "fails.lua:1: while loading"
+
+
+def test_strategy_may_provide_and_replace_modules_itself() -> None:
+    code = """package.preload.own = function(name) return name .. '!' end
+    package.loaded.other = 5
+    table.insert(package.searchers, 1, function(name) if name == 'third' then return function() return 3 end end end)
+    return {require('own'), require('other'), require('third'), package.path}"""
+
+    assert play(code).result == ["own!", 5, 3, ""]

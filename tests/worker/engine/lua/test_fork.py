@@ -1,0 +1,108 @@
+"""alc.fork as Lua sees it: what it refuses, what it asks the keeper, what it makes of the reply."""
+
+import json
+from typing import Any
+
+import pytest
+
+from algocline_mcp.languages import LUA
+from algocline_mcp.config.limits import MIB
+from algocline_mcp.worker.engine.process import Start
+from algocline_mcp.worker.engine.lua.runtime import prepare
+
+from tests.worker.engine.lua.stage import BORN_S, FakeChannel, play
+
+ENTRIES = [{"strategy": "a", "ok": True, "result": {"x": [1]}}, {"strategy": "b", "ok": False, "error": "boom"}]
+
+
+class Forking(FakeChannel):
+    def __init__(self, reply: dict[str, Any]) -> None:
+        super().__init__()
+        self.forked: list[dict[str, Any]] = []
+        self._reply = reply
+
+    def ask(self, line: bytes) -> bytes:
+        message = json.loads(line)
+        if message["op"] != "fork":
+            return super().ask(line)
+        self.forked.append(message)
+        return json.dumps(self._reply).encode()
+
+
+def test_names_ctx_and_mode_go_to_the_keeper_and_the_entries_come_back() -> None:
+    channel = Forking({"entries": ENTRIES})
+
+    result = play("return alc.fork({'a', 'b'}, {task = 't', n = {1, 2}})", channel).result
+
+    assert result == ENTRIES
+    assert channel.forked == [
+        {"op": "fork", "strategies": ["a", "b"], "ctx": {"task": "t", "n": [1, 2]}, "on_error": "skip"}
+    ]
+
+
+@pytest.mark.parametrize(("mode", "told"), [("skip", "skip"), ("fail", "fail"), ("abort", "fail")])
+def test_both_words_for_a_fork_that_fails_are_known(mode: str, told: str) -> None:
+    channel = Forking({"entries": []})
+
+    play(f"return alc.fork({{'a'}}, {{}}, {{on_error = '{mode}'}})", channel)
+
+    assert [each["on_error"] for each in channel.forked] == [told]
+    assert channel.forked[0]["ctx"] == {}
+
+
+def test_failed_child_is_an_error_at_the_strategys_line() -> None:
+    channel = Forking({"failed": {"strategy": "b", "error": "boom"}})
+
+    error = play("\nlocal x = alc.fork({'a', 'b'}, {}, {on_error = 'fail'}) return x", channel).error
+
+    assert error.startswith("panel.lua:2: alc.fork: strategy 'b' failed: boom")
+
+
+REFUSED = [
+    ("alc.fork({}, {})", "alc.fork: strategies must be a non-empty array"),
+    ("alc.fork('a', {})", "alc.fork: strategies must be a non-empty array"),
+    ("alc.fork({'a-b'}, {})", "alc.fork: invalid strategy name 'a-b' (only alphanumeric and underscore allowed)"),
+    ('alc.fork({"x\'y"}, {})', "alc.fork: invalid strategy name 'x'y'"),
+    ("alc.fork({'a.b'}, {})", "alc.fork: invalid strategy name 'a.b'"),
+    ("alc.fork({'a', 7}, {})", "alc.fork: invalid strategy name '7'"),
+    ("alc.fork({'a'})", "alc.fork: ctx must be a table"),
+    ("alc.fork({'a'}, {1, 2})", "alc.fork: ctx must be a table"),
+    ("alc.fork({'a'}, {f = print})", "alc.fork: ctx.f is a function"),
+    ("alc.fork({'a'}, {}, {on_error = 'stop'})", "alc.fork: on_error must be 'skip', 'fail' or 'abort' and not stop"),
+]
+
+
+@pytest.mark.parametrize(("call", "told"), REFUSED)
+def test_what_cannot_be_forked_is_refused_without_a_word_to_the_keeper(call: str, told: str) -> None:
+    channel = Forking({"entries": []})
+
+    error = play(f"return {call}", channel).error
+
+    assert told in error
+    assert channel.forked == []
+
+
+def child(package: str, *, heap_bytes: int = 8 * MIB) -> dict[str, Any]:
+    """The last line of a child whose package this is."""
+    channel = FakeChannel(modules={"it": package})
+    runtime = prepare(heap_bytes=64 * MIB, headroom_bytes=16 * MIB, line_bytes=8 * MIB)
+    start = Start(LUA.child.format("it"), "fork of it", '{"task":"t"}', 1, BORN_S, heap_bytes)
+    message: dict[str, Any] = json.loads(runtime.run(start, channel))
+    return message
+
+
+def test_child_runs_its_package_with_its_ctx() -> None:
+    assert child("return {run = function(ctx) return ctx.task .. alc.llm('p') end}")["result"] == "t<p>"
+
+
+def test_child_has_less_memory_and_is_told_what_to_raise() -> None:
+    greedy = "return {run = function() local t = {} for i = 1, 1e9 do t[i] = {} end end}"
+
+    error = child(greedy)["error"]
+
+    assert error.startswith("out of memory: a child of alc.fork may use 8 MiB")
+    assert "ALC_CHILD_HEAP_BYTES" in error
+
+
+def test_child_of_a_package_without_run_says_so() -> None:
+    assert "the package does not export run(ctx)" in child("return {}")["error"]

@@ -1,0 +1,205 @@
+"""What an engine may say: every message that does not fit is a breach, and what is too large gets a sentence."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from algocline_mcp.errors import WireBroken
+from algocline_mcp.worker.engine import messages
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note, parse, too_large
+
+from tests.session.histories import LIMITS, query
+
+
+def told(value: Any) -> Message:
+    return parse(json.dumps(value).encode(), json_depth=8)
+
+
+GOOD: list[tuple[dict[str, Any], Message]] = [
+    ({"op": "ask", "queries": [query("p")]}, Ask((query("p"),))),
+    ({"op": "ask", "queries": [query("p", "s"), query("")]}, Ask((query("p", "s"), query("")))),
+    ({"op": "ask", "queries": [{"prompt": "p", "max_tokens": 5}]},
+     Ask(({"prompt": "p", "system": None, "max_tokens": 5},))),
+    ({"op": "ask", "queries": [query("p", grounded=True, model="m", temperature=0.5, n=3)]},
+     Ask((query("p", grounded=True, model="m", temperature=0.5, n=3),))),
+    ({"op": "ask", "queries": [query("p", id="q-9", query_id="q-9", digest="d", stream="7", op="end")]},
+     Ask((query("p"),))),
+    ({"op": "call", "name": "time", "args": []}, Call("time", ())),
+    ({"op": "call", "name": "module", "args": ["m"]}, Call("module", ("m",))),
+    ({"op": "fork", "strategies": ["a", "b_2"], "ctx": {"k": [1]}, "on_error": "fail"},
+     Fork(("a", "b_2"), {"k": [1]}, "fail")),
+    ({"op": "log", "level": "info", "message": "m\ud800"}, Note({"level": "info", "message": "m\ud800"})),
+    ({"op": "log", "level": "info", "message": "m", "progress": {"step": 1}},
+     Note({"level": "info", "message": "m"})),
+    ({"op": "progress", "step": 1, "total": 5, "message": None},
+     Note({"progress": {"step": 1, "total": 5, "message": None}})),
+    ({"op": "progress", "step": 1, "total": 5}, Note({"progress": {"step": 1, "total": 5, "message": None}})),
+    ({"op": "end", "result": None}, End({"result": None})),
+    ({"op": "end", "result": {"a": [1]}}, End({"result": {"a": [1]}})),
+    ({"op": "end", "error": "e"}, End({"error": "e"})),
+    ({"op": "end", "error": "e", "result": 1}, End({"error": "e"})),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "message"), GOOD)
+def test_message_is_understood(value: dict[str, Any], message: Message) -> None:
+    assert told(value) == message
+
+
+@pytest.mark.parametrize(("value", "message"), GOOD)
+def test_message_whose_field_is_missing_or_of_another_type_is_refused_or_the_same(
+    value: dict[str, Any], message: Message
+) -> None:
+    """Whatever single field is broken: no exception but the breach, and nothing of another type comes through."""
+    for name in value:
+        for wrong in (None, True, 1, 1.5, "x", [], {}, [1], {"a": 1}):
+            changed = value | {name: wrong}
+            try:
+                got = told(changed)
+            except WireBroken:
+                continue
+            assert type(got) is type(message) or name == "op"
+
+
+BAD: dict[str, Any] = {
+    "no op": {},
+    "unknown op": {"op": "shout"},
+    "op that is no text": {"op": ["ask"]},
+    "ask without queries": {"op": "ask"},
+    "ask of nothing": {"op": "ask", "queries": []},
+    "queries that are no list": {"op": "ask", "queries": {"prompt": "p"}},
+    "query that is no object": {"op": "ask", "queries": ["p"]},
+    "second query that is none": {"op": "ask", "queries": [query("p"), None]},
+    "prompt missing": {"op": "ask", "queries": [{"system": None, "max_tokens": 5}]},
+    "prompt no text": {"op": "ask", "queries": [query("p") | {"prompt": 1}]},
+    "system no text": {"op": "ask", "queries": [query("p") | {"system": 1}]},
+    "max_tokens missing": {"op": "ask", "queries": [{"prompt": "p"}]},
+    "max_tokens a fraction": {"op": "ask", "queries": [query("p") | {"max_tokens": 1.5}]},
+    "max_tokens a truth": {"op": "ask", "queries": [query("p") | {"max_tokens": True}]},
+    "option a list": {"op": "ask", "queries": [query("p", stop=["x"])]},
+    "option an object": {"op": "ask", "queries": [query("p", schema={"a": 1})]},
+    "option null": {"op": "ask", "queries": [query("p", model=None)]},
+    "call without a name": {"op": "call", "args": []},
+    "call without arguments": {"op": "call", "name": "time"},
+    "arguments no list": {"op": "call", "name": "time", "args": {}},
+    "log without a level": {"op": "log", "message": "m"},
+    "log without a message": {"op": "log", "level": "info"},
+    "log of no text": {"op": "log", "level": "info", "message": 1},
+    "progress without a step": {"op": "progress", "total": 5},
+    "progress with a fraction": {"op": "progress", "step": 1.5, "total": 5},
+    "progress without a total": {"op": "progress", "step": 1},
+    "progress with no text": {"op": "progress", "step": 1, "total": 5, "message": 7},
+    "end with nothing": {"op": "end"},
+    "end with no text": {"op": "end", "error": {"a": 1}},
+    "end with null as error": {"op": "end", "error": None},
+}
+
+
+@pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
+def test_message_that_does_not_fit_is_a_breach(value: Any) -> None:
+    with pytest.raises(WireBroken, match=r"^engine "):
+        told(value)
+
+
+LINES = {
+    "no json": b"hello",
+    "no object": b"[1]",
+    "NaN": b'{"op":"end","result":NaN}',
+    "number beyond all floats": b'{"op":"end","result":1e999}',
+    "infinite option": b'{"op":"ask","queries":[{"prompt":"p","max_tokens":1,"temperature":-1e999}]}',
+    "invalid UTF-8": b'{"op":"end","result":"\xff"}',
+    "nested 100,000 deep": b'{"op":"end","result":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "5,000 digits": b'{"op":"progress","step":' + b"9" * 5000 + b',"total":1}',
+}
+
+
+@pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
+def test_line_that_is_no_message_is_a_breach(line: bytes) -> None:
+    with pytest.raises(WireBroken):
+        parse(line, json_depth=128)
+
+
+@given(st.binary(max_size=30) | st.binary(max_size=20).map(lambda raw: b'{"op":"end","result":' + raw + b"}"))
+def test_any_bytes_are_a_message_or_a_breach(line: bytes) -> None:
+    try:
+        message = parse(line, json_depth=128)
+    except WireBroken:
+        return
+    assert isinstance(message, Ask | Call | Note | End)
+
+
+def _nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def test_result_may_nest_as_deep_as_the_limit_and_not_much_deeper() -> None:
+    told({"op": "end", "result": _nested(8)})
+
+    with pytest.raises(WireBroken, match="nested over 8 levels"):
+        told({"op": "end", "result": _nested(10)})
+
+
+# ── too large ─────────────────────────────────────────────────────────────────────────────────────────────
+
+LARGE: list[tuple[Message, str]] = [
+    (Ask((query("p"),) * 5), "alc.llm: 5 prompts at once, at most 4: ask in parts"),
+    (Ask((query("x" * 101),)), "alc.llm: prompt of 101 bytes, at most 100: ask in parts"),
+    (Ask((query("x", "é" * 50),)), "alc.llm: prompt of 101 bytes, at most 100: ask in parts"),
+    (Ask((query("x" * 60), query("x" * 60))), "alc.llm: prompt of 120 bytes, at most 100: ask in parts"),
+    (End({"result": "x" * 100}), "result of 114 bytes as JSON, at most 100: return less"),
+]
+
+
+@pytest.mark.parametrize(("message", "sentence"), LARGE)
+def test_message_over_a_limit_gets_a_sentence(message: Message, sentence: str) -> None:
+    assert too_large(message, LIMITS) == sentence
+
+
+SMALL: list[Message] = [
+    Ask((query("p"),) * 4),
+    Ask((query("x" * 100),)),
+    Ask((query("x" * 20, "é" * 40),)),
+    End({"result": "x" * 86}),
+    End({"error": "x" * 500}),
+    Call("module", ("x" * 500,)),
+    Note({"level": "info", "message": "x" * 500}),
+]
+
+
+@pytest.mark.parametrize("message", SMALL)
+def test_message_within_its_limits_has_no_sentence(message: Message) -> None:
+    assert messages.too_large(message, LIMITS) is None
+
+
+BAD_FORKS: dict[str, dict[str, Any]] = {
+    "nothing": {"strategies": []},
+    "name that is code": {"strategies": ["a') os.exit('"]},
+    "name with a dot": {"strategies": ["a.b"]},
+    "name with a line feed": {"strategies": ["a\n"]},
+    "name that is no text": {"strategies": [1]},
+    "ctx without names": {"ctx": [1]},
+    "mode of the original": {"on_error": "abort"},
+}
+
+
+@pytest.mark.parametrize("name", BAD_FORKS)
+def test_fork_of_anything_but_named_packages_is_a_breach(name: str) -> None:
+    with pytest.raises(WireBroken):
+        told({"op": "fork", "strategies": ["a"], "ctx": {}, "on_error": "skip", **BAD_FORKS[name]})
+
+
+def test_ctx_of_a_fork_has_a_limit() -> None:
+    assert too_large(Fork(("a",), {"k": "x" * 80}, "skip"), LIMITS) is None
+    assert too_large(Fork(("a",), {"k": "x" * 100}, "skip"), LIMITS) is not None
+
+
+@pytest.mark.parametrize("outcome", [{"result": "x" * 50}, {"error": "x" * 50}])
+def test_what_the_children_of_one_fork_return_has_a_limit_together(outcome: dict[str, Any]) -> None:
+    assert too_large(End(outcome), LIMITS) is None
+    assert "beside 60 of other children" in str(too_large(End(outcome), LIMITS, ends_bytes=60))
