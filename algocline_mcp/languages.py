@@ -1,6 +1,7 @@
 """The languages a strategy may be written in: what server and worker must both know of each. Pure.
 
-Contract: adding a language is one more entry here and a folder beside worker/lua that offers `ABI` and `prepare`.
+Contract: adding a language is one more entry here and a folder beside worker/engine/lua that offers `ABI` and
+`prepare`.
 """
 
 from collections.abc import Callable
@@ -68,7 +69,7 @@ LUA = Language(
         "return package.run(ctx)"
     ),
     entered=_enter_lua,
-    spec_library="worker/lua/specs",
+    spec_library="worker/engine/lua/specs",
     spec='return require("lust").run(ctx)',
 )
 LANGUAGES = {language.name: language for language in (LUA,)}

@@ -13,7 +13,7 @@ from measure import Comparison, Row, Stopwatch, figure, none, other, ratio, row
 from original import Original
 from stage import ENDLESS, WAIT_S, Stage, answer, call, cancel_all, processes, run
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 from algocline_mcp.pool.dispatch import Pool, PoolReply
 
 PART = "burst"

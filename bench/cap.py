@@ -16,7 +16,8 @@ from pathlib import Path
 
 import anyio
 
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, Strategy, list_via_pool, run_via_pool, stop_via_pool
 
 _MOST_MS = 10.0

@@ -8,7 +8,7 @@ from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, 
 from original import Original
 from stage import TWO_QUESTIONS, WAIT_S, Stage, bare_call, call, cancel_all, run
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 from algocline_mcp.pool.dispatch import Pool
 
 PART = "first prompt"

@@ -17,7 +17,7 @@ from pathlib import Path
 from measure import Stopwatch, Timed
 from stage import PROGRAMS, Stage
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 from algocline_mcp.pool.spawn import worker_environment
 
 _LINE = b'{"op":"run","padding":"' + b"x" * 250 + b'"}\n'  # about what a step appends to a journal

@@ -17,10 +17,11 @@ from typing import Any
 
 import anyio
 
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, Strategy, continue_via_pool, list_via_pool, run_via_pool, stop_via_pool
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
 
 _AT_ONCE = 4
 

@@ -9,7 +9,7 @@ from mcp import Client
 from measure import Row, at_most, figure
 from stage import ENDLESS, WAIT_S, Stage, call, processes
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 
 PART = "idle"
 _SETTLE_S = 1.0

@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.storage import journal
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.history.listing import list_unfinished
-from algocline_mcp.session.state import query_digest
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.storage import journal
 
 
 def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ from typing import Any
 
 import anyio
 
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, Strategy, run_via_pool
 from algocline_mcp.worker.engine.lua import runtime
 

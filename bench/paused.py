@@ -17,7 +17,7 @@ import machine
 from memory import rollup_mib
 from stage import ENDLESS, WAIT_S, Stage, call, processes, unfinished
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 
 _SETTLE_S = 1.0  # after the last one: a worker stands by again, and those that were asked to go have gone
 

@@ -23,9 +23,10 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from measure import Stopwatch, Timed
 
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, stop_via_pool
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
 
 PROGRAMS = Path(__file__).parent / "programs"
 WAIT_S = 60.0

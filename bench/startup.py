@@ -21,7 +21,7 @@ import anyio.to_thread
 from measure import Row, at_most, none, other, ratio, row
 from stage import PROGRAMS, Stage
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 
 PART = "start"
 OURS = ("-m", "algocline_mcp")

@@ -16,7 +16,7 @@ from original import Original
 from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, answer, bare_call, call, run
 
 from algocline_mcp import __version__
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 from algocline_mcp.pool.dispatch import Pool, PoolReply, extract_feed_response
 from algocline_mcp.protocol.messages import PoolRequest, PoolResponse
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from select import select
 from typing import Any, Self
 
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused, Unreachable
-from algocline_mcp.config.limits import Home
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
 
 STRATEGY = """\

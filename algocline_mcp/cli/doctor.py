@@ -19,13 +19,14 @@ import anyio
 
 from algocline_mcp import __version__
 from algocline_mcp.config import settings
+from algocline_mcp.config.home import SOCKET_PATH_MAX_BYTES, Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError
-from algocline_mcp.languages import LANGUAGES
-from algocline_mcp.config.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
-from algocline_mcp.pool import dispatch, spawn
 from algocline_mcp.history import retention
-from algocline_mcp.storage import home_setup
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.pool import dispatch, spawn
 from algocline_mcp.pool.registry import SET_ASIDE, PoolRegistry
+from algocline_mcp.storage import home_setup
 
 _PROBE = 'return alc.llm("Is anybody there?")'
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16

@@ -16,8 +16,8 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from algocline_mcp.errors import Refused
 from algocline_mcp.cli.host_files import NAME, Format, Json, Toml, Yaml
+from algocline_mcp.errors import Refused
 
 _DESCRIPTION = "Reasoning strategies whose prompts this host's own model answers"
 # Some hosts give a call 60 s whatever it reports; where the limit can be set, a call may take what a wait takes.

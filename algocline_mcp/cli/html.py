@@ -8,10 +8,11 @@ import html
 import time
 from collections.abc import Sequence
 
+from algocline_mcp.cli.timeline import clock, facts, label, open_end, seconds, shown_json, squeezed, whom
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import Entry, timeline
-from algocline_mcp.session.state import Record, fold
-from algocline_mcp.cli.timeline import clock, facts, label, open_end, seconds, shown_json, squeezed, whom
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import fold
 
 _FOLDED_CHARS = 1_200  # a longer text is folded, with its beginning shown
 _BEGIN_CHARS = 160

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import click
 
-from algocline_mcp.errors import AlcError, Refused
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.session.state import Phase
 from algocline_mcp.cli.wording import at_terminal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.session.state import Phase
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
@@ -57,9 +58,9 @@ Examples:
 @click.option("--full", is_flag=True, help="Cut no prompt and no answer.")
 def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
-    from algocline_mcp.pool.offline import readable
     from algocline_mcp.cli.html import page_of
     from algocline_mcp.cli.timeline import text_of
+    from algocline_mcp.history.reader import readable
 
     _checked(sid)
     with _told() as (home, limits):

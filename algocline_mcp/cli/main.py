@@ -17,10 +17,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from algocline_mcp import __version__
-from algocline_mcp.errors import AlcError
 from algocline_mcp.cli import hosts, journal_commands
 from algocline_mcp.cli.packages import pkg
 from algocline_mcp.cli.wording import at_terminal
+from algocline_mcp.errors import AlcError
 
 EXAMPLES = """\b
 Examples:
@@ -242,7 +242,7 @@ def demo() -> None:
     """
     from algocline_mcp.cli.demo import play
 
-    sys.exit(run(click.echo))
+    sys.exit(play(click.echo))
 
 
 @alc.command(

@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 
 _HEADS = ("NAME", "VERSION", "TYPE", "FROM", "ABOUT")
 _ABOUT_CHARS = 80

@@ -16,11 +16,11 @@ import click
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
-from algocline_mcp.errors import AlcError
-from algocline_mcp.config.limits import Home
-from algocline_mcp.history import retention
 from algocline_mcp.cli.answerers import Answered, Answerer, choose
 from algocline_mcp.cli.wording import at_terminal
+from algocline_mcp.config.home import Home
+from algocline_mcp.errors import AlcError
+from algocline_mcp.history import retention
 
 __all__ = ["choose", "play"]
 

@@ -12,14 +12,15 @@ from typing import Any
 
 import anyio
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.pool import dispatch
-from algocline_mcp.pool.offline import records_of
 from algocline_mcp.history.listing import list_unfinished, not_found
+from algocline_mcp.history.reader import records_of
 from algocline_mcp.packages.project import project_of
+from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.registry import PoolRegistry
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 
 _HEADS = ("SESSION", "STATUS", "WAITS FOR", "WORKER", "AGE", "TITLE")
 _IDS_SHOWN = 3

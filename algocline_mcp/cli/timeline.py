@@ -12,7 +12,9 @@ from typing import Any
 
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import Entry, timeline, turns
-from algocline_mcp.session.state import Record, Session, fold, metrics, status_of
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import metrics, status_of
+from algocline_mcp.session.state import Session, fold
 
 _CUT_LINES = 12
 _MARGIN = "    "

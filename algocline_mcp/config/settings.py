@@ -6,8 +6,8 @@ Contract: pure; what a setting does is the affair of whoever reads it.
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 
-from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import HomeUnusable
 
 WORDS = (
     "ALC_HOME",

@@ -11,12 +11,14 @@ import re
 import secrets
 from contextlib import suppress
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.storage import home_setup
-from algocline_mcp.pool.offline import records_of
-from algocline_mcp.session.state import IllegalRecord, Phase, fold
+from algocline_mcp.history.reader import records_of
+from algocline_mcp.session.records import IllegalRecord
+from algocline_mcp.session.state import Phase, fold
+from algocline_mcp.storage import home_setup, journal
+from algocline_mcp.storage.files import sync_directory
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
@@ -61,5 +63,5 @@ def unpack(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
     finally:
         with suppress(OSError):
             os.unlink(draft)
-    journal.sync_directory(target.parent)
+    sync_directory(target.parent)
     return sid, phase

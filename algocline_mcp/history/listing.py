@@ -13,11 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.session.state import Phase, Record, fold, summary
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import summary
+from algocline_mcp.session.state import Phase, fold
+from algocline_mcp.storage import journal
 
 _SUFFIX = ".journal"
 NEWEST = 100  # among so many unfinished sessions a project's own come first

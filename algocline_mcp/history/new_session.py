@@ -14,14 +14,15 @@ from importlib.metadata import version
 from typing import Any
 
 from algocline_mcp import __version__
-from algocline_mcp.storage import journal
-from algocline_mcp.protocol import messages
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.languages import LUA
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.pool.offline import now_s
-from algocline_mcp.session.state import RECORDED_LIMITS, Record
+from algocline_mcp.protocol import messages
 from algocline_mcp.session.budget import budget_of, namespace_of, unusable_environ
+from algocline_mcp.session.records import RECORDED_LIMITS, Record
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.clock import now_s
 
 _UNNAMED = "strategy"
 _TITLE_CHARS = 60  # of a title that nobody chose

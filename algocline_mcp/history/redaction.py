@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 
 HIDDEN = "[hidden]"
 _TELLING_CHARS = 6

@@ -15,10 +15,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed
-from algocline_mcp.config.limits import Home
-from algocline_mcp.session.state import Record, fold
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.files import sync_directory
 
 KEEPS = ("all", "result", "none")
 _DAY_S = 86_400
@@ -46,7 +48,7 @@ def delete_now(home: Home, sid: str) -> bool:
                 return False
             try:
                 os.unlink(path)
-                journal.sync_directory(path.parent)
+                sync_directory(path.parent)
             finally:
                 os.close(fd)
             for left in (home.stderr(sid), home.socket(sid), home.notes(sid)):
@@ -156,4 +158,4 @@ def _replace(path: Path, records: Sequence[Record]) -> None:
         with suppress(OSError):
             os.unlink(draft)
         raise StorageFailed(f"cannot rewrite {path}: {exc.strerror}") from exc
-    journal.sync_directory(path.parent)
+    sync_directory(path.parent)

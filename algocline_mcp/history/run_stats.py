@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import MIB
 from algocline_mcp.errors import AlcError
-from algocline_mcp.config.limits import MIB, Home
-from algocline_mcp.session.state import fold, metrics, status_of
+from algocline_mcp.session.results import metrics, status_of
+from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
 
 NEWEST = 500
 _LOOK_S = 1.0

@@ -18,7 +18,7 @@ left no record, and so no line. Seconds; `t` and `…_at` are unix seconds.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN, Fork, outcome_of
 
 Entry = dict[str, Any]

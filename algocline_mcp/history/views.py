@@ -14,7 +14,9 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.history.chunking import part_of, size_of
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import timeline, turns
-from algocline_mcp.session.state import Record, Session, children, fold, metrics, status_of, summary
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import children, metrics, status_of, summary
+from algocline_mcp.session.state import Session, fold
 
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 PAGE_BYTES = 60_000  # of a page that names no other length

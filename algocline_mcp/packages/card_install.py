@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from algocline_mcp import cards
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.history import database_reader
 from algocline_mcp.packages.install import Copy, brought, in_thread
 

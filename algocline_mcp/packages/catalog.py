@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.history import run_stats, database_reader
-from algocline_mcp.packages import lookup, installed
+from algocline_mcp.history import database_reader, run_stats
+from algocline_mcp.packages import installed, lookup
 from algocline_mcp.packages.lookup import Package, Shelf, clipped
 from algocline_mcp.packages.project import find_root
 

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 
 from algocline_mcp.errors import AlcError
-from algocline_mcp.packages import install, lookup, specs, installed
+from algocline_mcp.packages import install, installed, lookup, specs
 from algocline_mcp.packages.catalog import Place
 
 

@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 import anyio
 import anyio.to_thread
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.packages import installed
 from algocline_mcp.packages.git import fetch, public
 from algocline_mcp.packages.project import NAME

@@ -23,10 +23,10 @@ from typing import Any
 
 import portalocker
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.storage.journal import sync_directory
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.storage.home_setup import make_directories
+from algocline_mcp.storage.files import make_directories, sync_directory
 
 _STORE = ".store"
 _PART = ".part"

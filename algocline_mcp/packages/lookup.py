@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA
-from algocline_mcp.config.limits import Home
 from algocline_mcp.packages.metadata import About, about_of
 from algocline_mcp.packages.project import NAME, Project, read_project
 

@@ -18,15 +18,16 @@ import anyio
 import anyio.to_thread
 
 import algocline_mcp
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.history.new_session import Strategy, header_of
 from algocline_mcp.languages import LUA
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.packages import lookup
 from algocline_mcp.packages.catalog import Place
-from algocline_mcp.pool.dispatch import begin_via_pool, gen_pool_sid, stop_via_pool
-from algocline_mcp.history.new_session import Strategy, header_of
 from algocline_mcp.packages.lookup import Package
-from algocline_mcp.pool.reach import Pool
+from algocline_mcp.pool.dispatch import begin_via_pool, gen_pool_sid, stop_via_pool
+from algocline_mcp.pool.pool import Pool
 
 DIRECTORY = "spec"
 _AT_ONCE = 2  # they compute; nobody waits for a model

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, Refused, WireBroken
-from algocline_mcp.config.limits import Home
-from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.session.state import Phase, fold
 from algocline_mcp.protocol.messages import PoolRequest
+from algocline_mcp.session.state import Phase, fold
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.sockets import remove_stale_socket
 
 if TYPE_CHECKING:
-    from algocline_mcp.pool.reach import Pool
+    from algocline_mcp.pool.pool import Pool
 
 _LOOK_S = 0.002  # between two looks for a socket's name to go: the system tells only on Linux, and not for free
 _LOOK_LONGER_S = 0.1  # when all of them compute
@@ -94,7 +94,7 @@ def _is_paused(home: Home, sid: str) -> bool:
 
 def _was_dead(home: Home, sid: str) -> bool:
     """Takes away the name that a killed worker left, where no server saw its end."""
-    home_setup.remove_stale_socket(home, home.socket(sid))
+    remove_stale_socket(home, home.socket(sid))
     return not os.path.lexists(home.socket(sid))
 
 

@@ -3,7 +3,8 @@
 Two ways. *Exact*: with `at` alone, or with a `response` to it, the branch begins with the parent's own records up to
 the answer of `at`, and replays them. *By prompt*: with changed code or ctx, without `at`, or where another version
 wrote the parent, the branch runs from its beginning, and each prompt that the parent has asked as often is answered
-from it (worker/carried.py); only the others are asked. This is the way out of `diverged` and of `needs_version`.
+from it (worker/keeper/inherited.py); only the others are asked. This is the way out of `diverged` and of
+`needs_version`.
 
 Contract: `plan` is pure and decides everything but the id; `branch_via_pool` carries it out, in this home or, for a dry
 run, in one that is thrown away.
@@ -18,15 +19,17 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
-from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.pool import dispatch, verify
-from algocline_mcp.pool.offline import now_s, readable, records_of
-from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
+from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
+from algocline_mcp.history.reader import readable, records_of
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import timeline, turns
-from algocline_mcp.session.state import IllegalRecord, Record, evolve, fold
+from algocline_mcp.pool import dispatch, verify
+from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
+from algocline_mcp.session.records import IllegalRecord, Record
+from algocline_mcp.session.state import evolve, fold
+from algocline_mcp.storage.clock import now_s
 
 _ASKS_NAMED = 3  # query ids in a sentence
 _LEFT_OUT = ("flushed", "crash", "final")

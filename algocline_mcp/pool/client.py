@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import anyio
 
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import Refused, WireBroken
+from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import Lines, PoolRequest, PoolResponse
 
 _RECEIVE_BYTES = 256 * 1024

@@ -28,17 +28,22 @@ import anyio.to_thread
 
 from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
-from algocline_mcp.pool.admission import admit
-from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.offline import decide_on_disk, fold_of, now_s, readable
-from algocline_mcp.pool.termination import end_worker, meet
-from algocline_mcp.history.new_session import Strategy, created, header_of
 from algocline_mcp.history.listing import list_unfinished, not_found
-from algocline_mcp.pool.reach import Absent, Pool, connect, is_held, owner, reach
+from algocline_mcp.history.new_session import Strategy, created, header_of
+from algocline_mcp.history.reader import readable
 from algocline_mcp.history.retention import delete_now
 from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
-from algocline_mcp.session.state import Answer, Cancel, Continue, HostEvent, IllegalRecord, Phase, Record
+from algocline_mcp.pool.admission import admit
+from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.pool.offline import decide_on_disk, fold_of
+from algocline_mcp.pool.pool import Pool
+from algocline_mcp.pool.reach import Absent, connect, is_held, owner, reach
+from algocline_mcp.pool.termination import end_worker, meet
 from algocline_mcp.protocol.messages import WRONG_PROGRAM, PoolRequest, PoolResponse
+from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent
+from algocline_mcp.session.records import IllegalRecord, Record
+from algocline_mcp.session.state import Phase
+from algocline_mcp.storage.clock import now_s
 
 __all__ = [
     "Pool",

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.spawn import ForkFailed, ForkProcess, start_fork_server
 
 _MESSAGE_BYTES = 4096

@@ -5,52 +5,25 @@ the journal's lock.
 """
 
 import os
-import time
-from contextlib import suppress
 from typing import Any
 
 import anyio.to_thread
 
-from algocline_mcp.storage import journal
 from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.history.listing import not_found
-from algocline_mcp.pool.reach import Pool
-from algocline_mcp.session.state import Cancel, HostEvent, IllegalRecord, Record, Session, decide, evolve, fold, view
+from algocline_mcp.history.reader import session_of
+from algocline_mcp.pool.pool import Pool
+from algocline_mcp.session.decisions import decide
+from algocline_mcp.session.events import Cancel, HostEvent
+from algocline_mcp.session.records import IllegalRecord
+from algocline_mcp.session.results import view
+from algocline_mcp.session.state import Session, evolve, fold
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.clock import now_s
 
 
 async def fold_of(pool: Pool, sid: str) -> Session:
     """Raises Refused where there is no such session."""
-    return await anyio.to_thread.run_sync(_fold_now, pool, sid, limiter=pool.files)
-
-
-def _fold_now(pool: Pool, sid: str) -> Session:
-    return fold(records_of(pool.home, pool.limits, sid))
-
-
-def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
-    """Of a session, wherever its journal lies. Raises Refused where there is none, JournalCorrupt, StorageFailed."""
-    for path in (home.journal(sid), home.finished_journal(sid), home.journal(sid)):
-        try:  # the first place again at last: it may have moved between the two looks
-            if records := journal.read(path):
-                return records
-        except FileNotFoundError:
-            continue
-    raise Refused(not_found(home, limits, sid), code="not_found")
-
-
-def readable(home: Home, limits: Limits, sid: str) -> tuple[list[Record], JournalCorrupt | None]:
-    """As records_of; of a damaged journal what stands before the damage, and the error, raised where that is nothing.
-
-    Only for what changes nothing there: to look at it, and to begin another session with it.
-    """
-    try:
-        return records_of(home, limits, sid), None
-    except JournalCorrupt as exc:
-        with suppress(OSError):
-            if records := journal.before_damage(exc.path):
-                return records, exc
-        raise
+    return await anyio.to_thread.run_sync(session_of, pool.home, pool.limits, sid, limiter=pool.files)
 
 
 async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[str, Any]:
@@ -80,7 +53,7 @@ def _cancel(pool: Pool, sid: str) -> Session:
     try:
         fd = journal.lock(pool.home.journal(sid))
     except FileNotFoundError:
-        return _fold_now(pool, sid)  # it finished meanwhile
+        return session_of(pool.home, pool.limits, sid)  # it finished meanwhile
     if fd is None:
         raise Unreachable(f"session {sid} has just been revived elsewhere: stop it again")
     try:
@@ -94,8 +67,3 @@ def _cancel(pool: Pool, sid: str) -> Session:
         return session
     finally:
         os.close(fd)
-
-
-def now_s() -> float:
-    """Unix seconds with the resolution of a journal."""
-    return round(time.time(), 3)

@@ -24,7 +24,8 @@ import portalocker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from algocline_mcp import __version__
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool import process_identity
 from algocline_mcp.storage import files
 

@@ -6,7 +6,6 @@ descriptors are closed as soon as the child has them: a copy kept longer would k
 """
 
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -16,40 +15,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algocline_mcp import __version__
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable
-from algocline_mcp.config.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
 
-_BACKLOG = 64
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself
-
-
-def check_socket_path(home: Home, sid: str) -> None:
-    """Raises HomeUnusable, naming the cure, where the system could not bind a socket so deep."""
-    size = len(os.fsencode(home.socket(sid)))
-    if size > SOCKET_PATH_MAX_BYTES:
-        raise HomeUnusable(
-            f"socket path {home.socket(sid)} has {size} bytes, at most {SOCKET_PATH_MAX_BYTES}: "
-            "set ALC_HOME to a shorter path"
-        )
-
-
-def bind(home: Home, sid: str) -> socket.socket:
-    """A listening socket under the session's name. Only for whoever holds its journal's lock. Raises OSError."""
-    draft = home.pool / f".{secrets.token_hex(8)}"
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(os.fspath(draft))
-        try:
-            os.chmod(draft, 0o600)
-            listener.listen(_BACKLOG)
-            os.rename(draft, home.socket(sid))
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:

@@ -10,7 +10,8 @@ import anyio
 
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.reach import Pool, connect, find_entry, is_held, owner
+from algocline_mcp.pool.pool import Pool
+from algocline_mcp.pool.reach import connect, find_entry, is_held, owner
 
 _LOOK_S = 0.02  # between two looks at a lock
 

@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool, stop_via_pool
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
+from algocline_mcp.storage import journal
 
 OK = ("same", "finished")
 _NO_QUERY = "none"

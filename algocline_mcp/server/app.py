@@ -21,15 +21,16 @@ from mcp_types import CallToolResult, InputRequiredResult
 from pydantic import ValidationError
 
 from algocline_mcp import __version__
-from algocline_mcp.server import resources
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.settings import tool_set
 from algocline_mcp.errors import AlcError, HomeUnusable
+from algocline_mcp.server import resources
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
 from algocline_mcp.server.tool_call.lifespan import Opened
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.config.settings import tool_set
-from algocline_mcp.transport.stdio import Wire, leave
 from algocline_mcp.server.tools.sessions import tools
+from algocline_mcp.transport.stdio import Wire, leave
 
 if TYPE_CHECKING:
     from anyio import AsyncFile

@@ -17,8 +17,8 @@ from mcp_types import CompleteRequestParams, CompleteResult, Completion, Resourc
 from algocline_mcp.errors import AlcError
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import VIEWS
-from algocline_mcp.server.tool_call.lifespan import Opened
 from algocline_mcp.server.tool_call.deadline import within
+from algocline_mcp.server.tool_call.lifespan import Opened
 
 ADDRESS = "alc://sessions/{session_id}/{view}"
 COMPLETED = 100  # the protocol allows no more values

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from algocline_mcp.errors import StorageBroken
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
@@ -41,3 +43,23 @@ def _renameat2() -> Callable[..., int] | None:
     import ctypes  # 10 ms, which no start waits for
 
     return getattr(ctypes.CDLL(None), "renameat2", None)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in it durable. Raises StorageBroken."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as exc:
+        raise StorageBroken(f"cannot flush directory {path}: {exc.strerror}; mend that disk, then ask again") from exc
+
+
+def make_directories(*paths: Path) -> None:
+    """Makes what is missing, durably: a power cut must not take the directory of journals that were flushed."""
+    for path in paths:
+        if not path.is_dir():
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_directory(path.parent)

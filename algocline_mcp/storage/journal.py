@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.session.state import Record
+from algocline_mcp.protocol import messages
+from algocline_mcp.session.records import Record
 
 FORMAT = 1
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -268,18 +268,6 @@ def head(path: Path) -> Record | None:
     with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
         line = file.readline()
     return _parse(line.rstrip(b"\n"))
-
-
-def sync_directory(path: Path) -> None:
-    """Makes the names in it durable. Raises StorageBroken."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    except OSError as exc:
-        raise StorageBroken(f"cannot flush directory {path}: {exc.strerror}; mend that disk, then ask again") from exc
 
 
 def _flush(fd: int) -> None:

@@ -134,8 +134,8 @@ def open_memo(environ: Mapping[str, str]) -> Memo:
 def _identity(environ: Mapping[str, str]) -> Iterator[str]:
     yield f"{sys.executable} {sys.version}"
     yield from sorted(f"{name}={value}" for name, value in environ.items() if name.startswith("ALC_"))
-    own = Path(__file__).parent
-    files = [*own.glob("*.py"), *own.glob("*/*.py")]
+    own = Path(__file__).parents[1]
+    files = [*own.rglob("*.py")]
     for package in ("mcp", "mcp_types", "pydantic"):
         spec = importlib.util.find_spec(package)  # finds, does not import
         if spec is not None and spec.origin is not None:

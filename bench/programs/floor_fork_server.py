@@ -2,7 +2,7 @@
 
     python -s -P floor_fork_server.py fork-server --control FD
 
-Contract: everything up to and including the fork is `algocline_mcp.worker.forkserver` itself, started with
+Contract: everything up to and including the fork is `algocline_mcp.worker.fork_server.main` itself, started with
 ALC_STANDBY=0: this is what a fork costs. Instead of keeping a session, a child takes one connection and one line,
 appends that line to the file it was given, flushes it, sends the line back and ends with the connection.
 """
@@ -11,9 +11,9 @@ import os
 import socket
 import sys
 
+from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.fork_server import main as fork_server
 from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.engine.process import Spawned
 
 
 def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: object) -> int:

@@ -11,11 +11,12 @@ import anyio
 import pytest
 from click.testing import CliRunner, Result
 
-from algocline_mcp.cli.main import alc
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.pool import dispatch
-from algocline_mcp.session.state import Answer
 from algocline_mcp.cli.demo import Server, end_workers
+from algocline_mcp.cli.main import alc
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.pool import dispatch
+from algocline_mcp.session.events import Answer
 
 LIMIT_S = 120.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 ASK_TWICE = 'alc.log("info", "begun") local a = alc.llm("first") return a .. "+" .. alc.llm("second after " .. a)'

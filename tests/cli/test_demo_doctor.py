@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from algocline_mcp.errors import Unreachable
-from algocline_mcp.config.limits import Home
-from algocline_mcp.pool import dispatch
 from algocline_mcp.cli import demo, doctor
+from algocline_mcp.config.home import Home
+from algocline_mcp.errors import Unreachable
+from algocline_mcp.pool import dispatch
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal

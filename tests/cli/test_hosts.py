@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home
 from algocline_mcp.cli import hosts
 from algocline_mcp.cli.host_files import Json, Toml, Yaml
+from algocline_mcp.config.home import Home
+from algocline_mcp.errors import Refused
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from algocline_mcp.config.limits import Home
+    from algocline_mcp.config.home import Home
     from tests.cli.conftest import Terminal
 
 ROOT = Path(__file__).parents[2]

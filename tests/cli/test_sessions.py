@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from algocline_mcp.storage import home_setup
-from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.cli import sessions
+from algocline_mcp.pool.registry import PoolRegistry
+from algocline_mcp.storage import home_setup
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.storage import journal
-from algocline_mcp.config.limits import Home
-from algocline_mcp.session.state import Record, query_digest
 from algocline_mcp.cli.html import page_of
 from algocline_mcp.cli.timeline import seconds, text_of
+from algocline_mcp.config.home import Home
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.records import Record
+from algocline_mcp.storage import journal
 
 SID = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
 LIMITS = {"prompt_bytes": 9, "answer_bytes": 9, "result_bytes": 9, "notes_bytes": 9, "queries": 9, "strikes": 3}

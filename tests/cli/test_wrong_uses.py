@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from algocline_mcp.__main__ import unsupported
-from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.pool import dispatch, spawn
 from algocline_mcp.cli.demo import Server
 from algocline_mcp.cli.run import Turn, choose
 from algocline_mcp.cli.wording import at_terminal
+from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.pool import dispatch, spawn
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal

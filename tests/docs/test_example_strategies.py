@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from algocline_mcp.pool.dispatch import continue_via_pool
-from algocline_mcp.session.state import Answer
-
+from algocline_mcp.session.events import Answer
 from tests.rig.rig import WAIT_S, Rig, run
 
 pytestmark = pytest.mark.anyio

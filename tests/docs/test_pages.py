@@ -13,13 +13,13 @@ import click
 import pytest
 
 from algocline_mcp import __version__
-from algocline_mcp.cli.main import alc
-from algocline_mcp.server.tool_call.deadline import CEILING_S, CEILINGS_S
-from algocline_mcp.config.limits import KIB, MIB, Limits
-from algocline_mcp.session.state import TRANSITIONS, Phase
-from algocline_mcp.config.settings import WORDS
 from algocline_mcp.cli import hosts
+from algocline_mcp.cli.main import alc
+from algocline_mcp.config.limits import KIB, MIB, Limits
+from algocline_mcp.config.settings import WORDS
+from algocline_mcp.server.tool_call.deadline import CEILING_S, CEILINGS_S
 from algocline_mcp.server.tools.sessions import tools
+from algocline_mcp.session.state import TRANSITIONS, Phase
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.session.state import REPLIES, STATUSES, TRANSITIONS, Phase, status_of
-
+from algocline_mcp.session.decisions import REPLIES
+from algocline_mcp.session.results import STATUSES, status_of
+from algocline_mcp.session.state import TRANSITIONS, Phase
 from tests.session import histories, rows
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text()
@@ -48,7 +49,12 @@ def test_words_of_the_replies_are_all_explained() -> None:
 @pytest.mark.parametrize("row", table("phase", "call", "reply"), ids=lambda row: f"{row[0]}-{row[1]}")
 def test_reply_names_what_the_host_gets_and_what_to_do(row: list[str]) -> None:
     phase, _, reply, gets, then = row
-    starts = {"running": histories.running, "paused": histories.paused, "finished": histories.completed, "stuck": histories.stuck}
+    starts = {
+        "running": histories.running,
+        "paused": histories.paused,
+        "finished": histories.completed,
+        "stuck": histories.stuck,
+    }
     named = {
         "ask": "*Either 'response' or 'responses' must be provided*",
         "end": "`cancelled`",

@@ -20,13 +20,12 @@ from typing import Any
 
 import anyio
 
-from algocline_mcp.storage import journal
 from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
 from algocline_mcp.worker.lowlevel.failpoints import POINTS
-from tests.rig.rig import PEERS, Rig, until
-
 from tests.fault.servers import Server, ServerGone
 from tests.fault.story import CHILD, KINDS, Story, Violation, require
+from tests.rig.rig import PEERS, Rig, until
 
 _SESSIONS = 12  # at a time
 _LIVE = 8  # workers at a time: the others hibernate, and are woken when they are answered

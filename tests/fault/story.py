@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 
 _COMPUTE = "local sum = 0 for n = 1, 50000 do sum = sum + n end"
 _BODIES = {

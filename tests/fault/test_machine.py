@@ -8,17 +8,18 @@ from typing import Any
 import anyio
 import pytest
 
-from algocline_mcp.protocol import messages
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused, Unreachable
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.pool import reach, spawn
+from algocline_mcp.pool import pool, spawn
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.pool.spawn import Forker
-from tests.storage.disk import file_size_limit
+from algocline_mcp.protocol import messages
 from tests.rig.journals import header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, until
+from tests.storage.disk import file_size_limit
 
 pytestmark = pytest.mark.anyio
 
@@ -148,12 +149,12 @@ async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher
     ) -> int:
         os.close(journal_fd)
         listener.close()
-        monkeypatch.setattr(reach, "spawn_worker", spawn.spawn_worker)
+        monkeypatch.setattr(pool, "spawn_worker", spawn.spawn_worker)
         told.append((await status_via_pool(there, sid, wait_s=WAIT_S)).result)
         raise OSError(11, "Resource temporarily unavailable")
 
     async with rig.pool() as here, rig.pool() as there:
-        monkeypatch.setattr(reach, "spawn_worker", fail)
+        monkeypatch.setattr(pool, "spawn_worker", fail)
         with pytest.raises(AlcError, match="cannot start a worker"):
             await run(here, ASK_ONCE)
         sid = told[0]["session_id"]

@@ -3,7 +3,7 @@
 The disk is ext4 in a file, behind a loop device. A power cut is a copy of that file while every process of the home
 stands still: the copy has what the kernel had sent to the disk by then, and nothing of what it only kept in memory.
 Each copy is mounted, which makes ext4 recover, and read. Root and loop devices are needed; elsewhere this is skipped,
-and tests/core/test_power_cuts.py, which composes the states of a cut page by page, stands for it.
+and tests/storage/test_journal_power_cuts.py, which composes the states of a cut page by page, stands for it.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.config.limits import Home
+from algocline_mcp.config.home import Home
 from tests.rig.rig import SOON_S, WAIT_S, Program, Rig, has_ended, stopped
 
 _DISK_BYTES = 16 << 20

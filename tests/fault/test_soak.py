@@ -9,9 +9,8 @@ from collections import Counter
 import pytest
 
 from algocline_mcp.worker.lowlevel.failpoints import POINTS
-from tests.rig.rig import Rig
-
 from tests.fault.soak import Soak
+from tests.rig.rig import Rig
 
 VICTIMS = ("keeper", "engine", "server", "fork server")
 _IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"

@@ -1,6 +1,6 @@
 """Whatever can stand still × every tool, all at a time: each has its reply in time, and nothing is lost by it.
 
-tests/pool/test_stopped.py looks closer at what the replies say.
+tests/pool/test_stopped_processes.py looks closer at what the replies say.
 """
 
 import os
@@ -15,8 +15,8 @@ import anyio.to_thread
 import pytest
 
 from algocline_mcp.errors import AlcError
-from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.packages.catalog import Asked, Place, catalog
+from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool, view_via_pool
 from tests.rig.rig import Program, Rig, run, say, stopped, until
 

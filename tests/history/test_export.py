@@ -7,17 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.history.export import packed, unpack
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.verify import rehearsal, replay
-from algocline_mcp.session.state import Answer, Phase
-
+from algocline_mcp.session.events import Answer
+from algocline_mcp.session.state import Phase
+from algocline_mcp.storage import journal
+from tests.history.test_retention import alc
 from tests.rig.journals import final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, finish, kill, run, say, until
-from tests.history.test_retention import alc
 
 LIMITS = Limits()
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.pool.dispatch import list_via_pool, stop_via_pool
 from algocline_mcp.history.listing import list_unfinished
-from algocline_mcp.session.state import Record
-
+from algocline_mcp.pool.dispatch import list_via_pool, stop_via_pool
+from algocline_mcp.session.records import Record
+from algocline_mcp.storage import journal
 from tests.rig.journals import final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_TWICE, Rig, run, say, until
 

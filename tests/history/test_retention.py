@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.history import retention
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool, view_via_pool
-from algocline_mcp.session.state import fold, metrics
-
+from algocline_mcp.session.results import metrics
+from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
 from tests.rig.journals import answer, final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, kill, run, say, stopped, until
 

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool.dispatch import Pool, status_via_pool, view_via_pool
 from algocline_mcp.history.chunking import size_of
 from algocline_mcp.history.views import VIEWS, Page, view_of
-from algocline_mcp.session.state import Record
-
+from algocline_mcp.pool.dispatch import Pool, status_via_pool, view_via_pool
+from algocline_mcp.session.records import Record
 from tests.rig.journals import answer, final, header, prompt, sid_of
 from tests.rig.rig import Rig, run, say, until
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from algocline_mcp.storage import journal
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Pool, PoolReply, continue_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.session.state import Answer, Phase, fold
+from algocline_mcp.session.events import Answer
+from algocline_mcp.session.state import Phase, fold
+from algocline_mcp.storage import journal
 from tests.rig.rig import ENDLESS, WAIT_S, Rig, kill, run, until
 
 _CHANCE = """

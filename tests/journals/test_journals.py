@@ -12,14 +12,10 @@ from typing import Any
 import pytest
 
 from algocline_mcp import __version__
-from algocline_mcp.storage import journal
 from algocline_mcp.languages import LUA
-from tests.rig.fixtures import abroad, anyio_backend, rig
-from tests.rig.rig import Rig
-
+from algocline_mcp.storage import journal
 from tests.journals.stories import STORIES, play
-
-__all__ = ["abroad", "anyio_backend", "rig"]
+from tests.rig.rig import Rig
 
 pytestmark = [
     pytest.mark.anyio,

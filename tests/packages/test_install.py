@@ -13,14 +13,16 @@ from typing import Any
 import anyio
 import pytest
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.packages import install as installation, check, installed
 from algocline_mcp.history import run_stats
-from algocline_mcp.pool.branch import Branch, branch_via_pool
+from algocline_mcp.packages import check, installed
+from algocline_mcp.packages import install as installation
 from algocline_mcp.packages.catalog import Asked, Place, catalog
-from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from algocline_mcp.packages.lookup import PUBLISHED, Shelf, strategy
+from algocline_mcp.pool.branch import Branch, branch_via_pool
+from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from tests.rig.rig import LIMIT_S, SOON_S, WAIT_S, Rig, finish, has_ended, kill, run, say
 
 pytestmark = pytest.mark.anyio

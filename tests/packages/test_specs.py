@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.errors import Refused
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import Refused
 from algocline_mcp.packages.catalog import Place
 from algocline_mcp.packages.specs import Chosen, Spec, chosen, chosen_text, play
-
 from tests.rig.rig import WAIT_S, Rig, until
 
 pytestmark = pytest.mark.anyio

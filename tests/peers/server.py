@@ -13,8 +13,9 @@ from typing import Any
 import anyio
 import anyio.to_thread
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.dispatch import (
     Pool,
     PoolReply,
@@ -25,7 +26,7 @@ from algocline_mcp.pool.dispatch import (
     status_via_pool,
     stop_via_pool,
 )
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
 
 
 def tell(value: dict[str, Any]) -> None:

@@ -9,10 +9,10 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool import admission, spawn
+from algocline_mcp.pool import admission
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, stop_via_pool
-
+from algocline_mcp.storage.sockets import bind
 from tests.rig.journals import header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say, stopped, until
 
@@ -163,7 +163,7 @@ async def test_a_name_that_no_server_saw_die_is_taken_away(rig: Rig, is_paused: 
     async with rig.pool(pool_max=1) as pool:
         dead = sid_of(1)
         write(rig.home.journal(dead), [header(dead), *([prompt("q-0")] if is_paused else [])])
-        spawn.bind(rig.home, dead).close()
+        bind(rig.home, dead).close()
         new = (await run(pool, ASK_ONCE)).result
 
     assert new["status"] == "needs_response"

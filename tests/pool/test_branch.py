@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.storage import journal
-from algocline_mcp.errors import JournalCorrupt, Refused
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import JournalCorrupt, Refused
 from algocline_mcp.pool.branch import Branch, before, branch_via_pool, carried, plan
 from algocline_mcp.pool.dispatch import (
     Pool,
@@ -19,8 +18,10 @@ from algocline_mcp.pool.dispatch import (
     stop_via_pool,
     view_via_pool,
 )
-from algocline_mcp.session.state import Answer, Record, fold
-
+from algocline_mcp.session.events import Answer
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
 from tests.rig.journals import answer, final, header, prompt, sid_of
 from tests.rig.rig import ASK_TWICE, SOON_S, WAIT_S, Rig, finish, kill, run, say, until
 

@@ -9,8 +9,7 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import Progress, Strategy, continue_via_pool, list_via_pool, run_via_pool
 from algocline_mcp.pool.dispatch import status_via_pool as status
-from algocline_mcp.session.state import Answer
-
+from algocline_mcp.session.events import Answer
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, run, say
 
 pytestmark = pytest.mark.anyio

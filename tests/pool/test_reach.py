@@ -9,12 +9,26 @@ from typing import Any
 import anyio
 import pytest
 
+from algocline_mcp.config.home import SOCKET_PATH_MAX_BYTES, Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
-from algocline_mcp.config.limits import SOCKET_PATH_MAX_BYTES, Home, Limits
-from algocline_mcp.storage import home_setup
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
-
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, LIMIT_S, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, stopped, until
+from algocline_mcp.storage import home_setup
+from tests.rig.rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    LIMIT_S,
+    SOON_S,
+    WAIT_S,
+    Program,
+    Rig,
+    ended,
+    kill,
+    run,
+    say,
+    stopped,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 

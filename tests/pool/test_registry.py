@@ -13,7 +13,6 @@ from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, stop_via_pool
 from algocline_mcp.pool.process_identity import identify
 from algocline_mcp.pool.registry import PoolSessionEntry
-
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ORDINARY, SOON_S, Program, Rig, ended, has_ended, kill, run, say, until
 
 pytestmark = pytest.mark.anyio

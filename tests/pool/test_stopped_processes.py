@@ -8,7 +8,6 @@ import pytest
 
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
-
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, RawClient, Rig, ended, run, say, stopped, until
 
 pytestmark = pytest.mark.anyio

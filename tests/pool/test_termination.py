@@ -11,8 +11,21 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.protocol.messages import PoolRequest
-
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, SOON_S, WAIT_S, RawClient, Rig, ended, finish, kill, run, say, until
+from tests.rig.rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    ENDLESS,
+    SOON_S,
+    WAIT_S,
+    RawClient,
+    Rig,
+    ended,
+    finish,
+    kill,
+    run,
+    say,
+    until,
+)
 from tests.worker.keeper.test_revival import paused_without_worker, rewrite
 
 pytestmark = pytest.mark.anyio

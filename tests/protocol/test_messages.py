@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import WireBroken
+from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import Lines, PoolRequest, PoolResponse, Speaker
 
 texts = st.text(st.characters(codec=None, max_codepoint=0xE000), max_size=5)  # lone surrogates too

@@ -26,10 +26,11 @@ from unittest import mock
 
 import anyio
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, status_via_pool
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.published.answers import HOSTILE, Model, answer_to

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
-from algocline_mcp.session.state import Record, query_digest
 
 LIMITS = {"prompt_bytes": 1000, "answer_bytes": 1000, "result_bytes": 1000, "notes_bytes": 1000, "queries": 9}
 

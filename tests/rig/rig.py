@@ -25,12 +25,14 @@ from typing import Any, Self
 
 import anyio
 
-from algocline_mcp.storage import journal
-from algocline_mcp.config.limits import Home, Limits
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool
 from algocline_mcp.pool.spawn import is_forking
-from algocline_mcp.session.state import Answer, Record
 from algocline_mcp.protocol.messages import Lines, PoolRequest
+from algocline_mcp.session.events import Answer
+from algocline_mcp.session.records import Record
+from algocline_mcp.storage import journal
 
 LIMIT_S = 240.0  # no test takes as long; one that hangs fails after it
 WAIT_S = 60.0  # of a call that is expected to come to its next pause

@@ -21,7 +21,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import TextContent
 
-from tests.server.conftest import server_environment
+from tests.rig.hosts import server_environment
 
 _CALLS = 600 if os.environ.get("ALC_THOROUGH") == "1" else 150
 _AT_ONCE = 3

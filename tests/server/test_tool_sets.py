@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.server import app
-from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home
 from algocline_mcp.cli.demo import Server, end_workers
-from tests.server.conftest import Tools
+from algocline_mcp.config.home import Home
+from algocline_mcp.errors import Refused
+from algocline_mcp.server import app
+from tests.rig.hosts import Tools
 
 LIMIT_S = 60.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 CORE = ["alc_run", "alc_continue", "alc_status", "alc_stop", "alc_branch", "alc_catalog"]

@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from algocline_mcp.session.state import Answer, Asked, Cancel, Continue, Decision, Died, Ended, EngineEvent, Forked, HostEvent, Record, Session, decide, evolve
+from algocline_mcp.session.decisions import Decision, decide
+from algocline_mcp.session.events import Answer, Asked, Cancel, Continue, Died, Ended, EngineEvent, Forked, HostEvent
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.session.streams import MAIN
 
 BORN_S = 1000.0

@@ -2,9 +2,24 @@
 
 from dataclasses import dataclass
 
-from algocline_mcp.session import state
-from algocline_mcp.session.state import Asked, Called, Cancel, Continue, Decision, Died, Ended, EngineEvent, Forked, HostEvent, Noted, Phase, Record, Refusal, Status, decide, evolve
-
+from algocline_mcp.session import results
+from algocline_mcp.session.decisions import Decision, Refusal, decide
+from algocline_mcp.session.events import (
+    Asked,
+    Called,
+    Cancel,
+    Continue,
+    Died,
+    Ended,
+    EngineEvent,
+    Forked,
+    HostEvent,
+    Noted,
+    Status,
+)
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import status_of, summary
+from algocline_mcp.session.state import Phase, evolve
 from tests.session import histories
 from tests.session.histories import MARK, History, Start, header, query, said
 
@@ -165,9 +180,9 @@ class Standing:
     def check(self, history: History) -> None:
         told = history.session.final["status"] if history.session.final else history.session.phase
         assert told == self.row
-        assert state.status_of(history.session) == self.words[0]
-        assert state.summary(history.session, worker="none")["status"] == self.words[0]
-        assert state.STATUSES[self.row] == self.words
+        assert status_of(history.session) == self.words[0]
+        assert summary(history.session, worker="none")["status"] == self.words[0]
+        assert results.STATUSES[self.row] == self.words
 
 
 STATUSES = [

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session.state import Asked, Called, Ended, used
-from algocline_mcp.session.streams import MAIN
 from algocline_mcp.session.budget import budget_of, exceeded, namespace_of, remaining
-
+from algocline_mcp.session.events import Asked, Called, Ended
+from algocline_mcp.session.results import used
+from algocline_mcp.session.streams import MAIN
 from tests.session import histories
 from tests.session.histories import BORN_S, LIMITS, History, header, query, said
 

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 
-from algocline_mcp.session.state import Answer, Asked, Continue, Phase, Refusal, decide, view
+from algocline_mcp.session.decisions import Refusal, decide
+from algocline_mcp.session.events import Answer, Asked, Continue
+from algocline_mcp.session.results import view
+from algocline_mcp.session.state import Phase
 from algocline_mcp.session.streams import MAIN
-
 from tests.session import histories
 from tests.session.histories import History, Start, query, said
 

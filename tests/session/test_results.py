@@ -4,10 +4,14 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session.state import Answer, Asked, Called, Ended, Noted, Record, Session, decide, metrics, query_digest, summary, view
+from algocline_mcp.session.decisions import decide
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.events import Answer, Asked, Called, Ended, Noted
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import metrics, summary, view
+from algocline_mcp.session.state import Session
 from algocline_mcp.session.streams import MAIN
 from algocline_mcp.session.usage import byte_size, estimate_tokens
-
 from tests.session import histories
 from tests.session.histories import BORN_S, History, Start, header, query, said
 

@@ -8,10 +8,13 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algocline_mcp.storage.journal import encode, scan
-from algocline_mcp.session.state import Answer, Asked, Called, Cancel, Continue, Died, Ended, Forked, Noted, Phase, Record, Session, Status, decide, evolve, fold, metrics, summary, view
+from algocline_mcp.session.decisions import decide
+from algocline_mcp.session.events import Answer, Asked, Called, Cancel, Continue, Died, Ended, Forked, Noted, Status
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import metrics, summary, view
+from algocline_mcp.session.state import Phase, Session, evolve, fold
 from algocline_mcp.session.streams import refusal
-
+from algocline_mcp.storage.journal import encode, scan
 from tests.session import rows
 from tests.session.histories import MARK, header, query
 

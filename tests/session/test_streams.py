@@ -2,9 +2,9 @@
 
 import pytest
 
-from algocline_mcp.session.state import Phase, children, fold
+from algocline_mcp.session.results import children
+from algocline_mcp.session.state import Phase, fold
 from algocline_mcp.session.streams import child_seed, refusal
-
 from tests.session import histories
 from tests.session.histories import History, said
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session import state
-from algocline_mcp.session.state import IllegalRecord, Phase, evolve
-
+from algocline_mcp.session import decisions, results, state
+from algocline_mcp.session.records import IllegalRecord
+from algocline_mcp.session.state import Phase, evolve
 from tests.session import histories, rows
 from tests.session.histories import header
 from tests.session.rows import EVERY_ROW, KINDS, TABLES, Row
 
+HOLDERS = {"TRANSITIONS": state, "REPLIES": decisions, "STATUSES": results}  # the module of each table
 MISSED = (AssertionError, IllegalRecord, KeyError)
 LEGAL = {row.row for row in rows.TRANSITIONS}
 STARTS = {
@@ -44,14 +45,14 @@ def test_row_means_what_is_stated(table: str, row: Row) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_no_row_is_unstated(table: str) -> None:
-    assert {row.row for row in TABLES[table]} == set(getattr(state, table))
+    assert {row.row for row in TABLES[table]} == set(getattr(HOLDERS[table], table))
 
 
 @pytest.mark.parametrize(("table", "row"), EVERY_ROW, ids=rows.name)
 def test_check_of_a_removed_row_fails(table: str, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     history = row.start()
-    left = {key: value for key, value in getattr(state, table).items() if key != row.row}
-    monkeypatch.setattr(state, table, left)
+    left = {key: value for key, value in getattr(HOLDERS[table], table).items() if key != row.row}
+    monkeypatch.setattr(HOLDERS[table], table, left)
 
     with pytest.raises(MISSED):
         row.check(history)
@@ -60,8 +61,8 @@ def test_check_of_a_removed_row_fails(table: str, row: Row, monkeypatch: pytest.
 def _others(table: str, row: Row) -> list[Any]:
     if isinstance(row, rows.Transition):
         return [phase for phase in Phase if phase is not row.after]
-    values = set(getattr(state, table).values())
-    return [value for value in values if value != getattr(state, table)[row.row]]
+    values = set(getattr(HOLDERS[table], table).values())
+    return [value for value in values if value != getattr(HOLDERS[table], table)[row.row]]
 
 
 @pytest.mark.parametrize(("table", "row"), EVERY_ROW, ids=rows.name)
@@ -69,7 +70,7 @@ def test_check_of_a_changed_row_fails(table: str, row: Row, monkeypatch: pytest.
     for other in _others(table, row):
         history = row.start()
         with monkeypatch.context() as patch:
-            patch.setitem(getattr(state, table), row.row, other)
+            patch.setitem(getattr(HOLDERS[table], table), row.row, other)
 
             with pytest.raises(MISSED):
                 row.check(history)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from algocline_mcp.storage import journal
 from algocline_mcp.errors import AlcError
-from algocline_mcp.session.state import Answer, IllegalRecord, Record, fold
-
+from algocline_mcp.session.events import Answer
+from algocline_mcp.session.records import IllegalRecord, Record
+from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
 from tests.sim import strategies
 from tests.sim.machine import Violation
 

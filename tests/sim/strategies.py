@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 
 Talk = Generator[Record, Record, Any]  # what the engine says; what it hears (nothing after a log line); the result
 

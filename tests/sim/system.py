@@ -8,16 +8,18 @@ from pathlib import PurePosixPath
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
-from algocline_mcp.storage import journal
-from algocline_mcp.languages import LUA
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.pool import client, offline, dispatch, termination, reach, spawn
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.history import new_session
-from algocline_mcp.storage import home_setup
-from algocline_mcp.pool.reach import Pool
-from algocline_mcp.worker.keeper import session_runner, effects, effect_runner, main as keeper, connections
+from algocline_mcp.languages import LUA
+from algocline_mcp.pool import client, dispatch, offline, pool, reach, spawn, termination
+from algocline_mcp.pool.pool import Pool
+from algocline_mcp.storage import clock as wall_clock
+from algocline_mcp.storage import files, journal
+from algocline_mcp.storage import sockets as socket_files
 from algocline_mcp.worker.engine.preload import Provisions
-
+from algocline_mcp.worker.keeper import connections, effect_runner, effects, session_runner
+from algocline_mcp.worker.keeper import main as keeper
 from tests.sim.loop import Loop
 from tests.sim.machine import Clock, Descriptors, Locks, Machine, Poll, Socket, Sockets
 
@@ -119,14 +121,18 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (effect_runner, {"os": system, "time": clock}),
         (connections, {"os": system, "time": clock, "socket": sockets}),
         (effects, {"time": clock, "_source": births.module}),
-        (reach, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),
+        (pool, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),
+        (pool, {"make_directories": lambda *paths: None}),
+        (reach, {"os": system, "anyio": loop}),
         (dispatch, {"anyio": loop, "time": clock, "secrets": numbers}),
         (new_session, {"time": clock, "secrets": numbers}),
         (termination, {"anyio": loop}),
         (client, {"socket": sockets, "anyio": loop}),
-        (offline, {"os": system, "time": clock, "anyio": loop}),
-        (spawn, {"os": system, "socket": sockets, "secrets": numbers}),
-        (home_setup, {"os": system, "socket": sockets, "make_directories": lambda *paths: None}),
+        (offline, {"os": system, "anyio": loop}),
+        (wall_clock, {"time": clock}),
+        (files, {"os": system}),
+        (socket_files, {"os": system, "socket": sockets, "secrets": numbers}),
+        (spawn, {"os": system, "socket": sockets}),
     ]
     before = [(module, {name: getattr(module, name) for name in values}) for module, values in changes]
     _set(changes)

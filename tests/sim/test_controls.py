@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.storage import journal
-from algocline_mcp.session import state
-from algocline_mcp.storage.journal import Journal, Scan
-from algocline_mcp.session.state import Asked, Record, evolve
+from algocline_mcp.session.decisions import _RECORDS
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.events import Asked
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import evolve
 from algocline_mcp.session.streams import Fork
-from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.journal import Journal, Scan
 from algocline_mcp.worker.engine.messages import Ask, Message
+from algocline_mcp.worker.keeper.journaled_session import Ledger
 from algocline_mcp.worker.keeper.replay import Outcome, Replay
-
 from tests.sim.machine import Violation
 from tests.sim.system import HOME, installed
 from tests.sim.world import World, play
@@ -49,12 +51,12 @@ def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
     def asked(about: Any, event: Asked) -> tuple[Record, ...]:
         prefix, mark = (f"f-{event.stream}", {"stream": event.stream}) if event.stream else ("q", {})
         queries = [
-            {"id": f"{prefix}-{n}", "digest": state.query_digest(query), **query, **mark}
+            {"id": f"{prefix}-{n}", "digest": query_digest(query), **query, **mark}
             for n, query in enumerate(event.queries)
         ]
         return ({"kind": "prompt", "queries": queries, "t": event.now_s, **mark},)
 
-    patch.setitem(state._RECORDS, Asked, asked)
+    patch.setitem(_RECORDS, Asked, asked)
 
 
 def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:

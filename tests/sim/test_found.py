@@ -8,7 +8,6 @@ import pytest
 
 from algocline_mcp.errors import StorageFailed
 from algocline_mcp.worker.keeper.session_runner import Custody
-
 from tests.sim.system import HOME, installed
 from tests.sim.world import World
 

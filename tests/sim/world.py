@@ -12,15 +12,16 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from algocline_mcp.protocol import messages
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import StorageBroken
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.dispatch import Strategy
 from algocline_mcp.pool.spawn import ForkFailed
-from algocline_mcp.session.state import Answer, Record
+from algocline_mcp.protocol import messages
+from algocline_mcp.session.events import Answer
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.keeper.main import Keeper
-
 from tests.sim import strategies
 from tests.sim.book import Book, Call, Story
 from tests.sim.disk import Disk

@@ -9,7 +9,6 @@ import pytest
 
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal
-
 from tests.storage.disk import header
 
 

@@ -6,8 +6,8 @@ import resource
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from algocline_mcp.session.records import Record
 from algocline_mcp.storage.journal import encode
-from algocline_mcp.session.state import Record
 
 NOTE: Record = {"kind": "note", "message": "m"}
 GOOD = encode(NOTE, 0)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.pool import spawn
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool
-
+from algocline_mcp.storage import journal
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ORDINARY, Program, Rig, run, say
 
 pytestmark = pytest.mark.anyio

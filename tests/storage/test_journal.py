@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algocline_mcp.storage import journal
 from algocline_mcp.errors import StorageBroken, StorageFailed
+from algocline_mcp.session.records import Record
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.files import sync_directory
 from algocline_mcp.storage.journal import Journal, encode, scan
-from algocline_mcp.session.state import Record
-
 from tests.storage.disk import GOOD, NOTE, failing, header, kinds
 
 texts = st.text(st.characters(codec=None, max_codepoint=0xE000), max_size=4)  # lone surrogates too
@@ -201,12 +201,12 @@ def test_directory_that_cannot_be_flushed_is_told(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
 
     with pytest.raises(StorageBroken, match=f"cannot flush directory {tmp_path}: Input/output error"):
-        journal.sync_directory(tmp_path)
+        sync_directory(tmp_path)
 
 
 def test_flushing_a_directory_leaves_no_descriptor(tmp_path: Path) -> None:
     before = os.listdir("/dev/fd")
 
-    journal.sync_directory(tmp_path)
+    sync_directory(tmp_path)
 
     assert os.listdir("/dev/fd") == before

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.storage import journal
 from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
+from algocline_mcp.session.records import Record
+from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal, encode
-from algocline_mcp.session.state import Record
-
 from tests.storage.disk import GOOD, NOTE, failing, file_size_limit, header, kinds
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.storage import journal
 from algocline_mcp.errors import JournalCorrupt, StorageFailed
+from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal, encode
-
 from tests.storage.disk import GOOD, NOTE, failing, kinds
 
 

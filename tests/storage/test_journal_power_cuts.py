@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal, encode, scan
-from algocline_mcp.session.state import Record
 
 PAGE = 4096
 

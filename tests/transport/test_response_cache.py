@@ -14,7 +14,7 @@ import pytest
 from algocline_mcp.transport.response_cache import FILE_MAX_BYTES, FILES_MAX, QUESTIONS_MAX, Memo, open_memo
 
 if TYPE_CHECKING:
-    from tests.server.conftest import RawServer
+    from tests.rig.hosts import RawServer
 
 LIMIT_S = 120.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 

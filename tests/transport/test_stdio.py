@@ -19,7 +19,7 @@ from algocline_mcp.transport import lines
 from algocline_mcp.transport.output import Output, Unanswered
 from algocline_mcp.transport.response_cache import Memo
 from algocline_mcp.transport.stdio import HOST_LINE_MAX_BYTES
-from tests.server.conftest import RawServer
+from tests.rig.hosts import RawServer
 
 LIMIT_S = 60.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 QUICK_S = 5.0  # of what takes 50 ms on an idle machine
@@ -237,7 +237,7 @@ def test_end_of_input_does_not_wait_for_the_sdk(environment: dict[str, str]) -> 
     )
 
     imported = {line.rpartition(b"|")[2].strip() for line in done.stderr.splitlines()}
-    assert b"algocline_mcp.stdio" in imported
+    assert b"algocline_mcp.transport.stdio" in imported
     assert b"mcp.server" not in imported
 
 

@@ -10,7 +10,8 @@ if sys.version_info < (3, 14):  # whose ctypes imports sysconfig, and that threa
 
 
 def test_fork_server_imports_nothing_that_each_fork_pays_for() -> None:
-    program = "import sys, algocline_mcp.worker.fork_server.main, algocline_mcp.worker.engine.lua.runtime; print(*sys.modules)"
+    rooms = "algocline_mcp.worker.fork_server.main, algocline_mcp.worker.engine.lua.runtime"
+    program = f"import sys, {rooms}; print(*sys.modules)"
 
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
@@ -23,5 +24,8 @@ def test_server_tells_who_it_is_before_it_imports_the_pool() -> None:
 
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
-    late = {f"algocline_mcp.{name}" for name in ("pool.reach", "pool.dispatch", "session", "journal", "wire")}
+    late = {
+        f"algocline_mcp.{name}"
+        for name in ("pool.reach", "pool.dispatch", "session.state", "storage.journal", "protocol.messages")
+    }
     assert not late & set(modules.split())

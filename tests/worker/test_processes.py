@@ -6,10 +6,23 @@ import signal
 import anyio
 import pytest
 
-from algocline_mcp.storage import journal
 from algocline_mcp.pool.dispatch import stop_via_pool
-
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, KEEPER_DESCRIPTORS, SOON_S, RawClient, Rig, descriptors, kill, run, say, until, watched
+from algocline_mcp.storage import journal
+from tests.rig.rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    ENDLESS,
+    KEEPER_DESCRIPTORS,
+    SOON_S,
+    RawClient,
+    Rig,
+    descriptors,
+    kill,
+    run,
+    say,
+    until,
+    watched,
+)
 
 pytestmark = pytest.mark.anyio
 

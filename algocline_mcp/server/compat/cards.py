@@ -10,13 +10,14 @@ from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import Refused
+from algocline_mcp.packages.card_install import install_cards
+from algocline_mcp.pool import dispatch
+from algocline_mcp.server.compat.state import Names, names_of
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import ABSENT, Limit, Text, an_object, count, flag
 from algocline_mcp.server.tool_call.deadline import allowed_s
-from algocline_mcp.pool import dispatch
-from algocline_mcp.packages.card_install import install_cards
-from algocline_mcp.server.tools.sessions import Host, Listing, ask, client_name, hints, opened, tool
-from algocline_mcp.server.compat.state import Names, carried_out, names_of
+from algocline_mcp.server.tool_call.effect import carried_out
+from algocline_mcp.server.tool_call.tool import Host, Listing, ask, client_name, hints, opened, tool
 
 Fields = Annotated[
     dict[str, Any], PlainValidator(an_object("fields", '{"notes": {}}')), WithJsonSchema({"type": "object"})

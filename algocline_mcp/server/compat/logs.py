@@ -10,14 +10,16 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, Refused, StorageFailed
-from algocline_mcp.config.limits import Home
 from algocline_mcp.history import run_stats
-from algocline_mcp.history.run_stats import Run
 from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.run_stats import Run
 from algocline_mcp.history.transcript import timeline, turns
-from algocline_mcp.session.state import Record, fold, metrics
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import metrics
+from algocline_mcp.session.state import fold
+from algocline_mcp.storage import journal
 
 _HINT_BYTES = 100
 _NOTE_BYTES = 64 * 1024

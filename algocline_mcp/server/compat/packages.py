@@ -14,18 +14,18 @@ from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.compat import table
-from algocline_mcp.server.tool_call.arguments import ABSENT, Force, Text, an_object, count, flag, text
-from algocline_mcp.server.tool_call.source import read_source
-from algocline_mcp.server.tool_call.deadline import allowed_s
-from algocline_mcp.packages import install, overrides, check, lookup, scaffold, specs
-from algocline_mcp.pool import dispatch
+from algocline_mcp.packages import check, install, lookup, overrides, scaffold, specs
 from algocline_mcp.packages.catalog import Asked, Place, catalog
 from algocline_mcp.packages.project import find_root, project_of
-from algocline_mcp.server.tools.sessions import Host, Listing, ask, client_name, hints, look, opened, tool
-from algocline_mcp.server.tools.packages import change
+from algocline_mcp.pool import dispatch
+from algocline_mcp.server.compat import table
 from algocline_mcp.server.compat.state import Names, names_of
+from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.arguments import ABSENT, Force, Text, an_object, count, flag, text
+from algocline_mcp.server.tool_call.deadline import allowed_s
+from algocline_mcp.server.tool_call.source import read_source
+from algocline_mcp.server.tool_call.tool import Host, Listing, ask, client_name, hints, look, opened, tool
+from algocline_mcp.server.tools.packages import change
 
 _READ = hints(read_only=True, idempotent=True)
 Beside = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]

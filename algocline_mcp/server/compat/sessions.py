@@ -15,21 +15,21 @@ from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp import __version__
-from algocline_mcp.server.compat import cards, state, packages
-from algocline_mcp.server.tools import sessions as core
 from algocline_mcp.errors import AlcError, Refused
-from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.tool_call.arguments import ABSENT, Ctx, Limit, Opts, Text, View, WaitS, count, flag
-from algocline_mcp.server.tool_call.truncation import BESIDE_BYTES, beside, beside_each
-from algocline_mcp.server.tool_call.deadline import within
-from algocline_mcp.pool import dispatch
-from algocline_mcp.server.compat import logs
-from algocline_mcp.pool.offline import now_s, records_of
+from algocline_mcp.history.reader import records_of
 from algocline_mcp.packages.lookup import Shelf
 from algocline_mcp.packages.project import find_root
+from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
+from algocline_mcp.server.compat import cards, logs, packages, state
 from algocline_mcp.server.compat.status import PREVIEW_CHARS, Filter, checked, snapshot
-from algocline_mcp.server.tools.sessions import Host, Listing, Outcome, checked_sid, hints, look, opened, tool
+from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.arguments import ABSENT, Ctx, Limit, Opts, Text, View, WaitS, count, flag
+from algocline_mcp.server.tool_call.deadline import within
+from algocline_mcp.server.tool_call.tool import Host, Listing, Outcome, checked_sid, hints, look, opened, room_of, tool
+from algocline_mcp.server.tool_call.truncation import BESIDE_BYTES, beside, beside_each
+from algocline_mcp.server.tools import sessions as core
+from algocline_mcp.storage.clock import now_s
 
 HostMode = Annotated[bool, PlainValidator(flag("host_mode")), WithJsonSchema({"type": "boolean"})]
 History = Annotated[bool, PlainValidator(flag("include_history")), WithJsonSchema({"type": "boolean"})]
@@ -92,8 +92,8 @@ async def alc_status(
     sids = [session_id] if session_id else [each["session_id"] for each in found.get("sessions", [])]
     shots = await look(host, partial(_snapshots, host, sids, wanted, include_history))
     if session_id:
-        return results.result(beside(found, shots.get(session_id, {}), core.room_of(host)))
-    return results.result(beside_each(found, shots, core.room_of(host)) if sids else found)
+        return results.result(beside(found, shots.get(session_id, {}), room_of(host)))
+    return results.result(beside_each(found, shots, room_of(host)) if sids else found)
 
 
 def _filter(given: Any) -> Filter | None:

@@ -4,7 +4,6 @@ Contract: as there. A change is a strategy of one line, which makes it exactly o
 has ended.
 """
 
-import re
 from functools import partial
 from typing import Annotated, Any
 
@@ -12,17 +11,15 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from algocline_mcp.errors import AlcError, Refused, Unreachable
-from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.tool_call.arguments import ABSENT, Text
-from algocline_mcp.server.tool_call.deadline import within
-from algocline_mcp.pool import dispatch
+from algocline_mcp.errors import Refused
 from algocline_mcp.history import database_reader
-from algocline_mcp.server.tools.sessions import Host, Listing, hints, look, opened, tool
+from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.arguments import Text
+from algocline_mcp.server.tool_call.effect import carried_out
+from algocline_mcp.server.tool_call.tool import Host, Listing, hints, look, opened, tool
 
 Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
 Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
-_PLACE = re.compile(r"^call:(\d+:)? ")  # of an error, in a line of code that nobody has written
 _READ = hints(read_only=True, idempotent=True)
 _KEYS_MOST = 100_000
 
@@ -31,32 +28,6 @@ def names_of(value: Any) -> list[str]:
     """Of a list, or of a text with commas."""
     found = value.split(",") if isinstance(value, str) else value or []
     return [str(each).strip() for each in found] if isinstance(found, list) else []
-
-
-async def carried_out(host: Host, code: str, ctx: dict[str, Any]) -> Any:
-    """What the code returns. Raises Refused with the error that it raises."""
-    held = opened(host)
-    pool, limits = held.usable(), held.limits
-    given = {key: value for key, value in ctx.items() if value is not None and value is not ABSENT}
-    started = dispatch.Strategy(code, "call", given)
-    again = "whether it was done is not known; look, and call this again"
-    reply = await within(
-        limits.grace_s, dispatch.run_via_pool(pool, started, wait_s=limits.grace_s / 2), unanswered=again
-    )
-    result = reply.result
-    if result["status"] not in ("completed", "error"):
-        raise Unreachable(f"session {reply.session_id} is at it; {again}")
-    pool.in_background(_delete, pool, reply.session_id)
-    if result["status"] == "error":
-        raise Refused(_PLACE.sub("", result["error"].partition("\n")[0]))
-    return result["result"]
-
-
-async def _delete(pool: dispatch.Pool, sid: str) -> None:
-    try:
-        await dispatch.stop_via_pool(pool, sid, "delete")
-    except AlcError:
-        return  # retention takes it
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────

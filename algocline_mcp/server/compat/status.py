@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.session import budget
 from algocline_mcp.errors import Refused
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import timeline, turns
-from algocline_mcp.session.state import STATUSES, Phase, Record, Session, fold, metrics, used
+from algocline_mcp.session import budget
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import STATUSES, metrics, used
+from algocline_mcp.session.state import Phase, Session, fold
 from algocline_mcp.session.usage import estimate_tokens
 
 PREVIEW_CHARS = 200

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.server.tool_call.arguments import kind, quoted, refuse, text, usage
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
 
 ITEM_KEYS = ("query_id", "response", "refuse", "usage", "by")
 

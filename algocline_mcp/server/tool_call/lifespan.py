@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.server.tool_call.deadline import within
-from algocline_mcp.config.limits import Limits
 
 if TYPE_CHECKING:
-    from algocline_mcp.pool.reach import Pool
+    from algocline_mcp.pool.pool import Pool
 
 _QUIET_S = 0.2
 _LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set

@@ -14,11 +14,12 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
+from algocline_mcp.packages.project import find_root, read_project
 from algocline_mcp.server.tool_call.arguments import ABSENT
 from algocline_mcp.server.tool_call.deadline import within
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.packages.project import find_root, read_project
 
 _LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
 
@@ -75,7 +76,7 @@ def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source
 
 
 def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
-    from algocline_mcp.packages import lookup, installed  # 5 ms of a start, for those alone who run an installed one
+    from algocline_mcp.packages import installed, lookup  # 5 ms of a start, for those alone who run an installed one
 
     installed.settle(home)
     shelf = lookup.Shelf.of(home, os.environ, _root(project_root) or find_root(os.environ))

@@ -3,7 +3,7 @@
 Contract, pure. `fit` returns the result itself where it is short enough. Else a shorter one with `truncated`, `next`,
 `resource` (the address of the whole) and `cursor`, with which alc_status(session_id, cursor) tells what follows. Of
 several prompts as many come as fit, each whole, and the others afterwards. A cursor is `ID:PLACE`, the prompt or the
-status that it belongs to and a place as in pool/parts.py; one of a state that is over begins anew.
+status that it belongs to and a place as in history/chunking.py; one of a state that is over begins anew.
 """
 
 from collections.abc import Mapping

@@ -10,11 +10,11 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.server.tool_call.arguments import ABSENT, Action, Force, Text
-from algocline_mcp.server.tool_call.deadline import allowed_s
 from algocline_mcp.packages import install
 from algocline_mcp.pool import dispatch
-from algocline_mcp.server.tools.sessions import Host, Listing, ask, client_name, hints, opened, tool
+from algocline_mcp.server.tool_call.arguments import ABSENT, Action, Force, Text
+from algocline_mcp.server.tool_call.deadline import allowed_s
+from algocline_mcp.server.tool_call.tool import Host, Listing, ask, client_name, hints, opened, tool
 
 
 async def alc_package(

@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.session.state import Record
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.database import card_files
-from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.database.call_scope import Busy, Mark, Unfinished
 from algocline_mcp.worker.database.connection import FUNCTIONS, Database, MarkDiffers
+from algocline_mcp.worker.engine.messages import Call
 
 __all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "SharedState", "Wish", "wish"]
 

@@ -24,8 +24,8 @@ from algocline_mcp.cards import Card
 from algocline_mcp.config.limits import KIB
 from algocline_mcp.protocol.messages import is_deeper
 from algocline_mcp.worker.database import card_files
-from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.database.call_scope import Declined, Scope, Unfinished, change, json_text, plain
+from algocline_mcp.worker.engine.messages import Call
 
 # Host function -> whether it changes something, number of its arguments.
 FUNCTIONS = {

@@ -29,14 +29,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.storage import journal
-from algocline_mcp.errors import StorageBroken
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.session.state import Record
+from algocline_mcp.errors import StorageBroken
+from algocline_mcp.session.records import Record
+from algocline_mcp.storage.files import sync_directory
 from algocline_mcp.worker.database import cards, key_value
-from algocline_mcp.worker.lowlevel.failpoints import reach
-from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.database.call_scope import Busy, Declined, Mark, Places, Scope, change
+from algocline_mcp.worker.engine.messages import Call
+from algocline_mcp.worker.lowlevel.failpoints import reach
 
 _FAMILIES = {"state": key_value, "card": cards}  # by the first part of a host function's name
 _ARITIES = {name: arity for family in (key_value, cards) for name, (_, arity) in family.FUNCTIONS.items()}
@@ -182,7 +182,7 @@ class Database:
         """Durably, before SQLite sees it: it flushes the directory for its log, not for the database."""
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-            journal.sync_directory(self._path.parent)
+            sync_directory(self._path.parent)
 
     def _settle(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")

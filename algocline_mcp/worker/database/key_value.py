@@ -7,8 +7,8 @@ import json
 import math
 from typing import Any
 
-from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.database.call_scope import Declined, Scope, json_text, plain
+from algocline_mcp.worker.engine.messages import Call
 
 # Host function -> whether it changes something, number of its arguments.
 FUNCTIONS = {

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import WireBroken
-from algocline_mcp.session.state import Record
+from algocline_mcp.protocol import messages
+from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import ON_ERROR
 from algocline_mcp.session.usage import byte_size
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Self
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.languages import LANGUAGES
-from algocline_mcp.config.limits import Home, Limits
 from algocline_mcp.worker.engine.process import Runtime
 from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
 

@@ -20,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from algocline_mcp.protocol import messages
 from algocline_mcp.config.limits import MIB, Limits
+from algocline_mcp.protocol import messages
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title

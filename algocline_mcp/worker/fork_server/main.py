@@ -24,15 +24,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import HomeUnusable
+from algocline_mcp.protocol import messages
+from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.process import Spawned
+from algocline_mcp.worker.fork_server.warmup import rehearse, scout
 from algocline_mcp.worker.keeper import main as keeper
 from algocline_mcp.worker.lowlevel import memory_pages
-from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.lowlevel.failpoints import arm
 from algocline_mcp.worker.lowlevel.immortal import immortalize
-from algocline_mcp.worker.engine.preload import Provisions
-from algocline_mcp.worker.fork_server.warmup import rehearse, scout
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
 _MESSAGE_BYTES = 4096

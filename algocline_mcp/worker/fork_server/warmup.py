@@ -17,16 +17,16 @@ import socket
 from dataclasses import replace
 from importlib import import_module
 
-from algocline_mcp.storage import journal
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import AlcError
 from algocline_mcp.languages import LANGUAGES
-from algocline_mcp.session.state import RECORDED_LIMITS, Record
+from algocline_mcp.protocol import messages
+from algocline_mcp.session.records import RECORDED_LIMITS, Record
+from algocline_mcp.storage import journal
 from algocline_mcp.worker.engine import process
-from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.lowlevel import memory_pages
-from algocline_mcp.worker.keeper.main import Keeper
 from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.keeper import main as keeper
+from algocline_mcp.worker.keeper.main import Keeper
+from algocline_mcp.worker.lowlevel import memory_pages
 
 _SID = "p-0-0000000000000000"
 _PATIENCE_S = 1.0

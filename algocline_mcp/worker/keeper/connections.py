@@ -13,10 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-from algocline_mcp.session.state import Record, Refusal
 from algocline_mcp.protocol.messages import Lines, PoolRequest
-from algocline_mcp.worker.keeper.replay import reply_to_ask
+from algocline_mcp.session.decisions import Refusal
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.database.calls import Wish
+from algocline_mcp.worker.keeper.replay import reply_to_ask
 
 _STDERR = 2
 _RECEIVE_BYTES = 64 * 1024  # below what malloc maps afresh for each call

@@ -12,19 +12,22 @@ from functools import cached_property
 from typing import Any
 
 from algocline_mcp.session import budget
-from algocline_mcp.session.state import Called, Record, query_digest, used
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.events import Called
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import used
 from algocline_mcp.session.streams import refusal
-from algocline_mcp.worker.keeper import effects
 from algocline_mcp.worker.database import calls
-from algocline_mcp.worker.keeper.inherited import Carried
-from algocline_mcp.worker.keeper.environ import Environ
-from algocline_mcp.worker.lowlevel.failpoints import reach
-from algocline_mcp.worker.keeper.journaled_session import Ledger
-from algocline_mcp.worker.engine.messages import Call, Fork
-from algocline_mcp.worker.keeper.connections import Engine
-from algocline_mcp.worker.engine.preload import Provisions
-from algocline_mcp.worker.keeper.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
 from algocline_mcp.worker.database.calls import Mark, MarkDiffers, SharedState
+from algocline_mcp.worker.engine.messages import Call, Fork
+from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.keeper import effects
+from algocline_mcp.worker.keeper.connections import Engine
+from algocline_mcp.worker.keeper.environ import Environ
+from algocline_mcp.worker.keeper.inherited import Carried
+from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.worker.keeper.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
+from algocline_mcp.worker.lowlevel.failpoints import reach
 
 
 class Errands:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from algocline_mcp.languages import LANGUAGES
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.keeper.environ import Unreadable
 
 _MODULE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")

@@ -2,9 +2,10 @@
 
 import json
 
-from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.session.state import Record, Session
+from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Session
 from algocline_mcp.session.streams import child_seed, fork_of
 
 

@@ -10,7 +10,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 
 
 class Carried:

@@ -6,10 +6,15 @@ unknown, any other StorageFailed where nothing was taken.
 
 from collections.abc import Sequence
 
-from algocline_mcp.storage import journal
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, JournalCorrupt
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.session.state import EngineEvent, Record, Session, decide, evolve, fold
+from algocline_mcp.session.decisions import decide
+from algocline_mcp.session.events import EngineEvent
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Session, evolve, fold
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.files import sync_directory
 from algocline_mcp.worker.lowlevel.failpoints import reach
 
 
@@ -66,7 +71,7 @@ class Ledger:
         assert self._journal is not None
         self._journal.flush()
         if not self._is_directory_synced:
-            journal.sync_directory(self._journal.path.parent)
+            sync_directory(self._journal.path.parent)
             self._is_directory_synced = True
 
     def retire(self) -> None:

@@ -25,16 +25,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from algocline_mcp import __version__
-from algocline_mcp.protocol import messages
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.session.state import Answer, Cancel, Continue, HostEvent, Phase, Record, Status
+from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, Speaker
-from algocline_mcp.worker.keeper.session_runner import Custody, Surroundings
+from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent, Status
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Phase
+from algocline_mcp.worker.engine.preload import Provisions
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
+from algocline_mcp.worker.keeper.connections import Client, Engine, Peer
+from algocline_mcp.worker.keeper.session_runner import Custody, Surroundings
 from algocline_mcp.worker.lowlevel.failpoints import arm, reach
 from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
-from algocline_mcp.worker.keeper.connections import Client, Engine, Peer
-from algocline_mcp.worker.engine.preload import Provisions
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
 _BACKLOG = 64

@@ -11,7 +11,8 @@ from enum import Enum, auto
 from typing import Any
 
 from algocline_mcp.session import streams
-from algocline_mcp.session.state import Record, query_digest
+from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note
 

@@ -1,7 +1,7 @@
 """Why a journal cannot go on, as a host is told. No record: the file stays as it is until somebody cancels. Pure."""
 
 from algocline_mcp.errors import AlcError, StorageFailed
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.keeper.replay import Diverged, cause
 
 _START_ANEW = "start the strategy again with alc_run"

@@ -11,23 +11,27 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from algocline_mcp.storage import journal
-from algocline_mcp.session import budget
-from algocline_mcp.protocol import messages as protocol
 from algocline_mcp.errors import AlcError, StorageBroken, StorageFailed, WireBroken
-from algocline_mcp.session.state import Asked, Continue, Decision, Died, Ended, Forked, HostEvent, Noted, Phase, Record, Session, decide, view
+from algocline_mcp.protocol import messages as protocol
+from algocline_mcp.session import budget
+from algocline_mcp.session.decisions import Decision, decide
+from algocline_mcp.session.events import Asked, Continue, Died, Ended, Forked, HostEvent, Noted
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import view
+from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.session.streams import MAIN, fork_of
+from algocline_mcp.storage import journal
 from algocline_mcp.worker.engine import messages
-from algocline_mcp.worker.keeper import engine_start, session_errors
-from algocline_mcp.worker.keeper.inherited import Carried
-from algocline_mcp.worker.engine.process import Spawned, spawn_engine
-from algocline_mcp.worker.keeper.effect_runner import Errands
-from algocline_mcp.worker.lowlevel.failpoints import reach
-from algocline_mcp.worker.keeper.journaled_session import Ledger
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Note
-from algocline_mcp.worker.keeper.connections import Engine
 from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.process import Spawned, spawn_engine
+from algocline_mcp.worker.keeper import engine_start, session_errors
+from algocline_mcp.worker.keeper.connections import Engine
+from algocline_mcp.worker.keeper.effect_runner import Errands
+from algocline_mcp.worker.keeper.inherited import Carried
+from algocline_mcp.worker.keeper.journaled_session import Ledger
 from algocline_mcp.worker.keeper.replay import Diverged, Outcome, Replay
+from algocline_mcp.worker.lowlevel.failpoints import reach
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused
-from algocline_mcp.config.limits import Home
-from algocline_mcp.server.compat import logs
 from algocline_mcp.history.retention import delete_now
+from algocline_mcp.server.compat import logs
 from algocline_mcp.server.compat.status import Filter, checked, snapshot
-from algocline_mcp.session.state import Record
-
+from algocline_mcp.session.records import Record
 from tests.rig.journals import answer, final, header, prompt, sid_of, write
 
 SID = sid_of(1, born_s=1.7e9)

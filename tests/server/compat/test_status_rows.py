@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.errors import Refused
 from algocline_mcp.cli.demo import Server
-from tests.server.conftest import RawServer, server_environment
+from algocline_mcp.errors import Refused
+from tests.rig.hosts import RawServer, server_environment
 
 LIMIT_S = 120.0
 UNKNOWN = "p-1-0123456789abcdef"

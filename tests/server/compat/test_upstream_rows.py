@@ -1,7 +1,7 @@
 """The original's conformance cases, each through a real session: forks, combinators, helpers and counts.
 
-Those of the state are in test_state, of budgets in test_budget, of alc_status in tests/mcp/test_status_rows.py; a test
-here sees that none is missing. What tests/lua asserts of the same functions goes further, in process.
+Those of the state are in test_key_value, of budgets in test_budget, of alc_status in test_status_rows; a test here sees
+that none is missing. What tests/worker/engine/lua asserts of the same functions goes further, in process.
 """
 
 import re
@@ -13,10 +13,9 @@ import anyio
 import pytest
 
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool
-from algocline_mcp.session.state import Answer
-from tests.worker.engine.lua.test_alc import CONTEXTS
-
+from algocline_mcp.session.events import Answer
 from tests.rig.rig import WAIT_S, Rig, finish, run
+from tests.worker.engine.lua.test_alc import CONTEXTS
 
 pytestmark = pytest.mark.anyio
 
@@ -381,12 +380,15 @@ async def test_m05_last_recorded_value_stands_and_a_missing_one_is_nil(rig: Rig)
 # ── all of them ───────────────────────────────────────────────────────────────────────────────────────────
 
 CASES = {"F": 20, "P": 27, "S": 12, "B": 9, "M": 8, "T": 12}  # of the original's tables, each numbered from 1
-FILES = ("test_rows.py", "test_state.py", "test_budget.py", "../mcp/test_status_rows.py")
+FILES = (
+    *("server/compat/test_upstream_rows.py", "server/compat/test_status_rows.py"),
+    *("worker/database/test_key_value.py", "worker/keeper/test_budget.py"),
+)
 
 
 def test_no_case_of_the_original_is_without_its_test() -> None:
-    here = Path(__file__).parent
-    text = "\n".join((here / name).read_text() for name in FILES)
+    tests = Path(__file__).parents[2]
+    text = "\n".join((tests / name).read_text() for name in FILES)
     named = set(re.findall(r'(?:^|[{ ])f?"([FPSBMT]\d\d)[ "]', text, re.MULTILINE))
     for name in re.findall(r"^(?:async )?def test_((?:[fpsbmt]\d\d_)+)", text, re.MULTILINE):
         named.update(part.upper() for part in name.split("_") if part)

@@ -6,10 +6,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.server.tool_call import source
 from algocline_mcp.server.tool_call.arguments import ABSENT
-from algocline_mcp.config.limits import Home, Limits
 
 
 def test_a_disk_that_hangs_holds_a_call_no_longer_than_its_grace(

@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.server.tool_call.truncation import BESIDE_BYTES, SHOWN_BY_CLIENT_BYTES, SHOWN_BYTES, beside, beside_each, fit, shown_bytes
 from algocline_mcp.history.chunking import part_of, size_of
+from algocline_mcp.server.tool_call.truncation import (
+    BESIDE_BYTES,
+    SHOWN_BY_CLIENT_BYTES,
+    SHOWN_BYTES,
+    beside,
+    beside_each,
+    fit,
+    shown_bytes,
+)
 
 SID = "p-1-0123456789abcdef"
 MOST = 3000

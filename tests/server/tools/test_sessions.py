@@ -16,7 +16,7 @@ from algocline_mcp.server.app import INSTRUCTIONS
 from algocline_mcp.server.tools.sessions import tools as register
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Tools
+    from tests.rig.hosts import Tools
 
 LIMIT_S = 60.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 TWO = json.dumps({"pauses": [["a", "b"], ["c"]]})

@@ -20,8 +20,20 @@ import pytest
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.dispatch import Pool, PoolReply, status_via_pool, stop_via_pool
 from algocline_mcp.worker.lowlevel.failpoints import POINTS
-
-from tests.rig.rig import KEEPER_DESCRIPTORS, ORDINARY, SOON_S, WAIT_S, Program, Rig, descriptors, finish, kill, run, say, until
+from tests.rig.rig import (
+    KEEPER_DESCRIPTORS,
+    ORDINARY,
+    SOON_S,
+    WAIT_S,
+    Program,
+    Rig,
+    descriptors,
+    finish,
+    kill,
+    run,
+    say,
+    until,
+)
 from tests.worker.keeper.test_full_disk import full_disk, needs_strace, traced
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,6 @@ import pytest
 
 from algocline_mcp.config.limits import MIB
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
-
 from tests.rig.rig import ASK_TWICE, ENDLESS, ORDINARY, WAIT_S, Program, Rig, run, say, until
 
 pytestmark = pytest.mark.anyio

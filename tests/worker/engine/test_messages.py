@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from algocline_mcp.errors import WireBroken
 from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note, parse, too_large
-
 from tests.session.histories import LIMITS, query
 
 

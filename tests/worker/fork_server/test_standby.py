@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from algocline_mcp.pool.dispatch import Pool
-
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, Process, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio

@@ -11,15 +11,16 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where ther
 
 PROGRAM = """
 import os, signal
-from algocline_mcp.worker import keeper, rehearsal
-from algocline_mcp.worker.provisions import Provisions
+from algocline_mcp.worker.fork_server import warmup
+from algocline_mcp.worker.keeper import main as keeper
+from algocline_mcp.worker.engine.preload import Provisions
 
 ended = []
 retire = keeper.Keeper._retire
 keeper.Keeper._retire = lambda self: (ended.append(self.custody.session.final["result"]), retire(self))
 provisions = Provisions.from_env(os.environ)
 open_before = os.listdir("/proc/self/fd")
-rehearsal.rehearse(provisions)
+warmup.rehearse(provisions)
 print(set(ended), len(ended) >= provisions.limits.rehearsals)
 print(os.listdir("/proc/self/fd") == open_before, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
 try:

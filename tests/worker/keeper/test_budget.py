@@ -7,8 +7,7 @@ import pytest
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.session.state import Answer
-
+from algocline_mcp.session.events import Answer
 from tests.rig.rig import WAIT_S, Rig, finish, kill, run, say
 
 pytestmark = pytest.mark.anyio

@@ -12,10 +12,21 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import continue_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.session.state import Answer
 from algocline_mcp.protocol.messages import PROTOCOL, PoolRequest
-
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, KEEPER_DESCRIPTORS, WAIT_S, RawClient, Rig, descriptors, run, say, until
+from algocline_mcp.session.events import Answer
+from tests.rig.rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    ENDLESS,
+    KEEPER_DESCRIPTORS,
+    WAIT_S,
+    RawClient,
+    Rig,
+    descriptors,
+    run,
+    say,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session.state import Record
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.keeper.effects import World, lib_paths, readable
 
 CODE_BYTES = 100

@@ -8,7 +8,6 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import view_via_pool
-
 from tests.rig.rig import WAIT_S, Rig, finish, kill, run, say
 
 pytestmark = pytest.mark.anyio

@@ -19,8 +19,7 @@ from algocline_mcp.pool.dispatch import (
     stop_via_pool,
     view_via_pool,
 )
-from algocline_mcp.session.state import Answer
-
+from algocline_mcp.session.events import Answer
 from tests.rig.rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, run, say, until, watched
 
 pytestmark = pytest.mark.anyio

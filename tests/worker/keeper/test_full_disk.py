@@ -14,7 +14,6 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
-
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, stopped, until
 
 pytestmark = pytest.mark.anyio

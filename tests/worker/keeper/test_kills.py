@@ -11,8 +11,22 @@ import pytest
 
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.protocol.messages import PoolRequest
-
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, LIMIT_S, WAIT_S, Program, RawClient, Rig, finish, kill, run, say, stopped, until
+from tests.rig.rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    ENDLESS,
+    LIMIT_S,
+    WAIT_S,
+    Program,
+    RawClient,
+    Rig,
+    finish,
+    kill,
+    run,
+    say,
+    stopped,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session.state import Called, Noted, Record
+from algocline_mcp.session.events import Called, Noted
+from algocline_mcp.session.records import Record
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note
 from algocline_mcp.worker.keeper.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest, reply_to_ask
-
 from tests.session import histories
 from tests.session.histories import History, query, said
 

@@ -11,7 +11,6 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
-
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio

@@ -20,9 +20,10 @@ def run(program: str) -> str:
 def test_counts_stand_still_of_all_that_was_there() -> None:
     program = """
 import sys
-from algocline_mcp.worker import forkserver, immortal
+from algocline_mcp.worker.fork_server import main as fork_server
+from algocline_mcp.worker.lowlevel import immortal
 kept = ["a list"]
-things = [kept, kept[0], forkserver.main, forkserver.main.__code__, forkserver.main.__code__.co_consts, str.join]
+things = [kept, kept[0], fork_server.main, fork_server.main.__code__, fork_server.main.__code__.co_consts, str.join]
 immortal.immortalize()
 before = [sys.getrefcount(each) for each in things]
 more = things * 3
@@ -38,7 +39,8 @@ print(before == [sys.getrefcount(each) for each in things], sys.getrefcount(more
 def test_memory_that_was_free_is_still_fit_for_use() -> None:
     program = """
 import gc
-from algocline_mcp.worker import forkserver, immortal
+from algocline_mcp.worker.fork_server import main as fork_server
+from algocline_mcp.worker.lowlevel import immortal
 immortal.immortalize()
 held = [(bytes(size), [size], float(size), {size: size}) for size in range(600) for _ in range(20)]
 del held

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import lupa
 import lupa.lua55 as lua
 
-from algocline_mcp.languages import LUA
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.languages import LUA
 from algocline_mcp.worker.engine import stdlib
 from algocline_mcp.worker.engine.process import Channel, Runtime, Start
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from algocline_mcp.config.limits import MIB
-from algocline_mcp.worker.engine.process import Start
 from algocline_mcp.worker.engine.lua.runtime import prepare
+from algocline_mcp.worker.engine.process import Start
 
 BORN_S = 1790000000.0
 NOW_S = 1790000100.125

@@ -46,10 +46,10 @@ error({{}, print})
 
 PROGRAM = """
 import json, sys
-sys.path[:0] = [sys.argv[1], sys.argv[2]]
-from algocline_mcp.worker.lua import runtime
-exec(sys.argv[3])
-from lua.stage import FakeChannel, last_line
+sys.path.insert(0, sys.argv[1])
+from algocline_mcp.worker.engine.lua import runtime
+exec(sys.argv[2])
+from tests.worker.engine.lua.stage import FakeChannel, last_line
 channel = FakeChannel(modules={"m": "return 'm' .. tostring({})"}, environ={"X": "y"})
 line = last_line(sys.stdin.read(), channel, seed=1234567890123456789)
 print(json.dumps([channel.told, channel.queries, channel.calls, line.decode()]))
@@ -57,9 +57,9 @@ print(json.dumps([channel.told, channel.queries, channel.calls, line.decode()]))
 
 
 def _elsewhere(cwd: Path, *, breaking: str = "", **environ: str) -> Any:
-    tests = Path(__file__).parents[1]
+    root = Path(__file__).parents[4]
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tests), str(tests.parent), breaking],
+        [sys.executable, "-c", PROGRAM, str(root), breaking],
         input=WHATEVER, capture_output=True, text=True, cwd=cwd, env=environ, timeout=240, check=True,
     )  # fmt: skip
     return json.loads(done.stdout)
@@ -103,8 +103,8 @@ def test_control_without_what_pins_it_processes_do_not_do_the_same(tmp_path: Pat
 
 FORKING = """
 import os, sys
-from algocline_mcp.worker.engine import Start
-from algocline_mcp.worker.lua.runtime import prepare
+from algocline_mcp.worker.engine.process import Start
+from algocline_mcp.worker.engine.lua.runtime import prepare
 runtime = prepare(heap_bytes=8 << 20, headroom_bytes=2 << 20, line_bytes=1 << 20)
 class Echo:
     def __init__(self, name): self.name = name

@@ -3,7 +3,6 @@
 import pytest
 
 from algocline_mcp.languages import LUA
-
 from tests.worker.engine.lua.stage import FakeChannel, play
 
 ENDS = [

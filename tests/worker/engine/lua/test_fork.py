@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.languages import LUA
 from algocline_mcp.config.limits import MIB
-from algocline_mcp.worker.engine.process import Start
+from algocline_mcp.languages import LUA
 from algocline_mcp.worker.engine.lua.runtime import prepare
-
+from algocline_mcp.worker.engine.process import Start
 from tests.worker.engine.lua.stage import BORN_S, FakeChannel, play
 
 ENTRIES = [{"strategy": "a", "ok": True, "result": {"x": [1]}}, {"strategy": "b", "ok": False, "error": "boom"}]

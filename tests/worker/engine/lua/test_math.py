@@ -259,15 +259,15 @@ return out
 PROGRAM = """
 import sys
 sys.path[:0] = sys.argv[1:]
-from lua.stage import last_line
+from tests.worker.engine.lua.stage import last_line
 print(last_line(sys.stdin.read()).decode())
 """
 
 
 def test_same_seed_gives_the_same_stream_in_another_process() -> None:
-    tests = Path(__file__).parents[1]
+    root = Path(__file__).parents[4]
 
-    done = subprocess.run([sys.executable, "-c", PROGRAM, str(tests), str(tests.parent)], input=STREAM,
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(root)], input=STREAM,
                           capture_output=True, text=True, timeout=240, check=True)  # fmt: skip
 
     assert json.loads(done.stdout)["result"] == play(STREAM).result

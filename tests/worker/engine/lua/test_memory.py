@@ -8,7 +8,6 @@ import pytest
 
 from algocline_mcp.config.limits import MIB
 from algocline_mcp.worker.engine.lua.runtime import prepare
-
 from tests.worker.engine.lua.stage import play
 
 GREEDY = {
@@ -92,8 +91,8 @@ return {asked > 200 or asked, refused > 100 or refused, asked - refused > 50 or 
 
 HARNESS = """
 import sys
-from algocline_mcp.worker.engine import Start
-from algocline_mcp.worker.lua.runtime import prepare
+from algocline_mcp.worker.engine.process import Start
+from algocline_mcp.worker.engine.lua.runtime import prepare
 class Generous:
     def ask(self, line):
         return b'{"answers":[{"response":"' + b"z" * 1_000_000 + b'"}],"result":1.0}'

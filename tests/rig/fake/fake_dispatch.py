@@ -12,9 +12,10 @@ from typing import Any, Literal, NamedTuple, Self
 
 import anyio
 
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.config.limits import Home, Limits
-from algocline_mcp.session.state import Answer
+from algocline_mcp.session.events import Answer
 
 StopMode = Literal["hibernate", "cancel", "delete"]
 

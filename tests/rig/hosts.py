@@ -16,8 +16,8 @@ from typing import Any
 import anyio
 import pytest
 
-from algocline_mcp.config.limits import Home
 from algocline_mcp.cli.demo import Server, end_workers
+from algocline_mcp.config.home import Home
 
 HERE = Path(__file__).parent
 FAKE = HERE / "fake"
@@ -158,8 +158,8 @@ class Tools:
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     from algocline_mcp import pool
-    from algocline_mcp.server import app
     from algocline_mcp.pool import dispatch
+    from algocline_mcp.server import app
 
     importlib.import_module("algocline_mcp.pool.branch")  # before there is a fake that it could import
     fake = _fake_dispatch()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.config.limits import Home
 from algocline_mcp.cli import hosts
+from algocline_mcp.config.home import Home
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -1,0 +1,108 @@
+"""What the host is told about a session. Pure."""
+
+from typing import Any
+
+from algocline_mcp.session.records import _ENDED_AS, Record
+from algocline_mcp.session.state import Phase, Session
+
+# phase, or how it ended -> the `status` of a result, and the original's `state` and `phase`
+STATUSES: dict[str, tuple[str, str, str]] = {
+    "running": ("running", "running", "running"),
+    "paused": ("needs_response", "paused", "paused"),
+    "stuck": ("error", "paused", "failed"),
+    "completed": ("completed", "terminal", "completed"),
+    "error": ("error", "terminal", "failed"),
+    "cancelled": ("cancelled", "terminal", "cancelled"),
+}
+
+
+def status_of(session: Session) -> str:
+    return STATUSES[session.final["status"] if session.final else session.phase][0]
+
+
+def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool = False) -> Record:
+    """The feed result: one of Paused, Running, Accepted, Finished, Stuck, tagged by its name as in the original.
+
+    `computing`: runtimes that compute at this moment, as only a keeper knows. `accepted`: an answer was taken
+    and let nothing run.
+    """
+    if session.final is not None:
+        return {"Finished": {"state": _end_state(session.final), "metrics": metrics(session, now_s)}}
+    if session.phase is Phase.STUCK and not computing:
+        return {"Stuck": _stuck(session)}
+    if session.pending and accepted and not computing:
+        return {"Accepted": {"remaining": len(session.pending), "pending": list(session.pending)}}
+    if session.pending:
+        paused: Record = {"queries": [_shown(query) for query in session.pending.values()]}
+        return {"Paused": paused | ({"running": computing} if computing else {})}
+    return {"Running": {}}
+
+
+def _end_state(final: Record) -> Any:
+    name = _ENDED_AS[final["status"]]
+    if name == "Cancelled":
+        return name
+    return {name: {key: final[key] for key in ("result", "error") if key in final}}
+
+
+def _stuck(session: Session) -> Record:
+    return {
+        "error_code": "crash_loop",
+        "error": f"the engine died {session.strikes} times in this step, last: {session.crash}",
+        "next": "alc_status with wait_s tries again; if it dies again, start the strategy anew with less work",
+    }
+
+
+def _shown(query: Record) -> Record:
+    return {key: value for key, value in query.items() if key not in ("digest", "stream")}
+
+
+def metrics(session: Session, now_s: float) -> Record:
+    """`stats` of a result; an unfinished session counts up to now."""
+    end_s = session.final["t"] if session.final else now_s
+    auto = session.tally.stats(elapsed_s=end_s - session.about["t"])
+    if session.budget:
+        auto["budget"] = dict(session.budget)
+    told: Record = {"auto": auto, "custom": (session.final or {}).get("stats", {})}
+    if session.child_stats:
+        told["children"] = dict(session.child_stats)
+    return told
+
+
+def children(session: Session) -> list[Record]:
+    """The children of alc.fork: `{child, strategy, status, parent?}`. `status`: queued (it waits for its turn),
+    running, needs_response, forked (it waits for its own), completed, error, dropped (its fork has failed)."""
+    return [
+        {"child": name, "strategy": stream.strategy, "status": stream.status}
+        | ({"parent": stream.parent} if stream.parent else {})
+        for name, stream in session.streams.items()
+        if name
+    ]
+
+
+def used(session: Session, *, now_s: float, spent_s: float) -> dict[str, int]:
+    """What its budget counts, as `terms` takes it. `spent_s`: for how long the engine that asks has computed."""
+    live_s = min(max(0.0, now_s - session.counted_s), spent_s)
+    tokens = session.tally.prompt_tokens + session.tally.response_tokens
+    return {
+        "calls": session.tally.calls,
+        "elapsed_ms": round((session.elapsed_s + live_s) * 1000),
+        "tokens": tokens,
+    }
+
+
+def summary(session: Session, *, worker: str) -> Record:
+    """One line of a list. `worker`: live, or none (hibernated: asking it revives it)."""
+    line: Record = {
+        "session_id": session.sid,
+        "title": session.about["title"],
+        "status": status_of(session),
+        "worker": worker,
+        "created_at": session.about["t"],
+        "last_activity_at": session.last_s,
+    }
+    if session.phase is Phase.STUCK:
+        line["error_code"] = "crash_loop"
+    if session.pending:
+        line["pending"] = list(session.pending)
+    return line

@@ -1,0 +1,56 @@
+"""Socket names in a home: binding them, and removing those that nobody listens on."""
+
+import os
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from algocline_mcp.config.home import Home
+from algocline_mcp.storage import journal
+
+_BACKLOG = 64
+
+
+def bind(home: Home, sid: str) -> socket.socket:
+    """A listening socket under the session's name. Only for whoever holds its journal's lock. Raises OSError."""
+    draft = home.pool / f".{secrets.token_hex(8)}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(os.fspath(draft))
+        try:
+            os.chmod(draft, 0o600)
+            listener.listen(_BACKLOG)
+            os.rename(draft, home.socket(sid))
+        except BaseException:
+            os.unlink(draft)
+            raise
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def remove_stale_socket(home: Home, path: Path) -> None:
+    """Unlinks a socket's name where nobody listens, under the lock of its session: only its holder may unlink."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            pass
+        except OSError:
+            return
+        else:
+            return
+    try:
+        fd = journal.lock(home.journal(path.stem))
+    except OSError:
+        fd = -1  # no unfinished journal: nobody can be about to bind this name
+    except Exception:  # noqa: BLE001  tidying is a courtesy; whatever is wrong there is told by the session itself
+        return
+    if fd is not None:
+        with suppress(OSError):
+            os.unlink(path)
+        if fd >= 0:
+            os.close(fd)
