@@ -1,34 +1,30 @@
-"""algocline-mcp: an MCP server that runs reasoning strategies and loses no answer.
+"""algocline-mcp: an MCP server for durable, multi-step prompting.
 
-Reading order: session -> journal -> worker/keeper -> worker/engine -> pool/dispatch -> tools.
+A *strategy* is code that calls `alc.llm(prompt)`. It runs in a *worker* of its own, pauses at each prompt, and resumes
+with the answer of the host's model. Every answer is in the session's *journal* before the strategy sees it.
 
-The rooms:
-  session    THE CENTRE, pure: what a record means, which records an event deserves, what the host is told
-  journal    one append-only file per session: codec, append, flush, lock, recovery
-  wire       JSON lines between server and worker, pure
-  limits     every limit with its unit, every path under ALC_HOME
-  settings   the settings that are no limits, and which variables look like a slip, pure
-  errors     the tree of errors and their stable codes
-  streams    the strategy and the children of alc.fork: who is there, who has its turn, pure
-  tally, terms, languages, cards   counters; what ctx asks for; what is known of a language; what a card is
-  pool/      the server's half: registry, spawn, forks, client, reach, admission, disk, dispatch; what a journal tells
-             (listing, views, transcript, redaction); what becomes of it (branch, retention, carry, rehearse); packages
-             (project, packages, about: found and read; store, bring, git, mend, scaffold, local: changed; specs:
-             tested) and others' cards (bring_cards); what is shown of all that is kept (catalog, figures, stored); the
-             Rust program's words for it (snapshot, minutes)
-  worker/    the worker's half: keeper (sockets, deadlines), custody (replay, engines), starts and troubles (what an
-             engine begins with, why it cannot go on), ledger (journal and session), errands (what engines ask of the
-             world), engine, effects and environ (what is outside), shared, state, values and cards (what sessions
-             share), the fork server, library (what alc.* is in every language), and one folder per language
-  server, tools, resources   the MCP surface: what is registered, the tools, what can be read   host/   what they need
-  tools_author, tools_full, tools_packages, tools_kept, tools_cards   further tools, listed with ALC_TOOLS
-  stdio, memo          the wire to the host, and answers before the SDK is there
-  cli, terminal/       the commands at the terminal
-  __main__             the one executable: looks at argv before it imports anything
+The rooms, top down. An arrow between two rooms goes down only (checked by import-linter, see pyproject.toml):
 
-The import rule, checked by import-linter: limits and errors import the standard library only; session and
-wire may import those two; journal may import these four; both halves may import these five and never each
-other; the worker imports neither mcp, anyio nor pydantic.
+  __main__        the one executable; reads argv before it imports anything
+  cli/            the commands at the terminal: `alc run`, `alc ps`, `alc doctor`, ...
+  server/         the MCP server: app and resources; tools/ (what a host lists), tool_call/ (what every tool needs),
+                  compat/ (the tool names of upstream, the Rust algocline; listed with ALC_TOOLS=full)
+  transport/      between the host's stdio and the SDK: lines in and out, replies given before the SDK is imported
+  packages/       installed packages: found, installed from git, checked, tested; the catalog
+  pool/           the live workers: dispatch (run, continue, status, stop), reach, spawn, admission, registry, branch
+  history/        what a journal says: listing, views, transcript, export, retention
+  worker/         the other half, processes of their own: fork_server/ -> keeper/ (trusted: journal, socket, limits)
+                  -> database/ (alc.state, alc.card) -> engine/ (runs the code; lua/) -> lowlevel/ (memory, titles)
+  storage/        files that must survive: journal, atomic replacement, socket names, the home's directories
+  session/        the centre, pure: a session is the fold of its records; what an event deserves; what the host is told
+  protocol/       JSON lines between the server and a worker, pure
+  config/         limits, paths of the home, settings
+  cards           what a card is
+  languages       what is known of each language a strategy may be written in
+  errors          the tree of errors and their stable codes
+
+The server's half (cli, server, packages, pool, history) and the worker never import each other.
+Reading order: session/state -> storage/journal -> worker/keeper -> worker/engine -> pool/dispatch -> server/tools.
 """
 
 __version__ = "0.1.0"

@@ -48,9 +48,9 @@ def main() -> int | None:
 
 def serve() -> int:
     """Reads and answers the host from the first moment on, while the fork server and the SDK get ready."""
-    from algocline_mcp.transport.stdio import open_wire
+    from algocline_mcp.transport.stdio import open_transport
 
-    wire = open_wire()
+    wire = open_transport()
     sys.setswitchinterval(0.0005)  # the import below holds the interpreter: the reader's thread shall get its turns
     try:
         from algocline_mcp.pool.spawn import start_early

@@ -4,7 +4,7 @@ AlcError                 everything below; `code` never changes once released, t
 ├── Refused              a request that cannot be: nothing was changed; the sentence says what to do
 ├── HomeUnusable         ALC_HOME or a setting does not work; every tool call tells it, the server stays up
 ├── Unreachable          a worker did not answer within its time; asking again is safe
-├── WireBroken           the other side of a socket broke the protocol; close that connection
+├── ProtocolError           the other side of a socket broke the protocol; close that connection
 ├── StorageFailed        the disk refused a record; it is not in the journal and was not acknowledged
 │   └── StorageBroken    what the disk holds is unknown: use that descriptor no more, exit, recover
 └── JournalCorrupt       a journal is damaged below its last flushed mark; it is never repaired by guessing
@@ -39,7 +39,7 @@ class Unreachable(AlcError):
     code = "unreachable"
 
 
-class WireBroken(AlcError):
+class ProtocolError(AlcError):
     code = "wire_broken"
 
 

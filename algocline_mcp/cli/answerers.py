@@ -36,10 +36,10 @@ def choose(command: str | None, sheet: str | None, jobs: int) -> Answerer:
     """`jobs`: how many of `command` run at once. Raises click.ClickException for a file that cannot be used."""
     if command is not None:
         return Command(command, jobs)
-    return Sheet(sheet) if sheet is not None else Person()
+    return AnswerFile(sheet) if sheet is not None else InteractiveAnswerer()
 
 
-class Person:
+class InteractiveAnswerer:
     """Shows prompts on stderr, reads answers from stdin. Blank lines before an answer are passed over."""
 
     async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
@@ -125,7 +125,7 @@ class Command:
         done.answers[query["query_id"]] = ended.stdout.decode("utf-8", "replace").rstrip("\n")
 
 
-class Sheet:
+class AnswerFile:
     """Answers from a file: by query_id where it is a JSON object, else in order."""
 
     def __init__(self, path: str) -> None:

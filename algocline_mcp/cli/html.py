@@ -1,6 +1,6 @@
 """A session as one HTML page that needs nothing else: no script, no file beside it, light and dark. Pure.
 
-Contract: `page_of(records)` is a whole document. Every text from the journal is escaped; what was read from the
+Contract: `html_of(records)` is a whole document. Every text from the journal is escaped; what was read from the
 environment is hidden. The page may be sent to somebody: it names no path of this machine but what the texts hold.
 """
 
@@ -54,7 +54,7 @@ li { overflow-wrap: anywhere; } li::before { content: "· "; } li.crash { color:
 """
 
 
-def page_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
+def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
     redaction, session = Redaction.of(records), fold(records)
     entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
     title = _text(redaction.text(session.about["title"]) or session.sid)

@@ -58,7 +58,7 @@ Examples:
 @click.option("--full", is_flag=True, help="Cut no prompt and no answer.")
 def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
-    from algocline_mcp.cli.html import page_of
+    from algocline_mcp.cli.html import html_of
     from algocline_mcp.cli.timeline import text_of
     from algocline_mcp.history.reader import readable
 
@@ -68,7 +68,7 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
         if damage is not None:
             click.echo(f"Shown is what stands before the damage: {damage}", err=True)
         width = min(shutil.get_terminal_size().columns, _WIDEST)
-        text = page_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
+        text = html_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
         content = text.encode("utf-8", "replace")
         if out is not None:
             Path(out).write_bytes(content)
@@ -176,7 +176,7 @@ def verify(sid: str | None, all_: bool, wait_s: float) -> None:
 
         async def play() -> list[str]:
             bad = []
-            async with verification.rehearsal(home, limits, os.environ) as pool:
+            async with verification.verify_journal(home, limits, os.environ) as pool:
                 for each in sids:
                     told = await verification.replay(pool, home, each, wait_s=wait_s)
                     click.echo(f"{each} {told['outcome']}")

@@ -138,10 +138,10 @@ def test(name: str, words: str) -> None:
     import anyio
 
     from algocline_mcp.packages import specs
-    from algocline_mcp.packages.catalog import Place
+    from algocline_mcp.packages.catalog import PackageContext
 
     limits = Limits.from_env(os.environ)
-    chosen = specs.chosen(Place(Home.from_env(os.environ), limits, os.environ), _source(name), words=words)
+    chosen = specs.chosen(PackageContext(Home.from_env(os.environ), limits, os.environ), _source(name), words=words)
     for warning in chosen.warnings:
         click.echo(warning, err=True)
     told = anyio.run(specs.play, chosen, limits, os.environ, limits.package_specs_s)
@@ -171,10 +171,10 @@ def _carry_out(change: Callable[[Home, Limits], Awaitable[dict[str, Any]]]) -> d
 def _catalog(kind: str, *, name: str = "", query: str = "") -> dict[str, Any]:
     from dataclasses import replace
 
-    from algocline_mcp.packages.catalog import Asked, Place, catalog
+    from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
 
     limits = replace(Limits.from_env(os.environ), listed_max=_ALL)
-    return catalog(Place(Home.from_env(os.environ), limits, os.environ), kind, Asked(name, query, _ALL))
+    return catalog(PackageContext(Home.from_env(os.environ), limits, os.environ), kind, CatalogQuery(name, query, _ALL))
 
 
 def _source(text: str) -> str:

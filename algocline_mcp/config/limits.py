@@ -46,7 +46,9 @@ class Limits:
     )
     standby: int = _limit(1, "ALC_STANDBY", "workers that a server keeps ready for its next sessions")
     # Python 3.11 specialises a function at its eighth call.
-    rehearsals: int = _limit(10, "ALC_REHEARSALS", "sessions that a fork server plays to warm up before its first fork")
+    warmup_runs: int = _limit(
+        10, "ALC_WARMUP_RUNS", "sessions that a fork server plays to warm up before its first fork"
+    )
     clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further ones are closed")
     # A prompt, answer or result of 4 MiB takes six times as much on a line if every byte needs an escape.
     line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")

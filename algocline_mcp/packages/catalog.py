@@ -17,7 +17,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.history import database_reader, run_stats
 from algocline_mcp.packages import installed, lookup
-from algocline_mcp.packages.lookup import Package, Shelf, clipped
+from algocline_mcp.packages.lookup import Package, SearchPath, clipped
 from algocline_mcp.packages.project import find_root
 
 KINDS = ("strategies", "packages", "cards", "state")
@@ -28,7 +28,7 @@ _WHOLE_CHARS = 60_000  # of one value that was asked for
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CatalogQuery:
     name: str = ""
     query: str = ""
     limit: int | None = None
@@ -36,7 +36,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PackageContext:
     """Where to look."""
 
     home: Home
@@ -44,19 +44,19 @@ class Place:
     environ: Mapping[str, str]
     project_root: Path | None = None
 
-    def shelf(self) -> Shelf:
+    def shelf(self) -> SearchPath:
         installed.settle(self.home)
-        return Shelf.of(self.home, self.environ, self.project_root or find_root(self.environ))
+        return SearchPath.of(self.home, self.environ, self.project_root or find_root(self.environ))
 
 
-def catalog(place: Place, kind: str, asked: Asked) -> dict[str, Any]:
+def catalog(place: PackageContext, kind: str, asked: CatalogQuery) -> dict[str, Any]:
     return _KINDS[kind](place, asked)
 
 
 # ── strategies and packages ───────────────────────────────────────────────────────────────────────────────
 
 
-def _strategies(place: Place, asked: Asked) -> dict[str, Any]:
+def _strategies(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
     shelf = place.shelf()
     taken = run_stats.medians(run_stats.runs(place.home))
     if asked.name:
@@ -75,7 +75,7 @@ def _strategies(place: Place, asked: Asked) -> dict[str, Any]:
     return page
 
 
-def _packages(place: Place, asked: Asked) -> dict[str, Any]:
+def _packages(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
     shelf = place.shelf()
     if asked.name:
         package = shelf.find(asked.name)
@@ -87,7 +87,7 @@ def _packages(place: Place, asked: Asked) -> dict[str, Any]:
     return _page(place, "packages", [_about(place, package, _LINE_CHARS) for package in shelf.all()], asked)
 
 
-def _about(place: Place, package: Package, chars: int = _DOC_CHARS) -> dict[str, Any]:
+def _about(place: PackageContext, package: Package, chars: int = _DOC_CHARS) -> dict[str, Any]:
     told: dict[str, Any] = {"name": package.name, "origin": package.origin, "file": str(package.file)}
     about = lookup.about(package, place.limits.code_bytes)
     if about is None:
@@ -102,7 +102,7 @@ def _about(place: Place, package: Package, chars: int = _DOC_CHARS) -> dict[str,
 # ── cards ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _cards(place: Place, asked: Asked) -> dict[str, Any]:
+def _cards(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
     """The newest first; `cursor` is the last card_id that was shown."""
     path = place.home.state_database
     if asked.name:
@@ -122,7 +122,7 @@ def _cards(place: Place, asked: Asked) -> dict[str, Any]:
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _state(place: Place, asked: Asked) -> dict[str, Any]:
+def _state(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
     """`name` is a namespace, or namespace/key: neither may hold a slash itself where it is a namespace."""
     path = place.home.state_database
     namespace, slash, key = asked.name.partition("/")
@@ -155,11 +155,11 @@ def _value(path: Path, namespace: str, key: str) -> dict[str, Any]:
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _most(place: Place, asked: Asked) -> int:
+def _most(place: PackageContext, asked: CatalogQuery) -> int:
     return min(asked.limit or place.limits.listed, place.limits.listed_max)
 
 
-def _page(place: Place, kind: str, lines: Sequence[dict[str, Any]], asked: Asked) -> dict[str, Any]:
+def _page(place: PackageContext, kind: str, lines: Sequence[dict[str, Any]], asked: CatalogQuery) -> dict[str, Any]:
     found = _matching(lines, asked.query)
     left = [line for line in found if line["name"] > asked.cursor]
     most = _most(place, asked)
@@ -173,7 +173,7 @@ def _matching(lines: Sequence[dict[str, Any]], query: str) -> list[dict[str, Any
     return [line for line, text in zip(lines, texts, strict=True) if all(word in text for word in words)]
 
 
-_KINDS: dict[str, Callable[[Place, Asked], dict[str, Any]]] = {
+_KINDS: dict[str, Callable[[PackageContext, CatalogQuery], dict[str, Any]]] = {
     "strategies": _strategies,
     "packages": _packages,
     "cards": _cards,

@@ -11,10 +11,10 @@ import anyio
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.packages import install, installed, lookup, specs
-from algocline_mcp.packages.catalog import Place
+from algocline_mcp.packages.catalog import PackageContext
 
 
-def examined(place: Place, name: str) -> dict[str, Any]:
+def examined(place: PackageContext, name: str) -> dict[str, Any]:
     shelf = place.shelf()
     kinds = ("healthy", "missing_meta", "incomplete_pkg", "symlink_dangling", "spec_missing")
     found: dict[str, Any] = {kind: [] for kind in kinds}
@@ -34,7 +34,7 @@ def examined(place: Place, name: str) -> dict[str, Any]:
     return found | {"path_missing": list(shelf.project.warnings)}
 
 
-async def repair(place: Place, name: str, fetch_s: float) -> dict[str, Any]:
+async def repair(place: PackageContext, name: str, fetch_s: float) -> dict[str, Any]:
     """`{repaired, skipped, unrepairable, failed}`; of the last two each with its reason. Takes `fetch_s` in all."""
     found = await install.in_thread(partial(examined, place, name))
     told: dict[str, list[Any]] = {"repaired": [], "skipped": [*found["healthy"], *found["missing_meta"]]}
@@ -56,7 +56,7 @@ async def repair(place: Place, name: str, fetch_s: float) -> dict[str, Any]:
     return told
 
 
-def _origin(place: Place, name: str) -> tuple[str, str]:
+def _origin(place: PackageContext, name: str) -> tuple[str, str]:
     """Where it came from, or else why it cannot be brought again."""
     target, told = installed.target_of(place.home, name), installed.source_of(place.home, name)
     if target is None:

@@ -62,12 +62,12 @@ async def install_package(
 @asynccontextmanager
 async def brought(
     home: Home, limits: Limits, source: str, *, fetch_s: float | None, environ: Mapping[str, str]
-) -> AsyncIterator[tuple[installed.Draft, Path, dict[str, Any]]]:
+) -> AsyncIterator[tuple[installed.Staging, Path, dict[str, Any]]]:
     """A draft to fill, the directory `source` as it was fetched or lies there, and what is told of it. `source`: a
     directory, or a git URL, with `#revision` behind it if it shall be another than its head. Raises Refused."""
     place = _place(source)
     with anyio.CancelScope(shield=True):  # else nobody would close it
-        draft = await in_thread(partial(installed.Draft, home, limits))
+        draft = await in_thread(partial(installed.Staging, home, limits))
     try:
         told: dict[str, Any] = {"source": public(source), "installed_at": round(time.time(), 3)}
         if isinstance(place, Path):

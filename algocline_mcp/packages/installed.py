@@ -34,7 +34,7 @@ _SOURCE = "source.json"
 _PENDING = "pending"
 
 
-class Draft:
+class Staging:
     """What an install is bringing. Nobody else removes it while it is open."""
 
     def __init__(self, home: Home, limits: Limits) -> None:
@@ -62,7 +62,7 @@ def prepare(home: Home) -> None:
         make_directories(home.root, home.packages, home.packages / _STORE)
 
 
-def commit(home: Home, limits: Limits, draft: Draft, source: dict[str, Any], *, force: bool) -> dict[str, list[str]]:
+def commit(home: Home, limits: Limits, draft: Staging, source: dict[str, Any], *, force: bool) -> dict[str, list[str]]:
     """Makes what the draft holds packages of the home: `{installed, skipped}`. Raises Refused where that is none."""
     shutil.rmtree(draft.checkout, ignore_errors=True)
     names = sorted(each.name for each in os.scandir(draft.path) if each.is_dir())

@@ -1,7 +1,7 @@
 """Which packages are there, where a name leads, and what each says of itself. Files are only read.
 
 Contract: a name is looked up as a session's `require` does: the project's own packages first, then ALC_PACKAGES_PATH,
-the home's, the original program's. `Shelf.of` reads the project's files; the rest reads what it is asked for. All of it
+the home's, the original program's. `SearchPath.of` reads the project's files; the rest reads what it is asked for. All of it
 blocks on the disk: it runs in threads.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA
-from algocline_mcp.packages.metadata import About, about_of
+from algocline_mcp.packages.metadata import PackageMetadata, metadata_of
 from algocline_mcp.packages.project import NAME, Project, read_project
 
 PUBLISHED = "github.com/ynishi/algocline-bundled-packages"
@@ -35,14 +35,14 @@ class Package:
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class SearchPath:
     """Where packages lie, as one call sees it."""
 
     project: Project
     roots: tuple[tuple[Path, str], ...]  # directory and origin, in the order of precedence
 
     @classmethod
-    def of(cls, home: Home, environ: Mapping[str, str], root: Path | None) -> "Shelf":
+    def of(cls, home: Home, environ: Mapping[str, str], root: Path | None) -> "SearchPath":
         """Raises Refused for project files that cannot be used."""
         roots = [(Path(path), "path") for path in environ.get("ALC_PACKAGES_PATH", "").split(":") if path]
         roots.append((home.packages, "home"))
@@ -103,10 +103,10 @@ def _origin(directory: Path, origin: str) -> str:
 
 # ── what a package says of itself ─────────────────────────────────────────────────────────────────────────
 
-_known: dict[Path, tuple[tuple[int, int, int], About]] = {}  # file -> what it was then, what it said
+_known: dict[Path, tuple[tuple[int, int, int], PackageMetadata]] = {}  # file -> what it was then, what it said
 
 
-def about(package: Package, code_bytes: int) -> About | None:
+def about(package: Package, code_bytes: int) -> PackageMetadata | None:
     """None where the source cannot be read. Remembered as long as the file stays the same."""
     try:
         found = os.stat(package.file)
@@ -114,7 +114,7 @@ def about(package: Package, code_bytes: int) -> About | None:
         known = _known.get(package.file)
         if known is not None and known[0] == mark:
             return known[1]
-        told = about_of(read_source(package, code_bytes))
+        told = metadata_of(read_source(package, code_bytes))
     except (OSError, Refused):
         return None
     if len(_known) >= _KNOWN_MOST:
@@ -155,13 +155,13 @@ def _broken(package: Package, why: str) -> Refused:
 # ── strategies ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def strategy(shelf: Shelf, name: str, code_bytes: int) -> tuple[Package, str, About]:
+def strategy(shelf: SearchPath, name: str, code_bytes: int) -> tuple[Package, str, PackageMetadata]:
     """A package that can be run, with its source. Raises Refused, with the nearest names where there is none."""
     package = shelf.find(name)
     if package is None:
         raise Refused(_unknown(shelf, name, code_bytes), code="unknown_strategy")
     source = read_source(package, code_bytes)
-    told = about_of(source)
+    told = metadata_of(source)
     if told.is_library:
         raise Refused(
             f"Package '{name}' is a library package: it has no run(ctx). Use it by require(\"{name}\") in code of your "
@@ -171,7 +171,7 @@ def strategy(shelf: Shelf, name: str, code_bytes: int) -> tuple[Package, str, Ab
     return package, source, told
 
 
-def warnings_for(shelf: Shelf, package: Package, told: About) -> list[str]:
+def warnings_for(shelf: SearchPath, package: Package, told: PackageMetadata) -> list[str]:
     """What the project wants otherwise."""
     wanted = shelf.project.versions.get(package.name)
     if wanted is None or told.version is None or wanted == told.version:
@@ -180,7 +180,7 @@ def warnings_for(shelf: Shelf, package: Package, told: About) -> list[str]:
     return [*shelf.project.warnings, f"{other}; it was run all the same"]
 
 
-def _unknown(shelf: Shelf, name: str, code_bytes: int) -> str:
+def _unknown(shelf: SearchPath, name: str, code_bytes: int) -> str:
     shown = f"Strategy {name[:64]!r} is not installed"
     remote = shelf.project.remotes.get(name)
     if remote is not None:

@@ -1,6 +1,6 @@
 """What a package says of itself, read from its text: nobody runs it for that. Pure.
 
-Contract: `about_of(text)` never raises. It knows the form that published packages have: a table `meta` whose fields are
+Contract: `metadata_of(text)` never raises. It knows the form that published packages have: a table `meta` whose fields are
 plain strings (or several, joined by `..`), a function `run`, and a comment at the beginning that tells what it is for.
 What is written in another way counts as not said.
 """
@@ -21,7 +21,7 @@ _DOC_LINES = 200
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class PackageMetadata:
     version: str | None
     description: str  # one line; empty where it says nothing
     category: str | None
@@ -29,13 +29,13 @@ class About:
     doc: str  # the comment at its beginning
 
 
-def about_of(text: str) -> About:
+def metadata_of(text: str) -> PackageMetadata:
     code = _COMMENT_OR_STRING.sub(lambda found: " " if found[0].startswith("--") else found[0], text)
     bare = _COMMENT_OR_STRING.sub(lambda found: " " * len(found[0]), code)  # as long, so that places are the same
     found = _META.search(bare)
     meta = _meta(code, found.end()) if found else {}
     doc = _doc(text)
-    return About(
+    return PackageMetadata(
         version=meta.get("version"),
         description=" ".join((meta.get("description") or doc.partition("\n")[0]).split()),
         category=meta.get("category"),

@@ -24,7 +24,7 @@ from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
 from algocline_mcp.languages import LUA
 from algocline_mcp.packages import lookup
-from algocline_mcp.packages.catalog import Place
+from algocline_mcp.packages.catalog import PackageContext
 from algocline_mcp.packages.lookup import Package
 from algocline_mcp.pool.dispatch import begin_via_pool, gen_pool_sid, stop_via_pool
 from algocline_mcp.pool.pool import Pool
@@ -55,7 +55,7 @@ class Chosen:
 
 
 def chosen(
-    place: Place,
+    place: PackageContext,
     name: str,
     *,
     spec_dir: str = DIRECTORY,
@@ -99,7 +99,7 @@ def files_in(directory: Path) -> list[Path]:
     return sorted(directory.rglob(f"*{LUA.suffix}"))
 
 
-def chosen_text(place: Place, spec: Spec, search_paths: Sequence[str], near: Sequence[str] = ()) -> Chosen:
+def chosen_text(place: PackageContext, spec: Spec, search_paths: Sequence[str], near: Sequence[str] = ()) -> Chosen:
     """One spec whose text is given. `near`: where else it looks, before the packages."""
     shelf = place.shelf()
     paths, warnings = _search_paths(place, search_paths)
@@ -111,7 +111,7 @@ def chosen_text(place: Place, spec: Spec, search_paths: Sequence[str], near: Seq
     )
 
 
-def _package(shelf: lookup.Shelf, name: str) -> Package:
+def _package(shelf: lookup.SearchPath, name: str) -> Package:
     package = None if os.sep in name else shelf.find(name)
     file = Path(os.path.abspath(name)) / _INIT
     if package is None and file.is_file():
@@ -124,7 +124,7 @@ def _package(shelf: lookup.Shelf, name: str) -> Package:
     return package
 
 
-def _search_paths(place: Place, given: Sequence[str]) -> tuple[list[str], list[str]]:
+def _search_paths(place: PackageContext, given: Sequence[str]) -> tuple[list[str], list[str]]:
     root = place.project_root or Path.cwd()
     found = [os.path.abspath(root / os.path.expanduser(each)) for each in given]
     missing = [each for each in found if not os.path.isdir(each)]
@@ -145,7 +145,7 @@ async def play(chosen: Chosen, limits: Limits, environ: Mapping[str, str], withi
     ended: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="alc", ignore_cleanup_errors=True) as directory:
         home = Home(Path(directory) / "h")
-        cold = replace(limits, rehearsals=0, standby=0)
+        cold = replace(limits, warmup_runs=0, standby=0)
         own = {name: value for name, value in environ.items() if name != "ALC_HOME"}
         async with Pool(home, cold, environ=own) as pool:
             deadline = anyio.current_time() + within_s

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from algocline_mcp.config.home import Home
-from algocline_mcp.errors import AlcError, Refused, WireBroken
+from algocline_mcp.errors import AlcError, ProtocolError, Refused
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.protocol.messages import PoolRequest
 from algocline_mcp.session.state import Phase, fold
@@ -110,7 +110,7 @@ async def _hibernate(pool: "Pool", sid: str) -> bool:
         return True
     except ConnectionRefusedError:
         return _was_dead(pool.home, sid)
-    except (TimeoutError, BlockingIOError, WireBroken):
+    except (TimeoutError, BlockingIOError, ProtocolError):
         return False
     except ConnectionError:
         pass  # it is leaving already

@@ -184,7 +184,7 @@ async def branch_via_pool(
         raise Refused(f"session {sid} cannot be branched: {exc}", code=exc.code) from exc
     planned = plan(records, branch, pool.limits, now_s=now_s())
     if is_dry:
-        return PoolReply(sid, await _rehearsed(pool, sid, planned, wait_s), None)
+        return PoolReply(sid, await _verified(pool, sid, planned, wait_s), None)
     if n == 1:
         return await _begin(pool, planned, wait_s, on_progress)
     return await _begin_many(pool, sid, planned, n, wait_s)
@@ -227,9 +227,9 @@ def _shared(pool: Pool, sid: str) -> int:
     return sum(bool(turn.get("shared")) for turn in turns(timeline(records)))
 
 
-async def _rehearsed(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
+async def _verified(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
     surroundings = {**pool.environ, "ALC_SPAWN": "exec"}  # one worker: a fork server would take longer
-    async with verify.rehearsal(pool.home, pool.limits, surroundings) as stage:
+    async with verify.verify_journal(pool.home, pool.limits, surroundings) as stage:
         reply = await _begin(stage, planned, wait_s, None)
         records = records_of(stage.home, stage.limits, reply.session_id)
         await dispatch.stop_via_pool(stage, reply.session_id, "delete")

@@ -1,7 +1,7 @@
 """One connection to a worker: a request out, progress and one response in. Safe to drop at any moment.
 
 Contract: `connect` raises OSError where nobody listens. `ask` raises Refused for a request over the limit of a line,
-WireBroken where the peer is not the worker that was meant or breaks the protocol, ConnectionError where it ends
+ProtocolError where the peer is not the worker that was meant or breaks the protocol, ConnectionError where it ends
 before it has answered (then nobody knows whether it took the request: reach the session again and send the same),
 TimeoutError at the deadline.
 """
@@ -14,9 +14,9 @@ from typing import Any, Self
 
 import anyio
 
-from algocline_mcp.errors import Refused, WireBroken
+from algocline_mcp.errors import ProtocolError, Refused
 from algocline_mcp.protocol import messages
-from algocline_mcp.protocol.messages import Lines, PoolRequest, PoolResponse
+from algocline_mcp.protocol.messages import LineBuffer, PoolRequest, PoolResponse
 
 _RECEIVE_BYTES = 256 * 1024
 
@@ -27,7 +27,7 @@ class PoolClient:
     def __init__(self, sock: socket.socket, line_bytes: int) -> None:
         self._socket = sock
         self._line_bytes = line_bytes
-        self._lines = Lines(line_bytes)
+        self._lines = LineBuffer(line_bytes)
         self._ready: deque[bytes] = deque()
 
     @classmethod
@@ -87,9 +87,9 @@ class PoolClient:
         speaker = response.speaker
         if speaker.protocol != messages.PROTOCOL:
             sentence = f"the worker speaks protocol {speaker.protocol}, not {messages.PROTOCOL}"
-            raise WireBroken(sentence, code="protocol")
+            raise ProtocolError(sentence, code="protocol")
         if speaker.sid != request.sid:
-            raise WireBroken(f"the worker holds session {speaker.sid}, not {request.sid}")
+            raise ProtocolError(f"the worker holds session {speaker.sid}, not {request.sid}")
 
     def close(self) -> None:
         self._socket.close()
@@ -104,5 +104,5 @@ class PoolClient:
 def _progress(response: PoolResponse) -> dict[str, Any]:
     progress = (response.data or {}).get("progress")
     if not isinstance(progress, dict) or not {"step", "total", "message"} <= progress.keys():
-        raise WireBroken("malformed response: progress without step, total and message")
+        raise ProtocolError("malformed response: progress without step, total and message")
     return progress

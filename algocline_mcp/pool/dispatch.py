@@ -27,7 +27,7 @@ import anyio
 import anyio.to_thread
 
 from algocline_mcp import __version__
-from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable, WireBroken
+from algocline_mcp.errors import AlcError, JournalCorrupt, ProtocolError, Refused, Unreachable
 from algocline_mcp.history.listing import list_unfinished, not_found
 from algocline_mcp.history.new_session import Strategy, created, header_of
 from algocline_mcp.history.reader import readable
@@ -257,7 +257,7 @@ async def _converse(
         except (ConnectionError, BlockingIOError):
             await pool.settle(request.sid, pool.limits.linger_s)
             continue
-        except WireBroken as exc:
+        except ProtocolError as exc:
             if exc.code == "protocol":  # of another release: it hibernates, and the next one is of this
                 with suppress(Unreachable):
                     await end_worker(pool, request.sid)

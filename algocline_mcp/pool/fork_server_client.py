@@ -1,6 +1,6 @@
 """The server's side of its fork server: asks it for workers, notices its end, replaces it.
 
-Contract: `bear` returns the new worker's pid or raises ForkFailed; in both cases the descriptors it was given are
+Contract: `bear` returns the new worker's pid or raises SpawnFailed; in both cases the descriptors it was given are
 closed here. A fork server that says nothing for `fork_s` while somebody waits is killed, which frees the locks of
 all descriptors on their way to it; then another one is started and the caller takes the second way, exec. One that
 ends before it was ever ready is not replaced: `warning` says why, and exec is the only way.
@@ -18,26 +18,26 @@ import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.pool.spawn import ForkFailed, ForkProcess, start_fork_server
+from algocline_mcp.pool.spawn import ForkServerProcess, SpawnFailed, start_fork_server
 
 _MESSAGE_BYTES = 4096
 
 
 @dataclass(slots=True)
-class _Birth:
+class _PendingSpawn:
     done: anyio.Event = field(default_factory=anyio.Event)
     pid: int | None = None
     error: str = "the fork server ended"
 
 
-class Forks:
+class ForkServerClient:
     def __init__(
         self,
         home: Home,
         limits: Limits,
         environ: Mapping[str, str],
         on_exit: Callable[[int, int], None],
-        process: ForkProcess | None = None,
+        process: ForkServerProcess | None = None,
     ) -> None:
         """`on_exit(pid, code)`: a worker ended; negative codes are signals. `process`: one that was started early."""
         self._home = home
@@ -46,7 +46,7 @@ class Forks:
         self._on_exit = on_exit
         self._process = process
         self._ready = anyio.Event()
-        self._births: dict[int, _Birth] = {}
+        self._births: dict[int, _PendingSpawn] = {}
         self._count = 0
         self._turn = anyio.Lock(fast_acquire=True)
         self._heard_s = 0.0  # when it last said anything
@@ -98,9 +98,9 @@ class Forks:
                 return
             if not message:
                 return
-            self._hear(json.loads(message))
+            self._read(json.loads(message))
 
-    def _hear(self, said: dict[str, int | str]) -> None:
+    def _read(self, said: dict[str, int | str]) -> None:
         self._heard_s = anyio.current_time()
         if "ready" in said:
             self._ready.set()
@@ -111,7 +111,7 @@ class Forks:
             birth.error = str(said.get("error", ""))
             birth.done.set()
 
-    def _end(self, process: ForkProcess) -> None:
+    def _end(self, process: ForkServerProcess) -> None:
         """Kills and reaps it; whoever waits for a worker of it learns that none comes."""
         self._process = None
         self._ready.set()  # whoever waits for this one goes on, and finds its socket closed
@@ -138,12 +138,12 @@ class Forks:
                         await anyio.wait_writable(control)
 
     async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
-        """`fds`: locked journal, listener, stderr log. Raises ForkFailed."""
-        birth = _Birth()
+        """`fds`: locked journal, listener, stderr log. Raises SpawnFailed."""
+        birth = _PendingSpawn()
         process = self._process
         try:
             if process is None:
-                raise ForkFailed("no fork server")
+                raise SpawnFailed("no fork server")
             if not self._ready.is_set():  # to wait for an event that is set is still a round of the loop
                 with anyio.move_on_after(self._limits.fork_start_s):
                     await self._ready.wait()
@@ -155,7 +155,7 @@ class Forks:
                 await self._send(process.control, json.dumps(request).encode(), fds)
             except OSError as exc:  # EPIPE, EBADF: it has ended
                 self._births.pop(number, None)
-                raise ForkFailed(str(exc.strerror)) from exc
+                raise SpawnFailed(str(exc.strerror)) from exc
         finally:
             for fd in fds:
                 os.close(fd)
@@ -169,5 +169,5 @@ class Forks:
                 await birth.done.wait()  # `run` sees the end of the control socket at once
             heard_s = self._heard_s
         if birth.pid is None:
-            raise ForkFailed(birth.error)
+            raise SpawnFailed(birth.error)
         return birth.pid

@@ -19,9 +19,9 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed, Unreachable
 from algocline_mcp.history import retention
 from algocline_mcp.pool import process_identity, spawn
-from algocline_mcp.pool.fork_server_client import Forks
+from algocline_mcp.pool.fork_server_client import ForkServerClient
 from algocline_mcp.pool.registry import PoolSessionEntry, RegistryWriter
-from algocline_mcp.pool.spawn import ForkFailed, spawn_worker
+from algocline_mcp.pool.spawn import SpawnFailed, spawn_worker
 from algocline_mcp.storage import home_setup
 from algocline_mcp.storage.files import make_directories
 from algocline_mcp.storage.sockets import bind, remove_stale_socket
@@ -47,7 +47,7 @@ class Pool:
         limits: Limits,
         *,
         environ: Mapping[str, str] = os.environ,
-        fork_process: spawn.ForkProcess | None = None,
+        fork_process: spawn.ForkServerProcess | None = None,
     ) -> None:
         self.home = home
         self.limits = limits
@@ -55,7 +55,7 @@ class Pool:
         self.registry = RegistryWriter(home, limits)
         self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
-        self.forks = Forks(home, limits, self.environ, self._note_exit, fork_process)
+        self.forks = ForkServerClient(home, limits, self.environ, self._note_exit, fork_process)
         self.leaving: set[str] = set()  # sessions that are asked to hibernate to make room
         self.keep = retention.keep_of(environ)
         self._swept_at = float("-inf")
@@ -130,7 +130,7 @@ class Pool:
             pid = await spawn_worker(
                 self.home, sid, journal_fd=journal_fd, listener=listener, environ=self.environ, forks=self.forks
             )
-        except ForkFailed:
+        except SpawnFailed:
             return None
         except OSError as exc:
             remove_stale_socket(self.home, self.home.socket(sid))  # the lock went: somebody may have bound anew

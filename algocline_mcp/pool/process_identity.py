@@ -1,6 +1,6 @@
 """Names a process for good, and signals only the one that was meant: pids are used again, also within a second.
 
-Contract: an `Identity` holds what was read while the process certainly lived. A signal goes through a pidfd that was
+Contract: an `ProcessIdentity` holds what was read while the process certainly lived. A signal goes through a pidfd that was
 opened first and compared afterwards. Where the system offers none of it (macOS), the pid and its start time must do.
 """
 
@@ -20,7 +20,7 @@ _HAS_PIDFD = hasattr(os, "pidfd_open")
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ProcessIdentity:
     pid: int
     boot_id: str | None
     pid_ns: int | None
@@ -75,17 +75,17 @@ def _has_ended(pidfd: int) -> bool:
     return bool(poll.poll(0))
 
 
-def identify(pid: int) -> Identity:
+def identify(pid: int) -> ProcessIdentity:
     """Of a process that is certainly alive or not yet reaped. Raises ProcessLookupError where it is gone."""
     pidfd = os.pidfd_open(pid) if _HAS_PIDFD else -1
     try:
-        return Identity(pid, _boot_id(), _pid_ns(), _start_time(pid), _pidfd_ino(pidfd))
+        return ProcessIdentity(pid, _boot_id(), _pid_ns(), _start_time(pid), _pidfd_ino(pidfd))
     finally:
         if pidfd >= 0:
             os.close(pidfd)
 
 
-def listening(path: Path, words: str) -> Identity | None:
+def listening(path: Path, words: str) -> ProcessIdentity | None:
     """Who listens on a socket, if its command line holds `words`: until a worker has taken the socket over, its
     launcher does. None where nobody does, or where the system does not tell."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError, AttributeError):

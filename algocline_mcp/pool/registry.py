@@ -49,13 +49,13 @@ class PoolSessionEntry(BaseModel):
     pidfd_ino: int | None = None
 
     @classmethod
-    def of(cls, sid: str, sock: Path, identity: process_identity.Identity) -> Self:
+    def of(cls, sid: str, sock: Path, identity: process_identity.ProcessIdentity) -> Self:
         born = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         return cls(sid=sid, sock=str(sock), version=__version__, created_at=born, **identity.as_fields())
 
     @property
-    def identity(self) -> process_identity.Identity:
-        return process_identity.Identity(self.pid, self.boot_id, self.pid_ns, self.start_time, self.pidfd_ino)
+    def identity(self) -> process_identity.ProcessIdentity:
+        return process_identity.ProcessIdentity(self.pid, self.boot_id, self.pid_ns, self.start_time, self.pidfd_ino)
 
 
 class PoolRegistry(BaseModel):

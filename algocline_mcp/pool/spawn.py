@@ -30,27 +30,27 @@ def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]
     return inherited | {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "ALC_HOME": os.fspath(home.root)}
 
 
-class ForkFailed(Exception):
+class SpawnFailed(Exception):
     """No worker came of it; its journal's lock is free again."""
 
 
-class Forker(Protocol):
+class WorkerSpawner(Protocol):
     """The fork server, seen from here."""
 
     @property
     def is_usable(self) -> bool: ...
 
     async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
-        """The pid of a worker that inherits locked journal, listener and stderr log. Closes them; raises ForkFailed."""
+        """The pid of a worker that inherits locked journal, listener and stderr log. Closes them; raises SpawnFailed."""
         ...
 
 
 async def spawn_worker(
-    home: Home, sid: str, *, journal_fd: int, listener: socket.socket, environ: Mapping[str, str], forks: Forker
+    home: Home, sid: str, *, journal_fd: int, listener: socket.socket, environ: Mapping[str, str], forks: WorkerSpawner
 ) -> int:
     """Starts a worker in a process session of its own, by fork where that is usable, else by exec; returns its pid.
 
-    Both descriptors are closed here in any case. Raises ForkFailed (the next try takes the other way), and OSError
+    Both descriptors are closed here in any case. Raises SpawnFailed (the next try takes the other way), and OSError
     where no process is to be had.
     """
     with ExitStack() as held:
@@ -72,14 +72,14 @@ async def spawn_worker(
 
 
 @dataclass(frozen=True, slots=True)
-class ForkProcess:
+class ForkServerProcess:
     """A running fork server: our end of its control socket, and its pid, which is ours to reap."""
 
     control: socket.socket
     pid: int
 
 
-def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkProcess:
+def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkServerProcess:
     """Starts a fork server by exec; it ends when the control socket is closed. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -91,7 +91,7 @@ def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkProcess:
             ours.close()
             raise
     ours.setblocking(False)
-    return ForkProcess(ours, pid)
+    return ForkServerProcess(ours, pid)
 
 
 def is_forking(environ: Mapping[str, str]) -> bool:
@@ -102,7 +102,7 @@ def is_forking(environ: Mapping[str, str]) -> bool:
     return chosen == "fork" and sys.platform == "linux"
 
 
-def start_early(environ: Mapping[str, str] = os.environ) -> ForkProcess | None:
+def start_early(environ: Mapping[str, str] = os.environ) -> ForkServerProcess | None:
     """A fork server that gets ready while the server imports the SDK. None where that is not wanted or not possible:
     the pool then tells why, or starts one itself."""
     with suppress(HomeUnusable, OSError):

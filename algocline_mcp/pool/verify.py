@@ -1,6 +1,6 @@
 """Runs a journal where it can do no harm: in a home of its own that is removed afterwards. Nothing is answered.
 
-Contract: `rehearsal(home, …)` is a pool on an empty home below the temporary directory, with the packages of the real
+Contract: `verify_journal(home, …)` is a pool on an empty home below the temporary directory, with the packages of the real
 one; what a strategy writes there is nobody's. `replay` says how a copy of one journal comes through: `same`,
 `diverged`, `needs_version`, `corrupt`, `crash_loop`, or `unknown` where it was not over within `wait_s`.
 """
@@ -27,7 +27,7 @@ _TROUBLES = ("diverged", "needs_version", "corrupt", "crash_loop")
 
 
 @asynccontextmanager
-async def rehearsal(home: Home, limits: Limits, environ: Mapping[str, str]) -> AsyncIterator[Pool]:
+async def verify_journal(home: Home, limits: Limits, environ: Mapping[str, str]) -> AsyncIterator[Pool]:
     root = Path(tempfile.mkdtemp(prefix="alc"))
     packages = [environ.get("ALC_PACKAGES_PATH", ""), os.fspath(home.packages)]
     surroundings = {**environ, "ALC_PACKAGES_PATH": ":".join(filter(None, packages)), "ALC_KEEP": "all"}
@@ -39,7 +39,7 @@ async def rehearsal(home: Home, limits: Limits, environ: Mapping[str, str]) -> A
 
 
 async def replay(pool: Pool, home: Home, sid: str, *, wait_s: float) -> dict[str, Any]:
-    """`{session_id, outcome, error?, recorded?, replayed?}`. `pool`: a rehearsal."""
+    """`{session_id, outcome, error?, recorded?, replayed?}`. `pool`: a verify_journal."""
     told: dict[str, Any] = {"session_id": sid}
     try:
         content = home.journal(sid).read_bytes()

@@ -4,7 +4,7 @@ Contract: one JSON object per line, ASCII with escapes (a lone surrogate must no
 A request names the protocol, its own `id` and the `sid` it means, so handshake and request travel together. A
 response names the protocol, the program's version and the worker that speaks. The envelope
 `{ok, data: {kind, …}, error}` and the ops are those of the original `pool-worker`. Everything that does not fit
-raises WireBroken, whose sentence may be shown to the peer.
+raises ProtocolError, whose sentence may be shown to the peer.
 """
 
 import json
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from algocline_mcp.errors import WireBroken
+from algocline_mcp.errors import ProtocolError
 
 PROTOCOL = 1
 WRONG_PROGRAM = 3  # exit code of a worker that a server of another program version started
@@ -29,18 +29,18 @@ def encode(value: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The object on one line. Raises WireBroken for bytes that are no JSON object, NaN and abysmal nesting."""
+    """The object on one line. Raises ProtocolError for bytes that are no JSON object, NaN and abysmal nesting."""
     try:
         text = line.decode("utf-8")
         value, end = _decoder.raw_decode(text)
         if end < len(text):  # our own lines end there: what others put around theirs takes the longer way
             value = _decoder.decode(text)
     except RecursionError as exc:
-        raise WireBroken("malformed request: nested too deeply") from exc
+        raise ProtocolError("malformed request: nested too deeply") from exc
     except ValueError as exc:
-        raise WireBroken(f"malformed request: {exc}") from exc
+        raise ProtocolError(f"malformed request: {exc}") from exc
     if not isinstance(value, dict):
-        raise WireBroken(f"malformed request: expected an object, got {type(value).__name__}")
+        raise ProtocolError(f"malformed request: expected an object, got {type(value).__name__}")
     return value
 
 
@@ -71,7 +71,7 @@ def is_deeper(value: Any, depth: int) -> bool:
     return True
 
 
-class Lines:
+class LineBuffer:
     """Cuts a byte stream into lines. Holds at most `limit` bytes of an unfinished line."""
 
     __slots__ = ("_limit", "_parts", "_size")
@@ -82,7 +82,7 @@ class Lines:
         self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Each line that `chunk` completes, without its LF. Raises WireBroken for one longer than the limit."""
+        """Each line that `chunk` completes, without its LF. Raises ProtocolError for one longer than the limit."""
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
             self._hold(chunk[start:end])
@@ -98,7 +98,7 @@ class Lines:
         self._size += len(part)
         if self._size > self._limit:
             self._parts.clear()
-            raise WireBroken(f"line longer than {self._limit} bytes", code="too_large")
+            raise ProtocolError(f"line longer than {self._limit} bytes", code="too_large")
         self._parts.append(part)
 
 
@@ -126,7 +126,7 @@ class PoolRequest:
 
     @classmethod
     def decode(cls, line: bytes) -> Self:
-        """Raises WireBroken, naming the field that does not fit."""
+        """Raises ProtocolError, naming the field that does not fit."""
         raw = decode(line)
         request = cls(
             op=_field(raw, "op", str),
@@ -139,11 +139,11 @@ class PoolRequest:
             version=_field(raw, "version", str, ""),
         )
         if request.op not in OPS:
-            raise WireBroken(f"malformed request: unknown op {request.op!r}; known are {', '.join(OPS)}")
+            raise ProtocolError(f"malformed request: unknown op {request.op!r}; known are {', '.join(OPS)}")
         if request.mode not in ("hibernate", "make_room", "cancel"):
-            raise WireBroken(f"malformed request: unknown mode {request.mode!r}")
+            raise ProtocolError(f"malformed request: unknown mode {request.mode!r}")
         if not 0 <= request.wait_s <= MAX_WAIT_S:
-            raise WireBroken(f"malformed request: wait_s {request.wait_s} is not between 0 and {MAX_WAIT_S}")
+            raise ProtocolError(f"malformed request: wait_s {request.wait_s} is not between 0 and {MAX_WAIT_S}")
         for answer in request.answers:
             _check_answer(answer)
         return request
@@ -157,21 +157,21 @@ def _shallow(value: "PoolRequest | Speaker") -> dict[str, Any]:
 def _check_answer(raw: Any) -> None:
     """`{query_id?, response | refuse, usage?: {name: count}, by?}`."""
     if not isinstance(raw, dict):
-        raise WireBroken("malformed request: each answer must be an object")
+        raise ProtocolError("malformed request: each answer must be an object")
     if not all(isinstance(raw.get(name), str | None) for name in ("query_id", "response", "refuse", "by")):
-        raise WireBroken("malformed request: query_id, response, refuse and by of an answer are texts")
+        raise ProtocolError("malformed request: query_id, response, refuse and by of an answer are texts")
     if (raw.get("response") is None) == (raw.get("refuse") is None):
-        raise WireBroken("malformed request: an answer has either a response or a refuse")
+        raise ProtocolError("malformed request: an answer has either a response or a refuse")
     usage = raw.get("usage")
     counts = list(usage.values()) if isinstance(usage, dict) else [] if usage is None else [None]
     if not all(type(count) is int and 0 <= count < 1 << 53 for count in counts):
-        raise WireBroken("malformed request: usage of an answer is an object of counts")
+        raise ProtocolError("malformed request: usage of an answer is an object of counts")
 
 
 def _field(raw: Mapping[str, Any], name: str, kind: Any, default: Any = None) -> Any:
     value = raw.get(name, default)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise WireBroken(f"malformed request: field {name!r} is missing or of the wrong type")
+        raise ProtocolError(f"malformed request: field {name!r} is missing or of the wrong type")
     return value
 
 
@@ -213,13 +213,13 @@ class PoolResponse:
 
     @classmethod
     def decode(cls, line: bytes) -> Self:
-        """Raises WireBroken, naming the field that does not fit."""
+        """Raises ProtocolError, naming the field that does not fit."""
         raw = decode(line)
         data, error, code = raw.get("data"), raw.get("error"), raw.get("code")
         if data is not None and not isinstance(data, dict):
-            raise WireBroken("malformed response: data is not an object")
+            raise ProtocolError("malformed response: data is not an object")
         if (data is None) == (error is None) or not isinstance(error, str | None):
-            raise WireBroken("malformed response: exactly one of data and error is needed")
+            raise ProtocolError("malformed response: exactly one of data and error is needed")
         speaker = Speaker(
             protocol=_field(raw, "protocol", int),
             version=_field(raw, "version", str),

@@ -28,15 +28,15 @@ from algocline_mcp.errors import AlcError, HomeUnusable
 from algocline_mcp.server import resources
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
-from algocline_mcp.server.tool_call.lifespan import Opened
+from algocline_mcp.server.tool_call.lifespan import ServerState
 from algocline_mcp.server.tools.sessions import tools
-from algocline_mcp.transport.stdio import Wire, leave
+from algocline_mcp.transport.stdio import StdioTransport, leave
 
 if TYPE_CHECKING:
     from anyio import AsyncFile
 
     from algocline_mcp.pool.dispatch import Pool
-    from algocline_mcp.pool.spawn import ForkProcess
+    from algocline_mcp.pool.spawn import ForkServerProcess
 
 INSTRUCTIONS = """\
 algocline runs strategies: Lua code decides what to ask next, you do the thinking, and every answer is kept.
@@ -62,11 +62,11 @@ To send the same answer again is safe.
 """
 
 
-class Server(MCPServer[Opened]):
+class Server(MCPServer[ServerState]):
     """Turns every failed call into one sentence: the SDK would prefix its own words, pydantic's, or none at all."""
 
     async def call_tool(
-        self, name: str, arguments: dict[str, Any], context: Context[Opened, Any] | None = None
+        self, name: str, arguments: dict[str, Any], context: Context[ServerState, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         try:
             if context is not None:
@@ -96,7 +96,7 @@ class Server(MCPServer[Opened]):
         return results.refusal(sentence, "internal")
 
 
-def build(fork_process: "ForkProcess | None" = None) -> MCPServer[Opened]:
+def build(fork_process: "ForkServerProcess | None" = None) -> MCPServer[ServerState]:
     """`fork_process`: a fork server that was started before the SDK was imported."""
     app = Server(
         "algocline",
@@ -129,7 +129,9 @@ def _tools(environ: Mapping[str, str]) -> list[Tool]:
 
 
 @asynccontextmanager
-async def _lifespan(fork_process: "ForkProcess | None", app: MCPServer[Opened]) -> AsyncIterator[Opened]:
+async def _lifespan(
+    fork_process: "ForkServerProcess | None", app: MCPServer[ServerState]
+) -> AsyncIterator[ServerState]:
     """A home or a setting that does not work is told by every call: hosts hide the stderr of a server that died."""
     limits = Limits()
     try:
@@ -137,22 +139,22 @@ async def _lifespan(fork_process: "ForkProcess | None", app: MCPServer[Opened]) 
         tool_set(os.environ)
         home = Home.from_env(os.environ)
     except HomeUnusable as exc:
-        opened = Opened(limits, exc)
+        opened = ServerState(limits, exc)
     else:
-        opened = Opened(limits, partial(_pool, home, limits, fork_process))
+        opened = ServerState(limits, partial(_pool, home, limits, fork_process))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(opened.run)
         yield opened
         tasks.cancel_scope.cancel()
 
 
-def _pool(home: Home, limits: Limits, fork_process: "ForkProcess | None") -> "Pool":
+def _pool(home: Home, limits: Limits, fork_process: "ForkServerProcess | None") -> "Pool":
     from algocline_mcp.pool.dispatch import Pool
 
     return Pool(home, limits, fork_process=fork_process)
 
 
-def serve(wire: Wire, fork_process: "ForkProcess | None" = None) -> NoReturn:
+def serve(wire: StdioTransport, fork_process: "ForkServerProcess | None" = None) -> NoReturn:
     """Until the host closes our stdin; then the process ends."""
     logging.captureWarnings(True)
     try:
@@ -163,12 +165,12 @@ def serve(wire: Wire, fork_process: "ForkProcess | None" = None) -> NoReturn:
     leave()
 
 
-async def _serve(app: MCPServer[Opened], wire: Wire) -> None:
+async def _serve(app: MCPServer[ServerState], wire: StdioTransport) -> None:
     # What `stdio_server` asks of its streams is: iterate over lines; write and flush. MCPServer.run has no way to
     # hand them in, so this is its own body, with them.
     stdin: AsyncFile[str] = wire.lines  # type: ignore[assignment]
     stdout: AsyncFile[str] = wire.output  # type: ignore[assignment]
     lowlevel = app._lowlevel_server
-    wire.memo.close()
+    wire.cache.close()
     async with stdio_server(stdin=stdin, stdout=stdout) as (incoming, outgoing):
         await lowlevel.run(incoming, outgoing, lowlevel.create_initialization_options())

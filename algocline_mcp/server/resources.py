@@ -18,19 +18,19 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import VIEWS
 from algocline_mcp.server.tool_call.deadline import within
-from algocline_mcp.server.tool_call.lifespan import Opened
+from algocline_mcp.server.tool_call.lifespan import ServerState
 
 ADDRESS = "alc://sessions/{session_id}/{view}"
 COMPLETED = 100  # the protocol allows no more values
 
 
-async def read(session_id: str, view: str, ctx: Context[Opened, Any]) -> str:
+async def read(session_id: str, view: str, ctx: Context[ServerState, Any]) -> str:
     """One session, as a view of alc_status shows it, whole: summary, prompts, history, log, result or code."""
     from algocline_mcp.pool import dispatch
 
     if view not in VIEWS:
         raise ResourceNotFoundError(f"there is no view {view[:80]!r}: the views are {', '.join(VIEWS)}")
-    opened: Opened = ctx.request_context.lifespan_context
+    opened: ServerState = ctx.request_context.lifespan_context
     try:
         await opened.ready()
         look = dispatch.view_via_pool(
@@ -42,7 +42,7 @@ async def read(session_id: str, view: str, ctx: Context[Opened, Any]) -> str:
         raise kind(f"{exc} [{exc.code}]") from exc
 
 
-async def complete(context: ServerRequestContext[Opened], params: CompleteRequestParams) -> CompleteResult:
+async def complete(context: ServerRequestContext[ServerState], params: CompleteRequestParams) -> CompleteResult:
     """Of a view its names; of a session id the unfinished ones, newest first."""
     from algocline_mcp.history.listing import ids_of
 
@@ -64,7 +64,7 @@ async def complete(context: ServerRequestContext[Opened], params: CompleteReques
     return CompleteResult(completion=shown)
 
 
-def register(app: MCPServer[Opened]) -> None:
+def register(app: MCPServer[ServerState]) -> None:
     app.resource(ADDRESS, name="session", title="A session", mime_type="application/json")(read)
     # The decorator of MCPServer hands its function no context, and so no home.
     app._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, complete)

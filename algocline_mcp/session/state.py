@@ -82,7 +82,7 @@ def fold(records: Sequence[Record]) -> Session:
     return session
 
 
-def _settled(session: Session) -> Phase:
+def _phase_of_streams(session: Session) -> Phase:
     for stream in session.streams.values():  # any() would take a generator for the one that most sessions have
         if stream.can_run:
             return Phase.RUNNING
@@ -90,7 +90,7 @@ def _settled(session: Session) -> Phase:
 
 
 def _struck(session: Session) -> Phase:
-    return Phase.STUCK if session.strikes >= session.limits["strikes"] else _settled(session)
+    return Phase.STUCK if session.strikes >= session.limits["strikes"] else _phase_of_streams(session)
 
 
 TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
@@ -98,23 +98,23 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.RUNNING, "module"): Phase.RUNNING,
     (Phase.RUNNING, "effect"): Phase.RUNNING,
     (Phase.RUNNING, "note"): Phase.RUNNING,
-    (Phase.RUNNING, "prompt"): _settled,
-    (Phase.RUNNING, "answer"): _settled,  # one runtime is answered while another still computes
+    (Phase.RUNNING, "prompt"): _phase_of_streams,
+    (Phase.RUNNING, "answer"): _phase_of_streams,  # one runtime is answered while another still computes
     (Phase.RUNNING, "fork"): Phase.RUNNING,
-    (Phase.RUNNING, "end"): _settled,  # the others may all wait for answers
+    (Phase.RUNNING, "end"): _phase_of_streams,  # the others may all wait for answers
     (Phase.RUNNING, "crash"): _struck,
     (Phase.RUNNING, "final"): Phase.FINISHED,
     (Phase.RUNNING, "flushed"): Phase.RUNNING,
-    (Phase.PAUSED, "answer"): _settled,
+    (Phase.PAUSED, "answer"): _phase_of_streams,
     (Phase.PAUSED, "crash"): _struck,  # a revived engine died on its way back to the open prompt
     (Phase.PAUSED, "final"): Phase.FINISHED,  # cancelled
     (Phase.PAUSED, "flushed"): Phase.PAUSED,
     (Phase.STUCK, "module"): Phase.RUNNING,  # tried again, and it came further
     (Phase.STUCK, "effect"): Phase.RUNNING,
-    (Phase.STUCK, "note"): _settled,
-    (Phase.STUCK, "prompt"): _settled,
+    (Phase.STUCK, "note"): _phase_of_streams,
+    (Phase.STUCK, "prompt"): _phase_of_streams,
     (Phase.STUCK, "fork"): Phase.RUNNING,
-    (Phase.STUCK, "end"): _settled,
+    (Phase.STUCK, "end"): _phase_of_streams,
     (Phase.STUCK, "crash"): _struck,
     (Phase.STUCK, "final"): Phase.FINISHED,
     (Phase.STUCK, "flushed"): Phase.STUCK,

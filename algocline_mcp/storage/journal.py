@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed, WireBroken
+from algocline_mcp.errors import JournalCorrupt, ProtocolError, StorageBroken, StorageFailed
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import Record
 
@@ -75,7 +75,7 @@ def _parse(line: bytes) -> Record | None:
         if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(text):
             return None
         record = messages.decode(text)
-    except (ValueError, WireBroken):
+    except (ValueError, ProtocolError):
         return None
     return record if isinstance(record.get("s"), int) else None
 

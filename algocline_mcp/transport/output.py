@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from algocline_mcp.transport.lines import reply_id, request_id, writable
-from algocline_mcp.transport.response_cache import Memo
+from algocline_mcp.transport.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,9 +49,9 @@ class Unanswered:
 class Output:
     """Writes whole lines to `fd`, from any thread and, as the SDK's stdout, from the event loop."""
 
-    def __init__(self, fd: int, unanswered: Unanswered, memo: Memo, *, on_gone: Callable[[], object]) -> None:
+    def __init__(self, fd: int, unanswered: Unanswered, cache: ResponseCache, *, on_gone: Callable[[], object]) -> None:
         self._fd = fd
-        self._memo = memo
+        self._memo = cache
         self._unanswered = unanswered
         self._on_gone = on_gone  # the reader of the wire has closed it
         self._line = threading.Lock()  # held from a line's first byte to its last

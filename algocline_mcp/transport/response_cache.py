@@ -44,7 +44,7 @@ _PROTOCOL = "io.modelcontextprotocol/protocolVersion"
 _CLIENT = "io.modelcontextprotocol/clientInfo"
 
 
-class Memo:
+class ResponseCache:
     """Used by two threads: the reader asks, the event loop learns."""
 
     def __init__(self, path: Path | None) -> None:
@@ -122,13 +122,15 @@ class Memo:
             _save(self._path, content)
 
 
-def open_memo(environ: Mapping[str, str]) -> Memo:
-    """The memo of this program, this interpreter and these settings. Never raises: without one, the SDK answers."""
+def open_response_cache(environ: Mapping[str, str]) -> ResponseCache:
+    """The cache of this program, this interpreter and these settings. Never raises: without one, the SDK answers."""
     home = environ.get("ALC_HOME") or (environ.get("HOME") and os.path.join(environ["HOME"], ".algocline-mcp"))
     try:
-        return Memo(Path(home) / "cache" / f"replies-{_digest(list(_identity(environ)))}.json" if home else None)
+        return ResponseCache(
+            Path(home) / "cache" / f"replies-{_digest(list(_identity(environ)))}.json" if home else None
+        )
     except (OSError, ValueError, ImportError):
-        return Memo(None)
+        return ResponseCache(None)
 
 
 def _identity(environ: Mapping[str, str]) -> Iterator[str]:

@@ -1,14 +1,14 @@
 """The wire to the host: stdin and stdout, claimed before anything heavy is imported.
 
 Contract. The standard library, `host.lines` and `host.output`; asyncio only once the SDK has imported it anyway.
-`open_wire()` comes first of all, once, on the main thread:
+`open_transport()` comes first of all, once, on the main thread:
   descriptors   0 and 1 become private duplicates; 0 then reads /dev/null and 1 is stderr, so that a stray print
                 never reaches the host
   signals       SIGINT, SIGTERM and SIGHUP end the process at once, exit code 0, also as PID 1 and while the SDK
                 is being imported. There is nothing to save: the sessions live in their workers
   input         a thread reads lines, replaces what the SDK would drop without a reply (half of a surrogate pair,
-                invalid UTF-8), answers what the SDK cannot read at all and, from the memo, what it has answered in
-                an earlier start; the rest, and that too, goes into one `Lines`
+                invalid UTF-8), answers what the SDK cannot read at all and, from the cache, what it has answered in
+                an earlier start; the rest, and that too, goes into one `LineQueue`
   end of input  nothing asked: exit 0 at once; else what was asked is answered if it takes no longer than
                 LAST_REPLIES_S from when the SDK has read it, or FIRST_REPLIES_S where the input ended before the
                 SDK was there, as that of a pipe does; then the SDK winds down, for LEAVE_S at most
@@ -31,11 +31,11 @@ from typing import NoReturn, Self
 
 from algocline_mcp.transport.lines import EDGE_BYTES, readable, refusal, request_id, why_unreadable
 from algocline_mcp.transport.output import Output, Unanswered, resolve
-from algocline_mcp.transport.response_cache import Memo, open_memo
+from algocline_mcp.transport.response_cache import ResponseCache, open_response_cache
 
 # A call may carry 1 MiB of code with 2 MiB of ctx, or 4 MiB of answers; JSON escapes make up to six bytes of one.
 HOST_LINE_MAX_BYTES = 32 * 1024 * 1024
-# Lines that wait for the SDK; then the reader stops reading, and the host's pipe fills up instead of our memory.
+# LineQueue that wait for the SDK; then the reader stops reading, and the host's pipe fills up instead of our memory.
 QUEUE_MAX_LINES = 256
 QUEUE_MAX_BYTES = 2 * HOST_LINE_MAX_BYTES
 # Hosts wait about 2 s after they closed our stdin, then send SIGTERM: first for the replies that are due, then
@@ -54,7 +54,7 @@ def leave(code: int = 0) -> NoReturn:
     os._exit(code)
 
 
-class Lines:
+class LineQueue:
     """The one queue between the reader thread and the SDK, and what `stdio_server` iterates over.
 
     `put` and `end` come from the thread and may block it while the queue is full. One task iterates.
@@ -134,9 +134,9 @@ class Lines:
 class Reader:
     """Cuts what `fd` brings into lines, on a thread of its own."""
 
-    def __init__(self, fd: int, lines: Lines, output: Output, unanswered: Unanswered, memo: Memo) -> None:
+    def __init__(self, fd: int, lines: LineQueue, output: Output, unanswered: Unanswered, cache: ResponseCache) -> None:
         self._fd = fd
-        self._memo = memo
+        self._memo = cache
         self._lines = lines
         self._output = output
         self._unanswered = unanswered
@@ -199,15 +199,15 @@ class Reader:
 # ── the whole ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Wire:
+class StdioTransport:
     """`lines` and `output` are the SDK's stdin and stdout."""
 
-    def __init__(self, fd_in: int, fd_out: int, memo: Memo) -> None:
-        self.lines = Lines()
-        self.memo = memo
+    def __init__(self, fd_in: int, fd_out: int, cache: ResponseCache) -> None:
+        self.lines = LineQueue()
+        self.cache = cache
         unanswered = Unanswered()
-        self.output = Output(fd_out, unanswered, memo, on_gone=leave)
-        self._reader = Reader(fd_in, self.lines, self.output, unanswered, memo)
+        self.output = Output(fd_out, unanswered, cache, on_gone=leave)
+        self._reader = Reader(fd_in, self.lines, self.output, unanswered, cache)
 
     def start(self) -> None:
         threading.Thread(target=self._read, name="host-reader", daemon=True).start()
@@ -222,7 +222,7 @@ class Wire:
     def refuse_all(self, reason: str) -> NoReturn:
         """Answers every request with -32603 and `reason`, until the host closes our stdin: for a server that cannot
         start. A host shows that; the stderr of a process that died it hides."""
-        self.memo.close()
+        self.cache.close()
         error = json.dumps({"code": -32603, "message": reason}).encode()
         while (line := self.lines.take()) is not None:
             if (asked := request_id(line.encode())) is not None:
@@ -230,7 +230,7 @@ class Wire:
         leave(1)
 
 
-def open_wire(environ: Mapping[str, str] = os.environ) -> Wire:
+def open_transport(environ: Mapping[str, str] = os.environ) -> StdioTransport:
     """Installs the signals, claims descriptors 0 and 1, starts to read."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _on_signal)
@@ -245,7 +245,7 @@ def open_wire(environ: Mapping[str, str] = os.environ) -> Wire:
         sys.stdout.reconfigure(line_buffering=True)  # `leave` flushes nothing
     if os.isatty(fd_in):
         sys.stderr.write("alc speaks MCP here and waits for a host; `alc --help` shows the commands. Ctrl-D ends.\n")
-    wire = Wire(fd_in, fd_out, open_memo(environ))
+    wire = StdioTransport(fd_in, fd_out, open_response_cache(environ))
     wire.start()
     return wire
 

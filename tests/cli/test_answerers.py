@@ -9,7 +9,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from algocline_mcp.cli.answerers import Command, Person
+from algocline_mcp.cli.answerers import Command, InteractiveAnswerer
 
 QUERIES = [{"query_id": f"q-{n}", "prompt": f"prompt {n}", "system": None} for n in range(7)]
 
@@ -43,7 +43,7 @@ def test_a_person_sees_which_of_several_prompts_it_is_and_what_is_wanted(
         {"query_id": "q-5", "prompt": "  code\n\twith tabs", "system": None},
     ]
 
-    done = anyio.run(Person().answer, "p-1", queries)
+    done = anyio.run(InteractiveAnswerer().answer, "p-1", queries)
     shown = capsys.readouterr().err
     assert done.answers == {"q-4": "one", "q-5": "two"}
     assert "── q-4 · 1 of 2 · grounded ──\n[a judge]\nIs it?\n" in shown

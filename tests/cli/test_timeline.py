@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.cli.html import page_of
+from algocline_mcp.cli.html import html_of
 from algocline_mcp.cli.timeline import seconds, text_of
 from algocline_mcp.config.home import Home
 from algocline_mcp.session.digests import query_digest
@@ -74,7 +74,7 @@ def test_text_tells_the_rounds_in_order_with_who_and_how_long() -> None:
 
 
 def test_page_tells_the_same_in_the_same_order() -> None:
-    page = page_of(STORY, now_s=2000.0)
+    page = html_of(STORY, now_s=2000.0)
 
     assert in_order(
         page, "a &lt;title&gt;", "Round 1", "info: begun", "q-0", "as: a judge", "first with [hidden]",
@@ -110,7 +110,7 @@ def test_page_needs_nothing_else_and_runs_nothing(hostile: str) -> None:
     said = answer(1001.5, "q-0", hostile, by=hostile)
     end = {"kind": "final", "status": "error", "error": hostile, "t": 1.0}
     story = [{**HEADER, "title": hostile, "code": hostile}, prompt(1001.0, ("q-0", hostile), system=hostile), said, end]
-    page = page_of(story)
+    page = html_of(story)
     tags = Tags(page)
 
     page.encode()
@@ -127,8 +127,8 @@ def test_long_texts_are_cut_in_the_terminal_and_folded_on_the_page() -> None:
     assert "line 399" not in text_of(story)
     assert "388 more lines (--full)" in text_of(story)
     assert "line 399" in text_of(story, is_full=True)
-    assert "<details>" in page_of(story)
-    assert "line 399" in page_of(story)
+    assert "<details>" in html_of(story)
+    assert "line 399" in html_of(story)
 
 
 def test_control_characters_never_reach_the_terminal() -> None:
@@ -147,7 +147,7 @@ def test_control_characters_never_reach_the_terminal() -> None:
 )
 def test_the_last_word_is_how_it_stands(records: list[Record], last: str) -> None:
     assert last in text_of([HEADER, *records]).splitlines()[-1]
-    assert last in page_of([HEADER, *records]).lower()
+    assert last in html_of([HEADER, *records]).lower()
 
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0 ms"), (1.5, "1.5 s"), (600.0, "10 min"), (9000.0, "2.5 h")])
@@ -190,7 +190,7 @@ FORKED: list[Record] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("told", [text_of(FORKED, now_s=2000.0), html.unescape(page_of(FORKED, now_s=2000.0))])
+@pytest.mark.parametrize("told", [text_of(FORKED, now_s=2000.0), html.unescape(html_of(FORKED, now_s=2000.0))])
 def test_children_are_told_by_number_and_name_and_what_they_were_given_stays_hidden(told: str) -> None:
     assert in_order(told, "f-0-0 (cot)", "think of [hidden]", "thought", "[0 cot] completed")
     assert in_order(told, "forks cot as 0, debate as 1", "[1 debate] warn: careful", "[1 debate] error: boom")

@@ -82,7 +82,7 @@ def test_what_an_engine_writes_without_end_stops_at_the_limit_and_kills_nobody(t
     if not pid:
         refused = 0
         try:
-            process._settle_signals()
+            process._reset_signals()
             process._set_limits(Limits(engine_log_bytes=64 * KIB))
             for _ in range(1 << 14):
                 try:

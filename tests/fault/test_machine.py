@@ -15,7 +15,7 @@ from algocline_mcp.pool import pool, spawn
 from algocline_mcp.pool.admission import living
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.registry import PoolRegistry
-from algocline_mcp.pool.spawn import Forker
+from algocline_mcp.pool.spawn import WorkerSpawner
 from algocline_mcp.protocol import messages
 from tests.rig.journals import header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, until
@@ -145,7 +145,7 @@ async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher
     told: list[dict[str, Any]] = []
 
     async def fail(
-        home: Home, sid: str, *, journal_fd: int, listener: Any, environ: Mapping[str, str], forks: Forker
+        home: Home, sid: str, *, journal_fd: int, listener: Any, environ: Mapping[str, str], forks: WorkerSpawner
     ) -> int:
         os.close(journal_fd)
         listener.close()

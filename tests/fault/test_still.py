@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 
 from algocline_mcp.errors import AlcError
-from algocline_mcp.packages.catalog import Asked, Place, catalog
+from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool, view_via_pool
 from tests.rig.rig import Program, Rig, run, say, stopped, until
@@ -34,7 +34,7 @@ return a .. "+" .. b
 
 
 async def _catalog(pool: Pool, sid: str) -> Any:
-    look = partial(catalog, Place(pool.home, pool.limits, os.environ), "state", Asked())
+    look = partial(catalog, PackageContext(pool.home, pool.limits, os.environ), "state", CatalogQuery())
     return await anyio.to_thread.run_sync(look)
 
 

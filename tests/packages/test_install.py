@@ -19,8 +19,8 @@ from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.history import run_stats
 from algocline_mcp.packages import check, installed
 from algocline_mcp.packages import install as installation
-from algocline_mcp.packages.catalog import Asked, Place, catalog
-from algocline_mcp.packages.lookup import PUBLISHED, Shelf, strategy
+from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
+from algocline_mcp.packages.lookup import PUBLISHED, SearchPath, strategy
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from tests.rig.rig import LIMIT_S, SOON_S, WAIT_S, Rig, finish, has_ended, kill, run, say
@@ -253,7 +253,7 @@ def test_what_is_broken_comes_again_from_its_commit_and_its_neighbours_stay(home
     shutil.rmtree(repository / "two")
     (home.packages / "by_hand").mkdir()
     (home.packages / "lost").symlink_to(".store/gone/lost")
-    place = Place(home, Limits(), {})
+    place = PackageContext(home, Limits(), {})
 
     async def play() -> dict[str, Any]:
         return await check.repair(place, "", 20.0)
@@ -386,7 +386,7 @@ def test_an_install_that_is_killed_before_its_rename_has_not_happened(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("algocline_mcp.packages.installed.os.sync", _die)
-        patch.setattr(installed.Draft, "close", lambda draft: os.close(draft._fd))  # as at the end of a process
+        patch.setattr(installed.Staging, "close", lambda draft: os.close(draft._fd))  # as at the end of a process
         with pytest.raises(Killed):
             install(home, source)
 
@@ -413,7 +413,7 @@ def test_an_install_that_is_killed_after_its_rename_has_happened(
             install(home, source)
 
     assert list(there(home)) == ["one"]
-    lines = catalog(Place(home, Limits(), {}), "packages", Asked())["packages"]
+    lines = catalog(PackageContext(home, Limits(), {}), "packages", CatalogQuery())["packages"]
     assert [line["name"] for line in lines] == ["one", "two"], "whoever looks finishes it"
     assert list(there(home)) == ["one", "two"]
     assert not list(home.packages.glob(".store/*/pending"))
@@ -429,11 +429,11 @@ def test_the_first_place_in_order_wins(home: Home, source: Path, tmp_path: Path)
     for root in (user / ".algocline" / "packages", home.packages, extra):
         (root / "p").mkdir(parents=True)
         (root / "p" / "init.lua").write_text("return {}")
-        shelf = Shelf.of(home, environ, project)
+        shelf = SearchPath.of(home, environ, project)
         found.append([(each.origin, each.file) for each in (shelf.find("p"), *shelf.all()) if each])
     (project / "elsewhere").mkdir(parents=True)
     (project / "alc.local.toml").write_text('[packages]\np = {path = "elsewhere"}')
-    package = Shelf.of(home, environ, project).find("p")
+    package = SearchPath.of(home, environ, project).find("p")
 
     assert [[origin for origin, _ in each] for each in found] == [["original"] * 2, ["placed"] * 2, ["path"] * 2]
     assert package is not None
@@ -460,12 +460,12 @@ def test_a_strategy_that_cannot_be_run_is_refused_with_the_cure(
         (home.packages / each / "init.lua").write_bytes(content)
     (tmp_path / "alc.toml").write_text('[packages]\ngit = {git = "https://x.org/g", rev = "v1"}')
 
-    assert sentence in refused(strategy, Shelf.of(home, {}, tmp_path), name, 500)
+    assert sentence in refused(strategy, SearchPath.of(home, {}, tmp_path), name, 500)
 
 
 def test_where_nothing_is_installed_the_published_ones_are_named(home: Home) -> None:
-    assert PUBLISHED in refused(strategy, Shelf.of(home, {}, None), "cot", 500)
-    assert PUBLISHED in catalog(Place(home, Limits(), {}), "strategies", Asked())["next"]
+    assert PUBLISHED in refused(strategy, SearchPath.of(home, {}, None), "cot", 500)
+    assert PUBLISHED in catalog(PackageContext(home, Limits(), {}), "strategies", CatalogQuery())["next"]
 
 
 # ── sessions ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -534,7 +534,7 @@ async def test_the_catalog_tells_what_past_runs_took(rig: Rig) -> None:
             await finish(pool, reply, answer)
             await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
         await run_via_pool(pool, Strategy("return { run = error }", "one", name="one"), wait_s=WAIT_S)
-        (line,) = catalog(Place(rig.home, Limits(), {}), "strategies", Asked())["strategies"]
+        (line,) = catalog(PackageContext(rig.home, Limits(), {}), "strategies", CatalogQuery())["strategies"]
 
     assert line == {"name": "one", "about": "", "runs": 3, "prompts": 1, "tokens": 101}
 
@@ -553,33 +553,39 @@ def test_figures_look_at_a_bounded_number_of_journals(home: Home, monkeypatch: p
 
 
 async def test_state_is_shown_as_it_was_stored(rig: Rig) -> None:
-    place = Place(rig.home, Limits(), {})
-    assert catalog(place, "state", Asked()) == {"state": [], "total": 0}
+    place = PackageContext(rig.home, Limits(), {})
+    assert catalog(place, "state", CatalogQuery()) == {"state": [], "total": 0}
     code = "for i = 1, 3 do alc.state.set('k' .. i, {n = i}) end alc.state.set('long', ('x'):rep(70000))"
     async with rig.pool() as pool:
         await run(pool, code)
         await run(pool, "alc.state.set('a/b', 1)", ctx={"_ns": "other"})
 
-    assert catalog(place, "state", Asked())["state"] == [{"name": "default", "keys": 4}, {"name": "other", "keys": 1}]
-    page = catalog(place, "state", Asked("default", limit=2))
+    assert catalog(place, "state", CatalogQuery())["state"] == [
+        {"name": "default", "keys": 4},
+        {"name": "other", "keys": 1},
+    ]
+    page = catalog(place, "state", CatalogQuery("default", limit=2))
     assert page == {
         "state": [{"key": "k1", "value": '{"n":1}'}, {"key": "k2", "value": '{"n":2}'}],
         "namespace": "default",
         "total": 4,
         "cursor": "k2",
     }
-    assert [each["key"] for each in catalog(place, "state", Asked("default", cursor="k2"))["state"]] == ["k3", "long"]
-    assert [each["key"] for each in catalog(place, "state", Asked("default", query="ON"))["state"]] == ["long"]
-    assert catalog(place, "state", Asked("default/k1"))["value"] == {"n": 1}
-    assert catalog(place, "state", Asked("other/a/b"))["value"] == 1
-    cut = catalog(place, "state", Asked("default/long"))
+    assert [each["key"] for each in catalog(place, "state", CatalogQuery("default", cursor="k2"))["state"]] == [
+        "k3",
+        "long",
+    ]
+    assert [each["key"] for each in catalog(place, "state", CatalogQuery("default", query="ON"))["state"]] == ["long"]
+    assert catalog(place, "state", CatalogQuery("default/k1"))["value"] == {"n": 1}
+    assert catalog(place, "state", CatalogQuery("other/a/b"))["value"] == 1
+    cut = catalog(place, "state", CatalogQuery("default/long"))
     assert (len(cut["value"]), cut["warnings"]) == (60_000, ["cut: it has 70002 characters as JSON"])
-    assert "has no key 'k9'" in refused(catalog, place, "state", Asked("default/k9"))
+    assert "has no key 'k9'" in refused(catalog, place, "state", CatalogQuery("default/k9"))
 
 
 def test_cards_are_shown_newest_first_and_whole_by_their_id(home: Home) -> None:
-    place = Place(home, Limits(), {})
-    assert catalog(place, "cards", Asked()) == {"cards": [], "total": 0}
+    place = PackageContext(home, Limits(), {})
+    assert catalog(place, "cards", CatalogQuery()) == {"cards": [], "total": 0}
     home.state_database.parent.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(home.state_database)) as database:
         database.execute("CREATE TABLE cards (card_id TEXT, created_at TEXT, summary TEXT, card TEXT)")
@@ -595,16 +601,16 @@ def test_cards_are_shown_newest_first_and_whole_by_their_id(home: Home) -> None:
         database.commit()
 
     def ids(**asked: Any) -> tuple[list[str], int, str | None]:
-        page = catalog(place, "cards", Asked(**asked))
+        page = catalog(place, "cards", CatalogQuery(**asked))
         return [line["card_id"] for line in page["cards"]], page["total"], page.get("cursor")
 
     assert ids() == (["c2", "c1", "c0"], 3, None)
     assert ids(limit=2) == (["c2", "c1"], 3, "c1")
     assert ids(limit=2, cursor="c1") == (["c0"], 3, None)
     assert ids(query="cot") == (["c2", "c1"], 2, None)
-    assert catalog(place, "cards", Asked("c1"))["card"]["stats"] == {"n": 1}
+    assert catalog(place, "cards", CatalogQuery("c1"))["card"]["stats"] == {"n": 1}
     assert "there is no card 'c9'; nearest: c2, c1, c0; alc_catalog(kind=\"cards\") lists all" in refused(
-        catalog, place, "cards", Asked("c9")
+        catalog, place, "cards", CatalogQuery("c9")
     )
 
 
@@ -614,7 +620,7 @@ def test_a_database_that_is_none_is_told_with_its_cure(home: Home) -> None:
 
     for kind in ("state", "cards"):
         with pytest.raises(StorageFailed, match=r"cannot read .*state.db: file is not a database; restore it"):
-            catalog(Place(home, Limits(), {}), kind, Asked())
+            catalog(PackageContext(home, Limits(), {}), kind, CatalogQuery())
 
 
 def test_a_page_goes_on_where_it_ended(home: Home) -> None:
@@ -622,15 +628,15 @@ def test_a_page_goes_on_where_it_ended(home: Home) -> None:
         (home.packages / name).mkdir(parents=True)
         text = f"return {{ meta = {{ description = 'the {name} {'vowel' if name in 'ae' else 'other'}' }}, run = 1 }}"
         (home.packages / name / "init.lua").write_text(text)
-    place = Place(home, Limits(), {})
+    place = PackageContext(home, Limits(), {})
 
     def names(**asked: Any) -> tuple[list[str], int, str | None]:
-        page = catalog(place, "strategies", Asked(**asked))
+        page = catalog(place, "strategies", CatalogQuery(**asked))
         return [line["name"] for line in page["strategies"]], page["total"], page.get("cursor")
 
     assert names(limit=2) == (["a", "b"], 5, "b")
     assert names(limit=3, cursor="b") == (["c", "d", "e"], 5, None)
     assert names(query="VOWEL the") == (["a", "e"], 2, None)
     assert names(query="nothing") == ([], 0, None)
-    assert catalog(place, "strategies", Asked("a"))["run"].startswith('alc_run(strategy="a"')
-    assert "nearest: a" in refused(catalog, place, "packages", Asked("aa"))
+    assert catalog(place, "strategies", CatalogQuery("a"))["run"].startswith('alc_run(strategy="a"')
+    assert "nearest: a" in refused(catalog, place, "packages", CatalogQuery("aa"))

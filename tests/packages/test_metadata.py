@@ -2,7 +2,7 @@
 
 import pytest
 
-from algocline_mcp.packages.metadata import about_of
+from algocline_mcp.packages.metadata import metadata_of
 
 WHOLE = """\
 --- cot: one thought after the other
@@ -28,7 +28,7 @@ return M
 
 
 def test_a_published_package_is_read_as_its_author_meant_it() -> None:
-    about = about_of(WHOLE)
+    about = metadata_of(WHOLE)
 
     assert (about.version, about.category) == ("0.1.0", "reasoning")
     assert about.description == "First half, second half"
@@ -56,7 +56,7 @@ def test_a_published_package_is_read_as_its_author_meant_it() -> None:
     ],
 )
 def test_a_library_is_what_has_no_run_or_says_so(text: str, is_library: bool) -> None:
-    assert about_of(text).is_library is is_library
+    assert metadata_of(text).is_library is is_library
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_a_library_is_what_has_no_run_or_says_so(text: str, is_library: bool) ->
     ],
 )
 def test_what_is_written_in_another_way_counts_as_not_said(text: str, version: str | None) -> None:
-    assert about_of(text).version == version
+    assert metadata_of(text).version == version
 
 
 def test_without_a_description_the_first_line_of_the_comment_tells() -> None:
-    assert about_of("--- alc_shapes — shapes\n--- more\nreturn {}").description == "alc_shapes — shapes"
-    assert about_of("#!/bin/lua\nreturn {}").description == ""
+    assert metadata_of("--- alc_shapes — shapes\n--- more\nreturn {}").description == "alc_shapes — shapes"
+    assert metadata_of("#!/bin/lua\nreturn {}").description == ""

@@ -9,7 +9,7 @@ import pytest
 
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.packages.catalog import Place
+from algocline_mcp.packages.catalog import PackageContext
 from algocline_mcp.packages.specs import Chosen, Spec, chosen, chosen_text, play
 from tests.rig.rig import WAIT_S, Rig, until
 
@@ -41,23 +41,23 @@ end)
 
 
 @pytest.fixture
-def place(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> PackageContext:
     """A home with the package `echo`, beside `other`; what is made for a while is made where the rig is."""
     monkeypatch.setattr(tempfile, "tempdir", str(rig.root))
     for name in ("echo", "other"):
         (rig.home.packages / name / "spec").mkdir(parents=True)
         (rig.home.packages / name / "init.lua").write_text(STRATEGY)
     environ = {name: value for name, value in os.environ.items() if name != "HOME"}
-    return Place(rig.home, Limits(), environ | {"ALC_HOME": str(rig.home.root)})
+    return PackageContext(rig.home, Limits(), environ | {"ALC_HOME": str(rig.home.root)})
 
 
-def write(place: Place, name: str, text: str, package: str = "echo") -> None:
+def write(place: PackageContext, name: str, text: str, package: str = "echo") -> None:
     path = place.home.packages / package / "spec" / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(text)
 
 
-async def played(place: Place, found: Chosen, within_s: float = WAIT_S) -> dict[str, Any]:
+async def played(place: PackageContext, found: Chosen, within_s: float = WAIT_S) -> dict[str, Any]:
     """And nothing is left of it: no process, no file outside of the home."""
     told = await play(found, place.limits, place.environ, within_s)
     root = place.home.root.parent
@@ -77,7 +77,7 @@ def _processes(root: Path) -> list[str]:
     return found
 
 
-async def test_cases_are_counted_and_what_failed_is_told_with_its_place(place: Place) -> None:
+async def test_cases_are_counted_and_what_failed_is_told_with_its_place(place: PackageContext) -> None:
     write(place, "echo_spec.lua", GOOD)
     write(place, "wrong_spec.lua", BAD)
     told = await played(place, chosen(place, "echo"))
@@ -106,14 +106,16 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("code", "sentence"), BROKEN.values(), ids=BROKEN.keys())
-async def test_spec_that_is_broken_is_a_failure_with_its_reason(place: Place, code: str, sentence: str) -> None:
+async def test_spec_that_is_broken_is_a_failure_with_its_reason(
+    place: PackageContext, code: str, sentence: str
+) -> None:
     told = await played(place, chosen_text(place, Spec("spec", code), []))
 
     assert (told["passed"], told["failed"], told["total"]) == (0, 1, 1)
     assert sentence in told["failures"][0]["error"]
 
 
-async def test_spec_that_does_not_end_is_ended_and_so_are_those_that_wait_behind_it(place: Place) -> None:
+async def test_spec_that_does_not_end_is_ended_and_so_are_those_that_wait_behind_it(place: PackageContext) -> None:
     endless = "while true do end"
     found = Chosen([Spec(str(number), endless) for number in range(3)])
     told = await played(place, found, within_s=1.0)
@@ -124,7 +126,7 @@ async def test_spec_that_does_not_end_is_ended_and_so_are_those_that_wait_behind
     assert sum("was not begun within 1 s" in each for each in reasons) == 1
 
 
-async def test_what_a_spec_stores_is_gone_with_its_home(place: Place) -> None:
+async def test_what_a_spec_stores_is_gone_with_its_home(place: PackageContext) -> None:
     code = """
     local card = alc.card.create({ pkg = { name = 'spec' } })
     lust.it('stores', function()
@@ -139,7 +141,7 @@ async def test_what_a_spec_stores_is_gone_with_its_home(place: Place) -> None:
     assert os.listdir(place.home.root) == ["packages"]
 
 
-async def test_package_that_is_tested_is_found_before_another_of_its_name(place: Place, rig: Rig) -> None:
+async def test_package_that_is_tested_is_found_before_another_of_its_name(place: PackageContext, rig: Rig) -> None:
     mine = place.home.root / "mine" / "echo"
     (mine / "spec").mkdir(parents=True)
     (mine / "init.lua").write_text("return { run = print, where = 'mine' }")
@@ -152,7 +154,7 @@ async def test_package_that_is_tested_is_found_before_another_of_its_name(place:
     assert (told["passed"], told["failed"]) == (2, 0)
 
 
-async def test_search_paths_come_first_and_one_that_is_none_is_told(place: Place) -> None:
+async def test_search_paths_come_first_and_one_that_is_none_is_told(place: PackageContext) -> None:
     (place.home.root / "near").mkdir()
     (place.home.root / "near" / "other.lua").write_text("return 'near'")
     spec = Spec("spec", "lust.it('a', function() lust.expect(require('other')).to.equal('near') end)")
@@ -174,7 +176,7 @@ HOLDS = [
 ]  # fmt: skip
 
 
-async def test_each_assertion_holds_and_its_opposite_fails(place: Place) -> None:
+async def test_each_assertion_holds_and_its_opposite_fails(place: PackageContext) -> None:
     cases = [f"lust.it('{n}', function() {each} end)" for n, each in enumerate(HOLDS)]
     opposite = [f"lust.it('not {n}', function() {each.replace('.to', '.to_not')} end)" for n, each in enumerate(HOLDS)]
     code = "\n".join(["local expect = lust.expect", *cases, *opposite])
@@ -184,7 +186,7 @@ async def test_each_assertion_holds_and_its_opposite_fails(place: Place) -> None
     assert told["passed"] == len(HOLDS)
 
 
-async def test_spy_keeps_each_call_and_lets_it_through(place: Place) -> None:
+async def test_spy_keeps_each_call_and_lets_it_through(place: PackageContext) -> None:
     code = """
     local box = { add = function(a, b) return a + b end }
     local spy = lust.spy(box, 'add')
@@ -204,7 +206,7 @@ async def test_spy_keeps_each_call_and_lets_it_through(place: Place) -> None:
     assert (told["passed"], told["failed"]) == (2, 0)
 
 
-async def test_only_files_with_a_text_in_their_path_are_chosen(place: Place) -> None:
+async def test_only_files_with_a_text_in_their_path_are_chosen(place: PackageContext) -> None:
     for name in ("one_spec.lua", "two_spec.lua", "deep/two.lua"):
         write(place, name, GOOD)
 
@@ -214,10 +216,10 @@ async def test_only_files_with_a_text_in_their_path_are_chosen(place: Place) -> 
     ]
 
 
-def _files(place: Place) -> Place:
+def _files(place: PackageContext) -> PackageContext:
     write(place, "a.lua", GOOD)
     write(place, "b.lua", GOOD)
-    return Place(place.home, Limits(spec_files=1), place.environ)
+    return PackageContext(place.home, Limits(spec_files=1), place.environ)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +234,7 @@ def _files(place: Place) -> Place:
     ],
 )
 async def test_what_cannot_be_run_gets_one_sentence(
-    place: Place, name: str, more: dict[str, Any], sentence: str
+    place: PackageContext, name: str, more: dict[str, Any], sentence: str
 ) -> None:
     (place.home.packages / "single.lua").write_text(STRATEGY)
     with pytest.raises(Refused) as caught:

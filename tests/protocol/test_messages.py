@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algocline_mcp.errors import WireBroken
+from algocline_mcp.errors import ProtocolError
 from algocline_mcp.protocol import messages
-from algocline_mcp.protocol.messages import Lines, PoolRequest, PoolResponse, Speaker
+from algocline_mcp.protocol.messages import LineBuffer, PoolRequest, PoolResponse, Speaker
 
 texts = st.text(st.characters(codec=None, max_codepoint=0xE000), max_size=5)  # lone surrogates too
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
@@ -26,14 +26,14 @@ def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(marks)]
 
 
-def feed(lines: Lines, chunks: list[bytes]) -> list[bytes]:
+def feed(lines: LineBuffer, chunks: list[bytes]) -> list[bytes]:
     return [line for chunk in chunks for line in lines.feed(chunk)]
 
 
 @given(lines_without_lf, st.binary(max_size=5), st.lists(st.integers(0, 40)))
 def test_lines_come_out_whole_at_any_chunking(sent: list[bytes], rest: bytes, places: list[int]) -> None:
     rest = rest.replace(b"\n", b"")
-    lines = Lines(6)
+    lines = LineBuffer(6)
 
     got = feed(lines, cut(b"".join(line + b"\n" for line in sent) + rest, places))
 
@@ -46,18 +46,18 @@ def test_lines_come_out_whole_at_any_chunking(sent: list[bytes], rest: bytes, pl
 def test_line_over_the_limit_breaks_the_wire_with_or_without_its_end(chunk_bytes: int, end: bytes) -> None:
     whole, stream = b"12345678\n", b"12345678\n" + b"123456789" + end
 
-    assert feed(Lines(8), cut(whole, range(0, 100, chunk_bytes))) == [b"12345678"]
-    with pytest.raises(WireBroken, match="line longer than 8 bytes") as caught:
-        feed(Lines(8), cut(stream, range(0, 100, chunk_bytes)))
+    assert feed(LineBuffer(8), cut(whole, range(0, 100, chunk_bytes))) == [b"12345678"]
+    with pytest.raises(ProtocolError, match="line longer than 8 bytes") as caught:
+        feed(LineBuffer(8), cut(stream, range(0, 100, chunk_bytes)))
 
     assert caught.value.code == "too_large"
 
 
 def test_lines_before_the_one_that_is_too_long_are_told() -> None:
-    lines = Lines(8).feed(b"a\n\nb\n123456789")
+    lines = LineBuffer(8).feed(b"a\n\nb\n123456789")
 
     assert [next(lines), next(lines), next(lines)] == [b"a", b"", b"b"]
-    with pytest.raises(WireBroken):
+    with pytest.raises(ProtocolError):
         next(lines)
 
 
@@ -97,7 +97,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("line", MALFORMED.values(), ids=MALFORMED.keys())
 def test_what_is_no_json_object_breaks_the_wire_with_a_sentence(line: bytes) -> None:
-    with pytest.raises(WireBroken, match=r"^malformed request: .{5,}") as caught:
+    with pytest.raises(ProtocolError, match=r"^malformed request: .{5,}") as caught:
         messages.decode(line)
 
     assert len(str(caught.value)) < 200
@@ -196,7 +196,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), BAD_FIELDS, ids=lambda value: repr(value)[:16])
 def test_field_of_a_request_that_does_not_fit_is_named(name: str, value: Any) -> None:
-    with pytest.raises(WireBroken, match=rf"^malformed request: .*\b{name.removesuffix('s')}"):
+    with pytest.raises(ProtocolError, match=rf"^malformed request: .*\b{name.removesuffix('s')}"):
         PoolRequest.decode(request_with(**{name: value}))
 
 
@@ -221,7 +221,7 @@ BAD_ANSWERS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "change"), BAD_ANSWERS)
 def test_answer_that_could_not_be_recorded_never_passes(name: str, change: dict[str, Any]) -> None:
-    with pytest.raises(WireBroken, match=rf"^malformed request: .*\b{name}\b"):
+    with pytest.raises(ProtocolError, match=rf"^malformed request: .*\b{name}\b"):
         PoolRequest.decode(request_with(answers=[ANSWER, ANSWER | change]))
 
 
@@ -265,5 +265,5 @@ def test_field_of_a_response_that_does_not_fit_is_named(name: str, changes: dict
     raw = json.loads(PoolResponse(1, SPEAKER, data={"kind": "feed"}).encode()) | changes
     line = json.dumps({key: value for key, value in raw.items() if value is not Ellipsis}).encode()
 
-    with pytest.raises(WireBroken, match=rf"^malformed re.*\b{name}\b"):
+    with pytest.raises(ProtocolError, match=rf"^malformed re.*\b{name}\b"):
         PoolResponse.decode(line)

@@ -29,7 +29,7 @@ def server_environment(home: Path, *, fake: bool = True, **settings: str) -> dic
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALC_", "PYTHON"))}
     # These hosts are about lines of any length; what is cut for a host is the affair of test_fit. Nor are they about
     # how warm a worker is.
-    own = {"ALC_HOME": str(home), "ALC_OUTPUT_BYTES": str(1 << 26), "ALC_REHEARSALS": "0"}
+    own = {"ALC_HOME": str(home), "ALC_OUTPUT_BYTES": str(1 << 26), "ALC_WARMUP_RUNS": "0"}
     return {**kept, "PYTHONPATH": path, **own, **settings}
 
 

@@ -29,7 +29,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool
 from algocline_mcp.pool.spawn import is_forking
-from algocline_mcp.protocol.messages import Lines, PoolRequest
+from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
@@ -49,7 +49,7 @@ KEEPER_DESCRIPTORS = 8
 # What a slow machine must not run into where it is not what a test is about. One rehearsal takes a tenth of a second
 # less for each fork server; being cold, its workers do nothing else.
 ROOMY: dict[str, Any] = {
-    "rehearsals": 1,
+    "warmup_runs": 1,
     "grace_s": 30.0,
     "reach_s": 30.0,
     "fork_s": 20.0,
@@ -335,7 +335,7 @@ class RawClient:
         except OSError:
             self.socket.close()
             raise
-        self._lines = Lines(1 << 26)
+        self._lines = LineBuffer(1 << 26)
         self._ready: list[bytes] = []
 
     def send(self, message: PoolRequest | bytes) -> None:

@@ -36,7 +36,7 @@ class Home:
     def __init__(self, root: Path) -> None:
         self.root = root
         kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
-        own = {"ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10", "ALC_REHEARSALS": "1"}
+        own = {"ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10", "ALC_WARMUP_RUNS": "1"}
         self.environment = {**kept, "PYTHONPATH": str(ROOT), **own}
 
     @asynccontextmanager

@@ -17,7 +17,7 @@ from algocline_mcp.pool.pool import Pool
 from algocline_mcp.storage import clock as wall_clock
 from algocline_mcp.storage import files, journal
 from algocline_mcp.storage import sockets as socket_files
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import connections, effect_runner, effects, session_runner
 from algocline_mcp.worker.keeper import main as keeper
 from tests.sim.loop import Loop
@@ -50,7 +50,7 @@ def _join(place: Place, key: str) -> Place:
 HOME = Home(cast(Any, Place("/h")))
 LIMITS = Limits(children=2)
 ABIS = {LUA.name: LUA.abi(version)}
-PROVISIONS = Provisions(HOME, LIMITS, {}, ABIS)
+PRELOADED = Preloaded(HOME, LIMITS, {}, ABIS)
 
 
 def _no_entry(pool: Pool, sid: str, pid: int) -> None:

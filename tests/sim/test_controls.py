@@ -16,7 +16,7 @@ from algocline_mcp.session.streams import Fork
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal, Scan
 from algocline_mcp.worker.engine.messages import Ask, Message
-from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import Outcome, Replay
 from tests.sim.machine import Violation
 from tests.sim.system import HOME, installed
@@ -28,9 +28,9 @@ Broken = Callable[[pytest.MonkeyPatch], None]
 
 def acknowledge_before_append(patch: pytest.MonkeyPatch) -> None:
     """An answer is folded and replied to at once, and reaches the file with whatever comes next."""
-    late: dict[Ledger, Record] = {}
+    late: dict[JournaledSession, Record] = {}
 
-    def append(self: Ledger, record: Record) -> None:
+    def append(self: JournaledSession, record: Record) -> None:
         assert self._journal is not None
         if (before := late.pop(self, None)) is not None:
             self._journal.append(before)
@@ -40,7 +40,7 @@ def acknowledge_before_append(patch: pytest.MonkeyPatch) -> None:
             self._journal.append(record)
         evolve(self.session, record)
 
-    patch.setattr(Ledger, "append", append)
+    patch.setattr(JournaledSession, "append", append)
 
 
 def no_flush_before_a_reply(patch: pytest.MonkeyPatch) -> None:
@@ -89,15 +89,15 @@ def child_revived_without_its_replay(patch: pytest.MonkeyPatch) -> None:
 
 
 def end_of_a_child_not_recorded(patch: pytest.MonkeyPatch) -> None:
-    real = Ledger.append
+    real = JournaledSession.append
 
-    def append(self: Ledger, record: Record) -> None:
+    def append(self: JournaledSession, record: Record) -> None:
         if record["kind"] == "end":
             evolve(self.session, record)
         else:
             real(self, record)
 
-    patch.setattr(Ledger, "append", append)
+    patch.setattr(JournaledSession, "append", append)
 
 
 def cache_believed_after_a_failed_flush(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from algocline_mcp.errors import StorageFailed
-from algocline_mcp.worker.keeper.session_runner import Custody
+from algocline_mcp.worker.keeper.session_runner import SessionRunner
 from tests.sim.system import HOME, installed
 from tests.sim.world import World
 
@@ -21,25 +21,25 @@ def playing(*program: list[Any]) -> Iterator[World]:
         world.calm()
 
 
-def only_custody(world: World) -> Custody:
+def only_custody(world: World) -> SessionRunner:
     (run,) = world.keepers
     assert run.keeper is not None
-    return run.keeper.custody
+    return run.keeper.runner
 
 
 def test_clock_reading_that_the_disk_refuses_is_recorded_later() -> None:
     with playing(["ask", 1], ["time"], ["ask", 1]) as world:
         sid = world.play("run").session_id
         world.play("continue", sid, "q-0", wait_s=0.0)
-        custody = only_custody(world)
-        while custody.engines[""].clock is None:
+        runner = only_custody(world)
+        while runner.engines[""].clock is None:
             world.act()
         world.disk.errors = {"write": 1.0}
 
         with pytest.raises(StorageFailed):
-            world.machine.run(world.keepers[0].process, custody.flush)
+            world.machine.run(world.keepers[0].process, runner.flush)
 
-        assert custody.engines[""].clock is not None
+        assert runner.engines[""].clock is not None
 
 
 def test_journal_that_cannot_be_read_again_refuses_the_call_and_the_next_one_is_served() -> None:

@@ -17,7 +17,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import StorageBroken
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.dispatch import Strategy
-from algocline_mcp.pool.spawn import ForkFailed
+from algocline_mcp.pool.spawn import SpawnFailed
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
@@ -27,7 +27,7 @@ from tests.sim.book import Book, Call, Story
 from tests.sim.disk import Disk
 from tests.sim.loop import Loop, Task
 from tests.sim.machine import Machine, Poll, Process, Socket, Stream, Violation, pair
-from tests.sim.system import HOME, PROVISIONS, Births, SimulatedPool, installed
+from tests.sim.system import HOME, PRELOADED, Births, SimulatedPool, installed
 
 # What may go wrong, each in some of the schedules. Errors of the disk are rates per call.
 _DISK_ERRORS = {"write": 0.05, "flush": 0.05, "short": 0.1, "truncate": 0.2, "read": 0.03, "create": 0.2, "rename": 0.3}
@@ -300,7 +300,7 @@ class World(Births):
         machine.close(journal_fd)
         listener.close()
         if failing:
-            raise ForkFailed if self.rng.random() < 0.5 else OSError(11, "Resource temporarily unavailable")
+            raise SpawnFailed if self.rng.random() < 0.5 else OSError(11, "Resource temporarily unavailable")
         return pid
 
     def _bear(self, sid: str, held: tuple[Any, Any]) -> int:
@@ -325,7 +325,7 @@ class World(Births):
         self._running.add(run.process)
         self.machine.run(run.process, self._turn_inside, run)
         self._running.discard(run.process)
-        self._bury()
+        self._reap()
 
     def _turn_inside(self, run: KeeperRun) -> None:
         """As keeper.keep does it."""
@@ -333,10 +333,10 @@ class World(Births):
         try:
             if run.keeper is None:
                 try:
-                    spare = self.spawn_engine({}, PROVISIONS.limits)
+                    spare = self.spawn_engine({}, PRELOADED.limits)
                 except OSError:
                     spare = None
-                run.keeper = Keeper(run.sid, *run.fds, PROVISIONS, spare)  # type: ignore[arg-type]
+                run.keeper = Keeper(run.sid, *run.fds, PRELOADED, spare)  # type: ignore[arg-type]
             if run.keeper.turn():
                 return
         except StorageBroken:
@@ -345,7 +345,7 @@ class World(Births):
             raise Violation(f"a keeper raised {exc!r}") from exc
         self.machine.kill(run.process, status << 8)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         if not all(run.process.is_alive for run in self.keepers):
             self.keepers = [run for run in self.keepers if run.process.is_alive]
         if not all(engine.process.is_alive for engine in self.engines):
@@ -386,7 +386,7 @@ class World(Births):
             stream.peer.inbox += messages.encode(message)
             if message["op"] == "end":
                 self.machine.kill(engine.process, 0)
-        self._bury()
+        self._reap()
 
     def _whim(self) -> int:
         self.whims += 1
@@ -423,7 +423,7 @@ class World(Births):
     def _kill_keeper(self) -> None:
         if self.keepers:
             self.machine.kill(self.rng.choice(self.keepers).process)
-            self._bury()
+            self._reap()
 
     def _doom_keeper(self) -> None:
         """Killed at one of its next calls, whatever that is."""
@@ -434,7 +434,7 @@ class World(Births):
         busy = [engine for engine in self.engines if engine.is_computing]
         if engines := busy if busy and self.rng.random() < 0.7 else self.engines:
             self.machine.kill(self.rng.choice(engines).process, self.rng.choice((9, 11, 24)))
-            self._bury()
+            self._reap()
 
     def _kill_server(self) -> None:
         self.machine.kill(self.rng.choice(self.servers).process)
@@ -445,7 +445,7 @@ class World(Births):
 
     def _cut(self) -> None:
         self.machine.cut()
-        self._bury()
+        self._reap()
         self._replace_servers()
         for sid in self.book.stories:
             self.book.check_disk(sid, self.content(sid))
@@ -458,7 +458,7 @@ class World(Births):
     def _hibernate(self) -> None:
         """SIGTERM."""
         if self.keepers and (keeper := self.rng.choice(self.keepers).keeper) is not None:
-            keeper.is_told_to_leave = True
+            keeper.is_asked_to_leave = True
 
     def _pass_time(self) -> None:
         self.machine.now += self.rng.choice((0.5, 3.0, 50.0, 700.0))

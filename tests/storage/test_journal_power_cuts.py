@@ -165,7 +165,7 @@ def die_in_adopting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     os.close(fd)
 
 
-# Lines as long as a page, from a page's beginning on: those that a replay writes again end where old ones begin.
+# LineBuffer as long as a page, from a page's beginning on: those that a replay writes again end where old ones begin.
 PAGE_LINE = PAGE - len(encode({"kind": "effect", "n": 0, "args": [""]}, PAGE))
 PAGE_HEADER = PAGE - len(encode({"kind": "header", "code": ""}, 0)) - len(b"\n" + encode({"kind": "flushed"}, PAGE))
 

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from algocline_mcp.transport.response_cache import FILE_MAX_BYTES, FILES_MAX, QUESTIONS_MAX, Memo, open_memo
+from algocline_mcp.transport.response_cache import (
+    FILE_MAX_BYTES,
+    FILES_MAX,
+    QUESTIONS_MAX,
+    ResponseCache,
+    open_response_cache,
+)
 
 if TYPE_CHECKING:
     from tests.rig.hosts import RawServer
@@ -43,10 +49,10 @@ def _reply(number: int, result: Any) -> bytes:
 
 
 def _taught(path: Path, *exchanges: tuple[bytes, bytes]) -> Path:
-    memo = Memo(path)
+    cache = ResponseCache(path)
     for request, reply in exchanges:
-        memo.answer(request)
-        memo.is_repeated(reply)
+        cache.answer(request)
+        cache.is_repeated(reply)
     return path
 
 
@@ -56,10 +62,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_what_was_answered_before_is_answered_to_the_letter_under_the_new_id(path: Path) -> None:
-    memo = Memo(_taught(path, (_initialize(1), _reply(1, {"é": 1})), (_plain(2), _reply(2, {"tools": []}))))
+    cache = ResponseCache(_taught(path, (_initialize(1), _reply(1, {"é": 1})), (_plain(2), _reply(2, {"tools": []}))))
 
-    assert memo.answer(_initialize(22, version="9.9")) == _reply(22, {"é": 1})
-    assert memo.answer(_plain(23)) == _reply(23, {"tools": []})
+    assert cache.answer(_initialize(22, version="9.9")) == _reply(22, {"é": 1})
+    assert cache.answer(_plain(23)) == _reply(23, {"tools": []})
 
 
 @pytest.mark.parametrize(
@@ -77,39 +83,41 @@ def test_what_was_answered_before_is_answered_to_the_letter_under_the_new_id(pat
     ],
 )
 def test_another_question_is_left_to_the_sdk(path: Path, asked: list[bytes]) -> None:
-    memo = Memo(_taught(path, (_initialize(1), _reply(1, {"a": 1})), (_plain(2), _reply(2, {"tools": []}))))
+    cache = ResponseCache(_taught(path, (_initialize(1), _reply(1, {"a": 1})), (_plain(2), _reply(2, {"tools": []}))))
 
-    assert [memo.answer(line) for line in asked][-1] is None
+    assert [cache.answer(line) for line in asked][-1] is None
 
 
 def test_stateless_request_is_answered_without_any_handshake(path: Path) -> None:
-    memo = Memo(_taught(path, (_stateless(1), _reply(1, {"tools": [1]}))))
+    cache = ResponseCache(_taught(path, (_stateless(1), _reply(1, {"tools": [1]}))))
 
-    assert memo.answer(_stateless(5, version="3")) == _reply(5, {"tools": [1]})
+    assert cache.answer(_stateless(5, version="3")) == _reply(5, {"tools": [1]})
 
 
 def test_reply_of_the_sdk_to_what_was_answered_early_is_dropped_and_renews_the_memo(path: Path) -> None:
-    memo = Memo(_taught(path, (_stateless(1), _reply(1, {"tools": ["old"]}))))
-    memo.answer(_stateless(2))
+    cache = ResponseCache(_taught(path, (_stateless(1), _reply(1, {"tools": ["old"]}))))
+    cache.answer(_stateless(2))
 
-    assert memo.is_repeated(_reply(2, {"tools": ["new"]}))
-    assert not memo.is_repeated(_reply(2, {"tools": ["new"]}))
-    assert Memo(path).answer(_stateless(3)) == _reply(3, {"tools": ["new"]})
+    assert cache.is_repeated(_reply(2, {"tools": ["new"]}))
+    assert not cache.is_repeated(_reply(2, {"tools": ["new"]}))
+    assert ResponseCache(path).answer(_stateless(3)) == _reply(3, {"tools": ["new"]})
 
 
 def test_after_the_switch_nothing_is_answered_but_what_the_sdk_says_is_kept(path: Path) -> None:
-    memo = Memo(path)
-    memo.close()
+    cache = ResponseCache(path)
+    cache.close()
 
-    assert memo.answer(_stateless(1)) is None
-    assert not memo.is_repeated(_reply(1, {"tools": []}))
-    assert Memo(path).answer(_stateless(1)) == _reply(1, {"tools": []})
+    assert cache.answer(_stateless(1)) is None
+    assert not cache.is_repeated(_reply(1, {"tools": []}))
+    assert ResponseCache(path).answer(_stateless(1)) == _reply(1, {"tools": []})
 
 
 def test_error_of_the_sdk_is_not_kept(path: Path) -> None:
-    memo = Memo(_taught(path, (_stateless(1), b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}}\n')))
+    cache = ResponseCache(
+        _taught(path, (_stateless(1), b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}}\n'))
+    )
 
-    assert memo.answer(_stateless(2)) is None
+    assert cache.answer(_stateless(2)) is None
 
 
 def _cut(path: Path) -> None:
@@ -149,10 +157,10 @@ def _swell(path: Path) -> None:
 )
 def test_cut_nested_forged_foreign_or_open_file_is_ignored(path: Path, harm: Callable[[Path], None]) -> None:
     _taught(path, (_stateless(1), _reply(1, {"tools": []})))
-    assert Memo(path).answer(_stateless(1)) is not None
+    assert ResponseCache(path).answer(_stateless(1)) is not None
     harm(path)
 
-    assert Memo(path).answer(_stateless(1)) is None
+    assert ResponseCache(path).answer(_stateless(1)) is None
 
 
 def test_file_is_for_its_owner_alone(path: Path) -> None:
@@ -166,10 +174,10 @@ def test_memo_is_bounded(path: Path) -> None:
     path.parent.mkdir(parents=True)
     for number in range(FILES_MAX + 3):
         (path.parent / f"replies-{number}.json").touch()
-    memo = Memo(path)
+    cache = ResponseCache(path)
     for number in range(QUESTIONS_MAX + 5):
-        memo.answer(_stateless(number, protocol=str(number)))
-        memo.is_repeated(_reply(number, {}))
+        cache.answer(_stateless(number, protocol=str(number)))
+        cache.is_repeated(_reply(number, {}))
 
     assert len(json.loads(path.read_text())) == QUESTIONS_MAX
     assert len(list(path.parent.iterdir())) == FILES_MAX
@@ -177,7 +185,7 @@ def test_memo_is_bounded(path: Path) -> None:
 
 def test_setting_or_program_that_changes_has_a_memo_of_its_own(tmp_path: Path) -> None:
     def file_of(**settings: str) -> Path | None:
-        return open_memo({"ALC_HOME": str(tmp_path), **settings})._path
+        return open_response_cache({"ALC_HOME": str(tmp_path), **settings})._path
 
     assert file_of() == file_of(LANG="C")
     assert file_of() != file_of(ALC_TOOLS="full")
@@ -185,10 +193,10 @@ def test_setting_or_program_that_changes_has_a_memo_of_its_own(tmp_path: Path) -
 
 def test_home_that_cannot_be_written_costs_the_memo_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the home should be")
-    memo = open_memo({"ALC_HOME": str(tmp_path / "home")})
+    cache = open_response_cache({"ALC_HOME": str(tmp_path / "home")})
 
-    assert memo.answer(_stateless(1)) is None
-    assert not memo.is_repeated(_reply(1, {}))
+    assert cache.answer(_stateless(1)) is None
+    assert not cache.is_repeated(_reply(1, {}))
 
 
 # ── with a real server ────────────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ import pytest
 
 from algocline_mcp.transport import lines
 from algocline_mcp.transport.output import Output, Unanswered
-from algocline_mcp.transport.response_cache import Memo
+from algocline_mcp.transport.response_cache import ResponseCache
 from algocline_mcp.transport.stdio import HOST_LINE_MAX_BYTES
 from tests.rig.hosts import RawServer
 
@@ -176,7 +176,7 @@ def test_the_writer_repairs_waits_for_a_slow_reader_and_notices_one_that_is_gone
         writing.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # full before the writer has had its turn
         theirs, ours = reading.detach(), writing.detach()
     gone: list[bool] = []
-    output = Output(ours, Unanswered(), Memo(None), on_gone=lambda: gone.append(True))
+    output = Output(ours, Unanswered(), ResponseCache(None), on_gone=lambda: gone.append(True))
     text = "\ud800" + "é" * 1_000_000 + "\n"
 
     async def play() -> bytes:

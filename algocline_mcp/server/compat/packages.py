@@ -15,7 +15,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.packages import check, install, lookup, overrides, scaffold, specs
-from algocline_mcp.packages.catalog import Asked, Place, catalog
+from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
 from algocline_mcp.packages.project import find_root, project_of
 from algocline_mcp.pool import dispatch
 from algocline_mcp.server.compat import table
@@ -67,7 +67,7 @@ async def alc_pkg_list(
     place = _place(host, project_root)
     chosen = table.fields_of(verbose, names_of(fields), {"summary": _SUMMARY, "full": _FULL})
     every = replace(place, limits=replace(place.limits, listed_max=_ALL))
-    found = await look(host, partial(catalog, every, "packages", Asked(limit=_ALL)))
+    found = await look(host, partial(catalog, every, "packages", CatalogQuery(limit=_ALL)))
     shelf = await look(host, place.shelf)
     lines = table.sorted_by(table.matching(list(map(_line, found["packages"])), filter), sort, _FULL)
     shown = lines[: _MOST if limit is None else limit if limit > 0 else _ALL]
@@ -108,10 +108,10 @@ def _line(each: dict[str, Any]) -> dict[str, Any]:
     return line | ({"error": "; ".join(each["warnings"])} if is_broken else {})
 
 
-def _place(host: Host, project_root: str) -> Place:
+def _place(host: Host, project_root: str) -> PackageContext:
     held = opened(host)
     root = Path(os.path.abspath(os.path.expanduser(project_root))) if project_root else None
-    return Place(held.usable().home, held.limits, os.environ, root)
+    return PackageContext(held.usable().home, held.limits, os.environ, root)
 
 
 async def alc_pkg_install(
@@ -188,7 +188,7 @@ def _project(root: Path | None, scope: str) -> Path:
     return root
 
 
-def _check_version(place: Place, name: str, version: str) -> None:
+def _check_version(place: PackageContext, name: str, version: str) -> None:
     package = place.shelf().find(name)
     told = None if package is None else lookup.about(package, place.limits.code_bytes)
     if told is not None and told.version != version:

@@ -17,7 +17,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.reader import records_of
-from algocline_mcp.packages.lookup import Shelf
+from algocline_mcp.packages.lookup import SearchPath
 from algocline_mcp.packages.project import find_root
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
@@ -174,7 +174,7 @@ async def alc_info(host: Host) -> Annotated[CallToolResult, Listing]:
     """Tell version, settings, and where things lie."""
     held = opened(host)
     home = held.usable().home
-    shelf = await look(host, lambda: Shelf.of(home, os.environ, find_root(os.environ)))
+    shelf = await look(host, lambda: SearchPath.of(home, os.environ, find_root(os.environ)))
     told: dict[str, Any] = {
         "version": __version__,
         "preset_catalog_version": None,
@@ -237,7 +237,7 @@ def tools(found: list[Tool]) -> list[Tool]:
         taken[mine.name] = tool(function, cast("str", mine.title), mine.annotations, mine.meta)
     own = [
         tool(alc_advice, "Run a strategy by name", hints(), None),
-        tool(alc_info, "About this server", _READ, None),
+        tool(alc_info, "PackageMetadata this server", _READ, None),
         tool(alc_pool_status, "List workers", _READ, None),
         tool(alc_pool_ensure, "List workers", _READ, None),
         tool(alc_pool_stop, "End workers", hints(idempotent=True), None),

@@ -26,7 +26,7 @@ _QUIET_S = 0.2
 _LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
 
 
-class Opened:
+class ServerState:
     def __init__(self, limits: Limits, make: "Callable[[], AbstractAsyncContextManager[Pool]] | HomeUnusable") -> None:
         """`make`: the pool, not yet entered, or why there can be none."""
         self.limits = limits

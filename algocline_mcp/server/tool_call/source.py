@@ -79,7 +79,7 @@ def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Sour
     from algocline_mcp.packages import installed, lookup  # 5 ms of a start, for those alone who run an installed one
 
     installed.settle(home)
-    shelf = lookup.Shelf.of(home, os.environ, _root(project_root) or find_root(os.environ))
+    shelf = lookup.SearchPath.of(home, os.environ, _root(project_root) or find_root(os.environ))
     package, code, told = lookup.strategy(shelf, name, limits.code_bytes)
     return Source(
         code,

@@ -21,7 +21,7 @@ from algocline_mcp.server.tool_call.arguments import (
     quoted,
 )
 from algocline_mcp.server.tool_call.deadline import allowed_s, watched, within
-from algocline_mcp.server.tool_call.lifespan import Opened
+from algocline_mcp.server.tool_call.lifespan import ServerState
 from algocline_mcp.server.tool_call.truncation import fit, shown_bytes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Listing(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-Host = Context[Opened, Any]
+Host = Context[ServerState, Any]
 
 
 Found = TypeVar("Found")
@@ -54,9 +54,9 @@ SessionId = Text
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
-def opened(host: Host) -> Opened:
+def opened(host: Host) -> ServerState:
     """Raises HomeUnusable first of all: while the home does not work, no other advice helps."""
-    held: Opened = host.request_context.lifespan_context
+    held: ServerState = host.request_context.lifespan_context
     held.usable()
     return held
 

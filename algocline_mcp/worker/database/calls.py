@@ -1,7 +1,7 @@
 """How a keeper uses the state database that all sessions of a home share: at once, later, or with an error.
 
-Contract: nothing here blocks. `attempt` carries a wish out, or returns None where another process holds the database:
-then it is due again at `wish.again`, and after `state_busy_s` the outcome is an error. Whatever else is wrong with the
+Contract: nothing here blocks. `attempt` carries a pending_call out, or returns None where another process holds the database:
+then it is due again at `pending_call.again`, and after `state_busy_s` the outcome is an error. Whatever else is wrong with the
 database is an outcome too: the strategy gets it as an error and the session goes on. The database is opened by the
 first attempt and stays open until `close`: a keeper closes it at each pause and before it forks.
 """
@@ -19,13 +19,13 @@ from algocline_mcp.worker.database.call_scope import Busy, Mark, Unfinished
 from algocline_mcp.worker.database.connection import FUNCTIONS, Database, MarkDiffers
 from algocline_mcp.worker.engine.messages import Call
 
-__all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "SharedState", "Wish", "wish"]
+__all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "PendingCall", "SharedState", "pending_call"]
 
 _FIRST_S, _LONGEST_S = 0.001, 0.016  # between two tries
 
 
 @dataclass(slots=True)
-class Wish:
+class PendingCall:
     """A call under way. Times are monotonic; `again`: when it is due, `until`: when it is given up."""
 
     call: Call
@@ -34,9 +34,9 @@ class Wish:
     pause_s: float = _FIRST_S
 
 
-def wish(call: Call, limits: Limits) -> Wish:
+def pending_call(call: Call, limits: Limits) -> PendingCall:
     now = time.monotonic()
-    return Wish(call, now, now + limits.state_busy_s)
+    return PendingCall(call, now, now + limits.state_busy_s)
 
 
 class SharedState:
@@ -50,23 +50,23 @@ class SharedState:
     def is_open(self) -> bool:
         return self._database is not None
 
-    def attempt(self, wish: Wish, namespace: str, mark: Mark | None) -> Record | None:
+    def attempt(self, pending_call: PendingCall, namespace: str, mark: Mark | None) -> Record | None:
         """`{result}`, `{error}`, or None: not yet. Raises MarkDiffers and StorageBroken."""
         try:
-            return self._opened().perform(wish.call, namespace, mark)
+            return self._opened().perform(pending_call.call, namespace, mark)
         except Unfinished:
             now = time.monotonic()
-            wish.again, wish.until = now, now + self._limits.state_busy_s
+            pending_call.again, pending_call.until = now, now + self._limits.state_busy_s
             return None
         except Busy:
             now = time.monotonic()
-            if now < wish.until:
-                wish.again = min(now + wish.pause_s, wish.until)
-                wish.pause_s = min(2 * wish.pause_s, _LONGEST_S)
+            if now < pending_call.until:
+                pending_call.again = min(now + pending_call.pause_s, pending_call.until)
+                pending_call.pause_s = min(2 * pending_call.pause_s, _LONGEST_S)
                 return None
             holder = self._opened().holder()
             sentence = (
-                f"alc.{wish.call.name}: {self._path} was locked for {self._limits.state_busy_s:g} s by {holder}; "
+                f"alc.{pending_call.call.name}: {self._path} was locked for {self._limits.state_busy_s:g} s by {holder}; "
                 "nothing was changed: try again, or end that process"
             )
             return {"error": sentence}

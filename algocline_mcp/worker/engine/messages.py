@@ -1,7 +1,7 @@
 """What an engine may say, checked: the keeper believes no byte of it before it has passed here. Pure.
 
 Contract: `parse` yields one of Ask, Call, Fork, Note, End, all of plain JSON values within the limits, or raises
-WireBroken: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
+ProtocolError: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
 too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.errors import WireBroken
+from algocline_mcp.errors import ProtocolError
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import ON_ERROR
@@ -57,9 +57,9 @@ def parse(line: bytes, *, json_depth: int) -> Message:
     raw = messages.decode(line)
     reader = _READERS.get(str(raw.get("op")))
     if reader is None:
-        raise WireBroken(f"engine said unknown op {raw.get('op')!r}")
+        raise ProtocolError(f"engine said unknown op {raw.get('op')!r}")
     if messages.is_deeper(raw, json_depth + 2):  # the message and its `result` lie around the strategy's own value
-        raise WireBroken(f"engine said something nested over {json_depth} levels")
+        raise ProtocolError(f"engine said something nested over {json_depth} levels")
     return reader(raw)
 
 
@@ -100,13 +100,13 @@ def _too_large_for_state(call: Call, limits: Mapping[str, int]) -> str | None:
 def _ask(raw: Record) -> Ask:
     queries = _typed(raw, "queries", list)
     if not queries:
-        raise WireBroken("engine asked nothing")
+        raise ProtocolError("engine asked nothing")
     return Ask(tuple(_query(query) for query in queries))
 
 
 def _query(raw: Any) -> Record:
     if not isinstance(raw, dict):
-        raise WireBroken("engine asked something that is no query")
+        raise ProtocolError("engine asked something that is no query")
     query: Record = {
         "prompt": _typed(raw, "prompt", str),
         "system": None if raw.get("system") is None else _typed(raw, "system", str),
@@ -116,7 +116,7 @@ def _query(raw: Any) -> Record:
         if name in query or name in _OWN_KEYS:
             continue
         if not isinstance(value, _OPTION_TYPES):
-            raise WireBroken(f"engine asked with a bad option {name!r}")
+            raise ProtocolError(f"engine asked with a bad option {name!r}")
         query[name] = value
     return query
 
@@ -129,7 +129,7 @@ def _fork(raw: Record) -> Fork:
     strategies, on_error = _typed(raw, "strategies", list), _typed(raw, "on_error", str)
     is_named = all(isinstance(name, str) and _STRATEGY.fullmatch(name) for name in strategies)
     if not strategies or not is_named or on_error not in ON_ERROR:
-        raise WireBroken("engine forked what is no strategy")
+        raise ProtocolError("engine forked what is no strategy")
     return Fork(tuple(strategies), _typed(raw, "ctx", dict), on_error)
 
 
@@ -140,7 +140,7 @@ def _log(raw: Record) -> Note:
 def _progress(raw: Record) -> Note:
     step, total, message = _typed(raw, "step", int), _typed(raw, "total", int), raw.get("message")
     if not isinstance(message, str | None):
-        raise WireBroken("engine told progress with a message that is no text")
+        raise ProtocolError("engine told progress with a message that is no text")
     return Note({"progress": {"step": step, "total": total, "message": message}})
 
 
@@ -148,7 +148,7 @@ def _end(raw: Record) -> End:
     if "error" in raw:
         return End({"error": _typed(raw, "error", str)})
     if "result" not in raw:
-        raise WireBroken("engine ended with neither result nor error")
+        raise ProtocolError("engine ended with neither result nor error")
     outcome = {"result": raw["result"]}
     if "stats" in raw:
         outcome["stats"] = _typed(raw, "stats", dict)
@@ -158,7 +158,7 @@ def _end(raw: Record) -> End:
 def _typed(raw: Record, name: str, kind: type) -> Any:
     value = raw.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise WireBroken(f"engine said {raw.get('op')!r} with a bad {name!r}")
+        raise ProtocolError(f"engine said {raw.get('op')!r} with a bad {name!r}")
     return value
 
 

@@ -8,15 +8,15 @@ from typing import Any, Self
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.languages import LANGUAGES
-from algocline_mcp.worker.engine.process import Runtime
+from algocline_mcp.worker.engine.process import LanguageRuntime
 from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
 
 
 @dataclass(frozen=True, slots=True)
-class Provisions:
+class Preloaded:
     home: Home
     limits: Limits
-    runtimes: Mapping[str, Runtime]  # by language, ready to run
+    runtimes: Mapping[str, LanguageRuntime]  # by language, ready to run
     abis: Mapping[str, dict[str, Any]]  # by language: what a journal must have been written under
     keeper_pages: Ranges = NONE  # what workers write of the memory that they share at first
     engine_pages: Ranges = NONE

@@ -1,6 +1,6 @@
 """The forked process that runs a strategy, and the seam between it and the languages.
 
-Contract: a language offers `prepare(...) -> Runtime`, called once before the first fork; `Runtime.run` is called in
+Contract: a language offers `prepare(...) -> LanguageRuntime`, called once before the first fork; `LanguageRuntime.run` is called in
 a forked child, blocks wherever the strategy asks something, and returns the last line the keeper will read. A child
 knows no session until its keeper sends the start and the session's stderr, so it can be forked before there is one.
 
@@ -56,7 +56,7 @@ class Channel(Protocol):
         ...
 
 
-class Runtime(Protocol):
+class LanguageRuntime(Protocol):
     """A language, made ready before the fork and knowing no session."""
 
     def run(self, start: Start, channel: Channel) -> bytes:
@@ -109,7 +109,7 @@ class SocketChannel:
 Spawned = tuple[int, socket.socket]  # the pid of an engine, and its keeper's end of the socket
 
 
-def spawn_engine(runtimes: Mapping[str, Runtime], limits: Limits, ahead: Ranges = NONE) -> Spawned:
+def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, ahead: Ranges = NONE) -> Spawned:
     """Forks. Raises OSError where no fork is to be had. `ahead`: pages that the child copies before it is asked.
 
     The child waits for the start as its first line: an object of the fields of Start, `sid`, `language` and
@@ -132,10 +132,10 @@ def spawn_engine(runtimes: Mapping[str, Runtime], limits: Limits, ahead: Ranges 
     return pid, ours
 
 
-def _live(runtimes: Mapping[str, Runtime], fd: int, keeper: int, limits: Limits, ahead: Ranges) -> NoReturn:
+def _live(runtimes: Mapping[str, LanguageRuntime], fd: int, keeper: int, limits: Limits, ahead: Ranges) -> NoReturn:
     status = 70
     try:
-        _settle_signals()
+        _reset_signals()
         _die_with(keeper)
         os.dup2(fd, _SOCKET_FD)
         os.closerange(_SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
@@ -148,7 +148,7 @@ def _live(runtimes: Mapping[str, Runtime], fd: int, keeper: int, limits: Limits,
         os._exit(status)
 
 
-def _serve(runtimes: Mapping[str, Runtime], channel: SocketChannel, limits: Limits) -> None:
+def _serve(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel, limits: Limits) -> None:
     start = messages.decode(channel.begin())
     set_title(f"alc engine {start.pop('sid')}")
     _set_limits(limits)
@@ -157,7 +157,7 @@ def _serve(runtimes: Mapping[str, Runtime], channel: SocketChannel, limits: Limi
     channel.tell(runtime.run(Start(**start), channel))
 
 
-def _settle_signals() -> None:
+def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGXCPU, signal.SIG_DFL)  # it ends a step, whatever the server was started with
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

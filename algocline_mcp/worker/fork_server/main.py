@@ -26,9 +26,9 @@ from typing import Any
 
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.protocol import messages
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
-from algocline_mcp.worker.fork_server.warmup import rehearse, scout
+from algocline_mcp.worker.fork_server.warmup import scout, warm_up
 from algocline_mcp.worker.keeper import main as keeper
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.failpoints import arm
@@ -41,7 +41,7 @@ _QUIET_MS = 15  # a first prompt takes 4 to 12: two processors shall not be busy
 
 
 @dataclass(frozen=True, slots=True)
-class Born:
+class Handoff:
     """What a forked child shall keep."""
 
     sid: str
@@ -53,8 +53,8 @@ class Born:
 class ForkServer:
     """Does next to nothing between two forks: each page it writes is a page that its children no longer share."""
 
-    def __init__(self, control_fd: int, provisions: Provisions) -> None:
-        self._provisions = provisions
+    def __init__(self, control_fd: int, preloaded: Preloaded) -> None:
+        self._provisions = preloaded
         self._control = socket.socket(fileno=control_fd)
         self._poll = select.epoll()
         self._poll.register(control_fd, select.EPOLLIN)
@@ -62,7 +62,7 @@ class ForkServer:
         self._standby: dict[int, socket.socket] = {}  # pid of a worker that stands by -> the way to it
         self._may_prepare = True
 
-    def serve(self) -> Born | None:
+    def serve(self) -> Handoff | None:
         """Returns None at the end of the control socket, and in each child what that child shall keep."""
         self._say({"ready": os.getpid()})
         while True:
@@ -72,7 +72,7 @@ class ForkServer:
                 return born
             for fd, _ in events:
                 if fd in self._children:
-                    self._bury(fd)
+                    self._reap(fd)
                     continue
                 try:
                     request, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, _DESCRIPTORS)
@@ -83,7 +83,7 @@ class ForkServer:
                 if (born := self._bear(messages.decode(request), fds)) is not None:
                     return born
 
-    def _bear(self, request: dict[str, Any], fds: list[int]) -> Born | None:
+    def _bear(self, request: dict[str, Any], fds: list[int]) -> Handoff | None:
         self._may_prepare = True
         try:
             if len(fds) != _DESCRIPTORS:
@@ -102,7 +102,7 @@ class ForkServer:
 
     # ── workers that stand by ─────────────────────────────────────────────────────────────────────────────
 
-    def _prepare(self) -> Born | None:
+    def _prepare(self) -> Handoff | None:
         """Forks one. In the child: waits for a session, with an engine that waits for its start."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
@@ -161,7 +161,7 @@ class ForkServer:
             sock.close()
         self._standby.clear()
 
-    def _bury(self, pidfd: int) -> None:
+    def _reap(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)
         if (sock := self._standby.pop(pid, None)) is not None:
             sock.close()
@@ -181,11 +181,11 @@ class ForkServer:
             os.close(fd)
 
 
-def _born(request: dict[str, Any], fds: list[int], engine: Spawned | None) -> Born:
+def _born(request: dict[str, Any], fds: list[int], engine: Spawned | None) -> Handoff:
     journal_fd, listener_fd, log_fd = fds
     os.dup2(log_fd, 2)
     os.close(log_fd)
-    return Born(str(request["sid"]), journal_fd, listener_fd, engine)
+    return Handoff(str(request["sid"]), journal_fd, listener_fd, engine)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -198,17 +198,17 @@ def main(argv: Sequence[str]) -> int:
     os.set_inheritable(args.control, False)
     set_title("alc fork-server")
     try:
-        provisions = Provisions.from_env(os.environ)
+        preloaded = Preloaded.from_env(os.environ)
     except HomeUnusable as exc:
         print(f"alc fork-server: {exc}", file=sys.stderr)
         return 2
-    rehearse(provisions)
+    warm_up(preloaded)
     immortalize()
     gc.freeze()  # the collector shall not touch, and so not copy, what all children share
-    provisions = scout(provisions)
-    born = ForkServer(args.control, provisions).serve()
+    preloaded = scout(preloaded)
+    born = ForkServer(args.control, preloaded).serve()
     if born is None:
         return 0
     arm(os.environ)
-    engine = born.engine or keeper.spare_engine(provisions)
-    return keeper.keep(born.sid, born.journal_fd, born.listener_fd, provisions, engine)
+    engine = born.engine or keeper.spare_engine(preloaded)
+    return keeper.keep(born.sid, born.journal_fd, born.listener_fd, preloaded, engine)

@@ -23,7 +23,7 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import RECORDED_LIMITS, Record
 from algocline_mcp.storage import journal
 from algocline_mcp.worker.engine import process
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import main as keeper
 from algocline_mcp.worker.keeper.main import Keeper
 from algocline_mcp.worker.lowlevel import memory_pages
@@ -32,23 +32,23 @@ _SID = "p-0-0000000000000000"
 _PATIENCE_S = 1.0
 
 
-def rehearse(provisions: Provisions) -> None:
-    limits = replace(provisions.limits, linger_s=0.0, idle_s=_PATIENCE_S)
+def warm_up(preloaded: Preloaded) -> None:
+    limits = replace(preloaded.limits, linger_s=0.0, idle_s=_PATIENCE_S)
     with contextlib.suppress(OSError, AlcError):
-        os.makedirs(provisions.home.sessions, mode=0o700, exist_ok=True)
-        for _ in range(limits.rehearsals):
-            for language in provisions.runtimes:
-                _play(replace(provisions, limits=limits), language)
-                _run(provisions, language)
+        os.makedirs(preloaded.home.sessions, mode=0o700, exist_ok=True)
+        for _ in range(limits.warmup_runs):
+            for language in preloaded.runtimes:
+                _play(replace(preloaded, limits=limits), language)
+                _run(preloaded, language)
     gc.collect()  # a keeper lies in cycles, and its sockets stay open as long as it does
 
 
-def scout(provisions: Provisions) -> Provisions:
+def scout(preloaded: Preloaded) -> Preloaded:
     """The same, and which pages a worker will write: one is started as it will be, and looked at when it pauses.
 
     Another process does that, so that this one, which all workers share their memory with, writes none meanwhile.
     """
-    seen = replace(provisions, keeper_pages=memory_pages.room(), engine_pages=memory_pages.room())
+    seen = replace(preloaded, keeper_pages=memory_pages.room(), engine_pages=memory_pages.room())
     pid = os.fork()
     if pid == 0:
         try:
@@ -59,7 +59,7 @@ def scout(provisions: Provisions) -> Provisions:
     return seen
 
 
-def _look(seen: Provisions) -> None:
+def _look(seen: Preloaded) -> None:
     with contextlib.suppress(OSError, AlcError), socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")
         listener.listen()
@@ -81,40 +81,40 @@ def _look(seen: Provisions) -> None:
             os.waitpid(pid, 0)
 
 
-def _play(provisions: Provisions, language: str) -> None:
+def _play(preloaded: Preloaded, language: str) -> None:
     """One session, asked twice and answered."""
     journal_fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
     try:
-        header = _header(provisions, language)
-        journal.Journal(journal_fd, provisions.home.journal(_SID)).append(header)
+        header = _header(preloaded, language)
+        journal.Journal(journal_fd, preloaded.home.journal(_SID)).append(header)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind("")  # in the abstract name space, under a free name
             listener.listen()
             client = _fork_client(listener.getsockname())
-            kept = Keeper(_SID, journal_fd, os.dup(listener.fileno()), provisions, _spare(provisions))
+            kept = Keeper(_SID, journal_fd, os.dup(listener.fileno()), preloaded, _spare(preloaded))
         try:
             kept.run()
         finally:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             os.kill(client, signal.SIGKILL)
             os.waitpid(client, 0)
-        if kept.is_told_to_leave:
+        if kept.is_asked_to_leave:
             signal.raise_signal(signal.SIGTERM)
     finally:
         os.close(journal_fd)
 
 
-def _spare(provisions: Provisions) -> process.Spawned:
-    return process.spawn_engine(provisions.runtimes, provisions.limits)
+def _spare(preloaded: Preloaded) -> process.Spawned:
+    return process.spawn_engine(preloaded.runtimes, preloaded.limits)
 
 
-def _header(provisions: Provisions, language: str) -> Record:
+def _header(preloaded: Preloaded, language: str) -> Record:
     return {
         "kind": "header",
         "format": journal.FORMAT,
         "sid": _SID,
         "t": 0.0,
-        "abi": provisions.abis[language],
+        "abi": preloaded.abis[language],
         "language": language,
         "code": LANGUAGES[language].rehearsal,
         "chunk": "rehearsal",
@@ -125,7 +125,7 @@ def _header(provisions: Provisions, language: str) -> Record:
         "budget": {},
         "seed": 1,
         "utc_offset_s": 0,
-        "limits": {name: getattr(provisions.limits, name) for name in RECORDED_LIMITS},
+        "limits": {name: getattr(preloaded.limits, name) for name in RECORDED_LIMITS},
     }
 
 
@@ -171,8 +171,8 @@ class _Prompter:
         messages.decode(line)
 
 
-def _run(provisions: Provisions, language: str) -> None:
-    limits = provisions.limits
+def _run(preloaded: Preloaded, language: str) -> None:
+    limits = preloaded.limits
     module = import_module(LANGUAGES[language].runtime)
     runtime = module.prepare(
         heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes

@@ -13,10 +13,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from algocline_mcp.protocol.messages import Lines, PoolRequest
+from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
 from algocline_mcp.session.decisions import Refusal
 from algocline_mcp.session.records import Record
-from algocline_mcp.worker.database.calls import Wish
+from algocline_mcp.worker.database.calls import PendingCall
 from algocline_mcp.worker.keeper.replay import reply_to_ask
 
 _STDERR = 2
@@ -28,7 +28,7 @@ class Peer:
         sock.setblocking(False)
         self.socket = sock
         self.is_open = True
-        self._lines = Lines(line_bytes)
+        self._lines = LineBuffer(line_bytes)
         self._out = bytearray()
 
     @property
@@ -36,7 +36,7 @@ class Peer:
         return bool(self._out)
 
     def receive(self) -> Iterator[bytes]:
-        """The lines that one read completes. At the end of the stream `is_open` turns false. Raises WireBroken."""
+        """The lines that one read completes. At the end of the stream `is_open` turns false. Raises ProtocolError."""
         try:
             chunk = self.socket.recv(_RECEIVE_BYTES)
         except BlockingIOError:
@@ -108,7 +108,7 @@ class Engine(Peer):
         self.since = time.monotonic()  # it computes
         self.waits_for: list[str] = []
         self.taken: dict[str, Record] = {}
-        self.wish: Wish | None = None  # a call that is not answered yet
+        self.pending_call: PendingCall | None = None  # a call that is not answered yet
         self.clock: tuple[Record, int] | None = None  # the last reading and how often it was given, not yet recorded
 
     def begin(self, start: bytes) -> None:

@@ -1,7 +1,7 @@
 """What an engine asks of the world, of what sessions share and of the budget: carried out, recorded, answered.
 
 Contract: one call at a time per engine. What led to a change of what sessions share is on the disk before the change
-is. A call that has to wait for other processes stands in `engine.wish` until `strive` carries it out. Methods raise
+is. A call that has to wait for other processes stands in `engine.pending_call` until `retry_pending` carries it out. Methods raise
 StorageBroken and StorageFailed as the ledger does, and Diverged where a change was made before, with another result.
 """
 
@@ -20,42 +20,42 @@ from algocline_mcp.session.streams import refusal
 from algocline_mcp.worker.database import calls
 from algocline_mcp.worker.database.calls import Mark, MarkDiffers, SharedState
 from algocline_mcp.worker.engine.messages import Call, Fork
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import effects
 from algocline_mcp.worker.keeper.connections import Engine
 from algocline_mcp.worker.keeper.environ import Environ
-from algocline_mcp.worker.keeper.inherited import Carried
-from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.worker.keeper.inherited import Inherited
+from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
 from algocline_mcp.worker.lowlevel.failpoints import reach
 
 
-class Errands:
+class EffectRunner:
     """`reply` hands an outcome to an engine; `flush` brings all that was recorded to the disk."""
 
-    carried: Carried  # these two are set before the first engine speaks
+    carried: Inherited  # these two are set before the first engine speaks
     given: Mapping[str, Any]  # `ctx.env`
 
     def __init__(
         self,
-        ledger: Ledger,
-        provisions: Provisions,
+        ledger: JournaledSession,
+        preloaded: Preloaded,
         *,
         reply: Callable[[Engine, Record], None],
         flush: Callable[[], None],
     ) -> None:
-        self._ledger = ledger
-        self._home = provisions.home
-        self._limits = provisions.limits
+        self._journaled = ledger
+        self._home = preloaded.home
+        self._limits = preloaded.limits
         self._reply = reply
         self._flush = flush
-        self._shared = SharedState(provisions.home, provisions.limits)
+        self._shared = SharedState(preloaded.home, preloaded.limits)
         # What the session knows of itself: a branch asks its own and not its parent's.
         self._own: dict[str, Callable[[Engine], Record]] = {"budget": self._budget_left, "llm_calls": self._llm_calls}
 
     @cached_property
     def _world(self) -> effects.World:
-        about = self._ledger.session.about
+        about = self._journaled.session.about
         return effects.World(
             about["language"],
             effects.lib_paths(about, self._home.packages, os.environ),
@@ -78,12 +78,12 @@ class Errands:
         elif not self._is_given(call):
             outcome = self.carried.call(call.name, call.args)
         if outcome is None and call.name in calls.FUNCTIONS:
-            engine.wish = calls.wish(call, self._limits)
-            self.strive(engine)
+            engine.pending_call = calls.pending_call(call, self._limits)
+            self.retry_pending(engine)
             return
         if outcome is None:
             outcome = self._world.perform(call.name, call.args)
-        self._ledger.record(Called(engine.stream, call.name, call.args, outcome))
+        self._journaled.record(Called(engine.stream, call.name, call.args, outcome))
         self._reply(engine, outcome)
 
     def _is_given(self, call: Call) -> bool:
@@ -106,51 +106,51 @@ class Errands:
     def record_clock(self, engine: Engine) -> None:
         if engine.clock is not None:
             outcome, times = engine.clock
-            self._ledger.record(Called(engine.stream, "time", (), outcome, times))
+            self._journaled.record(Called(engine.stream, "time", (), outcome, times))
             engine.clock = None  # only now: a reading that the disk refused is still to be recorded
 
     # ── budget ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def is_over_budget(self, engine: Engine, queries: Sequence[Record]) -> bool:
+    def refuse_if_over_budget(self, engine: Engine, queries: Sequence[Record]) -> bool:
         """Refuses it then. Only a refusal is recorded: a prompt is the record that it was allowed."""
-        session = self._ledger.session
+        session = self._journaled.session
         sentence = budget.exceeded(session.budget, **self._used(engine), more=len(queries))
         if sentence is None:
             return False
         digests = tuple(query_digest(query) for query in queries)
-        self._ledger.record(Called(engine.stream, OVER_BUDGET, digests, {"error": sentence}))
+        self._journaled.record(Called(engine.stream, OVER_BUDGET, digests, {"error": sentence}))
         self._reply(engine, {"error": sentence})
         return True
 
     def _budget_left(self, engine: Engine) -> Record:
-        return {"result": budget.remaining(self._ledger.session.budget, **self._used(engine))}
+        return {"result": budget.remaining(self._journaled.session.budget, **self._used(engine))}
 
     def _llm_calls(self, engine: Engine) -> Record:
         return {"result": self._used(engine)["calls"]}
 
     def _used(self, engine: Engine) -> dict[str, int]:
-        return used(self._ledger.session, now_s=round(time.time(), 3), spent_s=engine.spent_s)
+        return used(self._journaled.session, now_s=round(time.time(), 3), spent_s=engine.spent_s)
 
     def is_fork_refused(self, engine: Engine, fork: Fork) -> bool:
         """Also a verdict that depends on other runtimes, and so a record."""
-        session = self._ledger.session
+        session = self._journaled.session
         sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
         if sentence is None:
             return False
-        self._ledger.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
+        self._journaled.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
         self._reply(engine, {"error": sentence})
         return True
 
     # ── what sessions share ───────────────────────────────────────────────────────────────────────────────
 
-    def strive(self, engine: Engine) -> None:
+    def retry_pending(self, engine: Engine) -> None:
         """Carries out a call of the state database, now or, while somebody else holds that, when it is due again.
 
         Whatever led to a change is on the disk before the change is: a replay comes to it again, with the same mark.
         """
-        assert engine.wish is not None
-        session = self._ledger.session
-        call = engine.wish.call
+        assert engine.pending_call is not None
+        session = self._journaled.session
+        call = engine.pending_call.call
         n = None
         if calls.FUNCTIONS[call.name]:
             n = session.streams[engine.stream].changes
@@ -159,18 +159,18 @@ class Errands:
             reach("effect.flushed")
         mark = None if n is None else Mark(session.sid, engine.stream, n)
         try:
-            outcome = self._shared.attempt(engine.wish, self._namespace(engine.stream), mark)
+            outcome = self._shared.attempt(engine.pending_call, self._namespace(engine.stream), mark)
         except MarkDiffers as exc:
             raise Diverged(exc.recorded, {"called": call.name, "n": n}) from exc
         if outcome is None:
             return
-        engine.wish = None
-        self._ledger.record(Called(engine.stream, call.name, call.args, outcome, n=n))
+        engine.pending_call = None
+        self._journaled.record(Called(engine.stream, call.name, call.args, outcome, n=n))
         reach("effect.recorded")
         self._reply(engine, outcome)
 
     def _namespace(self, stream: str) -> str:
-        session = self._ledger.session
+        session = self._journaled.session
         return f"fork-{session.streams[stream].index}" if stream else str(session.about["namespace"])
 
     def close(self) -> None:
@@ -179,6 +179,6 @@ class Errands:
 
     def forget(self) -> None:
         """Removes the marks of a session that is finished: there is nothing left to repeat."""
-        session = self._ledger.session
+        session = self._journaled.session
         if any(stream.changes for stream in session.streams.values()):
             self._shared.forget(session.sid, lambda sid: self._home.journal(sid).exists())

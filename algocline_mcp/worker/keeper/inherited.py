@@ -13,7 +13,7 @@ from typing import Any
 from algocline_mcp.session.records import Record
 
 
-class Carried:
+class Inherited:
     def __init__(self, records: Sequence[Record]) -> None:
         """`records`: of the branch, its header first."""
         carried = records[0].get("carried") or {}

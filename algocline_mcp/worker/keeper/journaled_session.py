@@ -18,7 +18,7 @@ from algocline_mcp.storage.files import sync_directory
 from algocline_mcp.worker.lowlevel.failpoints import reach
 
 
-class Ledger:
+class JournaledSession:
     def __init__(self, sid: str, home: Home, limits: Limits) -> None:
         self.session = Session(sid=sid)
         self._home = home

@@ -25,16 +25,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from algocline_mcp import __version__
-from algocline_mcp.errors import AlcError, HomeUnusable, StorageBroken, StorageFailed, WireBroken
+from algocline_mcp.errors import AlcError, HomeUnusable, ProtocolError, StorageBroken, StorageFailed
 from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent, Status
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.connections import Client, Engine, Peer
-from algocline_mcp.worker.keeper.session_runner import Custody, Surroundings
+from algocline_mcp.worker.keeper.session_runner import RunnerCallbacks, SessionRunner
 from algocline_mcp.worker.lowlevel.failpoints import arm, reach
 from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title
@@ -48,14 +48,14 @@ class _Leave(Exception):
 
 
 class Keeper:
-    """The shell: sockets, deadlines, signals. What it keeps is in `custody`."""
+    """The shell: sockets, deadlines, signals. What it keeps is in `runner`."""
 
     def __init__(
-        self, sid: str, journal_fd: int, listener_fd: int, provisions: Provisions, spare: Spawned | None
+        self, sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spare: Spawned | None
     ) -> None:
         self.sid = sid
-        self.home = provisions.home
-        self.limits = provisions.limits
+        self.home = preloaded.home
+        self.limits = preloaded.limits
         self.listener = socket.socket(fileno=listener_fd)
         self.listener.setblocking(False)
         self.listener.listen(_BACKLOG)  # once more: SO_PEERCRED and SO_PEERPIDFD shall name this process
@@ -64,11 +64,11 @@ class Keeper:
         self._watch(listener_fd, self._accept)
         self.speaker = Speaker(messages.PROTOCOL, __version__, sid, os.getpid(), _start_time())
         self.clients: set[Client] = set()
-        self.is_told_to_leave = False
+        self.is_asked_to_leave = False
         self.is_retired = False
         self.quiet_since = time.monotonic()  # nobody asks and nothing computes
-        shell = Surroundings(watch=self._watch_engine, unwatch=self._unwatch, progress=self._push_progress)
-        self.custody = Custody(sid, journal_fd, provisions, shell, spare)
+        shell = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, progress=self._push_progress)
+        self.runner = SessionRunner(sid, journal_fd, preloaded, shell, spare)
 
     def run(self) -> None:
         """Until the session is over or hibernates. Raises StorageBroken."""
@@ -99,14 +99,14 @@ class Keeper:
         return True
 
     def _on_sigterm(self, number: int, frame: Any) -> None:
-        self.is_told_to_leave = True
+        self.is_asked_to_leave = True
 
     # ── deadlines ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _timeout_ms(self) -> float | None:
         """Milliseconds to the next deadline. None for a paused session without idle limit: only a question wakes it."""
         deadlines = [client.deadline for client in self.clients]
-        if (due := self.custody.due) is not None:
+        if (due := self.runner.due) is not None:
             deadlines.append(due)
         if (quiet_s := self._quiet_limit_s()) is not None and not self._is_asked():
             deadlines.append(self.quiet_since + quiet_s)
@@ -115,11 +115,11 @@ class Keeper:
     @property
     def _is_over(self) -> bool:
         """Nothing is left to do but to tell it."""
-        return self.custody.session.phase is Phase.FINISHED or self.custody.trouble is not None
+        return self.runner.session.phase is Phase.FINISHED or self.runner.fatal is not None
 
     def _quiet_limit_s(self) -> float | None:
         """How long this worker stays when nobody asks; None: as long as it likes."""
-        if self.custody.computing:
+        if self.runner.computing:
             return None
         return self.limits.linger_s if self._is_over else self.limits.idle_s or None
 
@@ -130,31 +130,31 @@ class Keeper:
     def _settle(self) -> None:
         """After whatever happened: decides what was held, answers what is due, leaves when it is time."""
         now = time.monotonic()
-        self.custody.retry()
-        if self.is_told_to_leave:
+        self.runner.retry()
+        if self.is_asked_to_leave:
             for client in [client for client in self.clients if client.request is not None]:
-                self._tell(client)
+                self._reply_with_state(client)
             raise _Leave
         for client in list(self.clients):
             if client.request is not None:
-                self._attend(client)
+                self._process(client)
             if client.is_open and client.deadline <= now:
-                self._late(client)
+                self._on_deadline(client)
             if not client.is_open:
                 self._forget(client)
-        if self.custody.session.phase is Phase.FINISHED:
+        if self.runner.session.phase is Phase.FINISHED:
             self._retire()
-        self.custody.rest()
+        self.runner.rest()
         quiet_s = self._quiet_limit_s()
         if quiet_s is None or self._is_asked():
             self.quiet_since = now
         elif now >= self.quiet_since + quiet_s:
             raise _Leave
 
-    def _late(self, client: Client) -> None:
+    def _on_deadline(self, client: Client) -> None:
         """Its time is over: a request is answered with the state as it is, a mute or slow client is dropped."""
         if client.request is not None:
-            self._tell(client)
+            self._reply_with_state(client)
         else:
             self._forget(client)
 
@@ -195,9 +195,9 @@ class Keeper:
         try:
             for line in client.receive() if mask & ~select.POLLOUT else ():
                 if client.request is not None:
-                    raise WireBroken("malformed request: one at a time, the last one is not answered yet")
+                    raise ProtocolError("malformed request: one at a time, the last one is not answered yet")
                 self._take(client, line)
-        except WireBroken as exc:
+        except ProtocolError as exc:
             self._refuse(client, client.request.id if client.request else 0, exc)
             self._forget(client)
         self._watch_output(client)
@@ -208,7 +208,7 @@ class Keeper:
         """Accepts one request, or refuses it and keeps the connection."""
         try:
             request = PoolRequest.decode(line)
-        except WireBroken as exc:
+        except ProtocolError as exc:
             self._refuse(client, 0, exc)
             return
         if request.protocol != messages.PROTOCOL:
@@ -222,38 +222,38 @@ class Keeper:
             self._refuse(client, request.id, AlcError(sentence, code="busy"))
         else:
             client.begin(request, time.monotonic())
-            self.custody.hitch = None  # asking again tries again
-            self.is_told_to_leave |= request.op == "shutdown" and request.mode != "cancel"
-            if client.waits and self.custody.computing and (latest := self.custody.session.progress) is not None:
+            self.runner.step_error = None  # asking again tries again
+            self.is_asked_to_leave |= request.op == "shutdown" and request.mode != "cancel"
+            if client.waits and self.runner.computing and (latest := self.runner.session.progress) is not None:
                 self._send_progress(client, latest)  # a strategy may have told it before anybody listened
 
-    def _attend(self, client: Client) -> None:
+    def _process(self, client: Client) -> None:
         """Brings one request further: decides it once the replay is over, answers it once nothing computes."""
         if not client.is_decided and self._is_ripe(client):
             self._decide(client)
-        if client.request is not None and client.is_decided and not self.custody.computing:
-            self._tell(client)
+        if client.request is not None and client.is_decided and not self.runner.computing:
+            self._reply_with_state(client)
 
     def _is_ripe(self, client: Client) -> bool:
         """A request is decided where the engine stands at the journal's end; a second try must have ended first."""
-        custody = self.custody
-        if custody.trouble is not None and (client.op != "shutdown" or custody.session.phase is Phase.NEW):
+        runner = self.runner
+        if runner.fatal is not None and (client.op != "shutdown" or runner.session.phase is Phase.NEW):
             client.is_decided = True  # there is nothing to decide, only to tell
         if client.is_decided or client.op == "shutdown":
             return not client.is_decided
         if client.op == "continue" or client.waits:
-            if custody.session.phase is not Phase.STUCK and custody.hitch is None:
-                custody.begin()
-            if custody.hitch is not None:  # while others compute it may still pass
-                client.is_decided = client.is_put_off = not custody.computing
+            if runner.session.phase is not Phase.STUCK and runner.step_error is None:
+                runner.begin()
+            if runner.step_error is not None:  # while others compute it may still pass
+                client.is_decided = client.is_put_off = not runner.computing
                 return False
-        client.has_seen_a_try |= custody.is_replaying
-        return not custody.is_replaying and not (client.was_retried and custody.computing)
+        client.has_seen_a_try |= runner.is_replaying
+        return not runner.is_replaying and not (client.was_retried and runner.computing)
 
     def _decide(self, client: Client) -> None:
         assert client.request is not None
         try:
-            decision = self.custody.decide(_event(client.request))
+            decision = self.runner.decide(_event(client.request))
         except StorageBroken:
             raise
         except StorageFailed as exc:
@@ -261,7 +261,7 @@ class Keeper:
             return
         if decision.is_retry and client.waits and not client.was_retried and not client.has_seen_a_try:
             client.was_retried = True
-            self.custody.begin()
+            self.runner.begin()
             return
         if decision.error is not None:
             error = AlcError(decision.error.reason, code=decision.error.code)
@@ -270,23 +270,23 @@ class Keeper:
         client.is_decided = True
         client.is_put_off = decision.is_retry
         client.refused = decision.refused
-        client.is_accepted = client.op == "continue" and bool(decision.records) and not self.custody.computing
+        client.is_accepted = client.op == "continue" and bool(decision.records) and not self.runner.computing
 
-    def _tell(self, client: Client) -> None:
-        """Answers with the current state, or with the hitch that stopped the step."""
+    def _reply_with_state(self, client: Client) -> None:
+        """Answers with the current state, or with the step_error that stopped the step."""
         assert client.request is not None
-        if self.custody.hitch is not None and self.custody.needs_engine:
-            self._refuse(client, client.request.id, self.custody.hitch)
+        if self.runner.step_error is not None and self.runner.needs_engine:
+            self._refuse(client, client.request.id, self.runner.step_error)
             return
         try:
-            self.custody.flush()
+            self.runner.flush()
         except StorageBroken:
             raise
         except StorageFailed as exc:
             self._refuse(client, client.request.id, exc)
             return
         reach("reply.flushed")
-        feed_result = self.custody.feed(is_accepted=client.is_accepted)
+        feed_result = self.runner.feed(is_accepted=client.is_accepted)
         data: Record = {"kind": "feed", "session_id": self.sid, "feed_result": feed_result}
         if client.refused:
             data["refused"] = [{"query_id": each.query_id, "reason": each.reason} for each in client.refused]
@@ -302,7 +302,7 @@ class Keeper:
     def _respond(self, client: Client, response: PoolResponse) -> None:
         client.request = None
         client.send(response.encode())
-        is_over = self.custody.session.phase is Phase.FINISHED and not client.has_output
+        is_over = self.runner.session.phase is Phase.FINISHED and not client.has_output
         client.deadline = time.monotonic() + (self.limits.linger_s if is_over else self.limits.client_s)
         self._watch_output(client)
 
@@ -330,13 +330,13 @@ class Keeper:
         if (fd := engine.socket.fileno()) in self._calls:
             self._watch_output(engine)
         else:
-            self._watch(fd, lambda mask: self._hear(engine, mask))
+            self._watch(fd, lambda mask: self._read(engine, mask))
 
-    def _hear(self, engine: Engine, mask: int) -> None:
+    def _read(self, engine: Engine, mask: int) -> None:
         if mask & select.POLLOUT:
             engine.flush()
         if mask & ~select.POLLOUT or not engine.is_open:
-            self.custody.hear(engine)
+            self.runner.hear(engine)
         self._watch_output(engine)
 
     def _watch(self, fd: int, call: Callable[[int], object]) -> None:
@@ -359,9 +359,9 @@ class Keeper:
     def _retire(self) -> None:
         if not self.is_retired:
             self.is_retired = True
-            self.custody.flush()
+            self.runner.flush()
             with contextlib.suppress(StorageFailed):  # a finished session is finished wherever it lies
-                self.custody.retire()
+                self.runner.retire()
 
     def _leave(self) -> None:
         """In this order: answers out, engines gone, socket name gone; the lock goes last, with the process."""
@@ -370,8 +370,8 @@ class Keeper:
             while client.has_output and client.is_open and (left_s := deadline - time.monotonic()) > 0:
                 client.socket.settimeout(left_s)
                 client.flush()
-        self.custody.stop()
-        self.custody.rest()
+        self.runner.stop()
+        self.runner.rest()
         for path, is_useless in (
             (self.home.socket(self.sid), True),
             (self.home.stderr(self.sid), _is_empty(2)),
@@ -437,26 +437,26 @@ def main(argv: Sequence[str]) -> int:
     for fd in (args.journal, args.listener):
         os.set_inheritable(fd, False)
     try:
-        provisions = Provisions.from_env(os.environ)
+        preloaded = Preloaded.from_env(os.environ)
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
     arm(os.environ)
-    return keep(args.sid, args.journal, args.listener, provisions, spare_engine(provisions))
+    return keep(args.sid, args.journal, args.listener, preloaded, spare_engine(preloaded))
 
 
-def spare_engine(provisions: Provisions, ahead: Ranges = NONE) -> Spawned | None:
+def spare_engine(preloaded: Preloaded, ahead: Ranges = NONE) -> Spawned | None:
     """The first thing that a worker makes: each page that the keeper writes before it forks is one more page of the
     engine's own. It takes 500 KiB off a paused session, and Lua is up by the time the journal has been read."""
     with contextlib.suppress(OSError):  # tried again, and told, when the journal turns out to need an engine
-        return spawn_engine(provisions.runtimes, provisions.limits, ahead)
+        return spawn_engine(preloaded.runtimes, preloaded.limits, ahead)
     return None
 
 
-def keep(sid: str, journal_fd: int, listener_fd: int, provisions: Provisions, spare: Spawned | None) -> int:
+def keep(sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spare: Spawned | None) -> int:
     """Keeps the session until it leaves; returns the exit code."""
     try:
-        kept = Keeper(sid, journal_fd, listener_fd, provisions, spare)
+        kept = Keeper(sid, journal_fd, listener_fd, preloaded, spare)
         set_title(f"alc pool-worker {sid}")  # 0.3 ms, spent while the engine computes
         kept.run()
     except StorageBroken as exc:

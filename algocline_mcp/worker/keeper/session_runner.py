@@ -3,7 +3,7 @@
 Contract: every change goes decide -> append -> evolve, in that order, so that the session in memory is always the
 fold of the file. `flush` precedes whatever is told to anybody outside. An engine's message is served by the replay
 while one is under way, else carried out, recorded and answered. Methods raise StorageBroken where what the disk
-holds is unknown; any other StorageFailed stops the engine and stands in `hitch` until somebody asks again.
+holds is unknown; any other StorageFailed stops the engine and stands in `step_error` until somebody asks again.
 """
 
 import socket
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from algocline_mcp.errors import AlcError, StorageBroken, StorageFailed, WireBroken
+from algocline_mcp.errors import AlcError, ProtocolError, StorageBroken, StorageFailed
 from algocline_mcp.protocol import messages as protocol
 from algocline_mcp.session import budget
 from algocline_mcp.session.decisions import Decision, decide
@@ -23,42 +23,42 @@ from algocline_mcp.session.streams import MAIN, fork_of
 from algocline_mcp.storage import journal
 from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Note
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper import engine_start, session_errors
 from algocline_mcp.worker.keeper.connections import Engine
-from algocline_mcp.worker.keeper.effect_runner import Errands
-from algocline_mcp.worker.keeper.inherited import Carried
-from algocline_mcp.worker.keeper.journaled_session import Ledger
+from algocline_mcp.worker.keeper.effect_runner import EffectRunner
+from algocline_mcp.worker.keeper.inherited import Inherited
+from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import Diverged, Outcome, Replay
 from algocline_mcp.worker.lowlevel.failpoints import reach
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What custody needs of the shell around it."""
+class RunnerCallbacks:
+    """What runner needs of the shell around it."""
 
     watch: Callable[[Engine], None]
     unwatch: Callable[[Engine], None]
     progress: Callable[[Record], None]
 
 
-class Custody:
+class SessionRunner:
     def __init__(
-        self, sid: str, journal_fd: int, provisions: Provisions, shell: Surroundings, spare: Spawned | None
+        self, sid: str, journal_fd: int, preloaded: Preloaded, shell: RunnerCallbacks, spare: Spawned | None
     ) -> None:
         """`spare`: an engine that was forked already and waits for its start."""
-        self.limits = provisions.limits
+        self.limits = preloaded.limits
         self.shell = shell
         self.engines: dict[str, Engine] = {}
-        self.trouble: Record | None = None  # why this journal cannot go on: not a record, the file stays as it is
-        self.hitch: AlcError | None = None  # why the step stopped; asking again tries again
+        self.fatal: Record | None = None  # why this journal cannot go on: not a record, the file stays as it is
+        self.step_error: AlcError | None = None  # why the step stopped; asking again tries again
         self._replays: dict[str, Replay] = {}  # of the streams that may not have come to where the journal ends
         self._divergences: dict[str, Diverged] = {}
-        self._ledger = Ledger(sid, provisions.home, provisions.limits)
-        self._errands = Errands(self._ledger, provisions, reply=self._reply, flush=self.flush)
-        self._abis = provisions.abis
-        self._runtimes = provisions.runtimes
+        self._journaled = JournaledSession(sid, preloaded.home, preloaded.limits)
+        self._effects_runner = EffectRunner(self._journaled, preloaded, reply=self._reply, flush=self.flush)
+        self._abis = preloaded.abis
+        self._runtimes = preloaded.runtimes
         self._spare = spare
         self._load(journal_fd)
         if self._spare is not None:  # there is nothing to run
@@ -68,24 +68,24 @@ class Custody:
 
     def _load(self, journal_fd: int) -> None:
         try:
-            records = self._ledger.adopt(journal_fd)
+            records = self._journaled.adopt(journal_fd)
         except AlcError as exc:
-            self.trouble = session_errors.unreadable(exc)
+            self.fatal = session_errors.unreadable(exc)
             return
         header = records[0]
         abi = self._abis.get(header.get("language", ""))
         if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
-            self.trouble = session_errors.needs_version(header, abi)
+            self.fatal = session_errors.needs_version(header, abi)
             return
         self.begin(records)
 
     @property
     def session(self) -> Session:
-        return self._ledger.session
+        return self._journaled.session
 
     def _missing(self) -> list[str]:
-        """Streams that could go on but have no engine: it died while it waited, a hitch stopped it, or they are new."""
-        if self.trouble is not None or self.session.phase is Phase.FINISHED:
+        """Streams that could go on but have no engine: it died while it waited, a step_error stopped it, or they are new."""
+        if self.fatal is not None or self.session.phase is Phase.FINISHED:
             return []
         return [name for name, each in self.session.streams.items() if each.is_live and name not in self.engines]
 
@@ -96,29 +96,29 @@ class Custody:
     def begin(self, records: Sequence[Record] | None = None) -> None:
         """Forks the engines that are missing and starts the replays that bring them to where the journal ends."""
         missing = self._missing()
-        if not missing or not self._ledger.is_open:
+        if not missing or not self._journaled.is_open:
             return
-        self.hitch = None
-        self._errands.close()  # an engine inherits no lock
+        self.step_error = None
+        self._effects_runner.close()  # an engine inherits no lock
         if records is None and not all(name and self.session.streams[name].is_blank for name in missing):
             try:
                 self._record_clocks()  # what is not recorded yet would be given twice
-                records = self._ledger.records()
+                records = self._journaled.records()
             except StorageBroken:
                 raise
             except AlcError as exc:
-                self.hitch = exc
+                self.step_error = exc
                 return
         if records is not None:
             self._replays |= dict.fromkeys(missing, Replay(records))
-            self._errands.carried = Carried(records)
-            self._errands.given = budget.environ_of(records[0]["ctx"])
+            self._effects_runner.carried = Inherited(records)
+            self._effects_runner.given = budget.environ_of(records[0]["ctx"])
         for name in missing:
             try:
                 pid, sock = self._spare or spawn_engine(self._runtimes, self.limits)
             except OSError as exc:
                 sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
-                self.hitch = AlcError(sentence, code="no_process")
+                self.step_error = AlcError(sentence, code="no_process")
                 return
             self._spare = None
             engine = self.engines[name] = self._engine(pid, sock, name)
@@ -158,7 +158,7 @@ class Custody:
         except StorageBroken:
             raise
         except StorageFailed as exc:
-            self.hitch = exc
+            self.step_error = exc
             if self.engines.get(engine.stream) is engine:
                 self._drop(engine)
 
@@ -169,14 +169,14 @@ class Custody:
                 self._serve(engine, messages.parse(line, json_depth=self.limits.json_depth))
                 if self.engines.get(engine.stream) is not engine:
                     return
-        except WireBroken as exc:
+        except ProtocolError as exc:
             reason = str(exc)
         if (reason or not engine.is_open) and self.engines.get(engine.stream) is engine:
             self._lost(engine, reason)
 
     def _serve(self, engine: Engine, message: messages.Message) -> None:
-        if not engine.is_computing or engine.wish is not None:
-            raise WireBroken("engine spoke while it should wait")
+        if not engine.is_computing or engine.pending_call is not None:
+            raise ProtocolError("engine spoke while it should wait")
         ends_bytes = fork_of(self.session.streams, engine.stream).ends_bytes if engine.stream else 0
         if (sentence := messages.too_large(message, self.session.limits, ends_bytes=ends_bytes)) is not None:
             if not isinstance(message, End):
@@ -196,25 +196,25 @@ class Custody:
 
     def _carry_out(self, engine: Engine, message: messages.Message) -> None:
         if isinstance(message, Call):
-            self._errands.run(engine, message)
+            self._effects_runner.run(engine, message)
             return
-        self._errands.record_clock(engine)
+        self._effects_runner.record_clock(engine)
         match message:
             case Note(note):
-                self._ledger.record(Noted(engine.stream, note))
+                self._journaled.record(Noted(engine.stream, note))
                 if "progress" in note:
                     self.shell.progress(self._progress(engine.stream, note["progress"]))
             case Ask(queries):
-                if self._errands.is_over_budget(engine, queries):
+                if self._effects_runner.refuse_if_over_budget(engine, queries):
                     return
-                (prompt,) = self._ledger.record(Asked(engine.stream, queries, _now_s(), engine.spent_s))
+                (prompt,) = self._journaled.record(Asked(engine.stream, queries, _now_s(), engine.spent_s))
                 reach("prompt.recorded")
                 self._wait(engine, [query["id"] for query in prompt["queries"]], {})
-                self._share(self._errands.carried.ask(prompt))
+                self._share(self._effects_runner.carried.ask(prompt))
             case Fork():
                 self._fork(engine, message)
             case End(outcome):
-                self._ledger.record(Ended(engine.stream, outcome, _now_s(), engine.spent_s))
+                self._journaled.record(Ended(engine.stream, outcome, _now_s(), engine.spent_s))
                 reach("final.recorded")
                 self._drop(engine)
                 self._go_on(engine.stream)
@@ -222,10 +222,10 @@ class Custody:
     # ── children ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _fork(self, engine: Engine, fork: Fork) -> None:
-        if self._errands.is_fork_refused(engine, fork):
+        if self._effects_runner.is_fork_refused(engine, fork):
             return
         now_s, spent_s = _now_s(), engine.spent_s
-        self._ledger.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, now_s, spent_s))
+        self._journaled.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, now_s, spent_s))
         reach("fork.recorded")
         self._wait(engine, [], {})
         self.begin()
@@ -264,19 +264,22 @@ class Custody:
     @property
     def due(self) -> float | None:
         """When `retry` has something to do next, monotonic."""
-        return min((engine.wish.again for engine in self.engines.values() if engine.wish is not None), default=None)
+        return min(
+            (engine.pending_call.again for engine in self.engines.values() if engine.pending_call is not None),
+            default=None,
+        )
 
     def retry(self) -> None:
         """Tries again what other processes kept from being done. Raises StorageBroken."""
         now = time.monotonic()
         for engine in list(self.engines.values()):
-            if engine.wish is not None and engine.wish.again <= now:
-                self._guarded(engine, self._errands.strive)
+            if engine.pending_call is not None and engine.pending_call.again <= now:
+                self._guarded(engine, self._effects_runner.retry_pending)
 
     def rest(self) -> None:
         """Nothing computes: a paused session holds no database open."""
         if not self.computing:
-            self._errands.close()
+            self._effects_runner.close()
 
     def _reply(self, engine: Engine, reply: Record) -> None:
         engine.send(protocol.encode(reply))
@@ -297,13 +300,15 @@ class Custody:
             self._join(engine)
         if self.session.phase is Phase.STUCK and not self.computing:
             note = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
-            self._ledger.record(Noted(MAIN, note))
-        self._share(self._errands.carried.items(each for each in engine.waits_for if each in self.session.pending))
+            self._journaled.record(Noted(MAIN, note))
+        self._share(
+            self._effects_runner.carried.items(each for each in engine.waits_for if each in self.session.pending)
+        )
 
     def _share(self, items: Sequence[Record]) -> None:
         """Answers of a branch's parent: recorded and delivered like a host's, before any host hears of the prompt."""
         if items:
-            self._ledger.append({"kind": "answer", "answers": list(items), "t": _now_s()})
+            self._journaled.append({"kind": "answer", "answers": list(items), "t": _now_s()})
             self._deliver(items)
 
     # ── the end of an engine ──────────────────────────────────────────────────────────────────────────────
@@ -314,7 +319,7 @@ class Custody:
         how = self._drop(engine)
         if not was_computing:
             return  # replaced when somebody answers: one that dies while it waits must not be revived for ever
-        self._ledger.record(Died(engine.stream, reason or how, _now_s()))
+        self._journaled.record(Died(engine.stream, reason or how, _now_s()))
         if self.session.phase is Phase.STUCK:
             self.stop()  # the others go on when the step is tried again
         else:
@@ -334,7 +339,7 @@ class Custody:
             self.begin()
             return
         self.stop()
-        self.trouble = session_errors.diverged(first, divergence)
+        self.fatal = session_errors.diverged(first, divergence)
 
     def stop(self) -> None:
         for engine in list(self.engines.values()):
@@ -348,12 +353,12 @@ class Custody:
         if not decision.records:
             return decision
         if isinstance(event, Continue):
-            self._ledger.extend(decision.records)
+            self._journaled.extend(decision.records)
             reach("answer.recorded")
             self._deliver(decision.records[0]["answers"])
         else:
             self.stop()
-            self._ledger.extend(decision.records)
+            self._journaled.extend(decision.records)
         return decision
 
     def _deliver(self, items: Sequence[Record]) -> None:
@@ -370,31 +375,31 @@ class Custody:
     def flush(self) -> None:
         """Before anything is told: on return all that was recorded is on the disk. Raises StorageFailed.
 
-        A journal that is in trouble stays as it is, without even a mark, until somebody cancels the session.
+        A journal that is in fatal stays as it is, without even a mark, until somebody cancels the session.
         """
-        if not self._ledger.is_open or (self.trouble is not None and self.session.final is None):
+        if not self._journaled.is_open or (self.fatal is not None and self.session.final is None):
             return
         self._record_clocks()
-        self._ledger.flush()
+        self._journaled.flush()
 
     def _record_clocks(self) -> None:
         for engine in self.engines.values():
-            self._errands.record_clock(engine)
+            self._effects_runner.record_clock(engine)
 
     def feed(self, *, is_accepted: bool = False) -> Record:
         """The feed result for the host. During a replay nothing is known yet: it may diverge."""
         if self.is_replaying:
             return {"Running": {}}
-        if self.trouble is not None and self.session.final is None:
-            return {"Stuck": self.trouble}
+        if self.fatal is not None and self.session.final is None:
+            return {"Stuck": self.fatal}
         return view(self.session, now_s=_now_s(), computing=self.computing, accepted=is_accepted)
 
     def retire(self) -> None:
         """Moves the journal of a finished session to where finished ones lie, then removes its marks."""
-        if self._ledger.is_open:
-            self._ledger.retire()
-            self._errands.forget()
-        self._errands.close()
+        if self._journaled.is_open:
+            self._journaled.retire()
+            self._effects_runner.forget()
+        self._effects_runner.close()
 
 
 def _now_s() -> float:

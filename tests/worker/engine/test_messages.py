@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from algocline_mcp.errors import WireBroken
+from algocline_mcp.errors import ProtocolError
 from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note, parse, too_large
 from tests.session.histories import LIMITS, query
@@ -58,7 +58,7 @@ def test_message_whose_field_is_missing_or_of_another_type_is_refused_or_the_sam
             changed = value | {name: wrong}
             try:
                 got = told(changed)
-            except WireBroken:
+            except ProtocolError:
                 continue
             assert type(got) is type(message) or name == "op"
 
@@ -99,7 +99,7 @@ BAD: dict[str, Any] = {
 
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
 def test_message_that_does_not_fit_is_a_breach(value: Any) -> None:
-    with pytest.raises(WireBroken, match=r"^engine "):
+    with pytest.raises(ProtocolError, match=r"^engine "):
         told(value)
 
 
@@ -117,7 +117,7 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
 def test_line_that_is_no_message_is_a_breach(line: bytes) -> None:
-    with pytest.raises(WireBroken):
+    with pytest.raises(ProtocolError):
         parse(line, json_depth=128)
 
 
@@ -125,7 +125,7 @@ def test_line_that_is_no_message_is_a_breach(line: bytes) -> None:
 def test_any_bytes_are_a_message_or_a_breach(line: bytes) -> None:
     try:
         message = parse(line, json_depth=128)
-    except WireBroken:
+    except ProtocolError:
         return
     assert isinstance(message, Ask | Call | Note | End)
 
@@ -140,7 +140,7 @@ def _nested(depth: int) -> Any:
 def test_result_may_nest_as_deep_as_the_limit_and_not_much_deeper() -> None:
     told({"op": "end", "result": _nested(8)})
 
-    with pytest.raises(WireBroken, match="nested over 8 levels"):
+    with pytest.raises(ProtocolError, match="nested over 8 levels"):
         told({"op": "end", "result": _nested(10)})
 
 
@@ -189,7 +189,7 @@ BAD_FORKS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", BAD_FORKS)
 def test_fork_of_anything_but_named_packages_is_a_breach(name: str) -> None:
-    with pytest.raises(WireBroken):
+    with pytest.raises(ProtocolError):
         told({"op": "fork", "strategies": ["a"], "ctx": {}, "on_error": "skip", **BAD_FORKS[name]})
 
 

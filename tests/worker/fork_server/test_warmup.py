@@ -13,15 +13,15 @@ PROGRAM = """
 import os, signal
 from algocline_mcp.worker.fork_server import warmup
 from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.engine.preload import Provisions
+from algocline_mcp.worker.engine.preload import Preloaded
 
 ended = []
 retire = keeper.Keeper._retire
-keeper.Keeper._retire = lambda self: (ended.append(self.custody.session.final["result"]), retire(self))
-provisions = Provisions.from_env(os.environ)
+keeper.Keeper._retire = lambda self: (ended.append(self.runner.session.final["result"]), retire(self))
+preloaded = Preloaded.from_env(os.environ)
 open_before = os.listdir("/proc/self/fd")
-warmup.rehearse(provisions)
-print(set(ended), len(ended) >= provisions.limits.rehearsals)
+warmup.warm_up(preloaded)
+print(set(ended), len(ended) >= preloaded.limits.warmup_runs)
 print(os.listdir("/proc/self/fd") == open_before, signal.getsignal(signal.SIGTERM) == signal.SIG_DFL)
 try:
     os.waitpid(-1, os.WNOHANG)
@@ -30,18 +30,18 @@ except ChildProcessError:
 """
 
 
-def rehearse(home: Path) -> str:
+def warm_up(home: Path) -> str:
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
     environ = {**os.environ, "ALC_HOME": str(home)}
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 def test_sessions_are_played_to_their_end_and_leave_nothing(tmp_path: Path) -> None:
-    assert rehearse(tmp_path).splitlines() == ["{'yesyes'} True", "True True", "no child"]
+    assert warm_up(tmp_path).splitlines() == ["{'yesyes'} True", "True True", "no child"]
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
 def test_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
 
-    assert rehearse(tmp_path).splitlines() == ["set() False", "True True", "no child"]
+    assert warm_up(tmp_path).splitlines() == ["set() False", "True True", "no child"]

@@ -289,7 +289,7 @@ async def test_engine_killed_three_times_in_a_step_is_a_crash_loop_that_may_be_t
 
 async def test_fork_server_that_dies_before_it_is_ready_is_done_without(rig: Rig) -> None:
     # It plays on for longer than this test takes, and a run would wait for it for as long.
-    async with rig.pool(rehearsals=100_000, fork_start_s=LIMIT_S) as pool:
+    async with rig.pool(warmup_runs=100_000, fork_start_s=LIMIT_S) as pool:
         assert pool.forks.pid is not None
         os.kill(pool.forks.pid, signal.SIGKILL)
         first = (await run(pool, ASK_ONCE)).result

@@ -15,7 +15,7 @@ import lupa.lua55 as lua
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.languages import LUA
 from algocline_mcp.worker.engine import stdlib
-from algocline_mcp.worker.engine.process import Channel, Runtime, Start
+from algocline_mcp.worker.engine.process import Channel, LanguageRuntime, Start
 
 # In this order: each file may use what those before it have put into the room.
 _FILES = {
@@ -55,7 +55,7 @@ _WORDS = json.dumps({"texts": stdlib.TEXTS, "defaults": stdlib.DEFAULTS}, ensure
 _OUT_OF_MEMORY = b'{"error":"out of memory: the strategy has left no room to say more","op":"end"}'
 
 
-def prepare(*, heap_bytes: int, headroom_bytes: int, line_bytes: int) -> Runtime:
+def prepare(*, heap_bytes: int, headroom_bytes: int, line_bytes: int) -> LanguageRuntime:
     """A runtime that knows no session; fork as often as needed, run once in each child.
 
     Takes 2 ms and 0.5 MiB; a query and its answer then cost 3.5 us in here. Raises ValueError unless two lines
