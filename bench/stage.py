@@ -27,6 +27,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, stop_via_pool
 from algocline_mcp.session.events import Answer
+from algocline_mcp.storage.process_stat import read_process_stat
 
 PROGRAMS = Path(__file__).parent / "programs"
 WAIT_S = 60.0
@@ -203,9 +204,9 @@ def _process(pid: int, root: Path) -> Iterator[Process]:
             each == mark or each.startswith(mark + b"/")
             for each in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         ):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            stat = read_process_stat(pid)
             title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-            yield Process(pid, int(fields[3]), title)
+            yield Process(pid, stat.process_session, title)
 
 
 async def worker_gone(pool: Pool, sid: str) -> None:

@@ -33,6 +33,7 @@ from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
+from algocline_mcp.storage.process_stat import read_process_stat
 
 LIMIT_S = 240.0  # no test takes as long; one that hangs fails after it
 WAIT_S = 60.0  # of a call that is expected to come to its next pause
@@ -213,9 +214,9 @@ class Rig:
 
 
 def _process(pid: int) -> Process:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    stat = read_process_stat(pid)
     title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-    return Process(pid, int(fields[1]), int(fields[3]), fields[0], title)
+    return Process(pid, stat.parent, stat.process_session, stat.state, title)
 
 
 @contextmanager

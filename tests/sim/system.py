@@ -116,7 +116,7 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
     numbers.randbits = machine.rng.getrandbits
     changes: list[tuple[Any, dict[str, Any]]] = [
         (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
-        (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "_start_time": lambda: 0}),
+        (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "start_time_of": lambda pid: 0}),
         (session_runner, {"time": clock, "spawn_engine": births.spawn_engine}),
         (effect_runner, {"os": system, "time": clock}),
         (connections, {"os": system, "time": clock, "socket": sockets}),

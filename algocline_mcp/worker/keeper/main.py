@@ -31,6 +31,7 @@ from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent, Status
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
+from algocline_mcp.storage.process_stat import start_time_of
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.connections import Client, Engine, Peer
@@ -62,7 +63,7 @@ class Keeper:
         self._poll = select.poll()
         self._calls: dict[int, Callable[[int], object]] = {}  # descriptor -> what to do when it is ready
         self._watch(listener_fd, self._accept)
-        self.speaker = Speaker(messages.PROTOCOL, __version__, sid, os.getpid(), _start_time())
+        self.speaker = Speaker(messages.PROTOCOL, __version__, sid, os.getpid(), start_time_of("self") or 0)
         self.clients: set[Client] = set()
         self.is_asked_to_leave = False
         self.is_retired = False
@@ -406,15 +407,6 @@ def _peer_uid(sock: socket.socket) -> int | None:
         return None
     _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(uid)
-
-
-def _start_time() -> int:
-    """In clock ticks since boot: with the pid it names a process for good. 0 where the system does not tell."""
-    try:
-        with open("/proc/self/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except OSError:
-        return 0
 
 
 def _is_empty(fd: int) -> bool:

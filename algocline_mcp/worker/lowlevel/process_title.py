@@ -8,14 +8,14 @@ threading, whose work after a fork costs every process 430 KiB of copied pages. 
 import contextlib
 import os
 
-_ARG_START = 45  # among the fields of /proc/PID/stat that follow the command's name, see proc(5)
+from algocline_mcp.storage.process_stat import read_process_stat
 
 
 def _find_argv() -> tuple[int, int]:
     """Address and size of the command line that started this process; both stay the same in all that it forks."""
-    with contextlib.suppress(OSError, IndexError), open("/proc/self/stat", "rb") as file:
-        start, end = file.read().rpartition(b")")[2].split()[_ARG_START : _ARG_START + 2]
-        return int(start), int(end) - int(start)
+    with contextlib.suppress(OSError, IndexError):
+        stat = read_process_stat("self")
+        return stat.arg_start, stat.arg_end - stat.arg_start
     return 0, 0
 
 

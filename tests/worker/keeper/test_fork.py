@@ -20,6 +20,7 @@ from algocline_mcp.pool.dispatch import (
     view_via_pool,
 )
 from algocline_mcp.session.events import Answer
+from algocline_mcp.storage.process_stat import read_process_stat
 from tests.rig.rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, run, say, until, watched
 
 pytestmark = pytest.mark.anyio
@@ -249,11 +250,10 @@ async def test_death_of_a_computing_child_is_a_strike_and_three_stop_the_session
 def _is_busy(pid: int) -> bool:
     """It has used a good deal of processor time, or is at it."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
+        stat = read_process_stat(pid)
     except OSError:
         return False
-    return fields[0] == "R" and int(fields[11]) > 2
+    return stat.state == "R" and stat.user_ticks > 2
 
 
 async def test_children_beyond_the_limit_wait_for_their_turn_and_a_fork_within_a_fork_never_lacks_one(rig: Rig) -> None:

@@ -1,0 +1,47 @@
+"""Reader of /proc/PID/stat, see proc_pid_stat(5).
+
+Contract: standard library only, because a worker imports this module too. Numbers are as the kernel writes them.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStat:
+    state: str  # one letter: R running, S sleeping, Z zombie, …
+    parent: int  # pid
+    process_session: int  # pid of its leader
+    user_ticks: int  # processor time in user mode, in clock ticks
+    start_time: int  # clock ticks since boot
+    arg_start: int  # address of the command line
+    arg_end: int
+
+
+def read_process_stat(pid: int | str) -> ProcessStat:
+    """Of a pid, or of "self". Raises OSError where the process is gone or the system has no such file.
+
+    Raises IndexError where the kernel (before 3.5) writes fewer fields.
+    """
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        # The command's name is the second field, in parentheses; it may hold spaces and parentheses itself.
+        fields = file.read().rpartition(b")")[2].split()  # fields[0] is the third field of the manual page
+    return ProcessStat(
+        state=fields[0].decode(),
+        parent=int(fields[1]),
+        process_session=int(fields[3]),
+        user_ticks=int(fields[11]),
+        start_time=int(fields[19]),
+        arg_start=int(fields[45]),
+        arg_end=int(fields[46]),
+    )
+
+
+def start_time_of(pid: int | str) -> int | None:
+    """Clock ticks since boot, which name a process for good together with its pid and the boot.
+
+    None where the process is gone or the system does not say.
+    """
+    with suppress(OSError):
+        return read_process_stat(pid).start_time
+    return None
