@@ -126,6 +126,5 @@ def test_configuration_and_links_in_the_pages_are_sound() -> None:
             json.loads(block)
         for target in re.findall(r"\]\(([^)#:]+)\)", text):
             assert (page.parent / target).exists(), f"{page.name} points to {target}"
-    assert json.loads(re.findall(r"```json\n(.*?)```", pages[0].read_text(), re.DOTALL)[0])["mcpServers"]["alc"][
-        "command"
-    ]
+    (entry,) = re.findall(r"`(\{\"mcpServers\".*?\})`", pages[0].read_text())
+    assert json.loads(entry)["mcpServers"]["alc"]["command"]

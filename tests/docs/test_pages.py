@@ -23,12 +23,17 @@ from algocline_mcp.session.state import TRANSITIONS, Phase
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+README_MAX_LINES = 130  # a newcomer reads it whole
 PAGES = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     *(ROOT / "docs").glob("*.md"),
     *(ROOT / "packaging").rglob("*.md"),
 ]
+
+
+def _page(name: str) -> str:
+    return (ROOT / "docs" / f"{name}.md").read_text()
 
 
 def _table(page: str, *heads: str) -> list[list[str]]:
@@ -109,7 +114,7 @@ def test_every_link_of_a_page_leads_somewhere_and_readme_leads_to_every_page() -
             assert path.exists(), f"{page.name}: {target}"
             assert not anchor or anchor in _anchors(path), f"{page.name}: {target}#{anchor}"
     linked = set(re.findall(r"\]\(([^)#]*)", README))
-    assert linked >= {f"docs/{path.name}" for path in (ROOT / "docs").iterdir()}
+    assert linked >= {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     assert linked >= {"CHANGELOG.md", "CONTRIBUTING.md", "bench/README.md", "packaging/README.md"}
 
 
@@ -119,10 +124,10 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-def test_readme_names_each_command_tool_host_and_example() -> None:
-    assert [row[0] for row in _table(README, "tool")] == [each.name for each in tools()]
-    told = " ".join(row[0] for row in _table(README, "command"))
-    assert set(re.findall(r"alc ([a-z]+)", told)) >= set(alc.commands)
+def test_pages_name_each_command_tool_host_and_example() -> None:
+    assert [row[0] for row in _table(_page("tools"), "tool")] == [tool.name for tool in tools()]
+    commands = " ".join(row[0] for row in _table(_page("terminal"), "command"))
+    assert set(re.findall(r"alc ([a-z]+)", commands)) >= set(alc.commands)
     rows = _table(README, "host")
     assert [row[0] for row in rows[:-1]] == [host.title for host in hosts.HOSTS.values()]
     for name, row in zip(hosts.HOSTS, rows, strict=False):
@@ -132,8 +137,16 @@ def test_readme_names_each_command_tool_host_and_example() -> None:
     assert set(re.findall(r"\[`([\w.]+)`\]\(examples/", README)) >= shown
 
 
-def test_readme_tells_the_longest_waits() -> None:
-    assert f"({Limits().wait_s:g} s; at most {CEILING_S:g} s, in Claude Code {CEILINGS_S['claude-code']:g} s)" in README
+def test_page_of_the_tools_names_the_longest_waits() -> None:
+    waits = f"({Limits().wait_s:g} s; at most {CEILING_S:g} s, in Claude Code {CEILINGS_S['claude-code']:g} s)"
+    assert waits in _page("tools")
+
+
+def test_readme_is_short_and_says_what_this_is_first() -> None:
+    first_sentence = README.split("\n\n")[1].split(". ")[0]
+
+    assert len(README.splitlines()) <= README_MAX_LINES
+    assert "MCP server" in first_sentence
 
 
 def test_link_into_vs_code_carries_what_alc_config_would_write() -> None:
@@ -254,7 +267,7 @@ def test_image_runs_as_a_user_of_its_own_behind_tini_on_a_volume() -> None:
     assert last["HEALTHCHECK"] == "NONE"
     assert f"ALC_HOME={last['VOLUME']}" in last["ENV"]
     assert any(last["VOLUME"] in rest and "-o alc" in rest for word, rest in found if word == "RUN")
-    assert f"-v alc-home:{last['VOLUME']} algocline-mcp" in README
+    assert f"-v alc-home:{last['VOLUME']} algocline-mcp" in _page("container")
     assert f"alc-home:{last['VOLUME']}" in _docker_arguments()
 
 
