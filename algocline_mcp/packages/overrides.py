@@ -1,13 +1,13 @@
-"""Writes `alc.local.toml`, a project's file that is not in its repository: from which directory it takes a package.
+"""Writes `alc.local.toml`, the file of a project that is not in its repository: package name -> directory.
 
-Contract: the text stays as its author wrote it, but for the lines of the package. A change is checked by reading the
-new text: one that would say anything else is refused, and nothing is written. `alc.toml` and `alc.lock` never are.
+Contract: only the lines of the named packages change; comments, order and line ends of all other lines stay. The new
+text is parsed before it is written: if its content is not exactly the wanted one, the call is refused and the file
+stays. `alc.toml` and `alc.lock` are never written.
 """
 
 import contextlib
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,62 +17,39 @@ from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.packages.project import FILES, declared_in, read_toml
 
 FILE = FILES[0]
-_TABLE = re.compile(r"[ \t]*\[[ \t]*packages[ \t]*\][ \t]*(#.*)?")
-_ANY_TABLE = re.compile(r"[ \t]*\[")
 
 
-def declare(root: Path, targets: Mapping[str, Path]) -> Path:
-    """From now on these packages (name -> directory) are taken from there in this project. Returns the file. What is
-    declared so already stays; raises Refused for a name that is declared otherwise, StorageFailed."""
+def add_overrides(root: Path, directories: Mapping[str, Path]) -> Path:
+    """Adds an entry (name -> directory) for each package and returns the file. An equal entry stays as it is.
+
+    Raises Refused if the file has another entry of that name or cannot be parsed, and StorageFailed."""
     file = root / FILE
-    declared_in(file)  # it is as it should be
+    declared_in(file)  # raises Refused for an invalid file
     before = read_toml(file)
-    known = before.get("packages", {})
-    new = {name: {"path": os.fspath(path)} for name, path in targets.items() if known.get(name) != _entry(path)}
+    entries = before.get("packages", {})
+    new = {name: {"path": os.fspath(path)} for name, path in directories.items() if entries.get(name) != _entry(path)}
     for name in new:
-        if name in known:
-            cure = f'alc_pkg_remove(name="{name}", scope="project") takes that out'
-            raise Refused(f"package '{name}' stands in {file} already, as {json.dumps(known[name])[:200]}: {cure}")
-
-    def add(lines: list[str]) -> list[str]:
-        added = [
-            f"{name} = {{ path = {json.dumps(entry['path'], ensure_ascii=False)} }}\n" for name, entry in new.items()
-        ]
-        place = next((number for number, line in enumerate(lines) if _TABLE.fullmatch(line.rstrip("\n"))), None)
-        if place is not None:
-            return [*lines[: place + 1], *added, *lines[place + 1 :]]
-        return [*lines, *(["\n"] if lines else []), "[packages]\n", *added]
-
+        if name in entries:
+            cure = f'remove it first with alc_pkg_remove(name="{name}", scope="project")'
+            raise Refused(f"package '{name}' is in {file} already, as {json.dumps(entries[name])[:200]}: {cure}")
     if new:
-        _change(file, add, before | {"packages": known | new})
+        _change(file, lambda text: _with_entries(text, new), before | {"packages": entries | new})
     return file
 
 
-def withdraw(root: Path, name: str) -> Path:
-    """Takes a package out of the file. Raises Refused where it is not in it, or in another file of the project."""
+def remove_override(root: Path, name: str) -> Path:
+    """Removes the entry of a package and returns the file. Raises Refused if the file has no such entry (the message
+    names the other files of the project that have), and StorageFailed."""
     file = root / FILE
-    declared_in(file)  # it is as it should be
+    declared_in(file)  # raises Refused for an invalid file
     before = read_toml(file)
-    known = before.get("packages", {})
-    if name not in known:
-        others = [each for each in FILES[1:] if name in declared_in(root / each)]
-        where = f"; it stands in {', '.join(others)}, which you change yourself" if others else ""
+    entries = before.get("packages", {})
+    if name not in entries:
+        others = [other for other in FILES[1:] if name in declared_in(root / other)]
+        where = f"; it is in {', '.join(others)}: edit that file yourself" if others else ""
         raise Refused(f"package '{name}' is not in {file}{where}", code="not_found")
-    line = re.compile(rf"[ \t]*(?:{re.escape(name)}|[\"']{re.escape(name)}[\"'])[ \t]*=.*")
-    table = re.compile(rf"[ \t]*\[[ \t]*packages[ \t]*\.[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*\][ \t]*(#.*)?")
-
-    def take_out(lines: list[str]) -> list[str]:
-        left: list[str] = []
-        inside, is_own = False, False
-        for each in lines:
-            text = each.rstrip("\n")
-            if _ANY_TABLE.match(text):
-                inside, is_own = bool(_TABLE.fullmatch(text)), bool(table.fullmatch(text))
-            if not is_own and not (inside and line.fullmatch(text)):
-                left.append(each)
-        return left
-
-    _change(file, take_out, before | {"packages": {key: value for key, value in known.items() if key != name}})
+    left = {key: value for key, value in entries.items() if key != name}
+    _change(file, lambda text: _without_entry(text, name), before | {"packages": left})
     return file
 
 
@@ -80,43 +57,69 @@ def _entry(path: Path) -> dict[str, str]:
     return {"path": os.fspath(path)}
 
 
-def _change(file: Path, edit: Callable[[list[str]], list[str]], wanted: Mapping[str, Any]) -> None:
+def _with_entries(text: str, entries: Mapping[str, Mapping[str, str]]) -> str:
+    import tomlkit  # 30 ms, only where the file is written
+    from tomlkit.items import Table
+
+    lines = "".join(f"{name} = {{ path = {tomlkit.string(e['path']).as_string()} }}\n" for name, e in entries.items())
+    document = tomlkit.parse(text)
+    named = [item for key, item in document.body if key is not None and key.key == "packages"]
+    tables = [item for item in named if isinstance(item, Table) and not item.is_super_table()]
+    if not tables:
+        return f"{text}\n[packages]\n{lines}" if text else f"[packages]\n{lines}"
+    # At the head of the table: the comments at its end belong to the table that follows.
+    tables[0].value.body[:0] = tomlkit.parse(lines).body
+    return document.as_string()
+
+
+def _without_entry(text: str, name: str) -> str:
+    import tomlkit  # 30 ms, only where the file is written
+    from tomlkit.items import InlineTable
+
+    document = tomlkit.parse(text)
+    packages = document["packages"]
+    if isinstance(packages, InlineTable):  # one line for all packages, which is not edited in either direction
+        raise ValueError("packages is an inline table")
+    del packages[name]
+    return document.as_string()
+
+
+def _change(file: Path, edit: Callable[[str], str], wanted: Mapping[str, Any]) -> None:
     import tomllib
 
     target = Path(os.path.realpath(file))
     try:
-        text = target.read_text(encoding="utf-8-sig") if target.exists() else ""
-        lines = text.splitlines(keepends=True)
-        if lines and not lines[-1].endswith("\n"):
-            lines[-1] += "\n"
-        after = "".join(edit(lines))
+        text = target.read_bytes().decode("utf-8-sig") if target.exists() else ""
         try:
-            is_so = _meaning(tomllib.loads(after)) == _meaning(wanted)
-        except ValueError:
-            is_so = False
-        if not is_so:
-            raise Refused(f"{file} is written in a way that is not changed here: edit its packages yourself")
+            after = edit(text if not text or text.endswith("\n") else f"{text}\n")
+            is_wanted = _normalized(tomllib.loads(after)) == _normalized(wanted)
+        except (ValueError, KeyError, TypeError):  # tomlkit's own errors are ValueErrors
+            is_wanted = False
+        if not is_wanted:
+            raise Refused(
+                f"the packages of {file} are written in a form that cannot be edited here: edit them yourself"
+            )
         _write(target, after)
     except OSError as exc:
         raise StorageFailed(f"cannot change {file}: {exc.strerror}; make it and its directory writable") from exc
 
 
-def _meaning(content: Mapping[str, Any]) -> dict[str, Any]:
-    """No packages are none."""
+def _normalized(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An empty table of packages equals a missing one."""
     return {key: value for key, value in content.items() if key != "packages" or value}
 
 
 def _write(target: Path, text: str) -> None:
-    """All of it or nothing."""
-    fd, draft = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    """Replaces the file atomically and keeps its permissions."""
+    fd, staging = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
-        with open(fd, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        with open(fd, "wb") as stream:
+            stream.write(text.encode())
             stream.flush()
             os.fsync(fd)
-        os.chmod(draft, target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        os.replace(draft, target)
+        os.chmod(staging, target.stat().st_mode & 0o777 if target.exists() else 0o644)
+        os.replace(staging, target)
     except BaseException:
         with contextlib.suppress(OSError):
-            os.unlink(draft)
+            os.unlink(staging)
         raise

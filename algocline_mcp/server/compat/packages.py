@@ -137,7 +137,7 @@ async def alc_pkg_remove(
     if scope != "global":
         root = find_root(os.environ) if place.project_root is None else place.project_root
         try:
-            file = await look(host, partial(overrides.withdraw, _project(root, scope), name))
+            file = await look(host, partial(overrides.remove_override, _project(root, scope), name))
             told = {"status": "removed", "removed": [name], "alc_local_toml": str(file)}
         except Refused:
             if scope == "project":
@@ -171,7 +171,7 @@ async def alc_pkg_link(
 
     def declare() -> dict[str, Any]:
         targets = install.targets_of(path, name or None)
-        file = overrides.declare(root, targets)
+        file = overrides.add_overrides(root, targets)
         return {"status": "linked", "linked": list(targets), "scope": scope, "alc_local_toml": str(file)}
 
     return results.result(await look(host, declare))
