@@ -11,7 +11,6 @@ nobody asked for a password. What is copied is plain files.
 import os
 import re
 import stat
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,6 +27,7 @@ from algocline_mcp.languages import LUA
 from algocline_mcp.packages import installed
 from algocline_mcp.packages.git import fetch, public
 from algocline_mcp.packages.project import NAME
+from algocline_mcp.storage.clock import now_s
 
 Result = TypeVar("Result")
 _URL = re.compile(r"(https?|ssh|git|file)://[^\s]+|[A-Za-z0-9_.-]+@[A-Za-z0-9_.-]+:[^\s]+")
@@ -69,7 +69,7 @@ async def brought(
     with anyio.CancelScope(shield=True):  # else nobody would close it
         draft = await in_thread(partial(installed.Staging, home, limits))
     try:
-        told: dict[str, Any] = {"source": public(source), "installed_at": round(time.time(), 3)}
+        told: dict[str, Any] = {"source": public(source), "installed_at": now_s()}
         if isinstance(place, Path):
             checkout = place
         else:

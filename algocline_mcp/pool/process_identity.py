@@ -1,7 +1,7 @@
 """Names a process for good, and signals only the one that was meant: pids are used again, also within a second.
 
-Contract: an `ProcessIdentity` holds what was read while the process certainly lived. A signal goes through a pidfd that was
-opened first and compared afterwards. Where the system offers none of it (macOS), the pid and its start time must do.
+Contract: a `ProcessIdentity` holds what was read while the process certainly lived. A signal goes through a pidfd that
+was opened first and compared afterwards. Where the system offers none of it (macOS), the pid and its start time must do.
 
 psutil would replace only the start time: it knows no inode of a pidfd, no boot id and no pid namespace, gives the start
 in seconds of a wall clock that may be set, and its import costs 14 ms beside what a server imports anyway.

@@ -6,7 +6,6 @@ StorageBroken and StorageFailed as the ledger does, and Diverged where a change 
 """
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -17,6 +16,7 @@ from algocline_mcp.session.events import Called
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import used
 from algocline_mcp.session.streams import refusal
+from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.database import calls
 from algocline_mcp.worker.database.calls import Mark, MarkDiffers, SharedState
 from algocline_mcp.worker.engine.messages import Call, Fork
@@ -129,7 +129,7 @@ class EffectRunner:
         return {"result": self._used(engine)["calls"]}
 
     def _used(self, engine: Engine) -> dict[str, int]:
-        return used(self._journaled.session, now_s=round(time.time(), 3), spent_s=engine.spent_s)
+        return used(self._journaled.session, now_s=now_s(), spent_s=engine.spent_s)
 
     def is_fork_refused(self, engine: Engine, fork: Fork) -> bool:
         """Also a verdict that depends on other runtimes, and so a record."""

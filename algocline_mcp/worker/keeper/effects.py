@@ -7,7 +7,6 @@ error; it never raises for what the strategy asked. Only the keeper calls it.
 import os
 import re
 import stat
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.session.records import Record
+from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.keeper.environ import Unreadable
 
 _MODULE = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -70,7 +70,7 @@ def readable(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _time(world: World) -> Record:
-    return {"result": round(time.time(), 3)}
+    return {"result": now_s()}
 
 
 def _env(world: World, name: str) -> Record:

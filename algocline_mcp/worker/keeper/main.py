@@ -31,6 +31,7 @@ from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, Speaker
 from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent, Status
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
+from algocline_mcp.storage.clock import now_s
 from algocline_mcp.storage.process_stat import start_time_of
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
@@ -385,9 +386,9 @@ class Keeper:
 def _event(request: PoolRequest) -> HostEvent:
     if request.op == "continue":
         answers = tuple(_answer(raw) for raw in request.answers)
-        return Continue(answers, round(time.time(), 3))
+        return Continue(answers, now_s())
     if request.op == "shutdown":
-        return Cancel(round(time.time(), 3))
+        return Cancel(now_s())
     return Status()
 
 

@@ -21,6 +21,7 @@ from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.session.streams import MAIN, fork_of
 from algocline_mcp.storage import journal
+from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Note
 from algocline_mcp.worker.engine.preload import Preloaded
@@ -207,14 +208,14 @@ class SessionRunner:
             case Ask(queries):
                 if self._effects_runner.refuse_if_over_budget(engine, queries):
                     return
-                (prompt,) = self._journaled.record(Asked(engine.stream, queries, _now_s(), engine.spent_s))
+                (prompt,) = self._journaled.record(Asked(engine.stream, queries, now_s(), engine.spent_s))
                 reach("prompt.recorded")
                 self._wait(engine, [query["id"] for query in prompt["queries"]], {})
                 self._share(self._effects_runner.carried.ask(prompt))
             case Fork():
                 self._fork(engine, message)
             case End(outcome):
-                self._journaled.record(Ended(engine.stream, outcome, _now_s(), engine.spent_s))
+                self._journaled.record(Ended(engine.stream, outcome, now_s(), engine.spent_s))
                 reach("final.recorded")
                 self._drop(engine)
                 self._go_on(engine.stream)
@@ -224,8 +225,8 @@ class SessionRunner:
     def _fork(self, engine: Engine, fork: Fork) -> None:
         if self._effects_runner.is_fork_refused(engine, fork):
             return
-        now_s, spent_s = _now_s(), engine.spent_s
-        self._journaled.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, now_s, spent_s))
+        t, spent_s = now_s(), engine.spent_s
+        self._journaled.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, t, spent_s))
         reach("fork.recorded")
         self._wait(engine, [], {})
         self.begin()
@@ -308,7 +309,7 @@ class SessionRunner:
     def _share(self, items: Sequence[Record]) -> None:
         """Answers of a branch's parent: recorded and delivered like a host's, before any host hears of the prompt."""
         if items:
-            self._journaled.append({"kind": "answer", "answers": list(items), "t": _now_s()})
+            self._journaled.append({"kind": "answer", "answers": list(items), "t": now_s()})
             self._deliver(items)
 
     # ── the end of an engine ──────────────────────────────────────────────────────────────────────────────
@@ -319,7 +320,7 @@ class SessionRunner:
         how = self._drop(engine)
         if not was_computing:
             return  # replaced when somebody answers: one that dies while it waits must not be revived for ever
-        self._journaled.record(Died(engine.stream, reason or how, _now_s()))
+        self._journaled.record(Died(engine.stream, reason or how, now_s()))
         if self.session.phase is Phase.STUCK:
             self.stop()  # the others go on when the step is tried again
         else:
@@ -392,7 +393,7 @@ class SessionRunner:
             return {"Running": {}}
         if self.fatal is not None and self.session.final is None:
             return {"Stuck": self.fatal}
-        return view(self.session, now_s=_now_s(), computing=self.computing, accepted=is_accepted)
+        return view(self.session, now_s=now_s(), computing=self.computing, accepted=is_accepted)
 
     def retire(self) -> None:
         """Moves the journal of a finished session to where finished ones lie, then removes its marks."""
@@ -400,7 +401,3 @@ class SessionRunner:
             self._journaled.retire()
             self._effects_runner.forget()
         self._effects_runner.close()
-
-
-def _now_s() -> float:
-    return round(time.time(), 3)
