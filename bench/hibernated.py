@@ -19,7 +19,7 @@ import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.pool.admission import living
+from algocline_mcp.pool.admission import live_sessions
 from algocline_mcp.pool.dispatch import Pool, Strategy, continue_via_pool, list_via_pool, run_via_pool, stop_via_pool
 from algocline_mcp.session.events import Answer
 
@@ -32,7 +32,7 @@ async def start(home: Home, sessions: int) -> None:
             code = f'local a = alc.llm("first of {number}") return a .. alc.llm("second of {number} after " .. a)'
             reply = await run_via_pool(pool, Strategy(code), wait_s=60)
             await continue_via_pool(pool, reply.session_id, [Answer("q-0", f"a{number}")], wait_s=60)
-        for sid in living(home):
+        for sid in live_sessions(home):
             await stop_via_pool(pool, sid, "hibernate")
 
 

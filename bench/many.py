@@ -87,7 +87,7 @@ async def _firsts(pool: Pool, reply: PoolReply, rounds: int) -> list[float]:
         await stop_via_pool(pool, reply.session_id, "hibernate")
         await worker_gone(pool, reply.session_id)
         async with Pool(pool.home, Limits.from_env(pool.environ), environ=pool.environ) as fresh:
-            await fresh.forks.started()
+            await fresh.fork_server.started()
             with Stopwatch() as watch:
                 reply = await answer(fresh, reply)
             took_ms.append(watch.ms)

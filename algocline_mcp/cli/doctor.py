@@ -175,10 +175,10 @@ async def _fork_server(home: Home, limits: Limits, environ: Mapping[str, str]) -
     began_s = time.monotonic()
     async with dispatch.Pool(home, limits, environ=environ) as pool:
         with anyio.move_on_after(limits.fork_start_s + 1):
-            await pool.forks.started()
-        if pool.forks.warning is None and pool.forks.pid is not None:
+            await pool.fork_server.started()
+        if pool.fork_server.warning is None and pool.fork_server.pid is not None:
             return Finding("fork server", f"ready after {(time.monotonic() - began_s) * 1000:.0f} ms")
-    why = pool.forks.warning or f"not ready within {limits.fork_start_s:g} s"
+    why = pool.fork_server.warning or f"not ready within {limits.fork_start_s:g} s"
     return Finding("fork server", why, "set ALC_SPAWN=exec to do without it")
 
 
@@ -192,7 +192,7 @@ async def _worker(home: Home, limits: Limits, environ: Mapping[str, str]) -> Fin
                 sid, state, trouble = await dispatch.run_via_pool(pool, strategy, wait_s=_WORKER_S / 2)
                 asked_s = time.monotonic()
                 await dispatch.stop_via_pool(pool, sid, "cancel")
-                await pool.settle(sid, limits.leave_s)  # its journal lies in its last place then
+                await pool.wait_for_exit(sid, limits.leave_s)  # its journal lies in its last place then
     except (AlcError, TimeoutError) as exc:
         cure = f"look at {home.log}, and at the limits of processes and memory (ulimit -a)"
         return Finding("worker", str(exc) or f"no answer within {_WORKER_S:g} s", cure)

@@ -172,13 +172,13 @@ def verify(sid: str | None, all_: bool, wait_s: float) -> None:
     if (sid is None) == (not all_):
         raise click.UsageError("give one SID, or --all (not both).")
     with _told() as (home, limits):
-        sids = verification.unfinished(home) if sid is None else [_checked(sid)]
+        sids = verification.unfinished_sids(home) if sid is None else [_checked(sid)]
 
         async def play() -> list[str]:
             bad = []
-            async with verification.verify_journal(home, limits, os.environ) as pool:
+            async with verification.scratch_pool(home, limits, os.environ) as pool:
                 for each in sids:
-                    told = await verification.replay(pool, home, each, wait_s=wait_s)
+                    told = await verification.verify_session(pool, home, each, wait_s=wait_s)
                     click.echo(f"{each} {told['outcome']}")
                     if told["outcome"] not in verification.OK:
                         bad.append(each)

@@ -181,7 +181,7 @@ async def _run(pool: Pool, chosen: Chosen, spec: Spec, limit_s: float) -> dict[s
     finally:
         with anyio.CancelScope(shield=True), suppress(AlcError):  # whatever happened, no worker is left
             await stop_via_pool(pool, sid, "cancel")
-            await pool.settle(sid, pool.limits.leave_s)
+            await pool.wait_for_exit(sid, pool.limits.leave_s)
     if result["status"] == "completed":
         found: dict[str, Any] = result["result"]
         return found

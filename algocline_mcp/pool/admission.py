@@ -35,7 +35,7 @@ async def admit(pool: "Pool", sid: str, *, deadline: float) -> None:
     if not pool.limits.pool_max:
         return
     last_s: float | None = None
-    while len(live := living(pool.home) - {sid}) >= pool.limits.pool_max:
+    while len(live := live_sessions(pool.home) - {sid}) >= pool.limits.pool_max:
         last_s = last_s or max(deadline, anyio.current_time() + pool.limits.leave_s)
         made_room = await _ask_one_to_leave(pool, live, until_s=last_s)
         if anyio.current_time() >= (last_s if made_room else deadline):
@@ -48,7 +48,7 @@ async def admit(pool: "Pool", sid: str, *, deadline: float) -> None:
             await anyio.sleep(_LOOK_LONGER_S)
 
 
-def living(home: Home) -> set[str]:
+def live_sessions(home: Home) -> set[str]:
     """Sessions whose sockets have a name."""
     try:
         return {name[:-5] for name in os.listdir(home.pool) if name.endswith(".sock")}

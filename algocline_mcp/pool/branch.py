@@ -68,7 +68,7 @@ def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: fl
         shared.append({"kind": "answer", "answers": [item], "t": now_s})
     if branch.at is not None and not branch.is_edited and header["abi"] == parent["abi"]:
         return [header, *shared]
-    return [header | {"carried": carried(shared)}]
+    return [header | {"carried": inherited(shared)}]
 
 
 def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Record:
@@ -135,7 +135,7 @@ def _clean(record: Record) -> Record:
     return copy
 
 
-def carried(records: Sequence[Record]) -> Record:
+def inherited(records: Sequence[Record]) -> Record:
     """The header's field for a branch by prompt."""
     said = {item["id"]: item for record in records if record["kind"] == "answer" for item in record["answers"]}
     answers: dict[str, list[Record | None]] = {}
@@ -229,7 +229,7 @@ def _shared(pool: Pool, sid: str) -> int:
 
 async def _verified(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
     surroundings = {**pool.environ, "ALC_SPAWN": "exec"}  # one worker: a fork server would take longer
-    async with verify.verify_journal(pool.home, pool.limits, surroundings) as stage:
+    async with verify.scratch_pool(pool.home, pool.limits, surroundings) as stage:
         reply = await _begin(stage, planned, wait_s, None)
         records = records_of(stage.home, stage.limits, reply.session_id)
         await dispatch.stop_via_pool(stage, reply.session_id, "delete")

@@ -38,7 +38,7 @@ from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.offline import decide_on_disk, fold_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import Absent, connect, is_held, owner, reach
-from algocline_mcp.pool.termination import end_worker, meet
+from algocline_mcp.pool.termination import connect_to_stop, terminate_worker
 from algocline_mcp.protocol.messages import WRONG_PROGRAM, PoolRequest, PoolResponse
 from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent
 from algocline_mcp.session.records import IllegalRecord, Record
@@ -155,7 +155,7 @@ async def list_via_pool(
     name."""
     look = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
     listing = await anyio.to_thread.run_sync(look, limiter=pool.files)
-    return listing | ({"warnings": [pool.forks.warning]} if pool.forks.warning else {})
+    return listing | ({"warnings": [pool.fork_server.warning]} if pool.fork_server.warning else {})
 
 
 async def view_via_pool(
@@ -196,23 +196,23 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     if mode == "delete":
         return await _delete(pool, sid)
     for _ in range(pool.limits.resends + 1):
-        client = await meet(pool, sid)
+        client = await connect_to_stop(pool, sid)
         if client is None:
             break
         with client:
             try:
                 response = await client.ask(PoolRequest("shutdown", 1, sid, mode=mode), timeout_s=pool.limits.leave_s)
             except TimeoutError:
-                await end_worker(pool, sid)
+                await terminate_worker(pool, sid)
             except (ConnectionError, BlockingIOError):
                 continue  # it is leaving already
             else:
                 session_id, feed_result = extract_feed_response(response)
                 pool.watch(sid, response.speaker.pid)
-                if mode == "hibernate":  # until it has left, somebody who asks would meet it on its way out
-                    await pool.settle(sid, pool.limits.leave_s)
+                if mode == "hibernate":  # until it has left, somebody who asks would connect_to_stop it on its way out
+                    await pool.wait_for_exit(sid, pool.limits.leave_s)
                 else:
-                    pool.retire_soon(sid)
+                    pool.apply_retention_soon(sid)
                 error = await _unlist(pool, sid, response.speaker.pid)
                 return PoolReply(session_id, feed_result_to_mcp_json(session_id, feed_result), error)
     return await _from_disk(pool, sid, Cancel(now_s()) if mode == "cancel" else None)
@@ -223,7 +223,7 @@ async def _delete(pool: Pool, sid: str) -> PoolReply:
     for _ in range(pool.limits.resends + 1):
         with suppress(JournalCorrupt, IllegalRecord, Refused):  # told below, if there is no journal
             await stop_via_pool(pool, sid, "hibernate")
-        await pool.settle(sid, pool.limits.leave_s)
+        await pool.wait_for_exit(sid, pool.limits.leave_s)
         if await anyio.to_thread.run_sync(delete_now, pool.home, sid, limiter=pool.files):
             result = {"status": "deleted", "session_id": sid}
             return PoolReply(sid, result, None)
@@ -255,12 +255,12 @@ async def _converse(
         except Absent:
             return await _from_disk(pool, request.sid, event)
         except (ConnectionError, BlockingIOError):
-            await pool.settle(request.sid, pool.limits.linger_s)
+            await pool.wait_for_exit(request.sid, pool.limits.linger_s)
             continue
         except ProtocolError as exc:
             if exc.code == "protocol":  # of another release: it hibernates, and the next one is of this
                 with suppress(Unreachable):
-                    await end_worker(pool, request.sid)
+                    await terminate_worker(pool, request.sid)
                     continue
             raise Unreachable(f"session {request.sid}: {exc}; ask again") from exc
         except TimeoutError:
@@ -268,7 +268,7 @@ async def _converse(
         session_id, feed_result = extract_feed_response(response)
         result = _result(session_id, response.data or {})
         if "Finished" in feed_result:
-            pool.retire_soon(request.sid)
+            pool.apply_retention_soon(request.sid)
             error = await _unlist(pool, request.sid, response.speaker.pid)
         else:
             error = await persist_entry(pool, request.sid, response.speaker.pid)
@@ -321,7 +321,7 @@ async def persist_entry(pool: Pool, sid: str, pid: int) -> str | None:
     """Waits for the entry of the session's worker, which is written since its launch. Returns why it could not be, once
     and as text: the session lives without it."""
     pool.register(sid, pid)
-    change = pool.registry.take_untold(sid)
+    change = pool.registry.take_unreported(sid)
     return await change.error(pool.limits.registry_lock_s) if change is not None else None
 
 

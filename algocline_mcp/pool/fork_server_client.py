@@ -1,6 +1,6 @@
 """The server's side of its fork server: asks it for workers, notices its end, replaces it.
 
-Contract: `bear` returns the new worker's pid or raises SpawnFailed; in both cases the descriptors it was given are
+Contract: `spawn` returns the new worker's pid or raises SpawnFailed; in both cases the descriptors it was given are
 closed here. A fork server that says nothing for `fork_s` while somebody waits is killed, which frees the locks of
 all descriptors on their way to it; then another one is started and the caller takes the second way, exec. One that
 ends before it was ever ready is not replaced: `warning` says why, and exec is the only way.
@@ -46,10 +46,10 @@ class ForkServerClient:
         self._on_exit = on_exit
         self._process = process
         self._ready = anyio.Event()
-        self._births: dict[int, _PendingSpawn] = {}
+        self._pending: dict[int, _PendingSpawn] = {}
         self._count = 0
-        self._turn = anyio.Lock(fast_acquire=True)
-        self._heard_s = 0.0  # when it last said anything
+        self._send_lock = anyio.Lock(fast_acquire=True)
+        self._last_message_s = 0.0  # of the last message
         self._has_failed = False  # while its successor starts, exec is faster than waiting
         self.warning: str | None = None
 
@@ -100,16 +100,16 @@ class ForkServerClient:
                 return
             self._read(json.loads(message))
 
-    def _read(self, said: dict[str, int | str]) -> None:
-        self._heard_s = anyio.current_time()
-        if "ready" in said:
+    def _read(self, message: dict[str, int | str]) -> None:
+        self._last_message_s = anyio.current_time()
+        if "ready" in message:
             self._ready.set()
-        elif "exit" in said:
-            self._on_exit(int(said["exit"]), int(said["status"]))
-        elif (birth := self._births.pop(int(said["id"]), None)) is not None:
-            birth.pid = int(said["pid"]) if "pid" in said else None
-            birth.error = str(said.get("error", ""))
-            birth.done.set()
+        elif "exit" in message:
+            self._on_exit(int(message["exit"]), int(message["status"]))
+        elif (pending := self._pending.pop(int(message["id"]), None)) is not None:
+            pending.pid = int(message["pid"]) if "pid" in message else None
+            pending.error = str(message.get("error", ""))
+            pending.done.set()
 
     def _end(self, process: ForkServerProcess) -> None:
         """Kills and reaps it; whoever waits for a worker of it learns that none comes."""
@@ -122,13 +122,13 @@ class ForkServerClient:
         process.control.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, 0)
-        for birth in self._births.values():
-            birth.done.set()
-        self._births.clear()
+        for pending in self._pending.values():
+            pending.done.set()
+        self._pending.clear()
 
     async def _send(self, control: socket.socket, request: bytes, fds: tuple[int, int, int]) -> None:
         """In a burst the socket holds some 270 requests; the next ones wait until the fork server has read."""
-        async with self._turn:
+        async with self._send_lock:
             with anyio.fail_after(self._limits.fork_s):
                 while True:
                     try:
@@ -137,9 +137,9 @@ class ForkServerClient:
                     except BlockingIOError:
                         await anyio.wait_writable(control)
 
-    async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
+    async def spawn(self, sid: str, fds: tuple[int, int, int]) -> int:
         """`fds`: locked journal, listener, stderr log. Raises SpawnFailed."""
-        birth = _PendingSpawn()
+        pending = _PendingSpawn()
         process = self._process
         try:
             if process is None:
@@ -148,26 +148,27 @@ class ForkServerClient:
                 with anyio.move_on_after(self._limits.fork_start_s):
                     await self._ready.wait()
             self._count += 1
-            self._births[self._count] = birth
+            self._pending[self._count] = pending
             number = self._count
             request = {"id": number, "sid": sid}
             try:
                 await self._send(process.control, json.dumps(request).encode(), fds)
             except OSError as exc:  # EPIPE, EBADF: it has ended
-                self._births.pop(number, None)
+                self._pending.pop(number, None)
                 raise SpawnFailed(str(exc.strerror)) from exc
         finally:
             for fd in fds:
                 os.close(fd)
-        heard_s = anyio.current_time()
-        while not birth.done.is_set() and self._process is process:
+        last_message_s = anyio.current_time()
+        while not pending.done.is_set() and self._process is process:
             with anyio.move_on_after(self._limits.fork_s):
-                await birth.done.wait()
-            if self._heard_s <= heard_s and not birth.done.is_set():  # silent, not only busy with others
+                await pending.done.wait()
+            # silent, not only busy with other requests
+            if self._last_message_s <= last_message_s and not pending.done.is_set():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
-                await birth.done.wait()  # `run` sees the end of the control socket at once
-            heard_s = self._heard_s
-        if birth.pid is None:
-            raise SpawnFailed(birth.error)
-        return birth.pid
+                await pending.done.wait()  # `run` sees the end of the control socket at once
+            last_message_s = self._last_message_s
+        if pending.pid is None:
+            raise SpawnFailed(pending.error)
+        return pending.pid

@@ -55,11 +55,11 @@ class Pool:
         self.registry = RegistryWriter(home, limits)
         self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
-        self.forks = ForkServerClient(home, limits, self.environ, self._note_exit, fork_process)
+        self.fork_server = ForkServerClient(home, limits, self.environ, self._record_exit, fork_process)
         self.leaving: set[str] = set()  # sessions that are asked to hibernate to make room
         self.keep = retention.keep_of(environ)
         self._swept_at = float("-inf")
-        self._retiring: dict[str, anyio.Event] = {}  # sessions that are over and may have to be scrubbed
+        self._under_retention: dict[str, anyio.Event] = {}  # sessions that are over and may have to be scrubbed
         self._watched: dict[int, _Watch] = {}  # by pid
         self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code will be told to this server
         self._tasks: TaskGroup
@@ -72,7 +72,7 @@ class Pool:
         self._tasks.start_soon(self.registry.run)
         self._tasks.start_soon(self._tidy)
         if is_forking:
-            self._tasks.start_soon(self.forks.run)
+            self._tasks.start_soon(self.fork_server.run)
         return self
 
     async def __aexit__(
@@ -80,8 +80,8 @@ class Pool:
     ) -> None:
         if self.keep != "all":  # the last session of a server that leaves: else it would stay whole until the next one
             with anyio.move_on_after(self.limits.leave_s, shield=True):
-                for is_retired in list(self._retiring.values()):
-                    await is_retired.wait()
+                for is_done in list(self._under_retention.values()):
+                    await is_done.wait()
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
 
@@ -98,20 +98,21 @@ class Pool:
             sweep = partial(retention.sweep, self.home, days=self.limits.retention_days, keep=self.keep)
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
 
-    def retire_soon(self, sid: str) -> None:
-        """As `retire`, by itself: also when the call that ended the session is cancelled, or the server leaves."""
-        self._retiring[sid] = anyio.Event()
-        self._tasks.start_soon(self.retire, sid)
+    def apply_retention_soon(self, sid: str) -> None:
+        """`apply_retention` in the background: also when the call that ended the session is cancelled, or the server
+        leaves."""
+        self._under_retention[sid] = anyio.Event()
+        self._tasks.start_soon(self.apply_retention, sid)
 
-    async def retire(self, sid: str) -> None:
+    async def apply_retention(self, sid: str) -> None:
         """After the end of a session: once its worker has left, what is not to be kept is scrubbed."""
-        await self.settle(sid, self.limits.leave_s)
+        await self.wait_for_exit(sid, self.limits.leave_s)
         if self.keep != "all":
             with suppress(AlcError, OSError):  # tried again by the next server
                 path = self.home.finished_journal(sid)
                 await anyio.to_thread.run_sync(retention.scrub, path, self.keep, limiter=self.files)
-        if (is_retired := self._retiring.pop(sid, None)) is not None:
-            is_retired.set()
+        if (is_done := self._under_retention.pop(sid, None)) is not None:
+            is_done.set()
         await self._sweep()
 
     async def launch(self, sid: str, journal_fd: int) -> int | None:
@@ -128,7 +129,12 @@ class Pool:
             raise HomeUnusable(f"cannot bind {self.home.socket(sid)}: {exc}; set ALC_HOME elsewhere") from exc
         try:
             pid = await spawn_worker(
-                self.home, sid, journal_fd=journal_fd, listener=listener, environ=self.environ, forks=self.forks
+                self.home,
+                sid,
+                journal_fd=journal_fd,
+                listener=listener,
+                environ=self.environ,
+                fork_server=self.fork_server,
             )
         except SpawnFailed:
             return None
@@ -176,15 +182,15 @@ class Pool:
         except ChildProcessError:
             return  # not ours to reap: the fork server tells, or another server knows
         if how is not None:
-            self._note_exit(pid, how.si_status if how.si_code == os.CLD_EXITED else -how.si_status)
+            self._record_exit(pid, how.si_status if how.si_code == os.CLD_EXITED else -how.si_status)
 
-    def _note_exit(self, pid: int, code: int) -> None:
+    def _record_exit(self, pid: int, code: int) -> None:
         if (sid := self._started.pop(pid, None)) is not None:
             self.exits[sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
 
-    async def settle(self, sid: str, limit_s: float) -> None:
+    async def wait_for_exit(self, sid: str, limit_s: float) -> None:
         """Waits for the end of the session's workers that are watched to be known."""
         with anyio.move_on_after(limit_s):
             for watch in [watch for watch in self._watched.values() if watch.sid == sid]:

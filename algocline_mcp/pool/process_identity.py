@@ -1,7 +1,8 @@
 """Names a process for good, and signals only the one that was meant: pids are used again, also within a second.
 
 Contract: a `ProcessIdentity` holds what was read while the process certainly lived. A signal goes through a pidfd that
-was opened first and compared afterwards. Where the system offers none of it (macOS), the pid and its start time must do.
+was opened first and compared afterwards. Where the system has no pidfd (macOS),
+the pid and its start time must do.
 
 psutil would replace only the start time: it knows no inode of a pidfd, no boot id and no pid namespace, gives the start
 in seconds of a wall clock that may be set, and its import costs 14 ms beside what a server imports anyway.
@@ -90,7 +91,7 @@ def identify(pid: int) -> ProcessIdentity:
             os.close(pidfd)
 
 
-def listening(path: Path, words: str) -> ProcessIdentity | None:
+def identify_listener(path: Path, words: str) -> ProcessIdentity | None:
     """Who listens on a socket, if its command line holds `words`: until a worker has taken the socket over, its
     launcher does. None where nobody does, or where the system does not tell."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError, AttributeError):

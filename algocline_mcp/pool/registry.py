@@ -123,7 +123,7 @@ class RegistryWriter:
     home: Home
     limits: Limits
     known: dict[str, PoolSessionEntry] = field(default_factory=dict)
-    _untold: dict[str, Change] = field(default_factory=dict)  # entries by sid of whose writing nobody has heard yet
+    _unreported: dict[str, Change] = field(default_factory=dict)  # entries by sid of whose writing nobody has heard yet
     _waiting: list[Change] = field(default_factory=list)
     _asked: anyio.Event = field(default_factory=anyio.Event)
     # A limiter of its own: a lock that another process holds must not use up threads that others wait for.
@@ -131,17 +131,17 @@ class RegistryWriter:
 
     def add(self, entry: PoolSessionEntry) -> Change:
         self.known[entry.sid] = entry
-        change = self._untold[entry.sid] = self._ask(add=entry)
+        change = self._unreported[entry.sid] = self._ask(add=entry)
         return change
 
-    def take_untold(self, sid: str) -> Change | None:
+    def take_unreported(self, sid: str) -> Change | None:
         """The writing of the session's entry, for the first one who asks."""
-        return self._untold.pop(sid, None)
+        return self._unreported.pop(sid, None)
 
     def remove(self, sid: str, pid: int) -> Change:
         if sid in self.known and self.known[sid].pid == pid:
             del self.known[sid]
-            self._untold.pop(sid, None)
+            self._unreported.pop(sid, None)
         return self._ask(remove=(sid, pid))
 
     def prune(self) -> Change:
@@ -207,8 +207,11 @@ class RegistryWriter:
                 registry.add(entry)
         for path in self.home.pool.glob("p-*.sock") if is_new else ():
             sid = path.stem
-            if sid not in self.known and (found := process_identity.listening(path, f"pool-worker {sid}")) is not None:
-                registry.add(PoolSessionEntry.of(sid, path, found))
+            if sid in self.known:
+                continue
+            identity = process_identity.identify_listener(path, f"pool-worker {sid}")
+            if identity is not None:
+                registry.add(PoolSessionEntry.of(sid, path, identity))
 
 
 @contextmanager

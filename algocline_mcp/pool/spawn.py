@@ -40,13 +40,22 @@ class WorkerSpawner(Protocol):
     @property
     def is_usable(self) -> bool: ...
 
-    async def bear(self, sid: str, fds: tuple[int, int, int]) -> int:
-        """The pid of a worker that inherits locked journal, listener and stderr log. Closes them; raises SpawnFailed."""
+    async def spawn(self, sid: str, fds: tuple[int, int, int]) -> int:
+        """The pid of a worker that inherits `fds`: locked journal, listener, stderr log. Closes them.
+
+        Raises SpawnFailed.
+        """
         ...
 
 
 async def spawn_worker(
-    home: Home, sid: str, *, journal_fd: int, listener: socket.socket, environ: Mapping[str, str], forks: WorkerSpawner
+    home: Home,
+    sid: str,
+    *,
+    journal_fd: int,
+    listener: socket.socket,
+    environ: Mapping[str, str],
+    fork_server: WorkerSpawner,
 ) -> int:
     """Starts a worker in a process session of its own, by fork where that is usable, else by exec; returns its pid.
 
@@ -59,9 +68,9 @@ async def spawn_worker(
         log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         log_fd = os.open(home.stderr(sid), log_flags, 0o600)
         held.callback(os.close, log_fd)
-        if forks.is_usable:
-            held.pop_all()  # `bear` closes them
-            return await forks.bear(sid, (journal_fd, listener.detach(), log_fd))
+        if fork_server.is_usable:
+            held.pop_all()  # `spawn` closes them
+            return await fork_server.spawn(sid, (journal_fd, listener.detach(), log_fd))
         descriptors = ["--journal", str(journal_fd), "--listener", str(listener.fileno())]
         return _start(
             ["pool-worker", sid, *descriptors, "--program", __version__],

@@ -16,7 +16,7 @@ from algocline_mcp.pool.reach import connect, find_entry, is_held, owner
 _LOOK_S = 0.02  # between two looks at a lock
 
 
-async def meet(pool: Pool, sid: str) -> PoolClient | None:
+async def connect_to_stop(pool: Pool, sid: str) -> PoolClient | None:
     """The worker that is to stop; None where there is none. One that holds the session and cannot be connected to
     (its socket's file was deleted, its backlog is full) is ended by signal after `leave_s`."""
     with anyio.move_on_after(pool.limits.leave_s):
@@ -26,11 +26,11 @@ async def meet(pool: Pool, sid: str) -> PoolClient | None:
                 if client is not None or not is_held(pool, sid):
                     return client
             await anyio.sleep(_LOOK_S)  # a file lock has no event to wait for
-    await end_worker(pool, sid)
+    await terminate_worker(pool, sid)
     return None
 
 
-async def end_worker(pool: Pool, sid: str) -> None:
+async def terminate_worker(pool: Pool, sid: str) -> None:
     """SIGTERM, then SIGKILL, each to the process that the registry names and only if it still is that one."""
     entry = await find_entry(pool, sid)
     if entry is None:

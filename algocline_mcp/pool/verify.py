@@ -1,8 +1,9 @@
-"""Runs a journal where it can do no harm: in a home of its own that is removed afterwards. Nothing is answered.
+"""Verifies journals by replay, in a home of its own that is removed afterwards.
 
-Contract: `verify_journal(home, …)` is a pool on an empty home below the temporary directory, with the packages of the real
-one; what a strategy writes there is nobody's. `replay` says how a copy of one journal comes through: `same`,
-`diverged`, `needs_version`, `corrupt`, `crash_loop`, or `unknown` where it was not over within `wait_s`.
+Contract: `scratch_pool(home, …)` is a pool on an empty home below the temporary directory. Its sessions see the
+packages of the real home; what a strategy writes there is removed with it. `verify_session` replays a copy of one
+journal and returns the outcome: `same`, `finished`, `diverged`, `needs_version`, `corrupt`, `crash_loop`, or `unknown`
+where the replay did not end within `wait_s`. No answer is given to the strategy beyond those in the journal.
 """
 
 import os
@@ -23,40 +24,40 @@ from algocline_mcp.storage import journal
 
 OK = ("same", "finished")
 _NO_QUERY = "none"
-_TROUBLES = ("diverged", "needs_version", "corrupt", "crash_loop")
+_FAILURES = ("diverged", "needs_version", "corrupt", "crash_loop")
 
 
 @asynccontextmanager
-async def verify_journal(home: Home, limits: Limits, environ: Mapping[str, str]) -> AsyncIterator[Pool]:
+async def scratch_pool(home: Home, limits: Limits, environ: Mapping[str, str]) -> AsyncIterator[Pool]:
     root = Path(tempfile.mkdtemp(prefix="alc"))
     packages = [environ.get("ALC_PACKAGES_PATH", ""), os.fspath(home.packages)]
-    surroundings = {**environ, "ALC_PACKAGES_PATH": ":".join(filter(None, packages)), "ALC_KEEP": "all"}
+    worker_environ = {**environ, "ALC_PACKAGES_PATH": ":".join(filter(None, packages)), "ALC_KEEP": "all"}
     try:
-        async with Pool(Home(root / "h"), replace(limits, retention_days=0.0), environ=surroundings) as pool:
+        async with Pool(Home(root / "h"), replace(limits, retention_days=0.0), environ=worker_environ) as pool:
             yield pool
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-async def replay(pool: Pool, home: Home, sid: str, *, wait_s: float) -> dict[str, Any]:
-    """`{session_id, outcome, error?, recorded?, replayed?}`. `pool`: a verify_journal."""
-    told: dict[str, Any] = {"session_id": sid}
+async def verify_session(pool: Pool, home: Home, sid: str, *, wait_s: float) -> dict[str, Any]:
+    """Replays a copy of the journal in `pool`, a scratch_pool: `{session_id, outcome, error?, recorded?, replayed?}`."""
+    report: dict[str, Any] = {"session_id": sid}
     try:
         content = home.journal(sid).read_bytes()
         records = journal.read(home.journal(sid), is_told=False)
     except FileNotFoundError:
-        return told | {"outcome": "finished"}
+        return report | {"outcome": "finished"}
     except (AlcError, OSError) as exc:
-        return told | {"outcome": "corrupt", "error": str(exc)}
+        return report | {"outcome": "corrupt", "error": str(exc)}
     pool.home.journal(sid).write_bytes(content if records else b"")
     try:
-        # An answer to a prompt that does not exist is decided, and refused, where the replay has come through.
+        # An answer to a prompt that does not exist is refused only after the whole journal has been replayed.
         result = (await continue_via_pool(pool, sid, [Answer(_NO_QUERY, "")], wait_s=wait_s)).result
-        return told | _outcome(result)
+        return report | _outcome(result)
     except Refused:
-        return told | {"outcome": "same"}
+        return report | {"outcome": "same"}
     except AlcError as exc:
-        return told | {"outcome": "unknown", "error": str(exc)}
+        return report | {"outcome": "unknown", "error": str(exc)}
     finally:
         with suppress(AlcError):
             await stop_via_pool(pool, sid, "delete")
@@ -64,14 +65,14 @@ async def replay(pool: Pool, home: Home, sid: str, *, wait_s: float) -> dict[str
 
 def _outcome(result: Mapping[str, Any]) -> dict[str, Any]:
     code = result.get("error_code")
-    if code in _TROUBLES:
+    if code in _FAILURES:
         shown = {key: result[key] for key in ("error", "recorded", "replayed") if key in result}
         return {"outcome": code, **shown}
     if result["status"] == "running":
-        return {"outcome": "unknown", "error": "its replay was not over in time"}
+        return {"outcome": "unknown", "error": "the replay did not end in time"}
     return {"outcome": "same"}
 
 
-def unfinished(home: Home) -> Sequence[str]:
-    """Ids, oldest first."""
+def unfinished_sids(home: Home) -> Sequence[str]:
+    """The ids of all unfinished sessions, oldest first."""
     return sorted(path.stem for path in home.sessions.glob("p-*.journal"))

@@ -12,7 +12,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.pool import pool, spawn
-from algocline_mcp.pool.admission import living
+from algocline_mcp.pool.admission import live_sessions
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.pool.spawn import WorkerSpawner
@@ -121,7 +121,7 @@ async def test_more_runs_than_have_room_each_get_their_prompt_or_are_told_and_no
                     prompts[reply.session_id] = reply.result["prompt"]
                 except Refused as exc:
                     refused.append(exc.code)
-                most = max(most, len(living(rig.home)))
+                most = max(most, len(live_sessions(rig.home)))
 
         async with anyio.create_task_group() as tasks:
             for pool in [here, there] * _AT_ONCE:
@@ -145,7 +145,7 @@ async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher
     told: list[dict[str, Any]] = []
 
     async def fail(
-        home: Home, sid: str, *, journal_fd: int, listener: Any, environ: Mapping[str, str], forks: WorkerSpawner
+        home: Home, sid: str, *, journal_fd: int, listener: Any, environ: Mapping[str, str], fork_server: WorkerSpawner
     ) -> int:
         os.close(journal_fd)
         listener.close()

@@ -102,8 +102,8 @@ async def _standing(rig: Rig, pool: Pool, victim: str, sids: list[str]) -> Async
             with _still([rig.engine(sid) for sid in sids]):
                 yield
         case "fork server":
-            assert pool.forks.pid is not None
-            with _still([pool.forks.pid]):
+            assert pool.fork_server.pid is not None
+            with _still([pool.fork_server.pid]):
                 yield
         case "lock holder":
             async with _locks(rig, pool, sids):

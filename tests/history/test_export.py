@@ -12,7 +12,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.history.export import packed, unpack
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.pool.verify import replay, verify_journal
+from algocline_mcp.pool.verify import scratch_pool, verify_session
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage import journal
@@ -121,9 +121,9 @@ def test_a_terminal_moves_a_session_by_file(rig: Rig, other: Rig, tmp_path: Path
 
 
 async def outcome(rig: Rig, sid: str, wait_s: float = WAIT_S) -> str:
-    async with verify_journal(rig.home, LIMITS, {}) as pool:
+    async with scratch_pool(rig.home, LIMITS, {}) as pool:
         root = pool.home.root.parent
-        told = await replay(pool, rig.home, sid, wait_s=wait_s)
+        told = await verify_session(pool, rig.home, sid, wait_s=wait_s)
     assert not root.exists()
     return str(told["outcome"])
 

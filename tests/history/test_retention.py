@@ -66,7 +66,7 @@ async def test_retention_of_zero_keeps_for_ever(rig: Rig) -> None:
     sid = finished(rig.home, 1, 4000)
     async with rig.pool(retention_days=0.0, sweep_s=0.0) as pool:
         other, *_ = await run(pool, "return 1")
-        await pool.retire(other)
+        await pool.apply_retention(other)
 
     assert left(rig.home) == {sid, other}
 
@@ -181,7 +181,7 @@ async def test_an_unfinished_session_is_never_scrubbed_and_a_server_makes_up_for
     async with rig.pool() as pool:
         open_, *_ = await run(pool, ASK_ONCE)
         sid, *_ = await run(pool, f'alc.log("info", "{SECRET}") return 1')
-        await pool.retire(sid)
+        await pool.apply_retention(sid)
     before = rig.journal(open_).read_bytes()
     async with rig.pool(environ={**os.environ, "ALC_KEEP": "none"}) as pool:
         await until(lambda: SECRET not in rig.journal(sid).read_text())

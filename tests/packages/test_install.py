@@ -493,7 +493,7 @@ async def test_a_session_keeps_the_strategy_it_began_with(rig: Rig, tmp_path: Pa
         reply = await say(pool, reply.session_id, "q-0", "A")
         assert reply.result["prompt"] == "second"
         result = await finish(pool, reply, "B")
-        await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
+        await pool.wait_for_exit(reply.session_id, SOON_S)  # its worker has put its journal away by then
         view = await view_via_pool(pool, reply.session_id, "code")
         branch = await branch_via_pool(pool, reply.session_id, Branch(at="q-1", response="C"), wait_s=WAIT_S)
 
@@ -532,7 +532,7 @@ async def test_the_catalog_tells_what_past_runs_took(rig: Rig) -> None:
         for answer in ("a", "b" * 400, "c" * 4000):
             reply = await run_via_pool(pool, Strategy(code, "one", {"task": "?"}, name="one"), wait_s=WAIT_S)
             await finish(pool, reply, answer)
-            await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
+            await pool.wait_for_exit(reply.session_id, SOON_S)  # its worker has put its journal away by then
         await run_via_pool(pool, Strategy("return { run = error }", "one", name="one"), wait_s=WAIT_S)
         (line,) = catalog(PackageContext(rig.home, Limits(), {}), "strategies", CatalogQuery())["strategies"]
 

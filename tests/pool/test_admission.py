@@ -10,7 +10,7 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool import admission
-from algocline_mcp.pool.admission import living
+from algocline_mcp.pool.admission import live_sessions
 from algocline_mcp.pool.dispatch import Pool, stop_via_pool
 from algocline_mcp.storage.sockets import bind
 from tests.rig.journals import header, prompt, sid_of, write
@@ -29,7 +29,7 @@ async def test_at_the_cap_the_longest_idle_session_hibernates_and_goes_on_when_a
         sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(3)]
         age(rig, sids[1], 100)
         newest, first, _ = await run(pool, ASK_ONCE)
-        live = living(rig.home)
+        live = live_sessions(rig.home)
         end = await finish(pool, await say(pool, sids[1], "q-0", "A"), "B")
 
     assert first["status"] == "needs_response"
@@ -43,7 +43,7 @@ async def test_run_that_does_not_wait_gets_the_place_that_was_made_for_it(rig: R
         sid, new, _ = await run(pool, ASK_ONCE, wait_s=0)
 
         assert new["status"] in ("running", "needs_response")
-        assert living(rig.home) == {sid}
+        assert live_sessions(rig.home) == {sid}
 
 
 async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_over(
@@ -97,7 +97,7 @@ async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:
         one, *_ = await run(pool, ASK_TWICE)
         two, *_ = await run(pool, ASK_TWICE)
         told = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in (one, two, one)]
-        live = living(rig.home)
+        live = live_sessions(rig.home)
 
     assert told == ["second after A"] * 3
     assert live == {one}
@@ -143,7 +143,7 @@ async def test_a_worker_that_does_not_answer_is_passed_over(rig: Rig) -> None:
         age(rig, mute, 100)
         with stopped(rig.keeper(mute)):
             newest, *_ = await run(pool, ASK_ONCE)
-            live = living(rig.home)
+            live = live_sessions(rig.home)
 
     assert live == {mute, newest}
     assert other not in live
@@ -180,7 +180,7 @@ async def test_many_starts_at_once_all_get_their_turn(rig: Rig) -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
                 tasks.start_soon(start)
-        live = len(living(rig.home))
+        live = len(live_sessions(rig.home))
 
     assert told == ["needs_response"] * 10
     assert live <= 3
@@ -189,7 +189,7 @@ async def test_many_starts_at_once_all_get_their_turn(rig: Rig) -> None:
 async def test_a_cap_of_zero_is_none(rig: Rig) -> None:
     async with rig.pool(pool_max=0) as pool:
         sids = {(await run(pool, ASK_ONCE)).session_id for _ in range(3)}
-        await until(lambda: living(rig.home) == sids)
+        await until(lambda: live_sessions(rig.home) == sids)
 
 
 async def test_session_that_is_on_its_way_back_for_somebody_is_not_the_one_that_makes_room(rig: Rig) -> None:
@@ -206,7 +206,7 @@ async def test_session_that_is_on_its_way_back_for_somebody_is_not_the_one_that_
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(go_on)
-            await until(lambda: sid in living(rig.home))
+            await until(lambda: sid in live_sessions(rig.home))
             new = await run(there, ASK_ONCE)
 
     assert [end["status"] for end in ends] == ["completed"]

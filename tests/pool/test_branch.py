@@ -8,7 +8,7 @@ import pytest
 
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import JournalCorrupt, Refused
-from algocline_mcp.pool.branch import Branch, before, branch_via_pool, carried, plan
+from algocline_mcp.pool.branch import Branch, before, branch_via_pool, inherited, plan
 from algocline_mcp.pool.dispatch import (
     Pool,
     PoolReply,
@@ -80,7 +80,7 @@ def test_carried_answers_stand_by_digest_in_the_order_of_their_asking() -> None:
         each["queries"][0]["digest"] = one["queries"][0]["digest"]
     effect = {"kind": "effect", "name": "time", "args": [], "result": 1.5, "times": 3}
     module = {"kind": "module", "name": "module", "args": ["m"], "result": {}}
-    found = carried([one, answer("q-0", "A"), effect, module, two, three, answer("q-2", "C")])
+    found = inherited([one, answer("q-0", "A"), effect, module, two, three, answer("q-2", "C")])
 
     (items,) = found["answers"].values()
     assert [item and item["response"] for item in items] == ["A", None, "C"]
@@ -131,7 +131,7 @@ async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", *(["C"] if is_finished else []))
         if is_finished:
-            await pool.settle(reply.session_id, SOON_S)  # its worker has put its journal away by then
+            await pool.wait_for_exit(reply.session_id, SOON_S)  # its worker has put its journal away by then
         parent = rig.journal(reply.session_id).read_bytes()
         branch = await branched(pool, reply.session_id, at="q-1", response="X")
         end = await finish(pool, PoolReply(branch["session_id"], branch, None), "Y")

@@ -232,7 +232,7 @@ async def test_only_the_very_process_that_was_registered_is_ever_signalled(rig: 
     async with rig.pool(stubborn_s=0.05, reach_s=reach_s, leave_s=0.1) as pool:
         sid, *_ = await run(pool, ASK_ONCE)
         await stop_via_pool(pool, sid, "hibernate")
-        await pool.settle(sid, SOON_S)
+        await pool.wait_for_exit(sid, SOON_S)
         assert await pool.registry.prune().error(SOON_S) is None  # so no write about its end comes after ours
         entry = PoolSessionEntry.of(sid, rig.home.socket(sid), identify(innocent)).model_dump() | IDENTITIES[name]
         rig.home.registry.write_text(json.dumps({"sessions": [entry]}))

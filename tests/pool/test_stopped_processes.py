@@ -113,8 +113,8 @@ async def test_stopped_engine_that_computes_is_told_as_running_and_can_be_cancel
 async def test_stopped_fork_server_holds_up_no_call(rig: Rig) -> None:
     async with rig.pool(**LIMITS) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
-        assert pool.forks.pid is not None
-        with stopped(pool.forks.pid):
+        assert pool.fork_server.pid is not None
+        with stopped(pool.fork_server.pid):
             told = await timed(pool, "run", sid)
             second = await timed(pool, "continue", sid, WAIT_S)
 

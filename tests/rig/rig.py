@@ -110,7 +110,7 @@ class Rig:
             chosen = dict(os.environ if environ is None else environ)
             async with Pool(self.home, Limits(**ROOMY | limits), environ=chosen) as pool:
                 if is_forking(chosen):  # as a server, which has long started it when the first call comes
-                    await until(lambda: pool.forks.pid is not None)
+                    await until(lambda: pool.fork_server.pid is not None)
                 yield pool
 
     # ── processes ─────────────────────────────────────────────────────────────────────────────────────────

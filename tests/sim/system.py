@@ -68,13 +68,13 @@ class NoRegistry:
     def remove(self, sid: str, pid: int) -> "NoRegistry":
         return self
 
-    def take_untold(self, sid: str) -> None: ...
+    def take_unreported(self, sid: str) -> None: ...
 
     async def error(self, limit_s: float) -> None: ...
 
 
 class SimulatedPool(Pool):
-    """What one server knows. `launch`, `watch` and `settle` are the real ones."""
+    """What one server knows. `launch`, `watch` and `wait_for_exit` are the real ones."""
 
     def __init__(self) -> None:
         self.home = HOME
@@ -83,11 +83,11 @@ class SimulatedPool(Pool):
         self.registry = cast(Any, NoRegistry())
         self.exits = {}
         self.files = cast(Any, None)
-        self.forks = cast(Any, SimpleNamespace(is_usable=True, warning=None))
+        self.fork_server = cast(Any, SimpleNamespace(is_usable=True, warning=None))
         self._watched = {}
         self._started = {}
 
-    def retire_soon(self, sid: str) -> None:
+    def apply_retention_soon(self, sid: str) -> None:
         """What is kept after the end of a session is not simulated."""
 
 

@@ -52,8 +52,8 @@ async def test_fork_server_keeps_nothing_of_the_workers_it_made(rig: Rig) -> Non
     async with rig.pool() as pool:
         for _ in range(3):
             await run(pool, ASK_ONCE)
-        assert pool.forks.pid is not None
-        server = pool.forks.pid
+        assert pool.fork_server.pid is not None
+        server = pool.fork_server.pid
         # the control socket and the way to the worker that stands by; epoll, three pidfds, and that one's
         await until(lambda: (descriptors(server).count("socket"), len(descriptors(server))) == (2, 3 + 2 + 5))
         held = descriptors(server)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 def standing_by(rig: Rig, pool: Pool) -> list[Process]:
     """Keepers; their engines are their children."""
-    return [each for each in rig.processes() if each.title == "alc pool-worker" and each.parent == pool.forks.pid]
+    return [each for each in rig.processes() if each.title == "alc pool-worker" and each.parent == pool.fork_server.pid]
 
 
 async def ready(rig: Rig, pool: Pool, count: int = 1) -> list[Process]:
@@ -78,7 +78,7 @@ async def test_none_stands_by_where_none_is_wanted(rig: Rig) -> None:
         sid, *_ = await run(pool, ASK_ONCE)
         await anyio.sleep(0.1)  # twenty times as long as it takes
 
-        assert {each.pid for each in rig.processes() if each.parent == pool.forks.pid} == {rig.keeper(sid)}
+        assert {each.pid for each in rig.processes() if each.parent == pool.fork_server.pid} == {rig.keeper(sid)}
 
 
 async def test_one_that_was_killed_is_missed_by_nobody_and_replaced_with_the_next_session(rig: Rig) -> None:
@@ -108,6 +108,6 @@ async def test_those_that_stand_by_go_with_their_fork_server(rig: Rig) -> None:
     async with rig.pool() as pool:
         (keeper,) = await ready(rig, pool)
         (engine,) = engine_of(rig, keeper)
-        assert pool.forks.pid is not None
-        os.kill(pool.forks.pid, signal.SIGKILL)
+        assert pool.fork_server.pid is not None
+        os.kill(pool.fork_server.pid, signal.SIGKILL)
         await until(lambda: not {keeper.pid, engine.pid} & {each.pid for each in rig.processes()})

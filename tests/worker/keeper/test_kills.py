@@ -144,12 +144,12 @@ async def test_run_of_a_killed_server_is_found_and_goes_on(rig: Rig) -> None:
 async def test_death_of_the_fork_server_ends_no_session_and_it_is_replaced(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
-        first = pool.forks.pid
+        first = pool.fork_server.pid
         assert first is not None
         await kill(first)
         second = (await say(pool, sid, "q-0", "A")).result
         other = (await run(pool, ASK_ONCE)).result
-        await until(lambda: pool.forks.pid not in (None, first) and pool.forks.is_usable)
+        await until(lambda: pool.fork_server.pid not in (None, first) and pool.fork_server.is_usable)
         third = (await run(pool, ASK_ONCE)).result
 
     assert second["prompt"] == "second after A"
@@ -290,13 +290,13 @@ async def test_engine_killed_three_times_in_a_step_is_a_crash_loop_that_may_be_t
 async def test_fork_server_that_dies_before_it_is_ready_is_done_without(rig: Rig) -> None:
     # It plays on for longer than this test takes, and a run would wait for it for as long.
     async with rig.pool(warmup_runs=100_000, fork_start_s=LIMIT_S) as pool:
-        assert pool.forks.pid is not None
-        os.kill(pool.forks.pid, signal.SIGKILL)
+        assert pool.fork_server.pid is not None
+        os.kill(pool.fork_server.pid, signal.SIGKILL)
         first = (await run(pool, ASK_ONCE)).result
-        await until(lambda: pool.forks.warning)
+        await until(lambda: pool.fork_server.warning)
 
         assert first["prompt"] == "question"
-        assert "started by exec, which takes longer" in str(pool.forks.warning)
+        assert "started by exec, which takes longer" in str(pool.fork_server.warning)
 
 
 @ways
