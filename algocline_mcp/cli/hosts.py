@@ -18,6 +18,7 @@ from typing import Any
 
 from algocline_mcp.cli.host_files import NAME, Format, Json, Toml, Yaml
 from algocline_mcp.errors import Refused
+from algocline_mcp.storage.files import mode_of, replace_atomically
 
 _DESCRIPTION = "Reasoning strategies whose prompts this host's own model answers"
 # Some hosts give a call 60 s whatever it reports; where the limit can be set, a call may take what a wait takes.
@@ -226,22 +227,9 @@ def _change(path: Path, edit: Callable[[str], str], *, done: str, idle: str) -> 
 def _replace(path: Path, before: bytes | None, after: bytes) -> Path | None:
     """Whole or not at all; returns where the file as it was is kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    mode = path.stat().st_mode & 0o777 if before is not None else 0o600
+    mode = mode_of(path, 0o600)
     backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.before-{NAME}")
     if before is not None:
-        _save(backup, before, mode)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        _save(draft, after, mode)
-        os.replace(draft, path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+        replace_atomically(backup, before, is_durable=False, mode=mode)
+    replace_atomically(path, after, is_durable=False, mode=mode)
     return backup if before is not None else None
-
-
-def _save(path: Path, content: bytes, mode: int) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
-    with os.fdopen(fd, "wb") as file:
-        file.write(content)
-        os.fchmod(fd, mode)

@@ -9,7 +9,6 @@ the file; what the strategy still has to load must be installed where it goes on
 import os
 import re
 import secrets
-from contextlib import suppress
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -18,7 +17,7 @@ from algocline_mcp.history.reader import records_of
 from algocline_mcp.session.records import IllegalRecord
 from algocline_mcp.session.state import Phase, fold
 from algocline_mcp.storage import home_setup, journal
-from algocline_mcp.storage.files import sync_directory
+from algocline_mcp.storage.files import create_atomically
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
@@ -49,19 +48,10 @@ def unpack(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
     if os.path.lexists(home.journal(sid)) or os.path.lexists(home.finished_journal(sid)):
         raise Refused(f"session {sid} is in {home.root} already: delete it there first (alc_stop mode=delete)")
     home_setup.prepare(home)
-    draft = home.sessions / f".probe-{secrets.token_hex(8)}"
     try:
-        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, target)  # unlike a rename it never replaces
+        create_atomically(target, content, draft=home.sessions / f".draft-{secrets.token_hex(8)}")
     except FileExistsError as exc:
         raise Refused(f"session {sid} is in {home.root} already") from exc
     except OSError as exc:
         raise StorageFailed(f"cannot write {target}: {exc.strerror}; free or mend that disk") from exc
-    finally:
-        with suppress(OSError):
-            os.unlink(draft)
-    sync_directory(target.parent)
     return sid, phase

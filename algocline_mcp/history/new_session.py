@@ -104,7 +104,7 @@ def created(home: Home, records: Sequence[Record]) -> journal.Journal:
     path = home.journal(records[0]["sid"])
     if len(records) == 1:
         return journal.Journal.create(path, records[0])
-    file = journal.Journal.create(path.with_name(f".probe-{secrets.token_hex(8)}"), records[0])
+    file = journal.Journal.create(path.with_name(f".draft-{secrets.token_hex(8)}"), records[0])
     try:
         for record in records[1:]:
             file.append(record)

@@ -8,7 +8,6 @@ the disk. Whoever scrubs holds the journal's lock; the new file is flushed befor
 
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -20,7 +19,7 @@ from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal
-from algocline_mcp.storage.files import sync_directory
+from algocline_mcp.storage.files import replace_atomically, sync_directory
 
 KEEPS = ("all", "result", "none")
 _DAY_S = 86_400
@@ -142,20 +141,11 @@ def scrubbed(records: Sequence[Record], keep: str) -> list[Record]:
 
 
 def _replace(path: Path, records: Sequence[Record]) -> None:
-    """In its place, durably, with its old time of change: retention counts from the end of the session."""
+    """Keeps the old time of change: retention counts from the end of the session."""
     before = os.stat(path)
-    draft = path.parent / f".{secrets.token_hex(8)}"
     content = b"".join(journal.encode(record, 0) for record in records)
     content += b"\n" + journal.encode({"kind": "flushed"}, len(content))
     try:
-        with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.utime(draft, ns=(before.st_atime_ns, before.st_mtime_ns))
-        os.rename(draft, path)
+        replace_atomically(path, content, is_durable=True, times_ns=(before.st_atime_ns, before.st_mtime_ns))
     except OSError as exc:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise StorageFailed(f"cannot rewrite {path}: {exc.strerror}") from exc
-    sync_directory(path.parent)
+        raise StorageFailed(f"cannot rewrite {path}: {exc.strerror}; free or repair that disk") from exc

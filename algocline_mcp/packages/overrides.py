@@ -5,16 +5,15 @@ text is parsed before it is written: if its content is not exactly the wanted on
 stays. `alc.toml` and `alc.lock` are never written.
 """
 
-import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.packages.project import FILES, declared_in, read_toml
+from algocline_mcp.storage.files import mode_of, replace_atomically
 
 FILE = FILES[0]
 
@@ -99,7 +98,7 @@ def _change(file: Path, edit: Callable[[str], str], wanted: Mapping[str, Any]) -
             raise Refused(
                 f"the packages of {file} are written in a form that cannot be edited here: edit them yourself"
             )
-        _write(target, after)
+        replace_atomically(target, after.encode(), is_durable=True, mode=mode_of(target, 0o644))
     except OSError as exc:
         raise StorageFailed(f"cannot change {file}: {exc.strerror}; make it and its directory writable") from exc
 
@@ -107,19 +106,3 @@ def _change(file: Path, edit: Callable[[str], str], wanted: Mapping[str, Any]) -
 def _normalized(content: Mapping[str, Any]) -> dict[str, Any]:
     """An empty table of packages equals a missing one."""
     return {key: value for key, value in content.items() if key != "packages" or value}
-
-
-def _write(target: Path, text: str) -> None:
-    """Replaces the file atomically and keeps its permissions."""
-    fd, staging = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with open(fd, "wb") as stream:
-            stream.write(text.encode())
-            stream.flush()
-            os.fsync(fd)
-        os.chmod(staging, target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        os.replace(staging, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(staging)
-        raise

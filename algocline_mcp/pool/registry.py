@@ -12,7 +12,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool import process_identity
-from algocline_mcp.storage import files
+from algocline_mcp.storage.files import replace_under_lock
 
 SET_ASIDE = ".corrupt-"  # and the milliseconds when it was
 _CHECK_INTERVAL_S = 0.005  # portalocker's own default of 0.25 s would be felt in every run that has to wait
@@ -84,16 +84,8 @@ class PoolRegistry(BaseModel):
 
     def save(self, path: Path) -> None:
         """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays."""
-        draft = path.with_name(f".{path.name}")  # one name: the lock is held, and the next save takes a leftover along
-        try:
-            fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(fd, "w", encoding="ascii") as file:
-                file.write(self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True))
-            files.put(draft, path)
-        except OSError:
-            with suppress(OSError):
-                os.unlink(draft)
-            raise
+        content = self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True)
+        replace_under_lock(path, content.encode("ascii"))
 
 
 class Change:

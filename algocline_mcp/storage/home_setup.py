@@ -22,7 +22,7 @@ _DRAFT_S = 60.0  # a draft older than this belongs to nobody
 def prepare(home: Home) -> None:
     """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
     check_socket_path(home, _PROBE_SID)
-    probe = home.sessions / f".probe-{secrets.token_hex(8)}"
+    probe = home.sessions / f".draft-{secrets.token_hex(8)}"
     try:
         make_directories(home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log)
         os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
@@ -48,7 +48,7 @@ def remove_leftovers(home: Home) -> None:
     """What servers and workers left that died between two calls: names of sockets, drafts, journals without a line."""
     for path in home.pool.glob("*.sock"):
         remove_stale_socket(home, path)
-    for path in [*home.pool.glob(".*"), *home.sessions.glob(".probe-*"), *home.sessions.glob("*.journal")]:
+    for path in [*home.pool.glob(".*"), *home.sessions.glob(".*"), *home.sessions.glob("*.journal")]:
         with suppress(OSError):
             found = path.lstat()
             is_leftover = found.st_size == 0 or path.name.startswith(".")

@@ -22,6 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from algocline_mcp.storage.files import replace_atomically
 from algocline_mcp.transport.lines import request_id, split_reply
 
 MEMOABLE = frozenset(
@@ -175,20 +176,13 @@ def _is_reply(tail: Any) -> bool:
 
 def _save(path: Path, content: bytes) -> None:
     """Whole or not at all; the oldest files of other programs and settings go."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with suppress(OSError):
         path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the home: `mode` is for the last one alone
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(content)
-        os.replace(draft, path)
+        replace_atomically(path, content, is_durable=False)
         others = sorted(path.parent.glob("replies-*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
         for old in others[FILES_MAX:]:
             old.unlink()
-    except OSError:
-        with suppress(OSError):
-            draft.unlink()
 
 
 def _without_version(params: Any) -> Any:

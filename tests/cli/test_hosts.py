@@ -71,7 +71,7 @@ def test_what_is_shown_is_what_is_written_and_it_can_be_taken_out(
     assert "alc" not in path.read_text()
     assert "nothing was changed" in terminal.alc("config", name, "--remove").stdout
     assert len(list(path.parent.glob("*.before-alc"))) == 1
-    assert len(list(path.parent.glob(f"*{path.name}*"))) == 2, "the draft is left behind"
+    assert len(list(path.parent.iterdir())) == 2, "the draft is left behind"
 
 
 def test_the_command_is_absolute_and_runs_this_program(project: Path) -> None:

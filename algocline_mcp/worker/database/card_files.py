@@ -6,7 +6,6 @@ along. So a file is written after the commit and not flushed: one that a power c
 ValueError for a file that holds no card.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from algocline_mcp.cards import Card
+from algocline_mcp.storage.files import replace_atomically
 from algocline_mcp.worker.database.call_scope import Places
 
 ALIASES = "_aliases.toml"
@@ -43,18 +43,8 @@ def samples_path(root: Path, pkg: str, card_id: str) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Whole or not at all, as long as the system runs."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{os.getpid()}.draft")  # one keeper writes one file at a time
-    fd = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(text.encode("utf-8", "replace"))
-        os.replace(draft, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
+    replace_atomically(path, text.encode("utf-8", "replace"), is_durable=False)
 
 
 def toml(table: Mapping[str, Any]) -> str:
