@@ -1,4 +1,4 @@
-# An image that serves MCP over stdin and stdout. Run it as README shows, with a volume for the sessions.
+# An image that serves MCP over stdin and stdout. Run it as docs/container.md shows, with a volume for the sessions.
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./

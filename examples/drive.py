@@ -1,9 +1,9 @@
-"""Drives the server from Python, with the official client: what a host does, in one loop.
+"""A host in one loop: drives the server from Python with the official client.
 
     python examples/drive.py examples/panel.lua task="Ship on Friday?"
 
-`think` stands for a model: put a call to yours there. Everything else is what any host does: run, answer every pending
-prompt with its query_id, until the session is over. If this program ends half-way, `alc ps` shows the session.
+`think` stands for a model: call yours there. The rest is what any host does: it starts a run and answers every pending
+prompt with its query_id until the session is over. If this program ends half-way, `alc ps` shows the session.
 """
 
 import asyncio

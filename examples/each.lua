@@ -1,5 +1,5 @@
--- All items of a list, each on its own: no item is skipped at number 20, and each result is looked at by a second
--- prompt that sees nothing but the item and the result. What fails twice is returned as failed, not smoothed over.
+-- All items of a list, each on its own: no item is skipped at number 20. A second prompt, which sees only the item and
+-- the result, checks each result. An item that fails twice is returned as failed.
 --   ctx.items  a list of strings
 --   ctx.task   what to do with each
 local done, failed = {}, {}

@@ -1,5 +1,5 @@
 -- Chain of verification: draft an answer, turn its claims into questions, answer each one without seeing the draft,
--- and only then write the final answer from what held.
+-- and only then write the final answer from the claims that held.
 --   ctx.task   the question
 --   ctx.checks how many claims to check (3)
 local draft = alc.llm("Answer in at most five sentences: " .. ctx.task)
@@ -17,11 +17,11 @@ if #asks == 0 then
   error("no questions came back; the model said: " .. listed)
 end
 alc.progress(1, 3, "checking " .. #asks .. " claims")
-local found = alc.llm_batch(asks)
+local answers = alc.llm_batch(asks)
 
 local report = {}
 for i, ask in ipairs(asks) do
-  report[i] = { question = ask.prompt, answer = found[i] }
+  report[i] = { question = ask.prompt, answer = answers[i] }
 end
 alc.progress(2, 3, "writing the final answer")
 local final = alc.llm(

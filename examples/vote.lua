@@ -1,5 +1,5 @@
--- A vote: the same question to several minds that see neither each other nor an earlier answer, counted by code.
--- While no answer has more than half of all votes it asks again, three rounds at most, and then says that it is open.
+-- A vote: the same question several times, each answered without seeing another answer, counted by code.
+-- While no answer has more than half of all votes, it asks again, three rounds at most; then the vote stays undecided.
 --   ctx.task   a question whose answer is a word, a number or a name
 --   ctx.votes  how many votes a round has (5)
 local count, spelling, reasons, total = {}, {}, {}, 0
@@ -22,14 +22,14 @@ for round = 1, 3 do
       system = "You are voter " .. (total + i) .. ". Decide by yourself: you know of no other voter.",
     }
   end
-  for _, said in ipairs(alc.llm_batch(asks)) do
-    local answer = said:match(".*ANSWER:%s*([^\n]-)%s*$") or ""
+  for _, reply in ipairs(alc.llm_batch(asks)) do
+    local answer = reply:match(".*ANSWER:%s*([^\n]-)%s*$") or ""
     local key = answer:lower():gsub("[%s%p]+$", "")
     total = total + 1
     if key ~= "" then
       count[key] = (count[key] or 0) + 1
       spelling[key] = spelling[key] or answer
-      reasons[key] = reasons[key] or said
+      reasons[key] = reasons[key] or reply
     end
   end
   local best = winner()
