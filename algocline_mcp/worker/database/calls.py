@@ -1,9 +1,9 @@
-"""How a keeper uses the state database that all sessions of a home share: at once, later, or with an error.
+"""Calls of the state database that never block the keeper.
 
-Contract: nothing here blocks. `attempt` carries a pending_call out, or returns None where another process holds the database:
-then it is due again at `pending_call.again`, and after `state_busy_s` the outcome is an error. Whatever else is wrong with the
-database is an outcome too: the strategy gets it as an error and the session goes on. The database is opened by the
-first attempt and stays open until `close`: a keeper closes it at each pause and before it forks.
+Contract: `SharedState.attempt` performs a pending call, or returns None while another process holds the database. The
+call is due again at `pending_call.retry_at`; after `state_busy_s` its outcome is an error. Every other problem with the
+database is an outcome too: the strategy gets it as an error and the session goes on. The first attempt opens the
+database, and `close` closes it: a keeper closes it at each pause and before it forks.
 """
 
 import os
@@ -15,23 +15,23 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.session.records import Record
 from algocline_mcp.worker.database import card_files
-from algocline_mcp.worker.database.call_scope import Busy, Mark, Unfinished
+from algocline_mcp.worker.database.call_context import DatabaseLocked, EffectMark, ImportUnfinished
 from algocline_mcp.worker.database.connection import FUNCTIONS, Database, MarkDiffers
 from algocline_mcp.worker.engine.messages import Call
 
-__all__ = ["FUNCTIONS", "Mark", "MarkDiffers", "PendingCall", "SharedState", "pending_call"]
+__all__ = ["FUNCTIONS", "EffectMark", "MarkDiffers", "PendingCall", "SharedState", "pending_call"]
 
-_FIRST_S, _LONGEST_S = 0.001, 0.016  # between two tries
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.016  # between two attempts
 
 
 @dataclass(slots=True)
 class PendingCall:
-    """A call under way. Times are monotonic; `again`: when it is due, `until`: when it is given up."""
+    """A call without an outcome. `retry_at` and `deadline` are monotonic times."""
 
     call: Call
-    again: float
-    until: float
-    pause_s: float = _FIRST_S
+    retry_at: float
+    deadline: float
+    pause_s: float = _FIRST_PAUSE_S
 
 
 def pending_call(call: Call, limits: Limits) -> PendingCall:
@@ -40,6 +40,8 @@ def pending_call(call: Call, limits: Limits) -> PendingCall:
 
 
 class SharedState:
+    """The state database of a home, opened when the first call needs it."""
+
     def __init__(self, home: Home, limits: Limits) -> None:
         self._home = home
         self._path = home.state_database
@@ -50,30 +52,36 @@ class SharedState:
     def is_open(self) -> bool:
         return self._database is not None
 
-    def attempt(self, pending_call: PendingCall, namespace: str, mark: Mark | None) -> Record | None:
-        """`{result}`, `{error}`, or None: not yet. Raises MarkDiffers and StorageBroken."""
+    def attempt(self, pending_call: PendingCall, namespace: str, mark: EffectMark | None) -> Record | None:
+        """Returns `{result}`, `{error}`, or None where `pending_call` is to be attempted again.
+
+        Raises MarkDiffers and StorageBroken.
+        """
         try:
             return self._opened().perform(pending_call.call, namespace, mark)
-        except Unfinished:
+        except ImportUnfinished:
             now = time.monotonic()
-            pending_call.again, pending_call.until = now, now + self._limits.state_busy_s
+            pending_call.retry_at, pending_call.deadline = now, now + self._limits.state_busy_s
             return None
-        except Busy:
+        except DatabaseLocked:
             now = time.monotonic()
-            if now < pending_call.until:
-                pending_call.again = min(now + pending_call.pause_s, pending_call.until)
-                pending_call.pause_s = min(2 * pending_call.pause_s, _LONGEST_S)
+            if now < pending_call.deadline:
+                pending_call.retry_at = min(now + pending_call.pause_s, pending_call.deadline)
+                pending_call.pause_s = min(2 * pending_call.pause_s, _LONGEST_PAUSE_S)
                 return None
-            holder = self._opened().holder()
+            holder = self._opened().lock_holder()
             sentence = (
-                f"alc.{pending_call.call.name}: {self._path} was locked for {self._limits.state_busy_s:g} s by {holder}; "
-                "nothing was changed: try again, or end that process"
+                f"alc.{pending_call.call.name}: {self._path} was locked for {self._limits.state_busy_s:g} s "
+                f"by {holder}; nothing was changed: try again, or end that process"
             )
             return {"error": sentence}
 
     def forget(self, sid: str, is_unfinished: Callable[[str], bool]) -> None:
-        """Removes the marks of a finished session, and of some others that `is_unfinished` denies: those whose keeper
-        was killed between end and removal. Where the database cannot be used, they stay for the next one."""
+        """Removes the marks of a finished session, and those of some other sessions that are finished too.
+
+        The other marks belong to keepers that were killed before they could remove them. Where the database cannot be
+        used, the marks stay until another session ends.
+        """
         self._opened().forget(sid, is_unfinished)
 
     def close(self) -> None:
@@ -83,5 +91,5 @@ class SharedState:
 
     def _opened(self) -> Database:
         if self._database is None:
-            self._database = Database(self._path, self._limits, card_files.places(self._home.cards, os.environ))
+            self._database = Database(self._path, self._limits, card_files.directories(self._home.cards, os.environ))
         return self._database

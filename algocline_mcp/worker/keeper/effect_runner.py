@@ -18,7 +18,7 @@ from algocline_mcp.session.results import used
 from algocline_mcp.session.streams import refusal
 from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.database import calls
-from algocline_mcp.worker.database.calls import Mark, MarkDiffers, SharedState
+from algocline_mcp.worker.database.calls import EffectMark, MarkDiffers, SharedState
 from algocline_mcp.worker.engine.messages import Call, Fork
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import effects
@@ -157,7 +157,7 @@ class EffectRunner:
             reach("effect.asked")
             self._flush()
             reach("effect.flushed")
-        mark = None if n is None else Mark(session.sid, engine.stream, n)
+        mark = None if n is None else EffectMark(session.sid, engine.stream, n)
         try:
             outcome = self._shared.attempt(engine.pending_call, self._namespace(engine.stream), mark)
         except MarkDiffers as exc:

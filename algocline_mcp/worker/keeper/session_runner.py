@@ -266,7 +266,7 @@ class SessionRunner:
     def due(self) -> float | None:
         """When `retry` has something to do next, monotonic."""
         return min(
-            (engine.pending_call.again for engine in self.engines.values() if engine.pending_call is not None),
+            (engine.pending_call.retry_at for engine in self.engines.values() if engine.pending_call is not None),
             default=None,
         )
 
@@ -274,7 +274,7 @@ class SessionRunner:
         """Tries again what other processes kept from being done. Raises StorageBroken."""
         now = time.monotonic()
         for engine in list(self.engines.values()):
-            if engine.pending_call is not None and engine.pending_call.again <= now:
+            if engine.pending_call is not None and engine.pending_call.retry_at <= now:
                 self._guarded(engine, self._effects_runner.retry_pending)
 
     def rest(self) -> None:

@@ -1,4 +1,4 @@
-"""Cards as files: what is written reads back as the same, and what is no card is said to be none."""
+"""Cards as files: a written card reads back as the same, and a file that holds no card is refused."""
 
 import os
 import tomllib
@@ -40,7 +40,7 @@ def test_file_is_private_and_replaced_as_a_whole(tmp_path: Path) -> None:
     assert os.listdir(path.parent) == ["c.toml"]
 
 
-def test_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+def test_file_that_cannot_be_written_leaves_no_draft(tmp_path: Path) -> None:
     (tmp_path / "c.toml").mkdir()
 
     with pytest.raises(OSError, match="directory"):
@@ -49,13 +49,13 @@ def test_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["c.toml"]
 
 
-def test_card_is_what_the_file_says_under_the_name_of_the_file(tmp_path: Path) -> None:
+def test_card_has_the_content_of_the_file_and_the_id_of_its_name(tmp_path: Path) -> None:
     text = (
         'card_id = "other"\nat = 2026-04-12T06:15:00Z\nday = 2026-04-12\nbad = [nan, 1, inf]\n[stats]\nn = 3\nx = nan\n'
     )
     (tmp_path / "c.toml").write_text(text)
 
-    card = card_files.read_card(tmp_path / "c.toml", "c", most_bytes=1000)
+    card = card_files.read_card(tmp_path / "c.toml", "c", max_bytes=1000)
 
     at, day = "2026-04-12 06:15:00+00:00", "2026-04-12"
     assert card == {"card_id": "c", "at": at, "day": day, "bad": [1, "inf"], "stats": {"n": 3}}
@@ -69,21 +69,21 @@ def test_file_that_holds_no_card_is_a_value_error(content: bytes, tmp_path: Path
     (tmp_path / "c.toml").write_bytes(content)
 
     with pytest.raises(ValueError, match=r"."):
-        card_files.read_card(tmp_path / "c.toml", "c", most_bytes=100)
+        card_files.read_card(tmp_path / "c.toml", "c", max_bytes=100)
 
 
-def test_fifo_holds_nobody_up(tmp_path: Path) -> None:
+def test_fifo_is_refused_and_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "c.toml")
 
-    with pytest.raises(ValueError, match="no regular file"):
-        card_files.read_card(tmp_path / "c.toml", "c", most_bytes=100)
+    with pytest.raises(ValueError, match="not a regular file"):
+        card_files.read_card(tmp_path / "c.toml", "c", max_bytes=100)
 
 
 def test_samples_are_lines_of_json_and_may_be_absent(tmp_path: Path) -> None:
     (tmp_path / "s").write_text('{"a": 1}\n\n2\n')
 
-    assert card_files.read_samples(tmp_path / "s", most_bytes=100) == [{"a": 1}, 2]
-    assert card_files.read_samples(tmp_path / "absent", most_bytes=100) is None
+    assert card_files.read_samples(tmp_path / "s", max_bytes=100) == [{"a": 1}, 2]
+    assert card_files.read_samples(tmp_path / "absent", max_bytes=100) is None
 
 
 SINKS: list[tuple[str, list[str]]] = [
@@ -96,8 +96,8 @@ SINKS: list[tuple[str, list[str]]] = [
 
 @pytest.mark.parametrize(("value", "expected"), SINKS)
 def test_sinks_are_directories_of_this_machine(value: str, expected: list[str]) -> None:
-    places = card_files.places(Path("/h/cards"), {"ALC_CARD_SINKS": value, "HOME": "/u"})
+    directories = card_files.directories(Path("/h/cards"), {"ALC_CARD_SINKS": value, "HOME": "/u"})
 
-    assert [str(path) for path in places.others] == expected
-    assert (places.own, places.brought) == (Path("/h/cards"), (Path("/u/.algocline/cards"),))
-    assert card_files.places(Path("/h/cards"), {}).brought == ()
+    assert [str(path) for path in directories.sinks] == expected
+    assert (directories.own, directories.imports) == (Path("/h/cards"), (Path("/u/.algocline/cards"),))
+    assert card_files.directories(Path("/h/cards"), {}).imports == ()

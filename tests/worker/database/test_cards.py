@@ -1,16 +1,12 @@
-"""alc.card with real workers: what it answers, that a card is made once whatever dies, and the files beside it."""
+"""alc.card with real workers: results, limits, and that a card is created once whatever dies."""
 
-import json
-import os
-import time
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.rig.rig import Rig, finish, run
-from tests.worker.database.test_key_value import failing, result_of, rows
+from tests.worker.database.steps import ALL_CARD_CHANGES, failing, result_of, rows
 
 pytestmark = pytest.mark.anyio
 
@@ -107,7 +103,7 @@ LIMITED = {
 
 
 @pytest.mark.parametrize(("call", "sentence"), LIMITED.values(), ids=LIMITED.keys())
-async def test_what_is_over_a_limit_is_an_error(rig: Rig, call: str, sentence: str) -> None:
+async def test_call_over_a_limit_is_an_error(rig: Rig, call: str, sentence: str) -> None:
     code = f"local ok, problem = pcall(function() {call} end) return {{ok, problem, #alc.card.list()}}"
     async with rig.pool(card_bytes=1024, samples_bytes=2048, cards=2) as pool:
         ok, problem, count = await result_of(pool, code)
@@ -119,16 +115,6 @@ async def test_what_is_over_a_limit_is_an_error(rig: Rig, call: str, sentence: s
 
 # ── once ──────────────────────────────────────────────────────────────────────────────────────────────────
 
-ALL_CHANGES = """
-local made = alc.card.create({ pkg = { name = "p" } })
-alc.card.append(made.card_id, { note = "n" })
-alc.card.write_samples(made.card_id, { 1, 2 })
-alc.card.alias_set("best", made.card_id)
-alc.llm("p")
-return made.card_id
-"""
-
-
 # Where each keeper is killed, and how many are until the first pause: the next one comes a change further.
 KILLED = {"effect.written:kill:2": 3, "effect.committed:kill:1": 4, "effect.recorded:kill:1": 4}
 
@@ -136,12 +122,12 @@ KILLED = {"effect.written:kill:2": 3, "effect.committed:kill:1": 4, "effect.reco
 @pytest.mark.parametrize(("point", "kills"), KILLED.items())
 async def test_each_change_happens_once_though_its_keeper_is_killed_each_time(rig: Rig, point: str, kills: int) -> None:
     async with rig.pool(environ=failing(point), resends=5) as pool:
-        paused = await run(pool, ALL_CHANGES)
+        paused = await run(pool, ALL_CARD_CHANGES)
         rig.expected_reports.add(sid := paused.session_id)
-        told = rig.home.stderr(sid).read_text()
+        report = rig.home.stderr(sid).read_text()
         ended = await finish(pool, paused)
 
-    assert told.count("fail point") == kills
+    assert report.count("fail point") == kills
     (card,) = rows(rig, "SELECT card_id, samples FROM cards")
     assert card == (ended["result"], 2)
     assert rows(rig, "SELECT name, card_id FROM aliases") == [("best", card[0])]
@@ -157,7 +143,7 @@ end }
 """
 
 
-async def test_children_of_a_fork_make_a_card_each_and_one_only(rig: Rig) -> None:
+async def test_each_child_of_a_fork_creates_exactly_one_card(rig: Rig) -> None:
     rig.home.packages.mkdir(parents=True)
     (rig.home.packages / "maker.lua").write_text(MAKER)
     code = "local made = alc.fork({'maker', 'maker'}, {}) return {made[1].result.made, made[2].result.made}"
@@ -168,114 +154,3 @@ async def test_children_of_a_fork_make_a_card_each_and_one_only(rig: Rig) -> Non
 
     assert sorted(ended["result"]) == sorted(card_id for (card_id,) in rows(rig, "SELECT card_id FROM cards"))
     assert len(set(ended["result"])) == 2
-
-
-# ── files ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def lay(root: Path, name: str, **card: Any) -> None:
-    path = root / "p" / f"{name}.toml"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in card.items()))
-
-
-async def test_copy_says_what_the_card_says_and_the_reply_where_it_lies(rig: Rig) -> None:
-    code = """
-    local made = alc.card.create({ pkg = { name = "p" }, stats = { n = 3, rate = 0.5 } })
-    return { made, alc.card.write_samples(made.card_id, { { a = 1 }, "b" }), alc.card.get(made.card_id) }
-    """
-    async with rig.pool() as pool:
-        made, written, card = await result_of(pool, code)
-
-    path = rig.home.cards / "p" / f"{made['card_id']}.toml"
-    assert tomllib.loads(path.read_text()) == card
-    assert made == {"card_id": made["card_id"], "path": str(path)}
-    assert written == {"path": str(path.with_suffix(".samples.jsonl")), "count": 2}
-    assert path.with_suffix(".samples.jsonl").read_text() == '{"a":1}\n"b"\n'
-
-
-async def test_copy_that_cannot_be_written_is_told_and_the_card_is_there(rig: Rig) -> None:
-    rig.home.root.mkdir(parents=True, exist_ok=True)
-    rig.home.cards.write_text("a file where the directory should be")
-    async with rig.pool() as pool:
-        made, count = await result_of(pool, "return {alc.card.create({pkg = {name = 'p'}}), #alc.card.list()}")
-
-    assert made["warning"].startswith(f"no copy in {rig.home.cards}: ")
-    assert count == 1
-
-
-async def test_cards_that_somebody_brought_are_found_like_others(rig: Rig) -> None:
-    user = rig.root / "user"
-    async with rig.pool() as pool:
-        own = await result_of(
-            pool, "local c = alc.card.create({pkg = {name = 'q'}}) return alc.card.alias_set('mine', c.card_id).card_id"
-        )
-    lay(rig.home.cards, "old", created_at="2025-01-01T00:00:00Z", schema_version="card/v0")
-    (rig.home.cards / "p" / "old.samples.jsonl").write_text('{"a": 1}\n')
-    lay(rig.home.cards, "broken")
-    (rig.home.cards / "p" / "broken.toml").write_text("no TOML")
-    lay(user / ".algocline" / "cards", "older", created_at="2024-01-01T00:00:00Z")
-    alias = '[[alias]]\nname = "%s"\ncard_id = "older"\nset_at = "2025-01-01T00:00:00Z"\n'
-    (user / ".algocline" / "cards" / "_aliases.toml").write_text(alias % "best" + alias % "mine")
-    code = """
-    alc.card.append("older", { note = "here" })
-    local listed = alc.card.list({ pkg = "p" })
-    local samples, best = alc.card.read_samples("old"), alc.card.get_by_alias("best")
-    return { #listed, listed[1].card_id, listed[2].card_id, samples, best, alc.card.get_by_alias("mine").card_id }
-    """
-    async with rig.pool(environ={**os.environ, "HOME": str(user)}) as pool:
-        found = await result_of(pool, code)
-
-    older = {"card_id": "older", "created_at": "2024-01-01T00:00:00Z", "note": "here"}
-    assert found == [2, "old", "older", [{"a": 1}], older, own]
-    assert (rig.home.cards / "p" / "older.toml").exists()
-    assert "note" not in (user / ".algocline" / "cards" / "p" / "older.toml").read_text()
-
-
-async def test_many_cards_are_taken_in_part_by_part_and_a_broken_one_is_read_when_it_changes(rig: Rig) -> None:
-    for n in range(450):
-        lay(rig.home.cards, f"c{n:03}", n=n)
-    for n in range(200, 430):
-        (rig.home.cards / "p" / f"c{n:03}.toml").write_text("no TOML")
-    broken = rig.home.cards / "p" / "c300.toml"
-    async with rig.pool() as pool:
-        counts = [await result_of(pool, "return #alc.card.list({pkg = 'p'})") for _ in range(2)]
-        broken.write_text("n = 300")
-        os.utime(broken, (time.time(), time.time() + 5))
-        counts.append(await result_of(pool, "return #alc.card.list()"))
-
-    assert counts == [220, 220, 221]
-
-
-async def test_lost_database_comes_back_from_the_files(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        made = await result_of(pool, ALL_CHANGES)
-    for path in rig.home.state_database.parent.glob("state.db*"):
-        path.unlink()
-    async with rig.pool() as pool:
-        found = await result_of(
-            pool, "local c = alc.card.get_by_alias('best') return {c.card_id, c.note, alc.card.read_samples(c.card_id)}"
-        )
-
-    assert found == [made, "n", [1, 2]]
-
-
-async def test_sinks_get_copies_and_what_they_lack(rig: Rig) -> None:
-    sink = rig.root / "sink"
-    async with rig.pool() as pool:
-        made = await result_of(pool, ALL_CHANGES)
-    environ = {**os.environ, "ALC_CARD_SINKS": f"file://{sink}"}
-    code = f"""
-    local second = alc.card.create({{ pkg = {{ name = "p" }} }}).card_id
-    local sink = {{ sink = "file://{sink}", dry_run = true }}
-    local dry = alc.card.sink_backfill(sink)
-    sink.dry_run = nil
-    local wet, is_elsewhere = alc.card.sink_backfill(sink), pcall(alc.card.sink_backfill, {{ sink = "file:///else" }})
-    return {{ second, dry, wet, is_elsewhere }}
-    """
-    async with rig.pool(environ=environ) as pool:
-        second, dry, wet, is_elsewhere = await result_of(pool, code)
-
-    report = {"sink": f"file://{sink}", "pushed": [made], "skipped": [second], "failed": [], "pushed_samples": [made]}
-    assert (dry, wet, is_elsewhere) == (report, report, False)
-    assert {path.name for path in (sink / "p").iterdir()} == {f"{made}.toml", f"{made}.samples.jsonl", f"{second}.toml"}
