@@ -44,7 +44,7 @@ from algocline_mcp.worker.database.call_context import (
     transaction,
 )
 from algocline_mcp.worker.engine.messages import Call
-from algocline_mcp.worker.lowlevel.failpoints import reach
+from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 _FAMILIES = {"state": key_value, "card": cards}  # by the first part of a host function's name
 _ARITIES = {name: arity for family in (key_value, cards) for name, (_, arity) in family.FUNCTIONS.items()}
@@ -128,9 +128,9 @@ class Database:
             outcome = {"result": _perform(context, call)}
             row = (mark.sid, mark.stream, mark.n, call.name, call_digest, json.dumps(outcome))
             connection.execute("REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)", row)
-            reach("effect.written")
+            fail_point("effect.written")
             self._commit(connection)
-            reach("effect.committed")
+            fail_point("effect.committed")
             return outcome
 
     def _commit(self, connection: sqlite3.Connection) -> None:

@@ -27,7 +27,7 @@ from algocline_mcp.worker.keeper.environ import Environ
 from algocline_mcp.worker.keeper.inherited import Inherited
 from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
-from algocline_mcp.worker.lowlevel.failpoints import reach
+from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 
 class EffectRunner:
@@ -154,9 +154,9 @@ class EffectRunner:
         n = None
         if calls.FUNCTIONS[call.name]:
             n = session.streams[engine.stream].changes
-            reach("effect.asked")
+            fail_point("effect.asked")
             self._flush()
-            reach("effect.flushed")
+            fail_point("effect.flushed")
         mark = None if n is None else EffectMark(session.sid, engine.stream, n)
         try:
             outcome = self._shared.attempt(engine.pending_call, self._namespace(engine.stream), mark)
@@ -166,7 +166,7 @@ class EffectRunner:
             return
         engine.pending_call = None
         self._journaled.record(Called(engine.stream, call.name, call.args, outcome, n=n))
-        reach("effect.recorded")
+        fail_point("effect.recorded")
         self._reply(engine, outcome)
 
     def _namespace(self, stream: str) -> str:

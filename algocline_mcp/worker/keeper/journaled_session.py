@@ -15,7 +15,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.files import sync_directory
-from algocline_mcp.worker.lowlevel.failpoints import reach
+from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 
 class JournaledSession:
@@ -78,4 +78,4 @@ class JournaledSession:
         """Moves the journal to where finished ones lie. A failure leaves it where it is."""
         assert self._journal is not None
         self._journal.move(self._home.finished_journal(self.session.sid))
-        reach("retire.moved")
+        fail_point("archive.moved")

@@ -37,7 +37,7 @@ from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.connections import Client, Engine, Peer
 from algocline_mcp.worker.keeper.session_runner import RunnerCallbacks, SessionRunner
-from algocline_mcp.worker.lowlevel.failpoints import arm, reach
+from algocline_mcp.worker.lowlevel.failpoints import arm, fail_point
 from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
@@ -287,7 +287,7 @@ class Keeper:
         except StorageFailed as exc:
             self._refuse(client, client.request.id, exc)
             return
-        reach("reply.flushed")
+        fail_point("reply.flushed")
         feed_result = self.runner.feed(is_accepted=client.is_accepted)
         data: Record = {"kind": "feed", "session_id": self.sid, "feed_result": feed_result}
         if client.refused:

@@ -32,7 +32,7 @@ from algocline_mcp.worker.keeper.effect_runner import EffectRunner
 from algocline_mcp.worker.keeper.inherited import Inherited
 from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import Diverged, Outcome, Replay
-from algocline_mcp.worker.lowlevel.failpoints import reach
+from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +209,14 @@ class SessionRunner:
                 if self._effects_runner.refuse_if_over_budget(engine, queries):
                     return
                 (prompt,) = self._journaled.record(Asked(engine.stream, queries, now_s(), engine.spent_s))
-                reach("prompt.recorded")
+                fail_point("prompt.recorded")
                 self._wait(engine, [query["id"] for query in prompt["queries"]], {})
                 self._share(self._effects_runner.carried.ask(prompt))
             case Fork():
                 self._fork(engine, message)
             case End(outcome):
                 self._journaled.record(Ended(engine.stream, outcome, now_s(), engine.spent_s))
-                reach("final.recorded")
+                fail_point("final.recorded")
                 self._drop(engine)
                 self._go_on(engine.stream)
 
@@ -227,7 +227,7 @@ class SessionRunner:
             return
         t, spent_s = now_s(), engine.spent_s
         self._journaled.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, t, spent_s))
-        reach("fork.recorded")
+        fail_point("fork.recorded")
         self._wait(engine, [], {})
         self.begin()
 
@@ -355,7 +355,7 @@ class SessionRunner:
             return decision
         if isinstance(event, Continue):
             self._journaled.extend(decision.records)
-            reach("answer.recorded")
+            fail_point("answer.recorded")
             self._deliver(decision.records[0]["answers"])
         else:
             self.stop()

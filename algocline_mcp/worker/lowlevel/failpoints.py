@@ -1,21 +1,22 @@
-"""Named instants of a keeper at which a test may end it: the proof that no instant loses or doubles anything.
+"""Fail points: named points in a keeper's code where a test may end the process, stop it or fill the disk.
 
-ALC_FAILPOINT=name:action[:passage], several separated by commas. Actions: `kill` (SIGKILL), `stop` (SIGSTOP), `full`
-(OSError, as of a full disk). `passage` counts from 1; without it each passage acts. Compiled in always: unset, a
-passage costs one look at an empty dict. A kill is told on stderr first. Nothing acts before `arm`: a fork server plays
-sessions through before it has any, and it is their keepers that shall die.
+They prove that no point loses or doubles anything. ALC_FAILPOINT=name:action[:passage], several separated by commas.
+Actions: `kill` (SIGKILL, after one line on stderr), `stop` (SIGSTOP), `full` (OSError, as of a full disk). `passage`
+counts from 1; without it, each passage acts. Fail points are always compiled in: while none is armed, a passage costs
+one look into an empty dict. Nothing acts before `arm`: a fork server plays warm-up sessions before it forks workers,
+and only the workers are to be ended.
 
-    effect.asked      an engine wants something of the state database changed; nothing has happened yet
+    effect.asked      an engine has called a change of the state database; nothing has happened yet
     effect.flushed    all earlier records are on the disk
     effect.written    the transaction holds effect and mark, and the database is locked
-    effect.committed  effect and mark are on the disk, the journal knows nothing of it
-    effect.recorded   the record is appended, not flushed; the engine has no reply
+    effect.committed  effect and mark are on the disk, the journal does not have the record
+    effect.recorded   the record is appended, not flushed; the engine does not have the reply
     prompt.recorded   a prompt is appended, not flushed
-    fork.recorded     a fork is appended, not flushed; no child lives yet
+    fork.recorded     a fork is appended, not flushed; no child exists yet
     answer.recorded   an answer is appended, not flushed; the engine does not have it
-    final.recorded    the result, or that of a child, is appended, not flushed
-    reply.flushed     everything is on the disk, the host has no reply
-    retire.moved      the finished journal is moved, the session's marks are still there
+    final.recorded    the result of the session or of a child is appended, not flushed
+    reply.flushed     everything is on the disk, the host does not have the reply
+    archive.moved     the finished journal is moved, the session's marks still exist
 """
 
 import errno
@@ -34,7 +35,7 @@ POINTS = (
     "answer.recorded",
     "final.recorded",
     "reply.flushed",
-    "retire.moved",
+    "archive.moved",
 )
 
 
@@ -51,10 +52,11 @@ _passed: dict[str, int] = {}
 
 
 def arm(environ: Mapping[str, str]) -> None:
+    """Reads ALC_FAILPOINT: the fail points named there act from now on."""
     _armed.update(_read(environ.get("ALC_FAILPOINT", "")))
 
 
-def reach(name: str) -> None:
+def fail_point(name: str) -> None:
     if name not in _armed:
         return
     action, passage = _armed[name]

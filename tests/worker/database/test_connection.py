@@ -32,7 +32,7 @@ pytestmark = pytest.mark.anyio
 
 CONTENT = ("header", "effect", "prompt", "answer", "note", "final", "crash")
 TWICE = "local a = alc.state.incr('c') alc.llm('p') alc.llm('q') local b = alc.state.incr('c', 10) return {a, b}"
-PASSED_ONCE = ("final.recorded:kill:2", "retire.moved:kill:2")  # no keeper reaches these points twice
+PASSED_ONCE = ("final.recorded:kill:2", "archive.moved:kill:2")  # no keeper reaches these points twice
 FORKING = ("fork.recorded",)  # see test_fork.py
 PASSAGES = [f"{point}:kill{passage}" for point in POINTS for passage in ("", ":1", ":2") if point not in FORKING]
 
@@ -123,7 +123,7 @@ async def test_marks_of_a_deleted_session_are_deleted(rig: Rig) -> None:
 
 
 async def test_marks_that_a_killed_keeper_left_are_removed_when_another_session_ends(rig: Rig) -> None:
-    async with rig.pool(environ=failing("retire.moved:kill")) as pool:
+    async with rig.pool(environ=failing("archive.moved:kill")) as pool:
         await result_of(pool, "alc.state.incr('c') return 1")
         await until(lambda: not rig.workers())
     rig.expected_reports.add(only_session(rig))
