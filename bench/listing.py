@@ -19,7 +19,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history.listing import list_unfinished
 from algocline_mcp.session.digests import query_digest
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 
 
 def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def fill(home: Home, sessions: int, answers: int) -> None:
     born_ns = time.time_ns()
     for n in range(sessions):
         sid = f"p-{born_ns + n * 1_000_000:x}-{n:016x}"
-        content = b"".join(journal.encode(each, 0) for each in records(sid, answers, born_ns / 1e9))
+        content = b"".join(journal_lines.encode(each, 0) for each in records(sid, answers, born_ns / 1e9))
         home.journal(sid).write_bytes(content)
         home.finished_journal(f"p-{born_ns - n * 1_000_000 - 1:x}-{n:016x}").touch()
     os.utime(home.finished, (0, 0))  # nothing has finished within the last second

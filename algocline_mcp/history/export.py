@@ -16,7 +16,7 @@ from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.history.reader import records_of
 from algocline_mcp.session.records import IllegalRecord
 from algocline_mcp.session.state import Phase, fold
-from algocline_mcp.storage import home_setup, journal
+from algocline_mcp.storage import home_setup, journal_lines
 from algocline_mcp.storage.files import create_atomically
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
@@ -25,20 +25,21 @@ _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 def packed(home: Home, limits: Limits, sid: str) -> bytes:
     """Raises Refused where there is no such session, JournalCorrupt, StorageFailed."""
     records = records_of(home, limits, sid)
-    content = b"".join(journal.encode({key: value for key, value in each.items() if key != "s"}, 0) for each in records)
-    return content + b"\n" + journal.encode({"kind": "flushed"}, len(content))
+    return journal_lines.encode_flushed(
+        {key: value for key, value in record.items() if key != "s"} for record in records
+    )
 
 
 def unpack(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
     """The id of the session that is here now, and how it stands. Raises Refused, StorageFailed, HomeUnusable."""
     if len(content) > limits.journal_bytes:
         raise Refused(f"the file has {len(content)} bytes, at most {limits.journal_bytes}: raise ALC_JOURNAL_BYTES")
-    found = journal.scan(content)
+    found = journal_lines.scan(content)
     if found.damaged_line is not None or not found.records:
         raise Refused(f"the file is no whole journal, see line {found.damaged_line or 1}: export the session again")
     header = found.records[0]
     sid = header.get("sid")
-    if header.get("format") != journal.FORMAT or not isinstance(sid, str) or not _SID.fullmatch(sid):
+    if header.get("format") != journal_lines.FORMAT or not isinstance(sid, str) or not _SID.fullmatch(sid):
         raise Refused(f"the file's first record is of format {header.get('format')!r} and not of this program")
     try:
         phase = fold(found.records).phase

@@ -81,7 +81,7 @@ def _is_of(home: Home, project: str | None, sid: str) -> bool:
     key = (home.root, sid)
     if key not in _projects:
         try:
-            first = journal.head(home.journal(sid))
+            first = journal.read_first(home.journal(sid))
         except OSError:
             return False
         if len(_projects) >= _REMEMBERED:
@@ -125,7 +125,7 @@ def _line(home: Home, sid: str, *, is_live: bool) -> dict[str, Any] | None:
     """One unfinished session, or None for one that is finished or gone."""
     worker = "live" if is_live else "none"
     try:
-        records = journal.read(home.journal(sid), is_told=False)
+        records = journal.read(home.journal(sid), is_for_host=False)
         session = fold(records) if records else None
     except FileNotFoundError:
         return None

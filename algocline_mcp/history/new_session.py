@@ -21,7 +21,7 @@ from algocline_mcp.languages import LUA
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.budget import budget_of, namespace_of, unusable_environ
 from algocline_mcp.session.records import RECORDED_LIMITS, Record
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.clock import now_s
 
 _UNNAMED = "strategy"
@@ -58,7 +58,7 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
         raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
     return {
         "kind": "header",
-        "format": journal.FORMAT,
+        "format": journal_lines.FORMAT,
         "sid": sid,
         "t": now_s(),
         "version": __version__,

@@ -36,6 +36,6 @@ def readable(home: Home, limits: Limits, sid: str) -> tuple[list[Record], Journa
         return records_of(home, limits, sid), None
     except JournalCorrupt as exc:
         with suppress(OSError):
-            if records := journal.before_damage(exc.path):
+            if records := journal.read_before_damage(exc.path):
                 return records, exc
         raise

@@ -18,7 +18,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import replace_atomically, sync_directory
 
 KEEPS = ("all", "result", "none")
@@ -143,8 +143,7 @@ def scrubbed(records: Sequence[Record], keep: str) -> list[Record]:
 def _replace(path: Path, records: Sequence[Record]) -> None:
     """Keeps the old time of change: retention counts from the end of the session."""
     before = os.stat(path)
-    content = b"".join(journal.encode(record, 0) for record in records)
-    content += b"\n" + journal.encode({"kind": "flushed"}, len(content))
+    content = journal_lines.encode_flushed(records)
     try:
         replace_atomically(path, content, is_durable=True, times_ns=(before.st_atime_ns, before.st_mtime_ns))
     except OSError as exc:

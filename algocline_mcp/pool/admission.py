@@ -87,7 +87,7 @@ def _longest_idle_first(home: Home, sids: Iterable[str]) -> list[str]:
 
 def _is_paused(home: Home, sid: str) -> bool:
     try:
-        return fold(journal.read(home.journal(sid), is_told=False)).phase is Phase.PAUSED
+        return fold(journal.read(home.journal(sid), is_for_host=False)).phase is Phase.PAUSED
     except (AlcError, FileNotFoundError):
         return False
 

@@ -44,7 +44,7 @@ async def verify_session(pool: Pool, home: Home, sid: str, *, wait_s: float) -> 
     report: dict[str, Any] = {"session_id": sid}
     try:
         content = home.journal(sid).read_bytes()
-        records = journal.read(home.journal(sid), is_told=False)
+        records = journal.read(home.journal(sid), is_for_host=False)
     except FileNotFoundError:
         return report | {"outcome": "finished"}
     except (AlcError, OSError) as exc:

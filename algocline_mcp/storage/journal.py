@@ -1,99 +1,60 @@
-"""The file that makes a session durable: one record per line, appended always, flushed once before a reply.
+"""The file that makes a session durable: one record per line, append only, flushed before a reply.
 
-A line is `crc32 SP json LF`; the JSON is the record plus `s`, the length of the file that was known to be flushed
-when it was written. After each flush a record `flushed` follows, not flushed itself, behind a line feed of its
-own (so that a flipped LF of the last flushed line cannot swallow it); empty lines mean nothing. So every byte that
-was acknowledged lies below some readable `s`, and recovery can tell a cut from damage:
+Appending. The holder of the lock (`flock` on the journal itself) appends a record before the session acts on it, and
+never changes a byte that is written. The lock goes with the open file from the server to the keeper. A short write is
+taken back, so a record is in the file as a whole or not at all.
 
-- damage at or beyond the largest readable `s` is the trace of a cut: everything from there is cut off,
-- damage before it means acknowledged records are lost: JournalCorrupt, and the file stays as it is.
+Flushing. Records are flushed together, once, before a reply shows any of them to a host: an answer is acknowledged,
+and a prompt is shown, only when both survive a power cut.
 
-Whoever holds the lock (`flock`, on the journal itself) may append; it goes with the open file to the keeper.
+The flushed mark. A line is `crc32 SP json LF`; the JSON is the record plus `s`, the length of the file that was known
+to be flushed when the line was written. After each flush a record `flushed` follows, which is not flushed itself. It
+stands behind a line feed of its own, so that a flipped LF of the last flushed line cannot swallow it; empty lines mean
+nothing. So every acknowledged byte lies below some readable `s`.
+
+Recovery tells a cut from damage by that:
+
+- Damage at or beyond the largest readable `s` is the trace of a power cut or a kill. Nothing there was acknowledged;
+  the new owner cuts the file off where the damage begins and appends from there.
+- Damage below it means that acknowledged records are lost: JournalCorrupt, and the file stays as it is.
+
+The page cache may show more than the disk holds: after a failed flush the kernel takes what it could not write for
+written, and reports the error once. So a flush that fails drops the cache of the file, and the owner stops
+(StorageBroken). A reader that finds records beyond the last mark reads them again from the disk, and flushes them
+before they go to a host.
+
+What does not fit: a flipped bit in the last mark itself is not noticed, because nothing after it was acknowledged.
 """
 
 import contextlib
 import fcntl
 import os
-import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from algocline_mcp.errors import JournalCorrupt, ProtocolError, StorageBroken, StorageFailed
-from algocline_mcp.protocol import messages
+from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
 from algocline_mcp.session.records import Record
+from algocline_mcp.storage.journal_lines import Scan, decode, encode, encode_mark, scan
 
-FORMAT = 1
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
 _flush_file = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
-def encode(record: Record, flushed: int) -> bytes:
-    line = messages.encode({**record, "s": flushed})
-    return b"%08x %s" % (zlib.crc32(line[:-1]), line)
-
-
-@dataclass(frozen=True, slots=True)
-class Scan:
-    """What the bytes of a journal say. `end`: where the intact part ends; `flushed`: the largest readable `s`;
-    `damaged_line`: the first damaged line, from 1, or None."""
-
-    records: list[Record]
-    end: int
-    flushed: int
-    damaged_line: int | None
-
-    @property
-    def is_corrupt(self) -> bool:
-        return self.damaged_line is not None and self.end < self.flushed
-
-
-def scan(content: bytes) -> Scan:
-    """Pure. Records after the first damage are not returned, but their `s` counts."""
-    records: list[Record] = []
-    flushed = start = end = 0
-    damaged_line = None
-    for number, line in enumerate(content.split(b"\n"), 1):
-        is_last = start + len(line) == len(content)
-        record = _parse(line) if line else None
-        if line and (record is None or is_last):  # the last line lacks its LF
-            if damaged_line is None:
-                damaged_line, end = number, start
-        elif record is not None:
-            flushed = max(flushed, record["s"])
-            if damaged_line is None:
-                records.append(record)
-        start += len(line) + 1
-    if damaged_line is None:
-        end = len(content)
-    return Scan(records, end, flushed, damaged_line)
-
-
-def _parse(line: bytes) -> Record | None:
-    try:
-        text = line[9:]
-        if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(text):
-            return None
-        record = messages.decode(text)
-    except (ValueError, ProtocolError):
-        return None
-    return record if isinstance(record.get("s"), int) else None
-
-
 class Journal:
-    """An open, locked journal. One owner, one thread."""
+    """An open, locked journal, used by one owner on one thread."""
 
     def __init__(self, fd: int, path: Path, *, size: int = 0, flushed: int = 0, limit: int = 1 << 62) -> None:
         self.fd = fd
         self.path = path
         self.size = size  # bytes written
         self.flushed = flushed  # bytes known to be on the disk
-        self.limit = limit
+        self.limit = limit  # bytes
         self.is_flushed = False  # nothing was appended since the last flush
 
     @classmethod
     def create(cls, path: Path, header: Record) -> Self:
-        """A new journal, 0600, locked, with its header appended and not yet flushed. Raises StorageFailed."""
+        """Creates a journal, 0600 and locked, with its header appended and not yet flushed. Raises StorageFailed."""
         try:
             fd = os.open(path, _OPEN | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as exc:
@@ -112,62 +73,63 @@ class Journal:
 
     @classmethod
     def adopt(cls, fd: int, path: Path, *, limit: int = 1 << 62) -> tuple[Self, list[Record]]:
-        """Takes a locked descriptor over: reads, cuts a torn tail off, returns the records.
+        """Takes over a locked descriptor: cuts off a torn tail and returns the records.
 
-        What was read counts as not flushed. Raises JournalCorrupt (the file stays as it is) or StorageFailed.
+        The records count as not flushed. Raises JournalCorrupt (the file stays as it is) or StorageFailed.
         """
         try:
-            found = _scan_disk(fd)
-            if found.is_corrupt:
-                raise JournalCorrupt(path, found.damaged_line or 0)
-            if found.damaged_line is not None:
-                # Flushed before anything is written in its place, else a second cut could mix old lines with new ones.
-                # Until then one damaged byte stays: whoever comes after a death in between cuts again.
-                os.ftruncate(fd, found.end + 1)
+            disk = _scan_disk(fd)
+            if disk.is_corrupt:
+                raise JournalCorrupt(path, disk.damaged_line or 0)
+            if disk.damaged_line is not None:
+                # The cut is flushed before anything is written in its place: else a second power cut could mix old
+                # lines with new ones. Until then one damaged byte stays, so an owner that comes after a kill between
+                # these calls cuts again.
+                os.ftruncate(fd, disk.end + 1)
                 _flush(fd)
-                os.ftruncate(fd, found.end)
+                os.ftruncate(fd, disk.end)
         except OSError as exc:
             raise _failed(f"cannot recover {path}", exc) from exc
-        return cls(fd, path, size=found.end, flushed=found.flushed, limit=limit), found.records
+        return cls(fd, path, size=disk.end, flushed=disk.flushed, limit=limit), disk.records
 
     def records(self) -> list[Record]:
-        """All records, read again: a replay needs answers that no keeper holds in memory.
+        """Reads all records again: a replay needs answers that no keeper holds in memory.
 
-        Raises StorageFailed; JournalCorrupt for damage in what was flushed; StorageBroken where the unflushed end is
-        not what was written: a write in the background failed, and whoever was told of it dropped the cache.
+        Raises StorageFailed; JournalCorrupt for damage in the flushed part; StorageBroken where the unflushed end is
+        not what was written: a write in the background failed, and the process that got the error dropped the cache.
         """
         try:
             content = _read_all(self.fd)
         except OSError as exc:
             raise _failed(f"cannot read {self.path}", exc) from exc
-        found = scan(content)
-        if found.damaged_line is not None and found.end < self.flushed:
-            raise JournalCorrupt(self.path, found.damaged_line)
-        if found.damaged_line is not None or len(content) != self.size:
-            raise StorageBroken(f"the disk lost the unflushed end of {self.path}; mend that disk, then ask again")
-        return found.records
+        cached = scan(content)
+        if cached.damaged_line is not None and cached.end < self.flushed:
+            raise JournalCorrupt(self.path, cached.damaged_line)
+        if cached.damaged_line is not None or len(content) != self.size:
+            raise StorageBroken(f"the disk lost the unflushed end of {self.path}; repair that disk, then retry")
+        return cached.records
 
     def append(self, record: Record) -> None:
-        """On return the record is in the file, not yet on the disk. Raises StorageFailed; then it is not there."""
+        """On return the record is in the file, not yet on the disk. Raises StorageFailed; then the file is as before."""
         self._write(encode(record, self.flushed))
         self.is_flushed = False
 
     def flush(self) -> None:
-        """On return everything appended is on the disk. Raises StorageBroken: nothing may be acknowledged."""
+        """On return all records are on the disk. Raises StorageBroken; then nothing may be acknowledged."""
         if self.is_flushed:
             return
         try:
             _flush(self.fd)
         except OSError as exc:
-            raise StorageBroken(f"cannot flush {self.path}: {exc.strerror}; mend that disk, then ask again") from exc
+            raise StorageBroken(f"cannot flush {self.path}: {exc.strerror}; repair that disk, then retry") from exc
         self.flushed = self.size
         self.is_flushed = True
         try:
-            self._write(b"\n" + encode({"kind": "flushed"}, self.flushed))
+            self._write(encode_mark(self.flushed))
         except StorageBroken:
             raise
         except StorageFailed:
-            pass  # the disk is full: what was acknowledged is safe, the mark only tells damage from a cut
+            pass  # the disk is full: acknowledged records are safe, the mark only helps to tell damage from a cut
 
     def move(self, target: Path) -> None:
         """Renames the file. Raises StorageFailed."""
@@ -201,10 +163,10 @@ class Journal:
 
 
 def lock(path: Path) -> int | None:
-    """A descriptor of the existing journal with its lock, or None where somebody else has it.
+    """A descriptor of the existing journal with its lock, or None where another process holds the lock.
 
-    Raises FileNotFoundError where it is gone, also when it was deleted or moved between open and lock, and
-    StorageFailed where it cannot be opened or belongs to somebody else.
+    Raises FileNotFoundError where the journal is gone, also when it was deleted or moved between open and lock, and
+    StorageFailed where it cannot be opened or belongs to another user.
     """
     try:
         fd = os.open(path, _OPEN)
@@ -234,19 +196,19 @@ def lock(path: Path) -> int | None:
     return fd
 
 
-def read(path: Path, *, is_told: bool = True) -> list[Record]:
-    """The records, without a lock; a line that is just being written is left out.
+def read(path: Path, *, is_for_host: bool = True) -> list[Record]:
+    """The records, read without a lock; a line that is just being written is left out.
 
-    `is_told`: prompts and answers in it go to a host, so whatever lies beyond the last mark is flushed first: a power
-    cut must not take back what was told. Raises FileNotFoundError, JournalCorrupt, StorageFailed.
+    `is_for_host`: prompts and answers among them go to a host, so records beyond the last mark are flushed first. A
+    power cut must not take back what a host has seen. Raises FileNotFoundError, JournalCorrupt, StorageFailed.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, _READ)
         try:
-            found = _scan_disk(fd) if is_told else scan(_read_all(fd))
-            if found.is_corrupt:
-                raise JournalCorrupt(path, found.damaged_line or 0)
-            if is_told and found.records and found.records[-1].get("kind") != "flushed":
+            content = _scan_disk(fd) if is_for_host else scan(_read_all(fd))
+            if content.is_corrupt:
+                raise JournalCorrupt(path, content.damaged_line or 0)
+            if is_for_host and content.records and content.records[-1].get("kind") != "flushed":
                 _flush(fd)
         finally:
             os.close(fd)
@@ -254,24 +216,24 @@ def read(path: Path, *, is_told: bool = True) -> list[Record]:
         raise
     except OSError as exc:
         raise _failed(f"cannot read {path}", exc) from exc
-    return found.records
+    return content.records
 
 
-def before_damage(path: Path) -> list[Record]:
-    """The records above the first damaged line, of which each checksum is right; nothing is flushed. Raises OSError."""
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+def read_before_damage(path: Path) -> list[Record]:
+    """The records above the first damaged line, each with a correct checksum. Flushes nothing. Raises OSError."""
+    with open(os.open(path, _READ), "rb") as file:
         return scan(file.read()).records
 
 
-def head(path: Path) -> Record | None:
-    """The first record alone, whatever follows; None where it is damaged. Raises OSError."""
-    with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+def read_first(path: Path) -> Record | None:
+    """The first record alone, or None where its line is damaged. Raises OSError."""
+    with open(os.open(path, _READ), "rb") as file:
         line = file.readline()
-    return _parse(line.rstrip(b"\n"))
+    return decode(line.rstrip(b"\n"))
 
 
 def _flush(fd: int) -> None:
-    """Raises OSError; then whoever reads next shall see the disk, not what the cache kept of a failed write."""
+    """Raises OSError; then the next reader sees the disk, not what the cache kept of a failed write."""
     try:
         _flush_file(fd)
     except OSError:
@@ -280,25 +242,25 @@ def _flush(fd: int) -> None:
 
 
 def _scan_disk(fd: int) -> Scan:
-    """Of what the disk holds, wherever the cache might show more than that.
+    """Scans what the disk holds, where the cache might show more.
 
-    After a failed flush the kernel takes what it could not write for clean, and tells nobody who opens the file later.
-    The one who saw the failure drops the cache, unless it is killed just then. So whatever lies beyond the last mark is
-    read again behind the cache; below it every byte was flushed. Where the file was written through this descriptor, as
-    in a first launch, its own flush will tell. It costs (measured with a journal of 12 answers) 0.04 ms where the tail
-    is still to be written, 0.07 ms where it has to come from the disk.
+    After a failed flush the kernel counts what it could not write as clean, and reports the error to no descriptor
+    that is opened later. The process that got the error drops the cache, unless it is killed just then. So records
+    beyond the last mark are read again behind the cache; every byte below the mark was flushed. Where the file was
+    written through this descriptor, as in a first launch, its own flush reports the error. It costs (measured with a
+    journal of 12 answers) 0.04 ms where the tail is still to be written, 0.07 ms where it has to come from the disk.
     """
     content = _read_all(fd)
-    found = scan(content)
-    if found.records and found.records[-1].get("kind") != "flushed" and not os.lseek(fd, 0, os.SEEK_CUR):
+    cached = scan(content)
+    if cached.records and cached.records[-1].get("kind") != "flushed" and not os.lseek(fd, 0, os.SEEK_CUR):
         _drop_cache(fd)
         again = _read_all(fd)
-        found = found if again == content else scan(again)
-    return found
+        return cached if again == content else scan(again)
+    return cached
 
 
 def _drop_cache(fd: int) -> None:
-    """What is still to be written stays."""
+    """Pages that are still to be written stay in the cache."""
     with contextlib.suppress(OSError, AttributeError):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
@@ -314,4 +276,4 @@ def _read_all(fd: int) -> bytes:
 
 
 def _failed(what: str, exc: OSError) -> StorageFailed:
-    return StorageFailed(f"{what}: {exc.strerror}; free or mend that disk, or set ALC_HOME elsewhere")
+    return StorageFailed(f"{what}: {exc.strerror}; free or repair that disk, or set ALC_HOME elsewhere")

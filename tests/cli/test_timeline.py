@@ -16,7 +16,7 @@ from algocline_mcp.cli.timeline import seconds, text_of
 from algocline_mcp.config.home import Home
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 
 SID = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
 LIMITS = {"prompt_bytes": 9, "answer_bytes": 9, "result_bytes": 9, "notes_bytes": 9, "queries": 9, "strikes": 3}
@@ -158,7 +158,7 @@ def test_times_are_told_in_the_unit_that_fits(value: float, text: str) -> None:
 def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.finished.mkdir(parents=True)
-    home.finished_journal(SID).write_bytes(b"".join(journal.encode(each, 0) for each in STORY))
+    home.finished_journal(SID).write_bytes(b"".join(journal_lines.encode(each, 0) for each in STORY))
 
     def alc(*arguments: str) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "algocline_mcp", "show", *arguments]

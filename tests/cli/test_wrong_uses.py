@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GONE = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
 CURES = re.compile(
-    r"set |correct |mend |give |start with|did you mean|write for example|install it|run it under|is not one of|"
+    r"set |correct |mend |repair |give |start with|did you mean|write for example|install it|run it under|is not one of|"
     r"Try 'alc|save |alc ps",
     re.IGNORECASE,
 )
@@ -86,7 +86,7 @@ def test_a_full_home(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> N
     done = terminal.alc("stop", GONE)
     monkeypatch.undo()
     assert done.exit_code == 1
-    assert "No space left on device; free or mend that disk, or set ALC_HOME elsewhere" in _sentence(done.stderr)
+    assert "No space left on device; free or repair that disk, or set ALC_HOME elsewhere" in _sentence(done.stderr)
 
 
 def test_a_disk_that_takes_half_a_record(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from algocline_mcp.pool.dispatch import Pool, continue_via_pool, status_via_pool
 from algocline_mcp.pool.verify import scratch_pool, verify_session
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.state import Phase
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from tests.history.test_retention import alc
 from tests.rig.journals import final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, finish, kill, run, say, until
@@ -64,7 +64,7 @@ async def test_a_finished_session_is_finished_where_it_goes(rig: Rig, other: Rig
 
 
 SID = sid_of(1)
-GOOD = journal.encode(header(SID), 0) + journal.encode(prompt("q-0"), 0)
+GOOD = journal_lines.encode(header(SID), 0) + journal_lines.encode(prompt("q-0"), 0)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ GOOD = journal.encode(header(SID), 0) + journal.encode(prompt("q-0"), 0)
         (b"no journal\n", "see line 1"),
         (GOOD[:-9], "see line 2"),
         (GOOD.replace(b"prompt of", b"prompt if"), "see line 2"),
-        (journal.encode(header("../../x"), 0), "not of this program"),
-        (journal.encode(header(SID, format=99), 0), "format 99"),
-        (journal.encode(header(SID), 0) * 2, "a record of kind 'header' cannot come"),
+        (journal_lines.encode(header("../../x"), 0), "not of this program"),
+        (journal_lines.encode(header(SID, format=99), 0), "format 99"),
+        (journal_lines.encode(header(SID), 0) * 2, "a record of kind 'header' cannot come"),
     ],
     ids=["empty", "noise", "cut", "damaged", "path", "newer", "nonsense"],
 )
@@ -140,7 +140,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
     """Changes the header as if another program had written it so."""
     head, *rest = journal.read(path)
     head = json.loads(json.dumps(head).replace(old, new))
-    path.write_bytes(b"".join(journal.encode(each, 0) for each in (head, *rest)))
+    path.write_bytes(b"".join(journal_lines.encode(each, 0) for each in (head, *rest)))
 
 
 @pytest.mark.anyio

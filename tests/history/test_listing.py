@@ -102,9 +102,9 @@ def test_a_page_folds_as_many_journals_as_it_has_lines(home: Home, monkeypatch: 
     read: list[Path] = []
     original = journal.read
 
-    def counted(path: Path, *, is_told: bool = True) -> list[Record]:
+    def counted(path: Path, *, is_for_host: bool = True) -> list[Record]:
         read.append(path)
-        return original(path, is_told=is_told)
+        return original(path, is_for_host=is_for_host)
 
     monkeypatch.setattr(journal, "read", counted)
     list_unfinished(home, LIMITS, limit=6)

@@ -12,7 +12,7 @@ from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Pool, PoolReply, continue_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.state import Phase, fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 from tests.rig.rig import ENDLESS, WAIT_S, Rig, kill, run, until
 
 _CHANCE = """
@@ -106,7 +106,7 @@ def _answer(query_id: str) -> Answer:
 
 async def play(pool: Pool, content: bytes) -> dict[str, Any]:
     """`{found, end}`: how it stands on the disk, and what it ends with."""
-    session = fold(journal.scan(content).records)
+    session = fold(journal_lines.scan(content).records)
     is_over = session.phase is Phase.FINISHED
     (pool.home.finished_journal if is_over else pool.home.journal)(session.sid).write_bytes(content)
     reply = await status_via_pool(pool, session.sid)

@@ -13,7 +13,7 @@ import pytest
 
 from algocline_mcp import __version__
 from algocline_mcp.languages import LUA
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 from tests.journals.stories import STORIES, play
 from tests.rig.rig import Rig
 
@@ -39,7 +39,7 @@ def with_installed_language(content: bytes) -> bytes:
     mine = b'"%s":"%s"' % (LUA.distribution.encode(), version(LUA.distribution).encode())
     text = re.sub(rb'"%s":"[^"]*"' % LUA.distribution.encode(), mine, head[9:])
     record = {key: value for key, value in json.loads(text).items() if key != "s"}
-    return b"\n".join([journal.encode(record, 0)[:-1], *rest])
+    return b"\n".join([journal_lines.encode(record, 0)[:-1], *rest])
 
 
 @pytest.mark.parametrize("way", ["fork", "exec"])

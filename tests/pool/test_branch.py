@@ -21,7 +21,7 @@ from algocline_mcp.pool.dispatch import (
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from tests.rig.journals import answer, final, header, prompt, sid_of
 from tests.rig.rig import ASK_TWICE, SOON_S, WAIT_S, Rig, finish, kill, run, say, until
 
@@ -270,7 +270,9 @@ async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_par
         path = rig.journal(sid)
         records = journal.read(path)
         first = next(n for n, each in enumerate(records) if each["kind"] == "prompt")
-        path.write_bytes(b"".join(journal.encode(each, 0) for each in records[: first + 1]))  # as killed just then
+        path.write_bytes(
+            b"".join(journal_lines.encode(each, 0) for each in records[: first + 1])
+        )  # as killed just then
         with pytest.raises(Refused):
             await say(pool, sid, "q-9", "wakes it")
         told = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
@@ -286,7 +288,7 @@ async def test_a_branch_is_the_way_out_of_diverged(rig: Rig) -> None:
         await stop_via_pool(pool, sid, "hibernate")
         head, *rest = journal.read(rig.journal(sid))
         head["code"] = THREE.replace("two after", "second after")  # as a changed engine might
-        rig.journal(sid).write_bytes(b"".join(journal.encode(each, 0) for each in (head, *rest)))
+        rig.journal(sid).write_bytes(b"".join(journal_lines.encode(each, 0) for each in (head, *rest)))
         stuck = (await say(pool, sid, "q-2", "C")).result
         branch = await branched(pool, sid)
 

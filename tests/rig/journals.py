@@ -8,7 +8,7 @@ from typing import Any
 
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 
 LIMITS = {"prompt_bytes": 1000, "answer_bytes": 1000, "result_bytes": 1000, "notes_bytes": 1000, "queries": 9}
 
@@ -21,7 +21,7 @@ def sid_of(number: int, *, born_s: float | None = None) -> str:
 
 def header(sid: str, **changes: Any) -> Record:
     return {
-        "kind": "header", "format": journal.FORMAT, "sid": sid, "t": 1000.0, "title": "made", "version": "0",
+        "kind": "header", "format": journal_lines.FORMAT, "sid": sid, "t": 1000.0, "title": "made", "version": "0",
         "abi": {}, "language": "lua", "code": "one\ntwo\nthree", "chunk": "strategy", "ctx": "{}", "lib_paths": [],
         "seed": 1, "utc_offset_s": 0, "parent": None, "limits": {**LIMITS, "strikes": 3}, **changes,
     }  # fmt: skip
@@ -46,7 +46,7 @@ def final(t: float = 1003.0, **outcome: Any) -> Record:
 
 def write(path: Path, records: Sequence[Record], *, age_s: float = 0.0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(b"".join(journal.encode(record, 0) for record in records))
+    path.write_bytes(b"".join(journal_lines.encode(record, 0) for record in records))
     then_s = time.time() - age_s
     os.utime(path, (then_s, then_s))
     return path

@@ -14,7 +14,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, summary, view
 from algocline_mcp.session.state import Phase, Session, evolve, fold
 from algocline_mcp.session.streams import refusal
-from algocline_mcp.storage.journal import encode, scan
+from algocline_mcp.storage.journal_lines import encode, scan
 from tests.session import rows
 from tests.session.histories import MARK, header, query
 

@@ -12,7 +12,7 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 from tests.sim import strategies
 from tests.sim.machine import Violation
 
@@ -109,7 +109,7 @@ class Book:
         story = self.stories[sid]
         if content is None:
             raise Violation(f"the journal of {sid} is gone")
-        found = journal.scan(content)
+        found = journal_lines.scan(content)
         if found.is_corrupt:
             raise Violation(f"the journal of {sid} is called corrupt in line {found.damaged_line}")
         answers: dict[str, str] = {}

@@ -14,7 +14,8 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import evolve
 from algocline_mcp.session.streams import Fork
 from algocline_mcp.storage import journal
-from algocline_mcp.storage.journal import Journal, Scan
+from algocline_mcp.storage.journal import Journal
+from algocline_mcp.storage.journal_lines import Scan, scan
 from algocline_mcp.worker.engine.messages import Ask, Message
 from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import Outcome, Replay
@@ -60,15 +61,13 @@ def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
 
 
 def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:
-    real = journal.scan
-
-    def scan(content: bytes) -> Scan:
-        found = real(content)
+    def scan_whole_lines(content: bytes) -> Scan:
+        found = scan(content)
         whole = content[: content.rfind(b"\n") + 1]
-        is_torn_only = real(whole).damaged_line is None
+        is_torn_only = scan(whole).damaged_line is None
         return found if is_torn_only else Scan(found.records, 0, 1, found.damaged_line)
 
-    patch.setattr(journal, "scan", scan)
+    patch.setattr(journal, "scan", scan_whole_lines)
 
 
 def results_of_children_in_the_order_of_their_ends(patch: pytest.MonkeyPatch) -> None:
@@ -101,7 +100,7 @@ def end_of_a_child_not_recorded(patch: pytest.MonkeyPatch) -> None:
 
 
 def cache_believed_after_a_failed_flush(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(journal, "_scan_disk", lambda fd: journal.scan(journal._read_all(fd)))
+    patch.setattr(journal, "_scan_disk", lambda fd: scan(journal._read_all(fd)))
 
 
 BROKEN: dict[str, tuple[Broken, str]] = {

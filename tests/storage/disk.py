@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage.journal import encode
+from algocline_mcp.storage.journal_lines import encode
 
 NOTE: Record = {"kind": "note", "message": "m"}
 GOOD = encode(NOTE, 0)

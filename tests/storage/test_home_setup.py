@@ -10,7 +10,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
 from algocline_mcp.pool import spawn
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ORDINARY, Program, Rig, run, say
 
 pytestmark = pytest.mark.anyio
@@ -123,7 +123,7 @@ def plant(rig: Rig, sid: str, kind: str) -> Path:
         case "nul":
             path.write_bytes(b"\0" * 500)
         case "strange record":
-            path.write_bytes(journal.encode({"kind": "prompt", "queries": [], "t": 1.0}, 0))
+            path.write_bytes(journal_lines.encode({"kind": "prompt", "queries": [], "t": 1.0}, 0))
     return path
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from algocline_mcp.errors import StorageBroken, StorageFailed
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import sync_directory
-from algocline_mcp.storage.journal import Journal, encode, scan
+from algocline_mcp.storage.journal import Journal
+from algocline_mcp.storage.journal_lines import encode, scan
 from tests.storage.disk import GOOD, NOTE, failing, header, kinds
 
 texts = st.text(st.characters(codec=None, max_codepoint=0xE000), max_size=4)  # lone surrogates too
@@ -93,7 +94,7 @@ def test_empty_lines_mean_nothing() -> None:
 
 
 def test_empty_file_holds_nothing() -> None:
-    assert scan(b"") == journal.Scan([], 0, 0, None)
+    assert scan(b"") == journal_lines.Scan([], 0, 0, None)
 
 
 # ── append and flush ──────────────────────────────────────────────────────────────────────────────────────

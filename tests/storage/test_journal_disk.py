@@ -10,7 +10,8 @@ import pytest
 from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
-from algocline_mcp.storage.journal import Journal, encode
+from algocline_mcp.storage.journal import Journal
+from algocline_mcp.storage.journal_lines import encode
 from tests.storage.disk import GOOD, NOTE, failing, file_size_limit, header, kinds
 
 
@@ -85,7 +86,7 @@ def test_failed_flush_acknowledges_nothing_and_writes_no_mark(
     monkeypatch.setattr(os, "posix_fadvise", lambda *args: dropped.append(args))
     before = path.read_bytes()
 
-    with pytest.raises(StorageBroken, match=rf"cannot flush .*: {os.strerror(number)}; mend that disk"):
+    with pytest.raises(StorageBroken, match=rf"cannot flush .*: {os.strerror(number)}; repair that disk"):
         opened.flush()
 
     assert path.read_bytes() == before

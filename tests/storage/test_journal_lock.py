@@ -11,7 +11,8 @@ import pytest
 
 from algocline_mcp.errors import JournalCorrupt, StorageFailed
 from algocline_mcp.storage import journal
-from algocline_mcp.storage.journal import Journal, encode
+from algocline_mcp.storage.journal import Journal
+from algocline_mcp.storage.journal_lines import encode
 from tests.storage.disk import GOOD, NOTE, failing, kinds
 
 
@@ -146,7 +147,7 @@ def test_reading_flushes_what_lies_beyond_the_mark(
 
 
 def test_reading_what_nobody_is_told_flushes_nothing(path: Path, opened: Journal, flushes: list[int]) -> None:
-    records = journal.read(path, is_told=False)
+    records = journal.read(path, is_for_host=False)
 
     assert kinds(records) == ["header"]
     assert flushes == []

@@ -14,7 +14,8 @@ import pytest
 
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
-from algocline_mcp.storage.journal import Journal, encode, scan
+from algocline_mcp.storage.journal import Journal
+from algocline_mcp.storage.journal_lines import encode, scan
 
 PAGE = 4096
 
@@ -286,14 +287,10 @@ def test_flipped_bit_in_the_last_mark_costs_nothing_acknowledged(
             assert content_records(changed) == content_records(content)
 
 
-def _without_mark(record: Record, flushed: int) -> bytes:
-    return b"" if record["kind"] == "flushed" else encode(record, flushed)
-
-
 def test_control_that_writes_no_mark_loses_acknowledged_records_silently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "encode", _without_mark)
+    monkeypatch.setattr(journal, "encode_mark", lambda flushed: b"")
     moment = run(tmp_path / "j", [30, None, 60, 200, None], monkeypatch)[-1]
     content = moment.written.rstrip(b"\n") + b"\n"
 

@@ -21,7 +21,7 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import RECORDED_LIMITS, Record
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.worker.engine import process
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import main as keeper
@@ -111,7 +111,7 @@ def _spare(preloaded: Preloaded) -> process.Spawned:
 def _header(preloaded: Preloaded, language: str) -> Record:
     return {
         "kind": "header",
-        "format": journal.FORMAT,
+        "format": journal_lines.FORMAT,
         "sid": _SID,
         "t": 0.0,
         "abi": preloaded.abis[language],

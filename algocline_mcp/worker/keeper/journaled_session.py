@@ -13,7 +13,7 @@ from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import EngineEvent
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session, evolve, fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import sync_directory
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
@@ -41,7 +41,7 @@ class JournaledSession:
         if records[0].get("sid") != self.session.sid:
             raise JournalCorrupt(path, 1)
         self._is_revived = any(record["kind"] == "flushed" for record in records)
-        if records[0].get("format") == journal.FORMAT:
+        if records[0].get("format") == journal_lines.FORMAT:
             self.session = fold(records)
         return records
 

@@ -20,7 +20,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.session.streams import MAIN, fork_of
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal_lines
 from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Note
@@ -75,7 +75,7 @@ class SessionRunner:
             return
         header = records[0]
         abi = self._abis.get(header.get("language", ""))
-        if abi is None or header.get("format") != journal.FORMAT or header["abi"] != abi:
+        if abi is None or header.get("format") != journal_lines.FORMAT or header["abi"] != abi:
             self.fatal = session_errors.needs_version(header, abi)
             return
         self.begin(records)
