@@ -55,7 +55,7 @@ FORCE = click.option("--force", is_flag=True, help="Replace what is installed or
 @OWN_NAME
 @FORCE
 def install(source: str, name: str | None, force: bool) -> None:
-    """Copy what is in SOURCE, a git URL (with #REVISION behind it if need be) or a directory, into this home.
+    """BoundedCopy what is in SOURCE, a git URL (with #REVISION behind it if need be) or a directory, into this home.
 
     A directory with init.lua is one package; else each directory in it that has one. Nothing of it is run.
     """
@@ -141,10 +141,12 @@ def test(name: str, words: str) -> None:
     from algocline_mcp.packages.catalog import PackageContext
 
     limits = Limits.from_env(os.environ)
-    chosen = specs.chosen(PackageContext(Home.from_env(os.environ), limits, os.environ), _source(name), words=words)
+    chosen = specs.select_specs(
+        PackageContext(Home.from_env(os.environ), limits, os.environ), _source(name), words=words
+    )
     for warning in chosen.warnings:
         click.echo(warning, err=True)
-    told = anyio.run(specs.play, chosen, limits, os.environ, limits.package_specs_s)
+    told = anyio.run(specs.run_specs, chosen, limits, os.environ, limits.package_specs_s)
     for each in told.get("failures", ()):
         click.echo(f"{each['file']}: {each['name'] or 'the file'}: {each['error']}")
     files = len(told["spec_files"])

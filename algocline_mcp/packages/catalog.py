@@ -1,9 +1,9 @@
-"""What is here to be used: strategies, packages, cards, state. A page at a time.
+"""Catalog of a home: strategies, packages, cards, and the entries of alc.state, one page at a time.
 
-Contract: nothing is changed, nobody is woken. Without `name` a page of one line each, `{KIND: […], total, cursor?}`;
-with `name` what there is to know of that one. `query`: every word of it stands in the line, case ignored. `cursor` is
-the last name that was shown. Raises Refused for a name that is not there, with the nearest ones. It blocks: it runs in
-threads.
+Contract: read-only; no worker is started. Without a name the result is a page with one entry per item,
+`{KIND: [...], total, cursor?}`. With a name it is everything about that item. An entry matches `words` if it has every
+word of it, in any case. `cursor` is the last name of the previous page. A name that does not exist raises Refused with
+the nearest names. Every function blocks on the disk: call it in a thread.
 """
 
 import json
@@ -17,160 +17,170 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.history import database_reader, run_stats
 from algocline_mcp.packages import installed, lookup
-from algocline_mcp.packages.lookup import Package, SearchPath, clipped
+from algocline_mcp.packages.lookup import Package, SearchPath, truncate
 from algocline_mcp.packages.project import find_root
 
 KINDS = ("strategies", "packages", "cards", "state")
-_LINE_CHARS = 160  # of a description in a list
+_LIST_DESCRIPTION_CHARS = 160
 _DOC_CHARS = 6000
-_VALUE_CHARS = 200  # of a value in a list
-_WHOLE_CHARS = 60_000  # of one value that was asked for
+_LIST_VALUE_CHARS = 200
+_VALUE_CHARS = 60_000
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogQuery:
+    """`name`: show this item in full. `words`: list only entries with all of them. `limit`: entries on one page."""
+
     name: str = ""
-    query: str = ""
+    words: str = ""
     limit: int | None = None
     cursor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PackageContext:
-    """Where to look."""
+    """The home, the environment and the project in which packages are looked up."""
 
     home: Home
     limits: Limits
     environ: Mapping[str, str]
     project_root: Path | None = None
 
-    def shelf(self) -> SearchPath:
-        installed.settle(self.home)
+    def search_path(self) -> SearchPath:
+        """Completes interrupted installs first. Raises Refused for project files that cannot be used."""
+        installed.recover(self.home)
         return SearchPath.of(self.home, self.environ, self.project_root or find_root(self.environ))
 
 
-def catalog(place: PackageContext, kind: str, asked: CatalogQuery) -> dict[str, Any]:
-    return _KINDS[kind](place, asked)
+def catalog(context: PackageContext, kind: str, query: CatalogQuery) -> dict[str, Any]:
+    return _KINDS[kind](context, query)
 
 
 # ── strategies and packages ───────────────────────────────────────────────────────────────────────────────
 
 
-def _strategies(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
-    shelf = place.shelf()
-    taken = run_stats.medians(run_stats.runs(place.home))
-    if asked.name:
-        package, _, told = lookup.strategy(shelf, asked.name, place.limits.code_bytes)
-        whole = _about(place, package) | {"doc": clipped(told.doc, _DOC_CHARS)} | taken.get(asked.name, {})
-        return whole | {"run": f'alc_run(strategy="{asked.name}", task="…", opts={{…}})'}
-    lines = []
-    for package in shelf.all():
-        about = lookup.about(package, place.limits.code_bytes)
-        if about is not None and not about.is_library:
-            line = {"name": package.name, "about": clipped(about.description, _LINE_CHARS)}
-            lines.append(line | taken.get(package.name, {}))
-    page = _page(place, "strategies", lines, asked)
-    if not lines:
-        page["next"] = f"none is installed: alc pkg install {lookup.PUBLISHED} brings the published ones"
+def _strategies(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
+    search_path = context.search_path()
+    medians = run_stats.medians(run_stats.runs(context.home))
+    if query.name:
+        package, _, metadata = lookup.find_strategy(search_path, query.name, context.limits.code_bytes)
+        entry = _describe(context, package) | {"doc": truncate(metadata.doc, _DOC_CHARS)} | medians.get(query.name, {})
+        return entry | {"run": f'alc_run(strategy="{query.name}", task="…", opts={{…}})'}
+    entries = []
+    for package in search_path.all():
+        read = lookup.read_metadata(package, context.limits.code_bytes)
+        if read is not None and not read.is_library:
+            entry = {"name": package.name, "about": truncate(read.description, _LIST_DESCRIPTION_CHARS)}
+            entries.append(entry | medians.get(package.name, {}))
+    page = _page(context, "strategies", entries, query)
+    if not entries:
+        page["next"] = f"no strategy is installed: alc pkg install {lookup.PUBLISHED} installs the published ones"
     return page
 
 
-def _packages(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
-    shelf = place.shelf()
-    if asked.name:
-        package = shelf.find(asked.name)
+def _packages(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
+    search_path = context.search_path()
+    if query.name:
+        package = search_path.find(query.name)
         if package is None:
-            nearest = lookup.near(asked.name, [each.name for each in shelf.all()])
-            raise Refused(lookup.missing("package", asked.name, nearest), code="not_found")
-        about = lookup.about(package, place.limits.code_bytes)
-        return _about(place, package) | ({"doc": clipped(about.doc, _DOC_CHARS)} if about else {})
-    return _page(place, "packages", [_about(place, package, _LINE_CHARS) for package in shelf.all()], asked)
+            nearest = lookup.nearest_names(query.name, [package.name for package in search_path.all()])
+            raise Refused(lookup.not_found_text("package", query.name, nearest), code="not_found")
+        metadata = lookup.read_metadata(package, context.limits.code_bytes)
+        return _describe(context, package) | ({"doc": truncate(metadata.doc, _DOC_CHARS)} if metadata else {})
+    entries = [_describe(context, package, _LIST_DESCRIPTION_CHARS) for package in search_path.all()]
+    return _page(context, "packages", entries, query)
 
 
-def _about(place: PackageContext, package: Package, chars: int = _DOC_CHARS) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": package.name, "origin": package.origin, "file": str(package.file)}
-    about = lookup.about(package, place.limits.code_bytes)
-    if about is None:
-        told["warnings"] = ["its source cannot be read"]
+def _describe(context: PackageContext, package: Package, chars: int = _DOC_CHARS) -> dict[str, Any]:
+    """`{name, origin, file, about, type, version?, category?}`, and for an installed package where it came from."""
+    entry: dict[str, Any] = {"name": package.name, "origin": package.origin, "file": str(package.file)}
+    metadata = lookup.read_metadata(package, context.limits.code_bytes)
+    if metadata is None:
+        entry["warnings"] = ["its source cannot be read"]
     else:
-        told["about"] = clipped(about.description, chars)
-        told["type"] = "library" if about.is_library else "strategy"
-        told |= {key: value for key in ("version", "category") if (value := getattr(about, key)) is not None}
-    return told | (installed.source_of(place.home, package.name) if package.origin in ("installed", "linked") else {})
+        entry["about"] = truncate(metadata.description, chars)
+        entry["type"] = "library" if metadata.is_library else "strategy"
+        entry |= {key: value for key in ("version", "category") if (value := getattr(metadata, key)) is not None}
+    if package.origin in ("installed", "linked"):
+        entry |= installed.provenance(context.home, package.name)
+    return entry
 
 
 # ── cards ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _cards(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
-    """The newest first; `cursor` is the last card_id that was shown."""
-    path = place.home.state_database
-    if asked.name:
-        found = database_reader.card(path, asked.name)
-        if not found:
-            nearest = lookup.near(asked.name, [each["card_id"] for each in database_reader.cards(path)])
-            raise Refused(lookup.missing("card", asked.name, nearest), code="not_found")
-        return {"card": found[0]}
-    lines = _matching(database_reader.cards(path), asked.query)
-    ids = [line["card_id"] for line in lines]
-    begin = ids.index(asked.cursor) + 1 if asked.cursor in ids else 0
-    page = lines[begin : begin + _most(place, asked)]
-    end = begin + len(page)
-    return {"cards": page, "total": len(lines)} | ({"cursor": page[-1]["card_id"]} if end < len(lines) else {})
+def _cards(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
+    """Newest first; `cursor` is the last card_id of the previous page."""
+    path = context.home.state_database
+    if query.name:
+        rows = database_reader.card(path, query.name)
+        if not rows:
+            nearest = lookup.nearest_names(query.name, [line["card_id"] for line in database_reader.cards(path)])
+            raise Refused(lookup.not_found_text("card", query.name, nearest), code="not_found")
+        return {"card": rows[0]}
+    entries = _matching(database_reader.cards(path), query.words)
+    ids = [entry["card_id"] for entry in entries]
+    begin = ids.index(query.cursor) + 1 if query.cursor in ids else 0
+    page = entries[begin : begin + _page_size(context, query)]
+    is_last = begin + len(page) >= len(entries)
+    return {"cards": page, "total": len(entries)} | ({} if is_last else {"cursor": page[-1]["card_id"]})
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _state(place: PackageContext, asked: CatalogQuery) -> dict[str, Any]:
-    """`name` is a namespace, or namespace/key: neither may hold a slash itself where it is a namespace."""
-    path = place.home.state_database
-    namespace, slash, key = asked.name.partition("/")
+def _state(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
+    """`name` is NAMESPACE or NAMESPACE/KEY. A namespace has no slash; a key may have some."""
+    path = context.home.state_database
+    namespace, slash, key = query.name.partition("/")
     if slash:
         return _value(path, namespace, key)
     if not namespace:
-        found = database_reader.namespaces(path)
-        return _page(place, "state", [{"name": name, "keys": count} for name, count in found.items()], asked)
-    most = _most(place, asked)
-    page, total = database_reader.keys(path, namespace, query=asked.query, after=asked.cursor, most=most + 1)
-    lines = [{"key": key, "value": clipped(text, _VALUE_CHARS)} for key, text in page[:most]]
-    more = {"cursor": lines[-1]["key"]} if len(page) > most else {}
-    return {"state": lines, "namespace": namespace, "total": total} | more
+        counts = database_reader.namespaces(path)
+        return _page(context, "state", [{"name": name, "keys": count} for name, count in counts.items()], query)
+    size = _page_size(context, query)
+    rows, total = database_reader.keys(path, namespace, query=query.words, after=query.cursor, most=size + 1)
+    entries = [{"key": key, "value": truncate(text, _LIST_VALUE_CHARS)} for key, text in rows[:size]]
+    cursor = {"cursor": entries[-1]["key"]} if len(rows) > size else {}
+    return {"state": entries, "namespace": namespace, "total": total} | cursor
 
 
 def _value(path: Path, namespace: str, key: str) -> dict[str, Any]:
-    found = database_reader.value(path, namespace, key)
-    if not found:
+    values = database_reader.value(path, namespace, key)
+    if not values:
         raise Refused(
-            f'{namespace!r} has no key {key[:80]!r}: alc_catalog(kind="state", name="{namespace}") lists them',
+            f'{namespace!r} has no key {key[:80]!r}: alc_catalog(kind="state", name="{namespace}") lists its keys',
             code="not_found",
         )
-    text = json.dumps(found[0], ensure_ascii=False)
-    told = {"namespace": namespace, "key": key}
-    if len(text) > _WHOLE_CHARS:
-        return told | {"value": text[:_WHOLE_CHARS], "warnings": [f"cut: it has {len(text)} characters as JSON"]}
-    return told | {"value": found[0]}
+    text = json.dumps(values[0], ensure_ascii=False)
+    entry = {"namespace": namespace, "key": key}
+    if len(text) > _VALUE_CHARS:
+        return entry | {
+            "value": text[:_VALUE_CHARS],
+            "warnings": [f"cut: the value has {len(text)} characters as JSON"],
+        }
+    return entry | {"value": values[0]}
 
 
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _most(place: PackageContext, asked: CatalogQuery) -> int:
-    return min(asked.limit or place.limits.listed, place.limits.listed_max)
+def _page_size(context: PackageContext, query: CatalogQuery) -> int:
+    return min(query.limit or context.limits.listed, context.limits.listed_max)
 
 
-def _page(place: PackageContext, kind: str, lines: Sequence[dict[str, Any]], asked: CatalogQuery) -> dict[str, Any]:
-    found = _matching(lines, asked.query)
-    left = [line for line in found if line["name"] > asked.cursor]
-    most = _most(place, asked)
-    page: dict[str, Any] = {kind: left[:most], "total": len(found)}
-    return page | ({"cursor": left[most - 1]["name"]} if len(left) > most else {})
+def _page(context: PackageContext, kind: str, entries: Sequence[dict[str, Any]], query: CatalogQuery) -> dict[str, Any]:
+    matching = _matching(entries, query.words)
+    left = [entry for entry in matching if entry["name"] > query.cursor]
+    size = _page_size(context, query)
+    page: dict[str, Any] = {kind: left[:size], "total": len(matching)}
+    return page | ({"cursor": left[size - 1]["name"]} if len(left) > size else {})
 
 
-def _matching(lines: Sequence[dict[str, Any]], query: str) -> list[dict[str, Any]]:
-    words = query.lower().split()
-    texts = [" ".join(str(value) for value in line.values()).lower() for line in lines]
-    return [line for line, text in zip(lines, texts, strict=True) if all(word in text for word in words)]
+def _matching(entries: Sequence[dict[str, Any]], words: str) -> list[dict[str, Any]]:
+    wanted = words.lower().split()
+    texts = [" ".join(str(value) for value in entry.values()).lower() for entry in entries]
+    return [entry for entry, text in zip(entries, texts, strict=True) if all(word in text for word in wanted)]
 
 
 _KINDS: dict[str, Callable[[PackageContext, CatalogQuery], dict[str, Any]]] = {

@@ -1,9 +1,10 @@
-"""Which packages cannot be used, why, and those that can be brought again.
+"""Check of all packages, and repair of those that can be installed again.
 
-Contract: `examined` changes nothing and blocks: it runs in threads. `repair` installs what an install has brought and
-somebody has broken once more, from the source and the commit that it came from, and touches nothing else.
+Contract: `check_packages` is read-only and blocks on the disk: call it in a thread. `repair` installs each incomplete
+package again from its recorded source and commit; it changes no other package.
 """
 
+import os
 from functools import partial
 from typing import Any
 
@@ -13,57 +14,66 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.packages import install, installed, lookup, specs
 from algocline_mcp.packages.catalog import PackageContext
 
-
-def examined(place: PackageContext, name: str) -> dict[str, Any]:
-    shelf = place.shelf()
-    kinds = ("healthy", "missing_meta", "incomplete_pkg", "symlink_dangling", "spec_missing")
-    found: dict[str, Any] = {kind: [] for kind in kinds}
-    seen = {each.name: each for each in shelf.all()}
-    for each in seen.values():
-        about = lookup.about(each, place.limits.code_bytes)
-        kind = "incomplete_pkg" if about is None else "healthy" if about.version else "missing_meta"
-        found[kind].append(each.name)
-        if kind != "incomplete_pkg" and not specs.files_in(each.file.parent / specs.DIRECTORY):
-            found["spec_missing"].append(each.name)
-    for root, _ in shelf.roots:
-        for left in sorted(root.iterdir() if root.is_dir() else ()):
-            if left.name not in seen and not left.name.startswith("."):
-                is_dangling = left.is_symlink() and not left.exists()
-                found["symlink_dangling" if is_dangling else "incomplete_pkg"].append(left.name)
-    found = {kind: [each for each in names if name in ("", each)] for kind, names in found.items()}
-    return found | {"path_missing": list(shelf.project.warnings)}
+_FINDINGS = ("healthy", "missing_meta", "incomplete_pkg", "symlink_dangling", "spec_missing")
 
 
-async def repair(place: PackageContext, name: str, fetch_s: float) -> dict[str, Any]:
-    """`{repaired, skipped, unrepairable, failed}`; of the last two each with its reason. Takes `fetch_s` in all."""
-    found = await install.in_thread(partial(examined, place, name))
-    told: dict[str, list[Any]] = {"repaired": [], "skipped": [*found["healthy"], *found["missing_meta"]]}
-    told |= {"unrepairable": [{"reason": each} for each in found["path_missing"]], "failed": []}
+def check_packages(context: PackageContext, name: str) -> dict[str, Any]:
+    """Names of packages by finding (`_FINDINGS`), of all packages or only `name`; `path_missing`: the project's
+    warnings."""
+    search_path = context.search_path()
+    findings: dict[str, list[str]] = {finding: [] for finding in _FINDINGS}
+    packages = {package.name: package for package in search_path.all()}
+    for package in packages.values():
+        metadata = lookup.read_metadata(package, context.limits.code_bytes)
+        finding = "incomplete_pkg" if metadata is None else "healthy" if metadata.version else "missing_meta"
+        findings[finding].append(package.name)
+        if finding != "incomplete_pkg" and not specs.files_in(package.file.parent / specs.DIRECTORY):
+            findings["spec_missing"].append(package.name)
+    for root, _ in search_path.roots:
+        for path in sorted(root.iterdir() if root.is_dir() else ()):
+            if path.name not in packages and not path.name.startswith("."):
+                is_dangling = path.is_symlink() and not path.exists()
+                findings["symlink_dangling" if is_dangling else "incomplete_pkg"].append(path.name)
+    if name:
+        findings = {finding: [other for other in names if other == name] for finding, names in findings.items()}
+    return findings | {"path_missing": list(search_path.project.warnings)}
+
+
+async def repair(context: PackageContext, name: str, fetch_s: float) -> dict[str, Any]:
+    """`{repaired, skipped, unrepairable, failed}`; items of the last two have a `reason`. Takes at most `fetch_s`."""
+    findings = await install.in_thread(partial(check_packages, context, name))
+    report: dict[str, list[Any]] = {
+        "repaired": [],
+        "skipped": [*findings["healthy"], *findings["missing_meta"]],
+        "unrepairable": [{"reason": warning} for warning in findings["path_missing"]],
+        "failed": [],
+    }
     deadline = anyio.current_time() + fetch_s
-    for each in (*found["incomplete_pkg"], *found["symlink_dangling"]):
-        source, why = await install.in_thread(partial(_origin, place, each))
-        if why:
-            told["unrepairable"].append({"name": each, "reason": why})
+    for broken in (*findings["incomplete_pkg"], *findings["symlink_dangling"]):
+        source, reason = await install.in_thread(partial(_recorded_source, context, broken))
+        if reason:
+            report["unrepairable"].append({"name": broken, "reason": reason})
             continue
         try:
             left_s = max(0.0, deadline - anyio.current_time())
             await install.install_package(
-                place.home, place.limits, source, only=each, force=True, fetch_s=left_s, environ=place.environ
+                context.home, context.limits, source, only=broken, force=True, fetch_s=left_s, environ=context.environ
             )
-            told["repaired"].append(each)
+            report["repaired"].append(broken)
         except AlcError as exc:
-            told["failed"].append({"name": each, "reason": str(exc)})
-    return told
+            report["failed"].append({"name": broken, "reason": str(exc)})
+    return report
 
 
-def _origin(place: PackageContext, name: str) -> tuple[str, str]:
-    """Where it came from, or else why it cannot be brought again."""
-    target, told = installed.target_of(place.home, name), installed.source_of(place.home, name)
+def _recorded_source(context: PackageContext, name: str) -> tuple[str, str]:
+    """(source, ""), or ("", the reason why the package cannot be installed again)."""
+    target, recorded = installed.link_target(context.home, name), installed.provenance(context.home, name)
     if target is None:
-        return "", "it was put there by hand: mend it, or remove it"
-    if target.startswith("/"):
-        return "", f"it is linked to {target}: mend what is there, or take the link away with alc_pkg_unlink"
-    if "source" not in told:
-        return "", "where it came from is not known any more: install it again with alc_pkg_install and force"
-    revision = f"#{told['commit']}" if "commit" in told else ""
-    return (told["source"].partition("#")[0] + revision if revision else told["source"]), ""
+        return "", "it was put there by hand: repair it, or remove it"
+    if os.path.isabs(target):
+        return "", f"it is linked to {target}: repair that directory, or remove the link with alc_pkg_unlink"
+    if "source" not in recorded:
+        return "", "its source is not recorded: install it again with alc_pkg_install and force"
+    if "commit" not in recorded:
+        return recorded["source"], ""
+    return f"{recorded['source'].partition('#')[0]}#{recorded['commit']}", ""

@@ -1,7 +1,7 @@
-"""Fetches one revision of a git repository, without its history, and ends git whatever happens.
+"""Fetches one revision of a git repository without its history.
 
-Contract: no hook of the repository is run, no submodule followed, nobody asked for a password, nothing but http, https,
-ssh, git and file spoken. At `limit_s`, at a cancellation, and when this process dies, git and its children end.
+Contract: runs no hook, follows no submodule, asks for no password, and uses only http, https, ssh, git and file. git
+and its children end at `limit_s`, when the call is cancelled, and when this process dies.
 """
 
 import os
@@ -18,10 +18,10 @@ from anyio.abc import Process
 from algocline_mcp.errors import Refused
 
 _SECRET = re.compile(r"(?<=://)[^/@\s]*@")
-_SAID_CHARS = 200  # of git in a sentence
-_HEAR_BYTES = 4096
-# One file may not grow over a limit (in blocks of 512 bytes), so a repository cannot fill the disk. Stdin ends with
-# whoever has asked, also by kill -9; then all of this process group ends.
+_MESSAGE_CHARS = 200  # of git's own message in an error
+_OUTPUT_BYTES = 4096
+# `ulimit -f` (in blocks of 512 bytes) limits each file, so a repository cannot fill the disk. The end of stdin means
+# that the calling process has gone, also by kill -9: then the whole process group is killed.
 _FETCH = """
 ulimit -f "$1"
 exec 3<&0 </dev/null
@@ -43,48 +43,49 @@ _SETTINGS = {
 
 
 async def fetch(
-    url: str, revision: str, checkout: Path, most_bytes: int, limit_s: float, environ: Mapping[str, str]
+    url: str, revision: str, checkout: Path, max_bytes: int, limit_s: float, environ: Mapping[str, str]
 ) -> str:
-    """The commit that lies in `checkout` then. Raises Refused."""
+    """Checks the revision out into the directory `checkout` and returns its commit id. `max_bytes`: of one file. Raises
+    Refused."""
     own = {key: value for key, value in environ.items() if not key.startswith(("GIT_", "ALC_"))} | _SETTINGS
-    command = ["sh", "-c", _FETCH, "sh", str(most_bytes // 512), os.fspath(checkout), url, revision]
+    command = ["sh", "-c", _FETCH, "sh", str(max_bytes // 512), os.fspath(checkout), url, revision]
     process = await anyio.open_process(command, stdin=PIPE, env=own, start_new_session=True)
     try:
         with anyio.move_on_after(limit_s) as limit:
-            stdout, stderr = await _heard(process)
+            stdout, stderr = await _read_output(process)
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # git has children of its own
+                os.killpg(process.pid, signal.SIGKILL)  # the group: git has children of its own
         with anyio.CancelScope(shield=True):
             await process.aclose()
-    shown = public(url)
+    shown = without_password(url)
     if limit.cancelled_caught:
-        cure = "try again, or clone it yourself and install the directory"
+        cure = "try again, or clone the repository yourself and install that directory"
         raise Refused(f"git clone timed out after {limit_s:g}s: {shown}; nothing was installed: {cure}", code="timeout")
     if process.returncode != 0:
         lines = stderr.decode("utf-8", "replace").split("\n")
-        why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0]) or "it said nothing"
-        cure = "check the address and the revision, and that git can read it without a password"
-        raise Refused(f"git clone failed: {shown}: {public(why)[:_SAID_CHARS]}; {cure}", code="fetch_failed")
+        reason = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[0]) or "no message"
+        cure = "check the address and the revision, and that git can read the repository without a password"
+        message = without_password(reason)[:_MESSAGE_CHARS]
+        raise Refused(f"git clone failed: {shown}: {message}; {cure}", code="fetch_failed")
     return stdout.decode("ascii", "replace").strip()
 
 
-async def _heard(process: Process) -> tuple[bytes, bytes]:
-    """The end of what it says on stdout and stderr, when it has ended."""
-    said = {"stdout": b"", "stderr": b""}
+async def _read_output(process: Process) -> tuple[bytes, bytes]:
+    """The last `_OUTPUT_BYTES` of stdout and of stderr. Returns when the process has ended."""
+    output = {"stdout": b"", "stderr": b""}
 
-    async def hear(name: str) -> None:
+    async def read(name: str) -> None:
         async for chunk in getattr(process, name):
-            said[name] = (said[name] + chunk)[-_HEAR_BYTES:]
+            output[name] = (output[name] + chunk)[-_OUTPUT_BYTES:]
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(hear, "stdout")
-        tasks.start_soon(hear, "stderr")
+        tasks.start_soon(read, "stdout")
+        tasks.start_soon(read, "stderr")
     await process.wait()
-    return said["stdout"], said["stderr"]
+    return output["stdout"], output["stderr"]
 
 
-def public(source: str) -> str:
-    """Without a password in it."""
+def without_password(source: str) -> str:
     return _SECRET.sub("", source)

@@ -1,8 +1,9 @@
-"""Which packages are there, where a name leads, and what each says of itself. Files are only read.
+"""Lookup of packages by name, and reading of their sources and metadata.
 
-Contract: a name is looked up as a session's `require` does: the project's own packages first, then ALC_PACKAGES_PATH,
-the home's, the original program's. `SearchPath.of` reads the project's files; the rest reads what it is asked for. All of it
-blocks on the disk: it runs in threads.
+Contract: read-only. Names resolve as the `require` of a session resolves them: first the packages that the project
+declares, then the directories of ALC_PACKAGES_PATH, the home, and upstream's packages in `~/.algocline/packages`.
+`SearchPath.of` reads the project's files; every other function reads the package files that it needs. All of them block
+on the disk: call them in a thread.
 """
 
 import os
@@ -19,15 +20,15 @@ from algocline_mcp.packages.metadata import PackageMetadata, metadata_of
 from algocline_mcp.packages.project import NAME, Project, read_project
 
 PUBLISHED = "github.com/ynishi/algocline-bundled-packages"
-_SHOWN_CHARS = 100  # of a description in a sentence
-_NEAREST = 3
-_KNOWN_MOST = 2000  # descriptions that are remembered
+_SENTENCE_DESCRIPTION_CHARS = 100
+_NEAREST_NAMES = 3
+_CACHE_ENTRIES = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """`file`: its source. `origin`: project (its files name it), path (ALC_PACKAGES_PATH), installed, linked, placed
-    (put into the home by hand), original (of the Rust program)."""
+    """`file`: the source. `origin`: project (declared by the project's files), path (in ALC_PACKAGES_PATH), installed,
+    linked, placed (put into the home by hand), original (a package of upstream)."""
 
     name: str
     file: Path
@@ -36,10 +37,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class SearchPath:
-    """Where packages lie, as one call sees it."""
+    """`roots`: directories of packages, each with its origin, in order of precedence; `project` comes before them."""
 
     project: Project
-    roots: tuple[tuple[Path, str], ...]  # directory and origin, in the order of precedence
+    roots: tuple[tuple[Path, str], ...]
 
     @classmethod
     def of(cls, home: Home, environ: Mapping[str, str], root: Path | None) -> "SearchPath":
@@ -52,7 +53,7 @@ class SearchPath:
 
     def find(self, name: str) -> Package | None:
         if name in self.project.variants:
-            return Package(name, Path(self.project.variants[name]) / _inner(""), "project")
+            return Package(name, Path(self.project.variants[name]) / _entry_file(""), "project")
         if not NAME.fullmatch(name):
             return None
         for root, origin in self.roots:
@@ -63,30 +64,30 @@ class SearchPath:
         return None
 
     def all(self) -> list[Package]:
-        """By name; each once, the one that a session would get."""
-        found = {
-            name: Package(name, Path(path) / _inner(""), "project") for name, path in self.project.variants.items()
-        }
+        """Sorted by name; of several packages with the same name, the one that a session would load."""
+        variants = self.project.variants.items()
+        packages = {name: Package(name, Path(path) / _entry_file(""), "project") for name, path in variants}
         for root, origin in self.roots:
-            for name, file in _listed(root):
-                if name not in found:
-                    found[name] = Package(name, file, _origin(root / name, origin))
-        return [found[name] for name in sorted(found)]
+            for name, file in _package_files(root):
+                if name not in packages:
+                    packages[name] = Package(name, file, _origin(root / name, origin))
+        return [packages[name] for name in sorted(packages)]
 
 
-def _inner(name: str) -> str:
-    """Where the source of a package lies in a directory of its own."""
+def _entry_file(name: str) -> str:
+    """The source file of a package that is a directory, relative to the directory that holds the package."""
     return LUA.module_forms[-1].format(name).removeprefix("/")
 
 
-def _listed(root: Path) -> Iterator[tuple[str, Path]]:
+def _package_files(root: Path) -> Iterator[tuple[str, Path]]:
+    """Name and source of each package in a directory; nothing if the directory does not exist."""
     try:
-        names = sorted(os.listdir(root))
+        entries = sorted(os.listdir(root))
     except OSError:
-        return  # a directory that is not there holds nothing
-    for each in names:
-        name = each.removesuffix(LUA.suffix)
-        file = root / each if name != each else root / _inner(each)
+        return
+    for entry in entries:
+        name = entry.removesuffix(LUA.suffix)
+        file = root / entry if name != entry else root / _entry_file(entry)
         if NAME.fullmatch(name) and os.path.isfile(file):
             yield name, file
 
@@ -101,116 +102,121 @@ def _origin(directory: Path, origin: str) -> str:
     return "linked" if os.path.isabs(target) else "installed"
 
 
-# ── what a package says of itself ─────────────────────────────────────────────────────────────────────────
+# ── sources and metadata ──────────────────────────────────────────────────────────────────────────────────
 
-_known: dict[Path, tuple[tuple[int, int, int], PackageMetadata]] = {}  # file -> what it was then, what it said
+_metadata_cache: dict[Path, tuple[tuple[int, int, int], PackageMetadata]] = {}  # file -> (inode, mtime, size), metadata
 
 
-def about(package: Package, code_bytes: int) -> PackageMetadata | None:
-    """None where the source cannot be read. Remembered as long as the file stays the same."""
+def read_metadata(package: Package, code_bytes: int) -> PackageMetadata | None:
+    """None if the source cannot be read. Cached until the file changes."""
     try:
-        found = os.stat(package.file)
-        mark = (found.st_ino, found.st_mtime_ns, found.st_size)
-        known = _known.get(package.file)
-        if known is not None and known[0] == mark:
-            return known[1]
-        told = metadata_of(read_source(package, code_bytes))
+        status = os.stat(package.file)
+        version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        cached = _metadata_cache.get(package.file)
+        if cached is not None and cached[0] == version:
+            return cached[1]
+        metadata = metadata_of(read_source(package, code_bytes))
     except (OSError, Refused):
         return None
-    if len(_known) >= _KNOWN_MOST:
-        _known.clear()
-    _known[package.file] = (mark, told)
-    return told
+    if len(_metadata_cache) >= _CACHE_ENTRIES:
+        _metadata_cache.clear()
+    _metadata_cache[package.file] = (version, metadata)
+    return metadata
 
 
 def read_source(package: Package, code_bytes: int) -> str:
-    """Raises Refused."""
+    """Raises Refused if the source is not a regular UTF-8 file of at most `code_bytes`."""
     path = package.file
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe must not hold the thread
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # opening a pipe would block the thread
         with open(fd, "rb") as file:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise _broken(package, "it is no regular file")
+                raise _unusable(package, "it is not a regular file")
             content = file.read(code_bytes + 1)
     except OSError as exc:
-        raise _broken(package, exc.strerror or "it cannot be read") from exc
+        raise _unusable(package, exc.strerror or "it cannot be read") from exc
     if len(content) > code_bytes:
-        raise _broken(package, f"it has more than {code_bytes} bytes")
+        raise _unusable(package, f"it has more than {code_bytes} bytes")
     try:
         return content.decode()
     except UnicodeDecodeError as exc:
-        raise _broken(package, f"byte {exc.start} is not UTF-8") from exc
+        raise _unusable(package, f"byte {exc.start} is not UTF-8") from exc
 
 
-def _broken(package: Package, why: str) -> Refused:
-    hint = {
-        "project": "mend the file, or correct the path in the project's alc files",
-        "linked": f'mend what it is linked to, or remove the link: alc_package(action="unlink", name="{package.name}")',
+def _unusable(package: Package, reason: str) -> Refused:
+    cures = {
+        "project": "repair the file, or correct the path in the project's alc files",
+        "linked": f'repair the linked file, or remove the link: alc_package(action="unlink", name="{package.name}")',
         "installed": "install it again, with force",
     }
-    cure = hint.get(package.origin, "mend the file, or remove it")
-    return Refused(f"Package '{package.name}' cannot be used: {package.file}: {why}; {cure}", code="bad_package")
+    cure = cures.get(package.origin, "repair the file, or remove it")
+    return Refused(f"Package '{package.name}' cannot be used: {package.file}: {reason}; {cure}", code="bad_package")
 
 
 # ── strategies ────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def strategy(shelf: SearchPath, name: str, code_bytes: int) -> tuple[Package, str, PackageMetadata]:
-    """A package that can be run, with its source. Raises Refused, with the nearest names where there is none."""
-    package = shelf.find(name)
+def find_strategy(search_path: SearchPath, name: str, code_bytes: int) -> tuple[Package, str, PackageMetadata]:
+    """A package that can be run, its source, and its metadata. Raises Refused: with the nearest names if there is no
+    such package, or if it is a library."""
+    package = search_path.find(name)
     if package is None:
-        raise Refused(_unknown(shelf, name, code_bytes), code="unknown_strategy")
+        raise Refused(_unknown_strategy_text(search_path, name, code_bytes), code="unknown_strategy")
     source = read_source(package, code_bytes)
-    told = metadata_of(source)
-    if told.is_library:
+    metadata = metadata_of(source)
+    if metadata.is_library:
         raise Refused(
             f"Package '{name}' is a library package: it has no run(ctx). Use it by require(\"{name}\") in code of your "
             "own, given to alc_run as code",
             code="library_package",
         )
-    return package, source, told
+    return package, source, metadata
 
 
-def warnings_for(shelf: SearchPath, package: Package, told: PackageMetadata) -> list[str]:
-    """What the project wants otherwise."""
-    wanted = shelf.project.versions.get(package.name)
-    if wanted is None or told.version is None or wanted == told.version:
-        return list(shelf.project.warnings)
-    other = f"the project wants {package.name} {wanted}, {package.file} is {told.version}"
-    return [*shelf.project.warnings, f"{other}; it was run all the same"]
+def warnings_for(search_path: SearchPath, package: Package, metadata: PackageMetadata) -> list[str]:
+    """The warnings of the project, and a version that differs from the one that the project declares."""
+    declared = search_path.project.versions.get(package.name)
+    if declared is None or metadata.version is None or declared == metadata.version:
+        return list(search_path.project.warnings)
+    difference = f"the project declares {package.name} {declared}, but {package.file} is {metadata.version}"
+    return [*search_path.project.warnings, f"{difference}, which was run"]
 
 
-def _unknown(shelf: SearchPath, name: str, code_bytes: int) -> str:
-    shown = f"Strategy {name[:64]!r} is not installed"
-    remote = shelf.project.remotes.get(name)
+def _unknown_strategy_text(search_path: SearchPath, name: str, code_bytes: int) -> str:
+    sentence = f"Strategy {name[:64]!r} is not installed"
+    remote = search_path.project.remotes.get(name)
     if remote is not None:
-        return f"{shown}. The project names its source; fetch it with: alc pkg install {remote} --name {name}"
+        return f"{sentence}. The project names its source; install it with: alc pkg install {remote} --name {name}"
     install = 'alc pkg install URL_OR_PATH at a terminal, or alc_package(action="install") with ALC_TOOLS=author'
-    told = {each: about(each, code_bytes) for each in shelf.all()}
-    named = {each.name: each for each, said in told.items() if said is not None and not said.is_library}
-    if not named:
-        return f"{shown}, and no other one is. Install some: {install}; the published ones are at {PUBLISHED}"
-    nearest = [_told(named[each], code_bytes) for each in near(name, list(named))]
+    metadata = {package: read_metadata(package, code_bytes) for package in search_path.all()}
+    strategies = {
+        package.name: package for package, read in metadata.items() if read is not None and not read.is_library
+    }
+    if not strategies:
+        return (
+            f"{sentence}, and no other strategy is. To install some: {install}; the published ones are at {PUBLISHED}"
+        )
+    nearest = [_with_description(strategies[near], code_bytes) for near in nearest_names(name, list(strategies))]
     likely = f"Nearest: {'; '.join(nearest)}. " if nearest else ""
-    return f'{shown}. {likely}All: alc_catalog(kind="strategies"). To install more: {install}'
+    return f'{sentence}. {likely}All: alc_catalog(kind="strategies"). To install more: {install}'
 
 
-def near(name: str, names: Sequence[str]) -> list[str]:
-    close = get_close_matches(name, names, n=_NEAREST, cutoff=0.5)
-    inside = [each for each in names if name and (name in each or each in name) and each not in close]
-    return [*close, *inside][:_NEAREST]
+def nearest_names(name: str, names: Sequence[str]) -> list[str]:
+    close = get_close_matches(name, names, n=_NEAREST_NAMES, cutoff=0.5)
+    containing = [other for other in names if name and (name in other or other in name) and other not in close]
+    return [*close, *containing][:_NEAREST_NAMES]
 
 
-def missing(what: str, name: str, nearest: Sequence[str]) -> str:
+def not_found_text(kind: str, name: str, nearest: Sequence[str]) -> str:
     likely = f"; nearest: {', '.join(nearest)}" if nearest else ""
-    return f'there is no {what} {name[:64]!r}{likely}; alc_catalog(kind="{what}s") lists all'
+    return f'there is no {kind} {name[:64]!r}{likely}; alc_catalog(kind="{kind}s") lists all'
 
 
-def _told(package: Package, code_bytes: int) -> str:
-    told = about(package, code_bytes)
-    description = told.description if told else ""
-    return f"{package.name} ({clipped(description, _SHOWN_CHARS)})" if description else package.name
+def _with_description(package: Package, code_bytes: int) -> str:
+    metadata = read_metadata(package, code_bytes)
+    description = metadata.description if metadata else ""
+    return f"{package.name} ({truncate(description, _SENTENCE_DESCRIPTION_CHARS)})" if description else package.name
 
 
-def clipped(text: str, chars: int) -> str:
+def truncate(text: str, chars: int) -> str:
     return text if len(text) <= chars else text[: chars - 1] + "…"

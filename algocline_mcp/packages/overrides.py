@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.packages.project import FILES, declared_in, read_toml
+from algocline_mcp.packages.project import FILES, declared_names, read_toml
 from algocline_mcp.storage.files import mode_of, replace_atomically
 
 FILE = FILES[0]
@@ -23,7 +23,7 @@ def add_overrides(root: Path, directories: Mapping[str, Path]) -> Path:
 
     Raises Refused if the file has another entry of that name or cannot be parsed, and StorageFailed."""
     file = root / FILE
-    declared_in(file)  # raises Refused for an invalid file
+    declared_names(file)  # raises Refused for an invalid file
     before = read_toml(file)
     entries = before.get("packages", {})
     new = {name: {"path": os.fspath(path)} for name, path in directories.items() if entries.get(name) != _entry(path)}
@@ -40,11 +40,11 @@ def remove_override(root: Path, name: str) -> Path:
     """Removes the entry of a package and returns the file. Raises Refused if the file has no such entry (the message
     names the other files of the project that have), and StorageFailed."""
     file = root / FILE
-    declared_in(file)  # raises Refused for an invalid file
+    declared_names(file)  # raises Refused for an invalid file
     before = read_toml(file)
     entries = before.get("packages", {})
     if name not in entries:
-        others = [other for other in FILES[1:] if name in declared_in(root / other)]
+        others = [other for other in FILES[1:] if name in declared_names(root / other)]
         where = f"; it is in {', '.join(others)}: edit that file yourself" if others else ""
         raise Refused(f"package '{name}' is not in {file}{where}", code="not_found")
     left = {key: value for key, value in entries.items() if key != name}

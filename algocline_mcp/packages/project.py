@@ -1,8 +1,9 @@
-"""Which packages a project declares: `alc.local.toml`, `alc.lock` and `alc.toml` at its root. Here they are only read.
+"""Packages that a project declares in `alc.local.toml`, `alc.lock` and `alc.toml` at its root. Read-only.
 
-Contract: a package with a path is found under its declared name, whatever its directory is called, before every
-installed one; where several files name it, the first of the three wins. A file that cannot be read refuses the call. A
-path that is not there, and a version that is not the installed one, is a warning. Nothing is fetched.
+Contract: a declared path makes the package available under its declared name, whatever its directory is called, and
+before every installed package. If several files declare a name, the first of the three files wins. A file that cannot
+be parsed raises Refused. A missing directory, or another version than the installed one, is a warning. Nothing is
+fetched.
 """
 
 import os
@@ -15,13 +16,14 @@ from typing import Any
 from algocline_mcp.errors import Refused
 
 FILES = ("alc.local.toml", "alc.lock", "alc.toml")
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # as `require` takes it
-_MOST_BYTES = 1024 * 1024
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names that `require` accepts
+_MAX_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """`variants`: name -> absolute directory. `versions`: name -> the wanted one. `remotes`: name -> git URL."""
+    """`variants`: name -> absolute directory. `versions`: name -> declared version. `remotes`: name -> git URL, with
+    `#REVISION` if one is declared."""
 
     root: Path | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
@@ -31,40 +33,41 @@ class Project:
 
 
 def project_of(environ: Mapping[str, str]) -> str | None:
-    """The project that this process was started for: what a setting or the host says, else the working directory, where
-    that is one: hosts that belong to no project start their servers in the home of the user or at the root."""
-    start = _told(environ) or _here()
-    is_none = not _told(environ) and start in ("/", os.path.expanduser("~"))
-    return None if is_none else start
+    """Directory of the project that this process serves: from ALC_PROJECT_ROOT or the host, else the working directory.
+
+    None if the working directory is / or the user's home: hosts without a project start their servers there."""
+    configured = _configured_root(environ)
+    start = configured or _working_directory()
+    return None if not configured and start in ("/", os.path.expanduser("~")) else start
 
 
 def find_root(environ: Mapping[str, str]) -> Path | None:
-    """ALC_PROJECT_ROOT, else the nearest directory that holds one of the files, upwards from where the host says that
-    its project is, or from the working directory."""
-    start = _told(environ) or _here()
+    """ALC_PROJECT_ROOT, else the nearest directory with one of the files, searched upwards from the host's project
+    directory (CLAUDE_PROJECT_DIR) or from the working directory; None if there is no such directory."""
+    start = _configured_root(environ) or _working_directory()
     if start is None or environ.get("ALC_PROJECT_ROOT"):
         return Path(start) if start else None
     while not any(os.path.isfile(os.path.join(start, name)) for name in FILES):
-        if (above := os.path.dirname(start)) == start:
+        if (parent := os.path.dirname(start)) == start:
             return None
-        start = above
+        start = parent
     return Path(start)
 
 
-def _told(environ: Mapping[str, str]) -> str | None:
-    told = environ.get("ALC_PROJECT_ROOT") or environ.get("CLAUDE_PROJECT_DIR")
-    return os.path.abspath(os.path.expanduser(told)) if told else None
+def _configured_root(environ: Mapping[str, str]) -> str | None:
+    path = environ.get("ALC_PROJECT_ROOT") or environ.get("CLAUDE_PROJECT_DIR")
+    return os.path.abspath(os.path.expanduser(path)) if path else None
 
 
-def _here() -> str | None:
+def _working_directory() -> str | None:
     try:
         return os.getcwd()
-    except OSError:  # it was deleted
+    except OSError:  # the directory was deleted
         return None
 
 
 def read_project(root: Path | None) -> Project:
-    """Raises Refused for a file that is no TOML, or says something else than it should."""
+    """Raises Refused for a file that is not TOML, or whose entries have another form."""
     if root is None:
         return Project()
     variants: dict[str, str] = {}
@@ -72,13 +75,13 @@ def read_project(root: Path | None) -> Project:
     remotes: dict[str, str] = {}
     warnings = []
     for name in FILES:
-        for package, source, version in _declared(root / name):
+        for package, source, version in _declarations(root / name):
             if "path" in source and package not in variants:
                 directory = os.path.abspath(root / os.path.expanduser(source["path"]))
                 if os.path.isdir(directory):
                     variants[package] = directory
                 else:
-                    warnings.append(f"{name}: package '{package}' is skipped, there is no directory {directory}")
+                    warnings.append(f"{name}: package '{package}' is skipped: there is no directory {directory}")
             if "git" in source:
                 revision = f"#{source['rev']}" if "rev" in source else ""
                 remotes.setdefault(package, source["git"] + revision)
@@ -87,29 +90,29 @@ def read_project(root: Path | None) -> Project:
     return Project(root, variants, versions, remotes, tuple(warnings))
 
 
-def declared_in(path: Path) -> list[str]:
-    """The names of one file."""
-    return [name for name, _, _ in _declared(path)]
+def declared_names(path: Path) -> list[str]:
+    """The packages that one file declares. Raises Refused."""
+    return [name for name, _, _ in _declarations(path)]
 
 
-def _declared(path: Path) -> Iterator[tuple[str, dict[str, str], str]]:
-    """Of one file, each package as (name, source, version); source holds `path`, or `git` and perhaps `rev`."""
+def _declarations(path: Path) -> Iterator[tuple[str, dict[str, str], str]]:
+    """(name, source, version) of each package in one file; `source` has `path`, or `git` and perhaps `rev`."""
     content = read_toml(path)
     if path.name == "alc.lock":
         if content and content.get("version") != 1:
             raise _unusable(path, f"unsupported version {content.get('version')!r}, expected 1")
         entries = content.get("package", [])
-        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
-            raise _unusable(path, "package is no array of tables")
-        named = [(each.get("name"), each) for each in entries]
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise _unusable(path, "package is not an array of tables")
+        named = [(entry.get("name"), entry) for entry in entries]
     else:
         table = content.get("packages", {})
         if not isinstance(table, dict):
-            raise _unusable(path, "packages is no table")
+            raise _unusable(path, "packages is not a table")
         named = list(table.items())
     for name, entry in named:
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise _unusable(path, f"{name!r} is no name of a package")
+            raise _unusable(path, f"{name!r} is not a package name")
         yield name, *_entry(path, name, entry)
 
 
@@ -120,28 +123,28 @@ def _entry(path: Path, name: str, entry: Any) -> tuple[dict[str, str], str]:
         raise _unusable(path, f"package '{name}' is neither a version nor a table")
     source = entry.get("source", entry)
     if not isinstance(source, dict):
-        raise _unusable(path, f"the source of package '{name}' is no table")
-    told = {"path": source.get("path"), "git": source.get("git", source.get("url")), "rev": source.get("rev")}
-    told["version"] = entry.get("version", "")
-    texts = {key: value for key, value in told.items() if isinstance(value, str)}
-    if any(value is not None for key, value in told.items() if key not in texts):
-        raise _unusable(path, f"package '{name}' has a path, git, rev or version that is no text")
+        raise _unusable(path, f"the source of package '{name}' is not a table")
+    values = {"path": source.get("path"), "git": source.get("git", source.get("url")), "rev": source.get("rev")}
+    values["version"] = entry.get("version", "")
+    texts = {key: value for key, value in values.items() if isinstance(value, str)}
+    if any(value is not None for key, value in values.items() if key not in texts):
+        raise _unusable(path, f"package '{name}' has a path, git, rev or version that is not a string")
     return texts, texts.pop("version")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Empty where there is none. Raises Refused."""
+    """Empty if the file does not exist. Raises Refused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except OSError as exc:
         raise _unusable(path, exc.strerror or "it cannot be read") from exc
-    if len(content) > _MOST_BYTES:
-        raise _unusable(path, f"it is longer than {_MOST_BYTES} bytes")
-    import tomllib  # 10 ms, which only those pay who have such a file
+    if len(content) > _MAX_BYTES:
+        raise _unusable(path, f"it is longer than {_MAX_BYTES} bytes")
+    import tomllib  # 10 ms, only for projects that have such a file
 
     try:
         return tomllib.loads(content.decode("utf-8-sig"))
@@ -149,5 +152,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise _unusable(path, str(exc)) from exc
 
 
-def _unusable(path: Path, why: str) -> Refused:
-    return Refused(f"{path.name} load error: {why}; correct {path}, or give another project_root", code="bad_project")
+def _unusable(path: Path, reason: str) -> Refused:
+    return Refused(
+        f"{path.name} load error: {reason}; correct {path}, or give another project_root", code="bad_project"
+    )

@@ -1,6 +1,6 @@
-"""Writes the beginning of a package: `NAME/init.lua` in a directory that is there.
+"""Writes the skeleton of a new package, `NAME/init.lua`, into an existing directory.
 
-Contract: refused with one sentence, and nothing is changed, where the name is none or the package is there already.
+Contract: an invalid name, or a package that exists already, is refused with one sentence, and nothing changes.
 """
 
 import os
@@ -37,29 +37,31 @@ return M
 
 
 def write(root: str, target_dir: str, name: str, category: str, description: str) -> dict[str, Any]:
-    """`target_dir`: relative to `root`. It blocks."""
+    """`{status, path, bytes_written}`. `target_dir`: relative to `root`. Blocks on the disk. Raises Refused."""
     if not _NAME.fullmatch(name):
-        raise Refused(f"name {name[:80]!r} is no name of a package: a small letter, then at most 63 more, digits and _")
-    told, kind = _quoted(description or "what it does"), _quoted(category or "custom")
-    content = _SOURCE.format(name=name, description=told, category=kind).encode("utf-8", "replace")
+        raise Refused(
+            f"name {name[:80]!r} is not a package name: use a small letter, then at most 63 more, digits and _"
+        )
+    fields = {"description": _quoted(description or "what it does"), "category": _quoted(category or "custom")}
+    content = _SOURCE.format(name=name, **fields).encode("utf-8", "replace")
     directory = Path(os.path.expanduser(root), os.path.expanduser(target_dir), name)
     path = Path(os.path.abspath(directory)) / "init.lua"
     try:
         path.parent.mkdir()
     except FileExistsError as exc:
-        raise Refused(f"{path.parent} is there already: choose another name or target_dir", code="exists") from exc
+        raise Refused(f"{path.parent} exists already: choose another name or target_dir", code="exists") from exc
     except (OSError, ValueError) as exc:
-        said = getattr(exc, "strerror", None) or "the path holds a null byte"
-        raise Refused(f"cannot make {path.parent}: {said}; name a directory that is there as target_dir") from exc
+        reason = getattr(exc, "strerror", None) or "the path contains a null byte"
+        raise Refused(f"cannot create {path.parent}: {reason}; give an existing directory as target_dir") from exc
     try:
         path.write_bytes(content)
     except OSError as exc:
         shutil.rmtree(path.parent, ignore_errors=True)
-        raise Refused(f"cannot write {path}: {exc.strerror}; make room there, or name another target_dir") from exc
+        raise Refused(f"cannot write {path}: {exc.strerror}; free space there, or give another target_dir") from exc
     return {"status": "ok", "path": str(path), "bytes_written": len(content)}
 
 
 def _quoted(text: str) -> str:
-    """One line, for between quotes in Lua."""
-    line = "".join(each for each in " ".join(text.split()) if each.isprintable())[:_LINE_CHARS]
+    """One printable line, escaped for a quoted Lua string."""
+    line = "".join(char for char in " ".join(text.split()) if char.isprintable())[:_LINE_CHARS]
     return line.replace("\\", "\\\\").replace('"', '\\"')

@@ -20,7 +20,7 @@ from algocline_mcp.history import run_stats
 from algocline_mcp.packages import check, installed
 from algocline_mcp.packages import install as installation
 from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
-from algocline_mcp.packages.lookup import PUBLISHED, SearchPath, strategy
+from algocline_mcp.packages.lookup import PUBLISHED, SearchPath, find_strategy
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from tests.rig.rig import LIMIT_S, SOON_S, WAIT_S, Rig, finish, has_ended, kill, run, say
@@ -89,7 +89,7 @@ def test_a_collection_arrives_whole_as_plain_files_of_ours(home: Home, source: P
     assert told == {"status": "installed", "installed": ["one", "two"], "source": str(source)}
     assert there(home) == {name: RUNS % (1, name) for name in ("one", "two")}
     assert (home.packages / "one" / "sub" / "part.lua").stat().st_mode & 0o777 == 0o600
-    assert installed.source_of(home, "one")["source"] == str(source)
+    assert installed.provenance(home, "one")["source"] == str(source)
     assert len(stores(home)) == 1
 
 
@@ -113,13 +113,13 @@ def test_a_directory_made_by_hand_is_never_touched(home: Home, source: Path) -> 
     assert "is a directory made by hand: move" in refused(install, home, source / "one", force=True)
     assert "was put there by hand" in refused(change, installation.remove_package, home, "one")
     assert "was put there by hand" in refused(change, installation.unlink_package, home, "one")
-    assert "is there already: move" in refused(change, installation.link_package, home, str(source / "one"), force=True)
+    assert "exists already: move" in refused(change, installation.link_package, home, str(source / "one"), force=True)
     assert there(home)["one"] == "mine"
 
 
 def test_a_single_package_may_have_another_name(home: Home, source: Path) -> None:
     assert install(home, source / "one", name="uno")["installed"] == ["uno"]
-    assert "name is for a single package, and there are 2" in refused(install, home, source, name="x")
+    assert "name is only for a single package, and the source has 2" in refused(install, home, source, name="x")
 
 
 def test_links_inside_the_source_become_files(home: Home, source: Path) -> None:
@@ -167,7 +167,7 @@ def _package_elsewhere(source: Path) -> None:
         (_package_elsewhere, Limits(), "three is a link that leaves the source"),
         (_nowhere, Limits(), "two/x.lua is a link to nothing"),
         (_round, Limits(), "lies more than 32 directories deep"),
-        (_pipe, Limits(), "two/x.lua is no regular file"),
+        (_pipe, Limits(), "two/x.lua is not a regular file"),
         (None, Limits(package_files=2), "more than 2 files: install a part, or raise ALC_PACKAGE_FILES"),
         (None, Limits(package_bytes=200), "more than 200 bytes: install a part, or raise ALC_PACKAGE_BYTES"),
     ],
@@ -193,7 +193,7 @@ def test_a_source_that_is_no_good_leaves_nothing(
         ("https://user:secret@nowhere.invalid/x y", "'https://nowhere.invalid/x y' is neither"),
         ("/nowhere/at/all", "cannot read /nowhere/at/all: No such file or directory"),
         ("/dev/null", "cannot read /dev/null: Not a directory"),
-        ("/dev", "holds no package: it has neither init.lua nor a directory with one"),
+        ("/dev", "has no package: neither init.lua nor a directory with one"),
     ],
 )
 def test_a_source_that_is_none_gets_one_sentence(home: Home, given: str, sentence: str) -> None:
@@ -208,7 +208,7 @@ def test_a_name_that_require_would_not_take_is_refused(home: Home, source: Path,
         lambda: change(installation.unlink_package, home, name),
         lambda: change(installation.link_package, home, str(source / "one"), name=name),
     ):
-        assert "is no name of a package" in refused(call)
+        assert "is not a package name" in refused(call)
 
 
 # ── git ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -239,7 +239,7 @@ def test_git_brings_the_head_or_the_revision_that_was_named(home: Home, reposito
     assert there(home)["one"] == RUNS % (2, "one")
     assert install(home, f"{url}#v1", force=True)["commit"] != told["commit"]
     assert there(home)["one"] == RUNS % (1, "one")
-    assert installed.source_of(home, "one")["source"] == f"{url}#v1"
+    assert installed.provenance(home, "one")["source"] == f"{url}#v1"
     assert install(home, f"{url}#{told['commit']}", force=True)["commit"] == told["commit"]
     assert not list(home.packages.glob("**/.git")), "the history stays where it was"
 
@@ -253,17 +253,17 @@ def test_what_is_broken_comes_again_from_its_commit_and_its_neighbours_stay(home
     shutil.rmtree(repository / "two")
     (home.packages / "by_hand").mkdir()
     (home.packages / "lost").symlink_to(".store/gone/lost")
-    place = PackageContext(home, Limits(), {})
+    context = PackageContext(home, Limits(), {})
 
     async def play() -> dict[str, Any]:
-        return await check.repair(place, "", 20.0)
+        return await check.repair(context, "", 20.0)
 
     told = anyio.run(play)
     assert (told["repaired"], (home.packages / "one" / "init.lua").read_text()) == (["one"], RUNS % (1, "one"))
     assert [each["name"] for each in told["failed"]] == ["two"]
     assert {each["name"]: each["reason"].partition(":")[0] for each in told["unrepairable"]} == {
         "by_hand": "it was put there by hand",
-        "lost": "where it came from is not known any more",
+        "lost": "its source is not recorded",
     }
 
 
@@ -364,7 +364,7 @@ def test_removing_takes_the_files_and_leaves_the_others(home: Home, source: Path
 
 def test_a_change_waits_a_bounded_time_for_another_process(home: Home, source: Path) -> None:
     install(home, source)
-    with installed.changing(home, Limits()):
+    with installed.exclusive_change(home, Limits()):
         said = refused(install, home, source, force=True, limits=Limits(package_lock_s=0.05))
 
     assert "are being changed by another process" in said
@@ -386,7 +386,7 @@ def test_an_install_that_is_killed_before_its_rename_has_not_happened(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("algocline_mcp.packages.installed.os.sync", _die)
-        patch.setattr(installed.Staging, "close", lambda draft: os.close(draft._fd))  # as at the end of a process
+        patch.setattr(installed.Staging, "close", lambda staging: os.close(staging._fd))  # as at the end of a process
         with pytest.raises(Killed):
             install(home, source)
 
@@ -400,7 +400,7 @@ def test_an_install_that_is_killed_before_its_rename_has_not_happened(
 def test_an_install_that_is_killed_after_its_rename_has_happened(
     home: Home, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    point = installed._point
+    point = installed._replace_link
 
     def once(home: Home, name: str, target: str) -> None:
         if name == "two":
@@ -408,7 +408,7 @@ def test_an_install_that_is_killed_after_its_rename_has_happened(
         point(home, name, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(installed, "_point", once)
+        patch.setattr(installed, "_replace_link", once)
         with pytest.raises(Killed):
             install(home, source)
 
@@ -429,8 +429,8 @@ def test_the_first_place_in_order_wins(home: Home, source: Path, tmp_path: Path)
     for root in (user / ".algocline" / "packages", home.packages, extra):
         (root / "p").mkdir(parents=True)
         (root / "p" / "init.lua").write_text("return {}")
-        shelf = SearchPath.of(home, environ, project)
-        found.append([(each.origin, each.file) for each in (shelf.find("p"), *shelf.all()) if each])
+        search_path = SearchPath.of(home, environ, project)
+        found.append([(each.origin, each.file) for each in (search_path.find("p"), *search_path.all()) if each])
     (project / "elsewhere").mkdir(parents=True)
     (project / "alc.local.toml").write_text('[packages]\np = {path = "elsewhere"}')
     package = SearchPath.of(home, environ, project).find("p")
@@ -445,9 +445,9 @@ def test_the_first_place_in_order_wins(home: Home, source: Path, tmp_path: Path)
     [
         ("on", "Strategy 'on' is not installed. Nearest: one. All: alc_catalog(kind=\"strategies\")"),
         ("../one", "Strategy '../one' is not installed."),
-        ("git", "The project names its source; fetch it with: alc pkg install https://x.org/g#v1 --name git"),
+        ("git", "The project names its source; install it with: alc pkg install https://x.org/g#v1 --name git"),
         ("lib", "Package 'lib' is a library package: it has no run(ctx)"),
-        ("binary", "init.lua: byte 0 is not UTF-8; mend the file, or remove it"),
+        ("binary", "init.lua: byte 0 is not UTF-8; repair the file, or remove it"),
         ("long", "it has more than 500 bytes"),
     ],
 )
@@ -460,11 +460,11 @@ def test_a_strategy_that_cannot_be_run_is_refused_with_the_cure(
         (home.packages / each / "init.lua").write_bytes(content)
     (tmp_path / "alc.toml").write_text('[packages]\ngit = {git = "https://x.org/g", rev = "v1"}')
 
-    assert sentence in refused(strategy, SearchPath.of(home, {}, tmp_path), name, 500)
+    assert sentence in refused(find_strategy, SearchPath.of(home, {}, tmp_path), name, 500)
 
 
 def test_where_nothing_is_installed_the_published_ones_are_named(home: Home) -> None:
-    assert PUBLISHED in refused(strategy, SearchPath.of(home, {}, None), "cot", 500)
+    assert PUBLISHED in refused(find_strategy, SearchPath.of(home, {}, None), "cot", 500)
     assert PUBLISHED in catalog(PackageContext(home, Limits(), {}), "strategies", CatalogQuery())["next"]
 
 
@@ -553,39 +553,39 @@ def test_figures_look_at_a_bounded_number_of_journals(home: Home, monkeypatch: p
 
 
 async def test_state_is_shown_as_it_was_stored(rig: Rig) -> None:
-    place = PackageContext(rig.home, Limits(), {})
-    assert catalog(place, "state", CatalogQuery()) == {"state": [], "total": 0}
+    context = PackageContext(rig.home, Limits(), {})
+    assert catalog(context, "state", CatalogQuery()) == {"state": [], "total": 0}
     code = "for i = 1, 3 do alc.state.set('k' .. i, {n = i}) end alc.state.set('long', ('x'):rep(70000))"
     async with rig.pool() as pool:
         await run(pool, code)
         await run(pool, "alc.state.set('a/b', 1)", ctx={"_ns": "other"})
 
-    assert catalog(place, "state", CatalogQuery())["state"] == [
+    assert catalog(context, "state", CatalogQuery())["state"] == [
         {"name": "default", "keys": 4},
         {"name": "other", "keys": 1},
     ]
-    page = catalog(place, "state", CatalogQuery("default", limit=2))
+    page = catalog(context, "state", CatalogQuery("default", limit=2))
     assert page == {
         "state": [{"key": "k1", "value": '{"n":1}'}, {"key": "k2", "value": '{"n":2}'}],
         "namespace": "default",
         "total": 4,
         "cursor": "k2",
     }
-    assert [each["key"] for each in catalog(place, "state", CatalogQuery("default", cursor="k2"))["state"]] == [
+    assert [each["key"] for each in catalog(context, "state", CatalogQuery("default", cursor="k2"))["state"]] == [
         "k3",
         "long",
     ]
-    assert [each["key"] for each in catalog(place, "state", CatalogQuery("default", query="ON"))["state"]] == ["long"]
-    assert catalog(place, "state", CatalogQuery("default/k1"))["value"] == {"n": 1}
-    assert catalog(place, "state", CatalogQuery("other/a/b"))["value"] == 1
-    cut = catalog(place, "state", CatalogQuery("default/long"))
-    assert (len(cut["value"]), cut["warnings"]) == (60_000, ["cut: it has 70002 characters as JSON"])
-    assert "has no key 'k9'" in refused(catalog, place, "state", CatalogQuery("default/k9"))
+    assert [each["key"] for each in catalog(context, "state", CatalogQuery("default", words="ON"))["state"]] == ["long"]
+    assert catalog(context, "state", CatalogQuery("default/k1"))["value"] == {"n": 1}
+    assert catalog(context, "state", CatalogQuery("other/a/b"))["value"] == 1
+    cut = catalog(context, "state", CatalogQuery("default/long"))
+    assert (len(cut["value"]), cut["warnings"]) == (60_000, ["cut: the value has 70002 characters as JSON"])
+    assert "has no key 'k9'" in refused(catalog, context, "state", CatalogQuery("default/k9"))
 
 
 def test_cards_are_shown_newest_first_and_whole_by_their_id(home: Home) -> None:
-    place = PackageContext(home, Limits(), {})
-    assert catalog(place, "cards", CatalogQuery()) == {"cards": [], "total": 0}
+    context = PackageContext(home, Limits(), {})
+    assert catalog(context, "cards", CatalogQuery()) == {"cards": [], "total": 0}
     home.state_database.parent.mkdir(parents=True)
     with contextlib.closing(sqlite3.connect(home.state_database)) as database:
         database.execute("CREATE TABLE cards (card_id TEXT, created_at TEXT, summary TEXT, card TEXT)")
@@ -600,17 +600,17 @@ def test_cards_are_shown_newest_first_and_whole_by_their_id(home: Home) -> None:
             database.execute("INSERT INTO cards VALUES (?, ?, ?, ?)", row)
         database.commit()
 
-    def ids(**asked: Any) -> tuple[list[str], int, str | None]:
-        page = catalog(place, "cards", CatalogQuery(**asked))
+    def ids(**query: Any) -> tuple[list[str], int, str | None]:
+        page = catalog(context, "cards", CatalogQuery(**query))
         return [line["card_id"] for line in page["cards"]], page["total"], page.get("cursor")
 
     assert ids() == (["c2", "c1", "c0"], 3, None)
     assert ids(limit=2) == (["c2", "c1"], 3, "c1")
     assert ids(limit=2, cursor="c1") == (["c0"], 3, None)
-    assert ids(query="cot") == (["c2", "c1"], 2, None)
-    assert catalog(place, "cards", CatalogQuery("c1"))["card"]["stats"] == {"n": 1}
+    assert ids(words="cot") == (["c2", "c1"], 2, None)
+    assert catalog(context, "cards", CatalogQuery("c1"))["card"]["stats"] == {"n": 1}
     assert "there is no card 'c9'; nearest: c2, c1, c0; alc_catalog(kind=\"cards\") lists all" in refused(
-        catalog, place, "cards", CatalogQuery("c9")
+        catalog, context, "cards", CatalogQuery("c9")
     )
 
 
@@ -628,15 +628,15 @@ def test_a_page_goes_on_where_it_ended(home: Home) -> None:
         (home.packages / name).mkdir(parents=True)
         text = f"return {{ meta = {{ description = 'the {name} {'vowel' if name in 'ae' else 'other'}' }}, run = 1 }}"
         (home.packages / name / "init.lua").write_text(text)
-    place = PackageContext(home, Limits(), {})
+    context = PackageContext(home, Limits(), {})
 
-    def names(**asked: Any) -> tuple[list[str], int, str | None]:
-        page = catalog(place, "strategies", CatalogQuery(**asked))
+    def names(**query: Any) -> tuple[list[str], int, str | None]:
+        page = catalog(context, "strategies", CatalogQuery(**query))
         return [line["name"] for line in page["strategies"]], page["total"], page.get("cursor")
 
     assert names(limit=2) == (["a", "b"], 5, "b")
     assert names(limit=3, cursor="b") == (["c", "d", "e"], 5, None)
-    assert names(query="VOWEL the") == (["a", "e"], 2, None)
-    assert names(query="nothing") == ([], 0, None)
-    assert catalog(place, "strategies", CatalogQuery("a"))["run"].startswith('alc_run(strategy="a"')
-    assert "nearest: a" in refused(catalog, place, "packages", CatalogQuery("aa"))
+    assert names(words="VOWEL the") == (["a", "e"], 2, None)
+    assert names(words="nothing") == ([], 0, None)
+    assert catalog(context, "strategies", CatalogQuery("a"))["run"].startswith('alc_run(strategy="a"')
+    assert "nearest: a" in refused(catalog, context, "packages", CatalogQuery("aa"))

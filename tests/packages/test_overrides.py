@@ -91,7 +91,7 @@ REFUSED = [
     (WHOLE, "a", 'is in {file} already, as {{"path": "p/a"}}: remove it first with alc_pkg_remove(name="a", '),
     ('packages = { a = "1" }\n', "d", "are written in a form that cannot be edited here"),
     ("x = ", "d", "alc.local.toml load error"),
-    ("packages = 3", "d", "packages is no table"),
+    ("packages = 3", "d", "packages is not a table"),
 ]  # fmt: skip
 
 

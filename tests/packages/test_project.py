@@ -43,7 +43,7 @@ def test_a_path_that_is_not_there_is_a_warning_and_the_next_file_counts(tmp_path
 
     found = read_project(root)
     assert found.variants == {"a": str(root / "p" / "one")}
-    assert found.warnings == (f"alc.local.toml: package 'a' is skipped, there is no directory {root / 'gone'}",)
+    assert found.warnings == (f"alc.local.toml: package 'a' is skipped: there is no directory {root / 'gone'}",)
 
 
 def test_a_git_source_is_remembered_and_not_fetched(tmp_path: Path) -> None:
@@ -57,14 +57,14 @@ def test_a_git_source_is_remembered_and_not_fetched(tmp_path: Path) -> None:
     [
         ("alc.toml", "packages = ", "alc.toml load error: Invalid value"),
         ("alc.toml", b"\xff", "alc.toml load error: 'utf-8'"),
-        ("alc.toml", "packages = 3", "packages is no table"),
+        ("alc.toml", "packages = 3", "packages is not a table"),
         ("alc.toml", "[packages]\na = 3", "package 'a' is neither a version nor a table"),
-        ("alc.toml", "[packages]\na = {path = 3}", "package 'a' has a path, git, rev or version that is no text"),
-        ("alc.toml", '[packages]\n"../a" = "*"', "'../a' is no name of a package"),
+        ("alc.toml", "[packages]\na = {path = 3}", "package 'a' has a path, git, rev or version that is not a string"),
+        ("alc.toml", '[packages]\n"../a" = "*"', "'../a' is not a package name"),
         ("alc.lock", "version = 2", "alc.lock load error: unsupported version 2, expected 1"),
-        ("alc.lock", "version = 1\npackage = 3", "package is no array of tables"),
-        ("alc.lock", "version = 1\n[[package]]\nversion = '1'", "None is no name of a package"),
-        ("alc.lock", "version = 1\n[[package]]\nname = 'a'\nsource = 3", "the source of package 'a' is no table"),
+        ("alc.lock", "version = 1\npackage = 3", "package is not an array of tables"),
+        ("alc.lock", "version = 1\n[[package]]\nversion = '1'", "None is not a package name"),
+        ("alc.lock", "version = 1\n[[package]]\nname = 'a'\nsource = 3", "the source of package 'a' is not a table"),
     ],
 )
 def test_a_file_that_cannot_be_used_refuses_and_names_it(

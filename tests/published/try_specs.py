@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.packages.specs import Chosen, Spec, play
+from algocline_mcp.packages.specs import Spec, SpecRun, run_specs
 
 LIMIT_S = 1800.0  # of all of them
 
@@ -27,7 +27,7 @@ def main() -> None:
     files = sorted([*args.checkout.glob("**/spec/*.lua"), *args.checkout.glob("tests/**/*.lua")])
     specs = [Spec(str(path), path.read_text()) for path in files if args.only in path.name]
     paths = [str(path.resolve()) for path in (args.checkout, *args.path)]
-    told = anyio.run(play, Chosen(specs, paths), Limits(), os.environ, LIMIT_S)
+    told = anyio.run(run_specs, SpecRun(specs, paths), Limits(), os.environ, LIMIT_S)
     for each in told.get("failures", ()):
         print(f"{each['file']}: {each['name'] or 'the file'}: {each['error']}")
     counts = f"{told['passed']} cases passed, {told['failed']} failed"

@@ -145,7 +145,7 @@ def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, source: 
         ({"action": "link"}, "link needs a source: a directory"),
         ({"action": "link", "source": "https://x.org/y"}, "only a directory can be linked"),
         ({"action": "remove"}, "remove needs the name of a package"),
-        ({"action": "unlink", "name": "a/b"}, "'a/b' is no name of a package"),
+        ({"action": "unlink", "name": "a/b"}, "'a/b' is not a package name"),
         ({"action": "install", "source": "/x", "force": "perhaps"}, 'force is "perhaps": give true or false'),
         ({}, "alc_package needs action"),
     ],
@@ -161,7 +161,7 @@ def test_a_bad_change_of_packages_gets_one_sentence(host: Server, arguments: dic
         ("alc_pkg_remove", "project", "package 'x' is not in HERE/alc.local.toml"),
         ("alc_pkg_remove", "all", "Package 'x' is not installed here"),
         ("alc_pkg_link", "project", "invalid scope 'project': expected one of global, variant"),
-        ("alc_pkg_link", "variant", "that source holds no package"),
+        ("alc_pkg_link", "variant", "the source has no package"),
     ],
 )
 def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, sentence: str, tmp_path: Path) -> None:
@@ -327,9 +327,9 @@ def test_a_package_is_begun_linked_run_and_what_was_broken_is_brought_again(
     said = 'Says "so"\\ \n twice'
     told = host.call("alc_pkg_scaffold", name="mine", target_dir=str(tmp_path), description=said, category="a")
     assert told == {"status": "ok", "path": str(tmp_path / "mine" / "init.lua"), "bytes_written": told["bytes_written"]}
-    assert "is there already" in _sentence(host, "alc_pkg_scaffold", name="mine", target_dir=str(tmp_path))
-    assert "is no name of a package" in _sentence(host, "alc_pkg_scaffold", name="Mine", target_dir=str(tmp_path))
-    assert "name a directory that is there" in _sentence(host, "alc_pkg_scaffold", name="x", target_dir="/nowhere")
+    assert "exists already" in _sentence(host, "alc_pkg_scaffold", name="mine", target_dir=str(tmp_path))
+    assert "is not a package name" in _sentence(host, "alc_pkg_scaffold", name="Mine", target_dir=str(tmp_path))
+    assert "give an existing directory" in _sentence(host, "alc_pkg_scaffold", name="x", target_dir="/nowhere")
     host.call("alc_pkg_link", path=str(tmp_path / "mine"))
     (line,) = host.call("alc_catalog", query="twice")["strategies"]
     assert (line["name"], line["about"]) == ("mine", 'Says "so"\\ twice')
@@ -363,7 +363,7 @@ def test_a_package_is_tested_in_the_originals_words(host: Server, source: Path) 
     assert host.call("alc_pkg_test", code_file=str(source / "spec" / "echo_spec.lua"))["passed"] == 1
     alone = host.call("alc_pkg_test", code="lust.it('a', error)", search_paths=[str(source.parent), "/nowhere"])
     assert (alone["failed"], alone["failures"][0]["name"]) == (1, "a")
-    assert alone["search_path_warnings"] == ["search path /nowhere is no directory"]
+    assert alone["search_path_warnings"] == ["search path /nowhere is not a directory"]
     host.call("alc_pkg_unlink", name="echo")
     for arguments in ({}, {"pkg": "echo", "code": ""}):
         assert "Provide exactly one of: pkg, code_file, code." in _sentence(host, "alc_pkg_test", **arguments)
@@ -374,7 +374,7 @@ def test_a_package_is_tested_in_the_originals_words(host: Server, source: Path) 
 def test_cards_of_others_arrive_once_and_with_their_samples(host: Server, tmp_path: Path) -> None:
     (tmp_path / "cards" / "vote").mkdir(parents=True)
     place = tmp_path / "cards" / "vote"
-    assert "that source holds no card" in _sentence(host, "alc_card_install", url=str(tmp_path))
+    assert "the source has no card" in _sentence(host, "alc_card_install", url=str(tmp_path))
     (place / "good.toml").write_text('schema_version = "card/v0"\nnote = "theirs"\n[pkg]\nname = "vote"\n')
     (place / "good.samples.jsonl").write_text('{"score": 7}\n')
     (place / "bad.toml").write_text("= no TOML")

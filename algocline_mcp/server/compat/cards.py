@@ -121,7 +121,7 @@ async def alc_card_get_by_alias(host: Host, name: Text) -> Annotated[CallToolRes
 
 
 async def alc_card_sink_backfill(host: Host, sink: Text, dry_run: DryRun = False) -> Annotated[CallToolResult, Listing]:
-    """Copy the cards that are missing there to a directory of ALC_CARD_SINKS."""
+    """BoundedCopy the cards that are missing there to a directory of ALC_CARD_SINKS."""
     code = "return alc.card.sink_backfill(ctx)"
     return results.result(await carried_out(host, code, {"sink": sink, "dry_run": dry_run}))
 
@@ -153,5 +153,5 @@ def tools() -> list[Tool]:
         tool(alc_card_alias_list, "List names of cards", _READ, None),
         tool(alc_card_get_by_alias, "Show a named card", _READ, None),
         tool(alc_card_install, "Bring cards", hints(idempotent=True, is_open=True), None),
-        tool(alc_card_sink_backfill, "Copy cards", hints(idempotent=True), None),
+        tool(alc_card_sink_backfill, "BoundedCopy cards", hints(idempotent=True), None),
     ]

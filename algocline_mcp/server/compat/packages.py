@@ -64,22 +64,24 @@ async def alc_pkg_list(
     verbose: Annotated[Text, Field(description="summary or full")] = "summary",
 ) -> Annotated[CallToolResult, Listing]:
     """List packages."""
-    place = _place(host, project_root)
+    context = _context(host, project_root)
     chosen = table.fields_of(verbose, names_of(fields), {"summary": _SUMMARY, "full": _FULL})
-    every = replace(place, limits=replace(place.limits, listed_max=_ALL))
+    every = replace(context, limits=replace(context.limits, listed_max=_ALL))
     found = await look(host, partial(catalog, every, "packages", CatalogQuery(limit=_ALL)))
-    shelf = await look(host, place.shelf)
+    search_path = await look(host, context.search_path)
     lines = table.sorted_by(table.matching(list(map(_line, found["packages"])), filter), sort, _FULL)
     shown = lines[: _MOST if limit is None else limit if limit > 0 else _ALL]
     told: dict[str, Any] = {
         "packages": [{name: line[name] for name in chosen if name in line} for line in shown],
-        "search_paths": [str(path) for path, _ in shelf.roots],
+        "search_paths": [str(path) for path, _ in search_path.roots],
     }
-    if shelf.project.root is not None:
-        told["project_root"] = str(shelf.project.root)
-        lock = shelf.project.root / "alc.lock"
+    if search_path.project.root is not None:
+        told["project_root"] = str(search_path.project.root)
+        lock = search_path.project.root / "alc.lock"
         told |= {"lockfile_path": str(lock)} if lock.is_file() else {}
-    return results.result(told | ({"warnings": list(shelf.project.warnings)} if shelf.project.warnings else {}))
+    return results.result(
+        told | ({"warnings": list(search_path.project.warnings)} if search_path.project.warnings else {})
+    )
 
 
 def _line(each: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +110,7 @@ def _line(each: dict[str, Any]) -> dict[str, Any]:
     return line | ({"error": "; ".join(each["warnings"])} if is_broken else {})
 
 
-def _place(host: Host, project_root: str) -> PackageContext:
+def _context(host: Host, project_root: str) -> PackageContext:
     held = opened(host)
     root = Path(os.path.abspath(os.path.expanduser(project_root))) if project_root else None
     return PackageContext(held.usable().home, held.limits, os.environ, root)
@@ -130,12 +132,12 @@ async def alc_pkg_remove(
 ) -> Annotated[CallToolResult, Listing]:
     """Delete an installed package, as alc_package(action="remove"). Scope project: take it out of alc.local.toml."""
     _check_scope(scope, ("project", "global", "all"))
-    place = _place(host, project_root)
+    context = _context(host, project_root)
     if version:
-        await look(host, partial(_check_version, place, name, version))
+        await look(host, partial(_check_version, context, name, version))
     told: dict[str, Any] = {}
     if scope != "global":
-        root = find_root(os.environ) if place.project_root is None else place.project_root
+        root = find_root(os.environ) if context.project_root is None else context.project_root
         try:
             file = await look(host, partial(overrides.remove_override, _project(root, scope), name))
             told = {"status": "removed", "removed": [name], "alc_local_toml": str(file)}
@@ -166,11 +168,11 @@ async def alc_pkg_link(
         return await change(host, "link", source=path, name=name or None, force=force)
     if force:
         raise Refused("force is of scope global: what alc.local.toml says is not replaced")
-    place = _place(host, project_root)
-    root = _project(find_root(os.environ) if place.project_root is None else place.project_root, scope)
+    context = _context(host, project_root)
+    root = _project(find_root(os.environ) if context.project_root is None else context.project_root, scope)
 
     def declare() -> dict[str, Any]:
-        targets = install.targets_of(path, name or None)
+        targets = install.link_targets(path, name or None)
         file = overrides.add_overrides(root, targets)
         return {"status": "linked", "linked": list(targets), "scope": scope, "alc_local_toml": str(file)}
 
@@ -188,9 +190,9 @@ def _project(root: Path | None, scope: str) -> Path:
     return root
 
 
-def _check_version(place: PackageContext, name: str, version: str) -> None:
-    package = place.shelf().find(name)
-    told = None if package is None else lookup.about(package, place.limits.code_bytes)
+def _check_version(context: PackageContext, name: str, version: str) -> None:
+    package = context.search_path().find(name)
+    told = None if package is None else lookup.read_metadata(package, context.limits.code_bytes)
     if told is not None and told.version != version:
         raise Refused(f"package '{name}' is version {told.version}, not {version[:40]}: nothing was removed")
 
@@ -204,7 +206,7 @@ async def alc_pkg_doctor(
     host: Host, name: Text = ABSENT, project_root: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
     """Say which packages cannot be used, and why."""
-    return results.result(await look(host, partial(check.examined, _place(host, project_root), name)))
+    return results.result(await look(host, partial(check.check_packages, _context(host, project_root), name)))
 
 
 async def alc_pkg_repair(
@@ -213,10 +215,10 @@ async def alc_pkg_repair(
     """Install again, from where it came, what alc_pkg_doctor finds incomplete."""
     limits = opened(host).limits
     fetch_s = allowed_s(limits.package_fetch_s, client_name(host), limits.wait_max_s)
-    place = _place(host, project_root)
+    context = _context(host, project_root)
 
     async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
-        return dispatch.PoolReply("", await check.repair(place, name, fetch_s), None)
+        return dispatch.PoolReply("", await check.repair(context, name, fetch_s), None)
 
     return await ask(host, fetch_s, call, unanswered="some of it may be done; look with alc_pkg_doctor")
 
@@ -235,19 +237,19 @@ async def alc_pkg_test(
     """Run the specs of a package, written for lust: each file in a worker of its own, in a home that is thrown away."""
     if bool(pkg) + bool(code_file) + (code is not ABSENT) != 1:
         raise Refused("Provide exactly one of: pkg, code_file, code.")
-    place, paths = _place(host, project_root), names_of(search_paths)
+    context, paths = _context(host, project_root), names_of(search_paths)
     if pkg:
-        choose = partial(specs.chosen, place, pkg, spec_dir=spec_dir, words=filter)
+        choose = partial(specs.select_specs, context, pkg, spec_dir=spec_dir, words=filter)
         found = await look(host, partial(choose, search_paths=paths, is_auto=auto_search_paths))
     else:
-        source = await read_source(code, code_file, ABSENT, project_root, home=place.home, limits=place.limits)
+        source = await read_source(code, code_file, ABSENT, project_root, home=context.home, limits=context.limits)
         spec = specs.Spec(source.chunk if code_file else "spec", source.code)
-        found = await look(host, partial(specs.chosen_text, place, spec, paths, source.lib_paths))
+        found = await look(host, partial(specs.select_text, context, spec, paths, source.lib_paths))
 
     async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
-        return dispatch.PoolReply("", await specs.play(found, place.limits, os.environ, wait_s), None)
+        return dispatch.PoolReply("", await specs.run_specs(found, context.limits, os.environ, wait_s), None)
 
-    return await ask(host, place.limits.package_specs_s, call, unanswered="run fewer at once, by filter")
+    return await ask(host, context.limits.package_specs_s, call, unanswered="run fewer at once, by filter")
 
 
 async def alc_pkg_scaffold(

@@ -174,7 +174,7 @@ async def alc_info(host: Host) -> Annotated[CallToolResult, Listing]:
     """Tell version, settings, and where things lie."""
     held = opened(host)
     home = held.usable().home
-    shelf = await look(host, lambda: SearchPath.of(home, os.environ, find_root(os.environ)))
+    search_path = await look(host, lambda: SearchPath.of(home, os.environ, find_root(os.environ)))
     told: dict[str, Any] = {
         "version": __version__,
         "preset_catalog_version": None,
@@ -183,9 +183,9 @@ async def alc_info(host: Host) -> Annotated[CallToolResult, Listing]:
         "tracing": "stderr only",
         "search_paths": [
             {"path": str(path), "source": "ALC_PACKAGES_PATH" if origin == "path" else "default"}
-            for path, origin in shelf.roots
+            for path, origin in search_path.roots
         ],
-        "project_root": None if shelf.project.root is None else str(shelf.project.root),
+        "project_root": None if search_path.project.root is None else str(search_path.project.root),
         "settings": {name: value for name, value in sorted(os.environ.items()) if name.startswith("ALC_")},
     }
     return results.result(told | ({"packages_dir": str(home.packages)} if home.packages.is_dir() else {}))

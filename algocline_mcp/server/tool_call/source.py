@@ -78,16 +78,16 @@ def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source
 def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
     from algocline_mcp.packages import installed, lookup  # 5 ms of a start, for those alone who run an installed one
 
-    installed.settle(home)
-    shelf = lookup.SearchPath.of(home, os.environ, _root(project_root) or find_root(os.environ))
-    package, code, told = lookup.strategy(shelf, name, limits.code_bytes)
+    installed.recover(home)
+    search_path = lookup.SearchPath.of(home, os.environ, _root(project_root) or find_root(os.environ))
+    package, code, told = lookup.find_strategy(search_path, name, limits.code_bytes)
     return Source(
         code,
         f"{name}/{package.file.name}",
-        _text(shelf.project.root),
+        _text(search_path.project.root),
         name=name,
-        variants=shelf.project.variants,
-        warnings=tuple(lookup.warnings_for(shelf, package, told)),
+        variants=search_path.project.variants,
+        warnings=tuple(lookup.warnings_for(search_path, package, told)),
     )
 
 

@@ -274,9 +274,9 @@ async def alc_catalog(
     from algocline_mcp.packages import catalog as cataloging  # 4 ms of a start
 
     held = opened(host)
-    place = cataloging.PackageContext(held.usable().home, held.limits, os.environ)
+    context = cataloging.PackageContext(held.usable().home, held.limits, os.environ)
     asked = cataloging.CatalogQuery(name, query, limit, cursor)
-    return results.result(await look(host, partial(cataloging.catalog, place, kind, asked)))
+    return results.result(await look(host, partial(cataloging.catalog, context, kind, asked)))
 
 
 # ── checks ────────────────────────────────────────────────────────────────────────────────────────────────
