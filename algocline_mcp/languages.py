@@ -20,7 +20,7 @@ class Language:
     distribution: str  # the installed package that brings it
     prelude: int  # counts up whenever what we put around it could change a replay
     module_forms: tuple[str, ...]
-    rehearsal: str  # a strategy that asks two questions, one after the other
+    warmup: str  # a strategy with two prompts, one after the other
     child: str  # the code of a child of alc.fork; {} is the name of its package, of letters, digits and _
     entered: Callable[[str, str], str]  # (name, source of a strategy package) -> the code that runs it
     spec_library: str  # where its test library lies, below this package
@@ -61,7 +61,7 @@ LUA = Language(
     distribution="lupa",
     prelude=3,
     module_forms=("{}.lua", "{}/init.lua"),
-    rehearsal="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
+    warmup="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
     child=(
         "local package = require('{0}') "
         "if type(package) ~= 'table' or type(package.run) ~= 'function' then "

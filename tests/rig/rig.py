@@ -47,7 +47,7 @@ ORDINARY = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps
 # 0, 1, 2, journal, listener, both ends of the wake-up pipe, the engine's socket
 KEEPER_DESCRIPTORS = 8
 
-# What a slow machine must not run into where it is not what a test is about. One rehearsal takes a tenth of a second
+# What a slow machine must not run into where it is not what a test is about. One warm-up run takes a tenth of a second
 # less for each fork server; being cold, its workers do nothing else.
 ROOMY: dict[str, Any] = {
     "warmup_runs": 1,

@@ -1,6 +1,6 @@
 """What an engine may say, checked: the keeper believes no byte of it before it has passed here. Pure.
 
-Contract: `parse` yields one of Ask, Call, Fork, Note, End, all of plain JSON values within the limits, or raises
+Contract: `parse` yields one of Ask, Call, Fork, Log, End, all of plain JSON values within the limits, or raises
 ProtocolError: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
 too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
 """
@@ -41,8 +41,8 @@ class Fork:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    note: Record  # {level, message} or {progress: {step, total, message}}
+class Log:
+    entry: Record  # {level, message} or {progress: {step, total, message}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class End:
     outcome: Record  # {result, stats?} or {error}
 
 
-Message = Ask | Call | Fork | Note | End
+Message = Ask | Call | Fork | Log | End
 
 
 def parse(line: bytes, *, json_depth: int) -> Message:
@@ -133,15 +133,15 @@ def _fork(raw: Record) -> Fork:
     return Fork(tuple(strategies), _typed(raw, "ctx", dict), on_error)
 
 
-def _log(raw: Record) -> Note:
-    return Note({"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)})
+def _log(raw: Record) -> Log:
+    return Log({"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)})
 
 
-def _progress(raw: Record) -> Note:
+def _progress(raw: Record) -> Log:
     step, total, message = _typed(raw, "step", int), _typed(raw, "total", int), raw.get("message")
     if not isinstance(message, str | None):
         raise ProtocolError("engine told progress with a message that is no text")
-    return Note({"progress": {"step": step, "total": total, "message": message}})
+    return Log({"progress": {"step": step, "total": total, "message": message}})
 
 
 def _end(raw: Record) -> End:

@@ -9,7 +9,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.worker.engine.process import LanguageRuntime
-from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
+from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,8 @@ class Preloaded:
     limits: Limits
     runtimes: Mapping[str, LanguageRuntime]  # by language, ready to run
     abis: Mapping[str, dict[str, Any]]  # by language: what a journal must have been written under
-    keeper_pages: Ranges = NONE  # what workers write of the memory that they share at first
-    engine_pages: Ranges = NONE
+    keeper_pages: Ranges = NO_RANGES  # what workers write of the memory that they share at first
+    engine_pages: Ranges = NO_RANGES
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

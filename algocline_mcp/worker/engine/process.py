@@ -23,7 +23,7 @@ from typing import NoReturn, Protocol
 from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.protocol import messages
 from algocline_mcp.worker.lowlevel import memory_pages
-from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
+from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
 _SOCKET_FD = 3
@@ -51,7 +51,7 @@ class Channel(Protocol):
         """Sends one line and blocks until the reply line is there."""
         ...
 
-    def tell(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         """Sends one line that has no reply."""
         ...
 
@@ -83,7 +83,7 @@ class SocketChannel:
         return self._hear()
 
     def ask(self, line: bytes) -> bytes:
-        self.tell(line)
+        self.send(line)
         return self._hear()
 
     def _hear(self) -> bytes:
@@ -99,7 +99,7 @@ class SocketChannel:
         reply, _, self._rest = b"".join(parts).partition(b"\n")
         return reply
 
-    def tell(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         try:
             self._socket.sendall(line + b"\n")
         except OSError:
@@ -109,7 +109,7 @@ class SocketChannel:
 Spawned = tuple[int, socket.socket]  # the pid of an engine, and its keeper's end of the socket
 
 
-def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, ahead: Ranges = NONE) -> Spawned:
+def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, ahead: Ranges = NO_RANGES) -> Spawned:
     """Forks. Raises OSError where no fork is to be had. `ahead`: pages that the child copies before it is asked.
 
     The child waits for the start as its first line: an object of the fields of Start, `sid`, `language` and
@@ -154,7 +154,7 @@ def _serve(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel, limi
     _set_limits(limits)
     runtime = runtimes[start.pop("language")]
     _set_zone(start.pop("utc_offset_s"))
-    channel.tell(runtime.run(Start(**start), channel))
+    channel.send(runtime.run(Start(**start), channel))
 
 
 def _reset_signals() -> None:

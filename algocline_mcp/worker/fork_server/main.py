@@ -54,7 +54,7 @@ class ForkServer:
     """Does next to nothing between two forks: each page it writes is a page that its children no longer share."""
 
     def __init__(self, control_fd: int, preloaded: Preloaded) -> None:
-        self._provisions = preloaded
+        self._preloaded = preloaded
         self._control = socket.socket(fileno=control_fd)
         self._poll = select.epoll()
         self._poll.register(control_fd, select.EPOLLIN)
@@ -66,7 +66,7 @@ class ForkServer:
         """Returns None at the end of the control socket, and in each child what that child shall keep."""
         self._say({"ready": os.getpid()})
         while True:
-            is_due = self._may_prepare and len(self._standby) < self._provisions.limits.standby
+            is_due = self._may_prepare and len(self._standby) < self._preloaded.limits.standby
             events = self._poll.poll(_QUIET_MS / 1000 if is_due else None)
             if is_due and not events and (born := self._prepare()) is not None:
                 return born
@@ -119,8 +119,8 @@ class ForkServer:
         ours.close()
         self._leave_home()
         set_title("alc pool-worker")
-        engine = keeper.spare_engine(self._provisions, self._provisions.engine_pages)
-        memory_pages.copy(self._provisions.keeper_pages)
+        engine = keeper.spare_engine(self._preloaded, self._preloaded.engine_pages)
+        memory_pages.copy(self._preloaded.keeper_pages)
         request, fds, _, _ = socket.recv_fds(theirs, _MESSAGE_BYTES, _DESCRIPTORS)
         theirs.close()
         if not request:  # the fork server has ended; the engine dies with this process

@@ -116,7 +116,7 @@ def _header(preloaded: Preloaded, language: str) -> Record:
         "t": 0.0,
         "abi": preloaded.abis[language],
         "language": language,
-        "code": LANGUAGES[language].rehearsal,
+        "code": LANGUAGES[language].warmup,
         "chunk": "rehearsal",
         "ctx": "{}",
         "lib_paths": [],
@@ -167,7 +167,7 @@ class _Prompter:
         messages.decode(line)
         return messages.encode({"answers": [{"response": "yes"}]})[:-1]
 
-    def tell(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         messages.decode(line)
 
 
@@ -177,4 +177,4 @@ def _run(preloaded: Preloaded, language: str) -> None:
     runtime = module.prepare(
         heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
     )
-    runtime.run(process.Start(LANGUAGES[language].rehearsal, "rehearsal", "{}", 1, 0.0), _Prompter())
+    runtime.run(process.Start(LANGUAGES[language].warmup, "rehearsal", "{}", 1, 0.0), _Prompter())

@@ -38,7 +38,7 @@ from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.connections import Client, Engine, Peer
 from algocline_mcp.worker.keeper.session_runner import RunnerCallbacks, SessionRunner
 from algocline_mcp.worker.lowlevel.failpoints import arm, fail_point
-from algocline_mcp.worker.lowlevel.memory_pages import NONE, Ranges
+from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
 _BACKLOG = 64
@@ -438,7 +438,7 @@ def main(argv: Sequence[str]) -> int:
     return keep(args.sid, args.journal, args.listener, preloaded, spare_engine(preloaded))
 
 
-def spare_engine(preloaded: Preloaded, ahead: Ranges = NONE) -> Spawned | None:
+def spare_engine(preloaded: Preloaded, ahead: Ranges = NO_RANGES) -> Spawned | None:
     """The first thing that a worker makes: each page that the keeper writes before it forks is one more page of the
     engine's own. It takes 500 KiB off a paused session, and Lua is up by the time the journal has been read."""
     with contextlib.suppress(OSError):  # tried again, and told, when the journal turns out to need an engine

@@ -14,7 +14,7 @@ from algocline_mcp.session import streams
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN
-from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
 
 NO_FORK = "fork"  # the effect of a fork that was refused; its argument is the digest of what was to be forked
 OVER_BUDGET = "llm"  # the effect of an ask that the budget refused; its arguments are the digests of the queries
@@ -61,7 +61,7 @@ class Replay:
 
     def serve(self, stream: str, message: Message) -> Outcome | Record:
         """The recorded reply, or what to do. Raises Diverged."""
-        if isinstance(message, Note):
+        if isinstance(message, Log):
             left = self._notes.get(stream, 0)
             self._notes[stream] = max(0, left - 1)
             return Outcome.SILENT if left else Outcome.LIVE

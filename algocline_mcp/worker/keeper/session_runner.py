@@ -23,7 +23,7 @@ from algocline_mcp.session.streams import MAIN, fork_of
 from algocline_mcp.storage import journal_lines
 from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.engine import messages
-from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Note
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper import engine_start, session_errors
@@ -201,10 +201,10 @@ class SessionRunner:
             return
         self._effects_runner.record_clock(engine)
         match message:
-            case Note(note):
-                self._journaled.record(Noted(engine.stream, note))
-                if "progress" in note:
-                    self.shell.progress(self._progress(engine.stream, note["progress"]))
+            case Log(entry):
+                self._journaled.record(Noted(engine.stream, entry))
+                if "progress" in entry:
+                    self.shell.progress(self._progress(engine.stream, entry["progress"]))
             case Ask(queries):
                 if self._effects_runner.refuse_if_over_budget(engine, queries):
                     return

@@ -25,7 +25,7 @@ _PAGE_BYTES = resource.getpagesize()
 # Address and size in bytes of one range after the other, then zeros. In memory that forked processes share for good: a
 # list of tuples would be copied by walking it, and in the heap it takes the room that buffers have had.
 Ranges: TypeAlias = "memoryview[int]"
-NONE: Ranges = memoryview(bytes(16)).cast("Q")
+NO_RANGES: Ranges = memoryview(bytes(16)).cast("Q")
 _RANGES_MAX = 2048
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from algocline_mcp.errors import ProtocolError
 from algocline_mcp.worker.engine import messages
-from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note, parse, too_large
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message, parse, too_large
 from tests.session.histories import LIMITS, query
 
 
@@ -30,12 +30,12 @@ GOOD: list[tuple[dict[str, Any], Message]] = [
     ({"op": "call", "name": "module", "args": ["m"]}, Call("module", ("m",))),
     ({"op": "fork", "strategies": ["a", "b_2"], "ctx": {"k": [1]}, "on_error": "fail"},
      Fork(("a", "b_2"), {"k": [1]}, "fail")),
-    ({"op": "log", "level": "info", "message": "m\ud800"}, Note({"level": "info", "message": "m\ud800"})),
+    ({"op": "log", "level": "info", "message": "m\ud800"}, Log({"level": "info", "message": "m\ud800"})),
     ({"op": "log", "level": "info", "message": "m", "progress": {"step": 1}},
-     Note({"level": "info", "message": "m"})),
+     Log({"level": "info", "message": "m"})),
     ({"op": "progress", "step": 1, "total": 5, "message": None},
-     Note({"progress": {"step": 1, "total": 5, "message": None}})),
-    ({"op": "progress", "step": 1, "total": 5}, Note({"progress": {"step": 1, "total": 5, "message": None}})),
+     Log({"progress": {"step": 1, "total": 5, "message": None}})),
+    ({"op": "progress", "step": 1, "total": 5}, Log({"progress": {"step": 1, "total": 5, "message": None}})),
     ({"op": "end", "result": None}, End({"result": None})),
     ({"op": "end", "result": {"a": [1]}}, End({"result": {"a": [1]}})),
     ({"op": "end", "error": "e"}, End({"error": "e"})),
@@ -127,7 +127,7 @@ def test_any_bytes_are_a_message_or_a_breach(line: bytes) -> None:
         message = parse(line, json_depth=128)
     except ProtocolError:
         return
-    assert isinstance(message, Ask | Call | Note | End)
+    assert isinstance(message, Ask | Call | Log | End)
 
 
 def _nested(depth: int) -> Any:
@@ -167,7 +167,7 @@ SMALL: list[Message] = [
     End({"result": "x" * 86}),
     End({"error": "x" * 500}),
     Call("module", ("x" * 500,)),
-    Note({"level": "info", "message": "x" * 500}),
+    Log({"level": "info", "message": "x" * 500}),
 ]
 
 

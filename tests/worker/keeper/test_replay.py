@@ -6,13 +6,13 @@ import pytest
 
 from algocline_mcp.session.events import Called, Noted
 from algocline_mcp.session.records import Record
-from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Message, Note
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
 from algocline_mcp.worker.keeper.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest, reply_to_ask
 from tests.session import histories
 from tests.session.histories import History, query, said
 
 TIME, OTHER = Call("time", ()), Call("env", ("A",))
-NOTE = Note({"level": "info", "message": "m"})
+LOG = Log({"level": "info", "message": "m"})
 
 
 def replay(history: History) -> Replay:
@@ -44,7 +44,7 @@ def test_nothing_recorded_is_live() -> None:
     fresh = replay(histories.running())
 
     assert fresh.is_over("")
-    assert [fresh.serve("", message) for message in (TWO, TIME, NOTE, End({"result": 1}))] == [Outcome.LIVE] * 4
+    assert [fresh.serve("", message) for message in (TWO, TIME, LOG, End({"result": 1}))] == [Outcome.LIVE] * 4
 
 
 SERVED: list[tuple[History, Message, Record]] = [
@@ -123,11 +123,11 @@ def test_open_prompt_is_told_to_the_engine_in_the_order_in_which_it_asked() -> N
 def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
     history = histories.forked()
     for stream in ("", "", "0"):
-        history.do(Noted(stream, NOTE.note))
+        history.do(Noted(stream, LOG.entry))
     served = replay(history)
 
-    main = [served.serve("", NOTE) for _ in range(3)]
-    child = [served.serve("0", NOTE) for _ in range(2)]
+    main = [served.serve("", LOG) for _ in range(3)]
+    child = [served.serve("0", LOG) for _ in range(2)]
 
     assert main == [Outcome.SILENT, Outcome.SILENT, Outcome.LIVE]
     assert child == [Outcome.SILENT, Outcome.LIVE]
@@ -135,12 +135,12 @@ def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
 
 def test_notes_hold_no_stream_back() -> None:
     history = histories.running()
-    history.do(Noted("", NOTE.note))
+    history.do(Noted("", LOG.entry))
     served = replay(history)
 
     assert served.is_over("")
     assert served.serve("", TIME) is Outcome.LIVE
-    assert served.serve("", NOTE) is Outcome.SILENT
+    assert served.serve("", LOG) is Outcome.SILENT
 
 
 def test_each_stream_replays_its_own() -> None:

@@ -17,7 +17,7 @@ COUNT = 64
 LINUX = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
-def look(memory: mmap.mmap, act: str, ahead: memory_pages.Ranges = memory_pages.NONE) -> set[int]:
+def look(memory: mmap.mmap, act: str, ahead: memory_pages.Ranges = memory_pages.NO_RANGES) -> set[int]:
     """Pages of `memory` that a forked process has to itself when it has done what it was told: their numbers."""
     found = memory_pages.room()
     ready, done = os.pipe(), os.pipe()

@@ -116,7 +116,7 @@ class _LuaRuntime:
             return None
         try:
             if is_one_way:
-                self._channel.tell(line)
+                self._channel.send(line)
                 return None
             reply = self._channel.ask(line)
         except BaseException as exc:  # noqa: BLE001 - raised again by run

@@ -50,7 +50,7 @@ class FakeChannel:
             reply = self._called(message["name"], *message["args"])
         return json.dumps(reply, ensure_ascii=False).encode()
 
-    def tell(self, line: bytes) -> None:
+    def send(self, line: bytes) -> None:
         self.told.append(json.loads(line))
 
     @property

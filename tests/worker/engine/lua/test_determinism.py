@@ -109,7 +109,7 @@ runtime = prepare(heap_bytes=8 << 20, headroom_bytes=2 << 20, line_bytes=1 << 20
 class Echo:
     def __init__(self, name): self.name = name
     def ask(self, line): return b'{"answers":[{"response":"%s"}]}' % self.name
-    def tell(self, line): pass
+    def send(self, line): pass
 for name in b"a", b"b", b"c":
     pid = os.fork()
     if not pid:

@@ -96,7 +96,7 @@ from algocline_mcp.worker.engine.lua.runtime import prepare
 class Generous:
     def ask(self, line):
         return b'{"answers":[{"response":"' + b"z" * 1_000_000 + b'"}],"result":1.0}'
-    def tell(self, line):
+    def send(self, line):
         pass
 runtime = prepare(heap_bytes=6 << 20, headroom_bytes=2_200_000, line_bytes=1_100_000)
 sys.stdout.buffer.write(runtime.run(Start(sys.stdin.read(), "panel.lua", "{}", 1, 0.0), Generous()))
