@@ -1,4 +1,4 @@
-"""Power cuts and flipped bits, without root: every file that a cut or a flip can leave is built and read.
+"""Power cuts, without root: every file that a cut can leave is built and read.
 
 A disk holds what was flushed; of each 4 KiB page written since then it may hold the old content, zeros, or the new
 one, whatever it holds of the others; and the length of the file may be any that it had, or any page boundary between.
@@ -6,29 +6,17 @@ one, whatever it holds of the others; and the length of the file may be any that
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal
 from algocline_mcp.storage.journal_lines import encode, scan
+from tests.storage.disk import Disk, Moment, content_records, run
 
 PAGE = 4096
-
-
-@dataclass(frozen=True)
-class Moment:
-    """Between two writes: what the disk holds for sure, its old content behind that, what the file holds, and how
-    many records were acknowledged."""
-
-    durable: bytes
-    old: bytes
-    written: bytes
-    acknowledged: int
 
 
 def states(moment: Moment) -> Iterator[bytes]:
@@ -48,50 +36,6 @@ def states(moment: Moment) -> Iterator[bytes]:
     for length in lengths:
         tail = {b"".join(chosen)[: length - start] for chosen in product(*pages)}
         yield from (durable + each for each in tail)
-
-
-def content_records(content: bytes) -> list[Record]:
-    """Without the marks, which are never acknowledged."""
-    return [record for record in scan(content).records if record["kind"] != "flushed"]
-
-
-class Disk:
-    """Runs a journal and keeps the moments: after each write of a record, and after each flush with its mark."""
-
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.path = path
-        self.moments: list[Moment] = []
-        self.durable = self.old = b""
-        self.acknowledged = 0
-        monkeypatch.setattr(journal, "_flush_file", self._flush_file)
-
-    def _flush_file(self, fd: int) -> None:
-        self.durable = self.old = self.path.read_bytes()
-        self.keep()
-
-    def keep(self) -> None:
-        written = self.path.read_bytes()
-        self.acknowledged = max(self.acknowledged, len(content_records(self.durable)))
-        self.moments.append(Moment(self.durable, self.old, written, self.acknowledged))
-
-    def play(self, opened: Journal, steps: list[int | None]) -> None:
-        """A number appends a record of about so many bytes, None flushes."""
-        for number, size in enumerate(steps):
-            if size is None:
-                opened.flush()
-            else:
-                opened.append({"kind": "effect", "n": number, "args": ["x" * size]})
-            self.keep()
-
-
-def run(path: Path, steps: list[int | None], monkeypatch: pytest.MonkeyPatch, *, first: int = 100) -> list[Moment]:
-    with monkeypatch.context() as patch:
-        disk = Disk(path, patch)
-        opened = Journal.create(path, {"kind": "header", "code": "x" * first})
-        disk.keep()
-        disk.play(opened, steps)
-        opened.close()
-    return disk.moments
 
 
 # The sizes put ends of lines, marks and flushed lengths before, at and behind page boundaries.
@@ -231,93 +175,3 @@ def test_cut_while_adopting_takes_the_same_end_again(tmp_path: Path, monkeypatch
 
         found = scan(path.read_bytes())
         assert (found.damaged_line, found.records) == (None, records)
-
-
-# ── flipped bits ──────────────────────────────────────────────────────────────────────────────────────────
-
-STEPS: list[int | None] = [30, None, 60, 200, None, 40, 300, 10, None, 900, None]
-
-
-def flips(content: bytes, stop: int) -> Iterator[tuple[int, bytes]]:
-    """Every content that differs in one bit below `stop`, with the place of the bit."""
-    for place in range(stop):
-        for bit in range(8):
-            changed = bytearray(content)
-            changed[place] ^= 1 << bit
-            yield place, bytes(changed)
-
-
-def silently_lost(content: bytes, stop: int) -> int:
-    """How many flips make acknowledged records vanish without a word."""
-    whole = content_records(content)
-    return sum(
-        not scan(changed).is_corrupt and content_records(changed) != whole for _, changed in flips(content, stop)
-    )
-
-
-def test_every_flipped_bit_below_the_last_mark_is_named_or_harmless(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = run(tmp_path / "j", STEPS, monkeypatch)[-1].written
-    last = scan(content)
-    whole = content_records(content)
-
-    named = 0
-    for place, changed in flips(content, last.flushed):
-        found = scan(changed)
-        if found.is_corrupt:
-            named += 1
-            assert found.damaged_line == content.count(b"\n", 0, place) + 1
-        else:
-            assert [record for record in found.records if record["kind"] != "flushed"] == whole
-
-    assert len(content) > 2000
-    assert named > last.flushed * 7.5
-
-
-def test_flipped_bit_in_the_last_mark_costs_nothing_acknowledged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = run(tmp_path / "j", STEPS, monkeypatch)[-1].written
-    flushed = scan(content).flushed
-
-    for place, changed in flips(content, len(content)):
-        if place >= flushed:
-            assert not scan(changed).is_corrupt
-            assert content_records(changed) == content_records(content)
-
-
-def test_control_that_writes_no_mark_loses_acknowledged_records_silently(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal, "encode_mark", lambda flushed: b"")
-    moment = run(tmp_path / "j", [30, None, 60, 200, None], monkeypatch)[-1]
-    content = moment.written.rstrip(b"\n") + b"\n"
-
-    assert b"flushed" not in content
-    assert silently_lost(content, len(moment.durable)) > 500
-
-
-def test_control_whose_mark_has_no_line_feed_of_its_own_loses_records_silently(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = run(tmp_path / "j", [30, None], monkeypatch)[-1].written
-    flushed = scan(content).flushed
-    joined = content[:flushed] + content[flushed:].lstrip(b"\n")
-
-    assert silently_lost(content, flushed) == 0
-    assert silently_lost(joined, flushed) > 0
-
-
-@pytest.mark.parametrize("steps", [[30, None, 60, 200], STEPS])
-def test_journal_cut_at_any_byte_is_that_of_an_earlier_moment(
-    steps: list[int | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = run(tmp_path / "j", steps, monkeypatch)[-1].written
-    records = scan(content).records
-
-    for length in range(len(content)):
-        found = scan(content[:length])
-        assert not found.is_corrupt
-        assert found.records == records[: len(found.records)]
-        assert content[found.end : length].count(b"\n") == 0
