@@ -176,7 +176,7 @@ def test_prompt_ends_a_row_of_strikes() -> None:
     assert history.session.phase == "running"
 
 
-# ── counts: the rows M01-M03, C21 and C45-C47 of the original's conformance cases ─────────────────────────
+# ── counts, as upstream has them ──────────────────────────────────────────────────────────────────────────
 
 
 def auto(history: History) -> Record:
@@ -201,13 +201,13 @@ def one_call(answer: Answer | None = None, system: str | None = None) -> History
 
 E = "estimated"
 TOKENS: list[tuple[str, History, list[tuple[int, str]]]] = [
-    ("M01", one_call(said("q-0", "4"), "terse, x"), [(5, E), (1, E), (6, E)]),
-    ("C45", one_call(said("q-0", "4", usage={"prompt_tokens": 100, "completion_tokens": 7})),
+    ("estimated", one_call(said("q-0", "4"), "terse, x"), [(5, E), (1, E), (6, E)]),
+    ("provided", one_call(said("q-0", "4", usage={"prompt_tokens": 100, "completion_tokens": 7})),
      [(100, "provided"), (7, "provided"), (107, "provided")]),
-    ("C46", one_call(said("q-0", "4", usage={"completion_tokens": 7})), [(3, E), (7, "provided"), (10, E)]),
+    ("completion only", one_call(said("q-0", "4", usage={"completion_tokens": 7})), [(3, E), (7, "provided"), (10, E)]),
     ("prompt only", one_call(said("q-0", "4", usage={"prompt_tokens": 9}), "s"),
      [(9, "provided"), (1, E), (10, E)]),
-    ("C47", histories.completed(), [(0, "definite")] * 3),
+    ("no prompt", histories.completed(), [(0, "definite")] * 3),
     ("unanswered", one_call(), [(3, E), (0, E), (3, E)]),
     ("refused", one_call(said("q-0", refuse="no")), [(3, E), (0, E), (3, E)]),
 ]  # fmt: skip

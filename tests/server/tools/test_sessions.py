@@ -304,7 +304,7 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({"code": "", "code_file": "y"}, "Provide either `code` or `code_file`, not both."),
     ({"code": "", "strategy": "y"}, "Provide either `code` or `strategy`, not both."),
     ({"code": "x", "code_file": "y", "strategy": "z"}, "Provide either `code` or `code_file` or `strategy`, not all"),
-    ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other strategy is. To install some: alc pkg"),
+    ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other strategy is. To install some: alc "),
     ({"code": "x", "opts": "{"}, "opts is a text that is no JSON: give an object such as"),
     ({"code": "x", "cod_file": "y"}, 'no argument "cod_file" (did you mean code_file?): its arguments are code,'),
     ({"code": "x", "host_mode": True}, "its arguments are code, code_file, strategy, task, opts, ctx, title, "),

@@ -23,17 +23,17 @@ async def ended(pool: Pool, code: str, budget: Any) -> dict[str, Any]:
 
 # Code, budget, what is raised, and how many prompts there were before.
 EXCEEDED: dict[str, tuple[str, Any, str, int]] = {
-    "B01": (TWO, {"max_llm_calls": 1}, "budget_exceeded: max_llm_calls (1) reached (1 used)", 1),
-    "B03": (TWO, {"max_llm_calls": 0}, "budget_exceeded: max_llm_calls (0) reached (0 used)", 0),
-    "B04": (TWO, {"max_tokens": 1}, "budget_exceeded: max_tokens (1) reached (2 used)", 1),
-    "B09": (BATCH, {"max_llm_calls": 1}, "budget_exceeded: max_llm_calls (1) reached (0 used), and 3 more", 0),
+    "calls": (TWO, {"max_llm_calls": 1}, "budget_exceeded: max_llm_calls (1) reached (1 used)", 1),
+    "no calls": (TWO, {"max_llm_calls": 0}, "budget_exceeded: max_llm_calls (0) reached (0 used)", 0),
+    "tokens": (TWO, {"max_tokens": 1}, "budget_exceeded: max_tokens (1) reached (2 used)", 1),
+    "batch": (BATCH, {"max_llm_calls": 1}, "budget_exceeded: max_llm_calls (1) reached (0 used), and 3 more", 0),
     "elapsed": (TWO, {"max_elapsed_ms": 0}, "budget_exceeded: max_elapsed_ms (0ms) reached (", 0),
     "order": (TWO, {"max_tokens": 0, "max_elapsed_ms": 0, "max_llm_calls": 0}, "budget_exceeded: max_llm_calls", 0),
 }
 
 
 @pytest.mark.parametrize(("code", "budget", "sentence", "asked"), EXCEEDED.values(), ids=EXCEEDED.keys())
-async def test_ask_over_the_budget_fails_with_the_originals_sentence(
+async def test_prompt_over_the_budget_fails_with_upstreams_sentence(
     rig: Rig, code: str, budget: Any, sentence: str, asked: int
 ) -> None:
     async with rig.pool() as pool:
@@ -44,7 +44,7 @@ async def test_ask_over_the_budget_fails_with_the_originals_sentence(
     assert len(rig.records(result["session_id"], "prompt")) == asked
 
 
-async def test_b02_exceeded_budget_can_be_caught(rig: Rig) -> None:
+async def test_exceeded_budget_can_be_caught(rig: Rig) -> None:
     async with rig.pool() as pool:
         result = await ended(pool, CAUGHT, {"max_llm_calls": 1})
 
@@ -58,7 +58,7 @@ NONE = [{}, {"max_llm_calls": "5"}, {"max_llm_calls": -1}, {"max_llm_calls": 1.0
 
 
 @pytest.mark.parametrize("budget", NONE, ids=repr)
-async def test_b05_b08_budget_without_a_valid_limit_is_none_and_stays_the_strategys(rig: Rig, budget: Any) -> None:
+async def test_budget_without_a_valid_limit_is_not_a_limit_and_ctx_keeps_it(rig: Rig, budget: Any) -> None:
     code = "alc.llm('a') return {ctx.budget, alc.budget_remaining() == nil, alc.budget_check(), alc.llm('b')}"
     async with rig.pool() as pool:
         result = await ended(pool, code, budget)
@@ -67,7 +67,7 @@ async def test_b05_b08_budget_without_a_valid_limit_is_none_and_stays_the_strate
     assert "budget" not in result["stats"]["auto"]
 
 
-async def test_b06_stats_name_the_limits_that_were_set(rig: Rig) -> None:
+async def test_stats_name_the_limits_that_were_set(rig: Rig) -> None:
     budget = {"max_llm_calls": 10, "max_elapsed_ms": 60000, "max_tokens": "many", "other": 1}
     async with rig.pool() as pool:
         result = await ended(pool, "return 1", budget)
@@ -75,7 +75,7 @@ async def test_b06_stats_name_the_limits_that_were_set(rig: Rig) -> None:
     assert result["stats"]["auto"]["budget"] == {"max_llm_calls": 10, "max_elapsed_ms": 60000}
 
 
-async def test_b07_remaining_counts_down_and_is_never_below_zero(rig: Rig) -> None:
+async def test_remaining_budget_counts_down_and_is_never_below_zero(rig: Rig) -> None:
     code = """
     local before = alc.budget_remaining()
     alc.llm('a')

@@ -1,4 +1,4 @@
-"""The original's conformance cases of alc_status, through a real server with ALC_TOOLS=full and real sessions."""
+"""alc_status as upstream has it, through a real server with ALC_TOOLS=full and real sessions."""
 
 import json
 import tempfile
@@ -16,7 +16,7 @@ LIMIT_S = 120.0
 UNKNOWN = "p-1-0123456789abcdef"
 
 
-def begun(host: Server, code: str, **arguments: Any) -> str:
+def start(host: Server, code: str, **arguments: Any) -> str:
     sid: str = host.call("alc_run", code=code, **arguments)["session_id"]
     return sid
 
@@ -26,16 +26,16 @@ def status(host: Server, sid: str, **arguments: Any) -> dict[str, Any]:
 
 
 def pending(host: Server, prompt: str, chosen: Any) -> dict[str, Any]:
-    """What is told of one prompt that waits."""
-    sid = begun(host, "return alc.llm(ctx.p)", ctx={"p": prompt})
-    found = status(host, sid, pending_filter=chosen)
-    assert found["pending_queries"] == 1
-    (only,) = found["pending"]
+    """What alc_status shows of the one pending prompt."""
+    sid = start(host, "return alc.llm(ctx.p)", ctx={"p": prompt})
+    snapshot = status(host, sid, pending_filter=chosen)
+    assert snapshot["pending_queries"] == 1
+    (only,) = snapshot["pending"]
     assert isinstance(only, dict)
     return only
 
 
-def test_t01_home_without_sessions_has_the_originals_line() -> None:
+def test_home_without_sessions_gives_upstreams_line() -> None:
     with tempfile.TemporaryDirectory(prefix="alc") as directory:
         server = RawServer(server_environment(Path(directory) / "h", fake=False, ALC_TOOLS="full"))
         try:
@@ -51,14 +51,14 @@ def test_t01_home_without_sessions_has_the_originals_line() -> None:
 @pytest.mark.parametrize(
     ("chosen", "sentences"),
     [
-        ("bogus", ["unknown pending_filter preset", "bogus"]),  # T02
-        (True, ["pending_filter must be a preset name", "bool"]),  # T03
+        ("bogus", ["unknown pending_filter preset", "bogus"]),
+        (True, ["pending_filter must be a preset name", "bool"]),
     ],
 )
-def test_t02_t03_filter_that_is_none_is_refused_with_and_without_a_session(
+def test_invalid_pending_filter_is_refused_with_and_without_a_session(
     host: Server, chosen: Any, sentences: list[str]
 ) -> None:
-    sid = begun(host, "return alc.llm('p')")
+    sid = start(host, "return alc.llm('p')")
     for arguments in ({}, {"session_id": sid}):
         with pytest.raises(Refused) as caught:
             host.call("alc_status", pending_filter=chosen, **arguments)
@@ -66,21 +66,21 @@ def test_t02_t03_filter_that_is_none_is_refused_with_and_without_a_session(
             assert sentence in str(caught.value)
 
 
-def test_t04_meta_names_the_query_and_shows_nothing_of_its_prompt(host: Server) -> None:
+def test_meta_names_the_query_and_shows_nothing_of_its_prompt(host: Server) -> None:
     assert pending(host, "p", "meta") == {"query_id": "q-0", "max_tokens": 1024}
 
 
-def test_t05_preview_is_the_beginning_of_the_prompt(host: Server) -> None:
+def test_preview_is_the_beginning_of_the_prompt(host: Server) -> None:
     assert pending(host, "x" * 500, "preview") == {"query_id": "q-0", "max_tokens": 1024, "prompt_preview": "x" * 200}
 
 
-def test_t06_preview_counts_characters_and_not_bytes(host: Server) -> None:
+def test_preview_counts_characters_and_not_bytes(host: Server) -> None:
     chosen = {"prompt": {"mode": "preview", "chars": 3}}
 
     assert pending(host, "あいうえお", chosen) == {"prompt_preview": "あいう"}
 
 
-def test_t07_full_shows_the_whole_prompt_and_that_there_is_no_system(host: Server) -> None:
+def test_full_shows_the_whole_prompt_and_that_there_is_no_system(host: Server) -> None:
     assert pending(host, "あ" * 500, "full") == {
         "query_id": "q-0",
         "max_tokens": 1024,
@@ -91,52 +91,52 @@ def test_t07_full_shows_the_whole_prompt_and_that_there_is_no_system(host: Serve
     }
 
 
-def test_t08_field_that_a_filter_does_not_name_is_not_told(host: Server) -> None:
+def test_field_that_a_filter_does_not_name_is_omitted(host: Server) -> None:
     assert pending(host, "p", {"query_id": True, "grounded": True}) == {"query_id": "q-0", "grounded": False}
 
 
-def test_t09_fresh_session_is_paused_and_was_last_active_when_it_started(host: Server) -> None:
-    found = status(host, begun(host, "return alc.llm('p')"))
+def test_fresh_session_is_paused_and_was_last_active_when_it_started(host: Server) -> None:
+    snapshot = status(host, start(host, "return alc.llm('p')"))
 
-    assert (found["phase"], found["state"]) == ("paused", "paused")
-    assert found["last_activity_at"] == found["started_at"]
-    assert abs(found["started_at"] / 1000 - time.time()) < LIMIT_S
+    assert (snapshot["phase"], snapshot["state"]) == ("paused", "paused")
+    assert snapshot["last_activity_at"] == snapshot["started_at"]
+    assert abs(snapshot["started_at"] / 1000 - time.time()) < LIMIT_S
 
 
-def test_t10_session_that_is_unknown_is_not_found(host: Server) -> None:
+def test_unknown_session_is_not_found(host: Server) -> None:
     with pytest.raises(Refused, match=f"Session '{UNKNOWN}' not found"):
         status(host, UNKNOWN)
 
 
-def test_t11_progress_is_told_as_it_was_made(host: Server) -> None:
-    found = status(host, begun(host, "alc.progress(1, 5, 'a') return alc.llm('p')"))
+def test_progress_is_shown_as_the_strategy_reported_it(host: Server) -> None:
+    snapshot = status(host, start(host, "alc.progress(1, 5, 'a') return alc.llm('p')"))
 
-    assert found["metrics"]["progress"] == {"step": 1, "total": 5, "message": "a"}
+    assert snapshot["metrics"]["progress"] == {"step": 1, "total": 5, "message": "a"}
 
 
-def test_t12_session_that_computes_is_seen_as_running(host: Server) -> None:
-    sid = begun(host, "while true do end", wait_s=0.2)
+def test_computing_session_is_running(host: Server) -> None:
+    sid = start(host, "while true do end", wait_s=0.2)
     one = status(host, sid)
-    lines = {each["session_id"]: each for each in host.call("alc_status")["sessions"]}
+    lines = {line["session_id"]: line for line in host.call("alc_status")["sessions"]}
     host.call("alc_stop", session_id=sid, mode="cancel")
 
     assert (one["status"], one["state"], one["phase"]) == ("running", "running", "running")
     assert (lines[sid]["status"], lines[sid]["phase"]) == ("running", "running")
 
 
-def test_m06_twenty_last_lines_of_the_log_are_told(host: Server) -> None:
+def test_last_twenty_log_lines_are_shown(host: Server) -> None:
     code = "for i = 1, 25 do alc.log('info', 'line ' .. i) end return alc.llm('p')"
-    found = status(host, begun(host, code))["metrics"]["recent_logs"]
+    logs = status(host, start(host, code))["metrics"]["recent_logs"]
 
-    assert [each["message"] for each in found] == [f"line {i}" for i in range(6, 26)]
+    assert [log["message"] for log in logs] == [f"line {i}" for i in range(6, 26)]
 
 
-def test_m07_m08_ten_newest_turns_are_told_in_their_order_where_they_are_asked_for(host: Server) -> None:
-    sid = begun(host, "for i = 1, 13 do alc.llm('p' .. i) end")
+def test_history_shows_the_ten_newest_turns_in_order_and_only_on_request(host: Server) -> None:
+    sid = start(host, "for i = 1, 13 do alc.llm('p' .. i) end")
     for i in range(12):
         host.call("alc_continue", session_id=sid, query_id=f"q-{i}", response=f"a{i + 1}")
-    asked = status(host, sid, include_history=True)["metrics"]["conversation_history"]
+    history = status(host, sid, include_history=True)["metrics"]["conversation_history"]
     plain = status(host, sid)
 
-    assert [(each["prompt"], each["response"]) for each in asked] == [(f"p{i}", f"a{i}") for i in range(3, 13)]
+    assert [(turn["prompt"], turn["response"]) for turn in history] == [(f"p{i}", f"a{i}") for i in range(3, 13)]
     assert "conversation_history" not in json.dumps(plain)
