@@ -1,7 +1,7 @@
-"""Makes a home ready for a server, and removes what died between two calls left behind.
+"""Preparation of a home for a server, and removal of what dead processes left in it.
 
-Contract: `prepare` raises HomeUnusable, which names the cure. Removing is a courtesy: whatever cannot be removed stays,
-and nothing is removed that a live process may still use.
+Contract: `prepare` raises HomeUnusable, which names the cure. Removal never fails: a file that cannot be removed stays,
+and no file is removed that a live process may still use.
 """
 
 import os
@@ -16,7 +16,7 @@ from algocline_mcp.storage.files import make_directories
 from algocline_mcp.storage.sockets import bind, remove_stale_socket
 
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this century
-_DRAFT_S = 60.0  # a draft older than this belongs to nobody
+_DRAFT_S = 60.0  # the writer of an older draft is dead
 
 
 def prepare(home: Home) -> None:
@@ -35,9 +35,9 @@ def prepare(home: Home) -> None:
     except StorageFailed as exc:
         raise HomeUnusable(f"ALC_HOME={home.root} cannot hold sessions: {exc}") from exc
     except OSError as exc:
-        where = exc.filename or home.root
+        path = exc.filename or home.root
         raise HomeUnusable(
-            f"ALC_HOME={home.root} cannot hold sessions: {where}: {exc.strerror}; mend it or set ALC_HOME elsewhere"
+            f"ALC_HOME={home.root} cannot hold sessions: {path}: {exc.strerror}; repair it or set ALC_HOME elsewhere"
         ) from exc
     finally:
         with suppress(OSError):
@@ -45,12 +45,12 @@ def prepare(home: Home) -> None:
 
 
 def remove_leftovers(home: Home) -> None:
-    """What servers and workers left that died between two calls: names of sockets, drafts, journals without a line."""
+    """Removes socket names, drafts and empty journals of servers and workers that died between two calls."""
     for path in home.pool.glob("*.sock"):
         remove_stale_socket(home, path)
     for path in [*home.pool.glob(".*"), *home.sessions.glob(".*"), *home.sessions.glob("*.journal")]:
         with suppress(OSError):
-            found = path.lstat()
-            is_leftover = found.st_size == 0 or path.name.startswith(".")
-            if is_leftover and time.time() - found.st_mtime > _DRAFT_S:
+            status = path.lstat()
+            is_leftover = status.st_size == 0 or path.name.startswith(".")
+            if is_leftover and time.time() - status.st_mtime > _DRAFT_S:
                 path.unlink()

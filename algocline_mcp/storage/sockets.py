@@ -1,4 +1,4 @@
-"""Socket names in a home: binding them, and removing those that nobody listens on."""
+"""Names of sockets in a home: binding a name, and removing the name of a dead worker."""
 
 import os
 import secrets
@@ -13,7 +13,7 @@ _BACKLOG = 64
 
 
 def bind(home: Home, sid: str) -> socket.socket:
-    """A listening socket under the session's name. Only for whoever holds its journal's lock. Raises OSError."""
+    """A listening socket under the session's name. Only the holder of the journal's lock may call it. Raises OSError."""
     draft = home.pool / f".{secrets.token_hex(8)}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -32,7 +32,9 @@ def bind(home: Home, sid: str) -> socket.socket:
 
 
 def remove_stale_socket(home: Home, path: Path) -> None:
-    """Unlinks a socket's name where nobody listens, under the lock of its session: only its holder may unlink."""
+    """Unlinks a socket's name on which no process listens.
+
+    It takes the lock of the session first, because only the holder of that lock may bind or unlink the name."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -46,8 +48,8 @@ def remove_stale_socket(home: Home, path: Path) -> None:
     try:
         fd = journal.lock(home.journal(path.stem))
     except OSError:
-        fd = -1  # no unfinished journal: nobody can be about to bind this name
-    except Exception:  # noqa: BLE001  tidying is a courtesy; whatever is wrong there is told by the session itself
+        fd = -1  # no unfinished journal: no process can be about to bind this name
+    except Exception:  # noqa: BLE001  a failed removal changes nothing; the session itself reports what is wrong
         return
     if fd is not None:
         with suppress(OSError):
