@@ -36,7 +36,7 @@ def _pool() -> dispatch.Pool:
         except FileNotFoundError:
             break  # nothing was ever started
         except OSError as exc:
-            raise HomeUnusable(f"cannot read {path}: {exc.strerror}; mend it or set ALC_HOME elsewhere") from exc
+            raise HomeUnusable(f"cannot read {path}: {exc.strerror}; repair it or set ALC_HOME elsewhere") from exc
     # No fork server: at most one worker is met here.
     return dispatch.Pool(home, Limits.from_env(os.environ), environ=dict(os.environ, ALC_SPAWN="exec"))
 

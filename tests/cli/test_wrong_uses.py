@@ -53,7 +53,7 @@ def _file(directory: Path) -> str:
     ("place", "sentence"),
     [
         (lambda directory: None, "neither ALC_HOME nor HOME is set: set ALC_HOME to a directory for sessions"),
-        (_file, "/file: Not a directory; mend it or set ALC_HOME elsewhere"),
+        (_file, "/file: Not a directory; repair it or set ALC_HOME elsewhere"),
         (lambda directory: f"{directory}/{'x' * 100}", "at most 107: set ALC_HOME to a shorter path"),
         (lambda directory: "/proc/none", "ALC_HOME=/proc/none cannot hold sessions: /proc/none: No such file"),
     ],
