@@ -60,11 +60,11 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
     from algocline_mcp.cli.html import html_of
     from algocline_mcp.cli.timeline import text_of
-    from algocline_mcp.history.reader import readable
+    from algocline_mcp.history.reader import readable_records
 
     _checked(sid)
     with _told() as (home, limits):
-        records, damage = readable(home, limits, sid)
+        records, damage = readable_records(home, limits, sid)
         if damage is not None:
             click.echo(f"Shown is what stands before the damage: {damage}", err=True)
         width = min(shutil.get_terminal_size().columns, _WIDEST)
@@ -91,14 +91,14 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Only say which.")
 def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
     """Delete sessions that nothing was written to for N days: finished ones, with --all unfinished ones too."""
-    from algocline_mcp.history.retention import delete_now, expired
+    from algocline_mcp.history.retention import delete_session, expired
 
     with _told() as (home, limits):
         age = limits.retention_days if days is None else days
         for directory in [home.finished, *([home.sessions] if also_unfinished else [])]:
             for sid in sorted(expired(directory, age, time.time())):
                 kind = "unfinished" if directory == home.sessions else "finished"
-                if dry_run or delete_now(home, sid):
+                if dry_run or delete_session(home, sid):
                     click.echo(f"{sid} {kind}")
                 else:
                     click.echo(f"alc: {sid} has a worker and stays: alc stop {sid} --delete", err=True)
@@ -116,11 +116,11 @@ def export(sid: str, file: str | None) -> None:
     The file holds all that the session does, also what it read from the environment. The session stays here, too:
     delete it, or answer it in one place only.
     """
-    from algocline_mcp.history.export import packed
+    from algocline_mcp.history.export import export_session
 
     _checked(sid)
     with _told() as (home, limits):
-        content = packed(home, limits, sid)
+        content = export_session(home, limits, sid)
         if file == "-":
             sys.stdout.buffer.write(content)
             return
@@ -142,14 +142,14 @@ def export(sid: str, file: str | None) -> None:
 @click.argument("file", type=click.Path(allow_dash=True))
 def import_(file: str) -> None:
     """Take the session in FILE, as alc export wrote it (- for stdin), into this home."""
-    from algocline_mcp.history.export import unpack
+    from algocline_mcp.history.export import import_session
 
     with _told() as (home, limits):
         try:
             content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         except OSError as exc:
             raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
-        sid, phase = unpack(home, content, limits)
+        sid, phase = import_session(home, content, limits)
         click.echo(sid)
         then = f"alc show {sid} tells it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
         click.echo(f"alc: it is {phase}; {then}", err=True)

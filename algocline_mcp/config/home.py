@@ -77,7 +77,7 @@ class Home:
     def finished_journal(self, sid: str) -> Path:
         return self.finished / f"{sid}.journal"
 
-    def notes(self, sid: str) -> Path:
+    def annotations(self, sid: str) -> Path:
         return self.finished / f"{sid}.notes"
 
     def stderr(self, sid: str) -> Path:

@@ -22,11 +22,11 @@ def namespaces(path: Path) -> dict[str, int]:
         return dict(rows("SELECT namespace, count(*) FROM state GROUP BY namespace ORDER BY namespace"))
 
 
-def keys(path: Path, namespace: str, *, query: str, after: str, most: int) -> tuple[list[tuple[str, str]], int]:
+def keys(path: Path, namespace: str, *, query: str, after: str, limit: int) -> tuple[list[tuple[str, str]], int]:
     """Keys that hold `query`, from behind `after` on, each with its value as JSON; and how many there are in all."""
     with _opened(path) as rows:
         where = "FROM state WHERE namespace = ? AND instr(lower(key), lower(?)) > 0"
-        page = rows(f"SELECT key, value {where} AND key > ? ORDER BY key LIMIT ?", namespace, query, after, most)
+        page = rows(f"SELECT key, value {where} AND key > ? ORDER BY key LIMIT ?", namespace, query, after, limit)
         ((total,),) = rows(f"SELECT count(*) {where}", namespace, query) or ((0,),)
         return page, total
 

@@ -22,7 +22,7 @@ from algocline_mcp.storage.files import create_atomically
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
 
-def packed(home: Home, limits: Limits, sid: str) -> bytes:
+def export_session(home: Home, limits: Limits, sid: str) -> bytes:
     """Raises Refused where there is no such session, JournalCorrupt, StorageFailed."""
     records = records_of(home, limits, sid)
     return journal_lines.encode_flushed(
@@ -30,7 +30,7 @@ def packed(home: Home, limits: Limits, sid: str) -> bytes:
     )
 
 
-def unpack(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
+def import_session(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
     """The id of the session that is here now, and how it stands. Raises Refused, StorageFailed, HomeUnusable."""
     if len(content) > limits.journal_bytes:
         raise Refused(f"the file has {len(content)} bytes, at most {limits.journal_bytes}: raise ALC_JOURNAL_BYTES")

@@ -99,7 +99,7 @@ def _first_words(strategy: Strategy) -> str:
     return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
 
 
-def created(home: Home, records: Sequence[Record]) -> journal.Journal:
+def create_journal(home: Home, records: Sequence[Record]) -> journal.Journal:
     """A locked journal. More than a header gets its name when all of it is there: no half of a session is ever seen."""
     path = home.journal(records[0]["sid"])
     if len(records) == 1:

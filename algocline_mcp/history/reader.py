@@ -27,7 +27,7 @@ def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
     raise Refused(not_found(home, limits, sid), code="not_found")
 
 
-def readable(home: Home, limits: Limits, sid: str) -> tuple[list[Record], JournalCorrupt | None]:
+def readable_records(home: Home, limits: Limits, sid: str) -> tuple[list[Record], JournalCorrupt | None]:
     """As records_of; of a damaged journal what stands before the damage, and the error, raised where that is nothing.
 
     Only for what changes nothing there: to look at it, and to begin another session with it.

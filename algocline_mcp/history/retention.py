@@ -38,7 +38,7 @@ def keep_of(environ: Mapping[str, str]) -> str:
 # ── deleting ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def delete_now(home: Home, sid: str) -> bool:
+def delete_session(home: Home, sid: str) -> bool:
     """Unlinks the journal wherever it lies. False where there is none, or somebody holds it."""
     for path in (home.journal(sid), home.finished_journal(sid)):
         with suppress(FileNotFoundError):
@@ -50,7 +50,7 @@ def delete_now(home: Home, sid: str) -> bool:
                 sync_directory(path.parent)
             finally:
                 os.close(fd)
-            for left in (home.stderr(sid), home.socket(sid), home.notes(sid)):
+            for left in (home.stderr(sid), home.socket(sid), home.annotations(sid)):
                 with suppress(OSError):
                     os.unlink(left)
             if path == home.journal(sid):  # the worker of a finished one has seen to it
@@ -87,12 +87,12 @@ def expired(directory: Path, days: float, now_s: float) -> Iterator[str]:
                         yield name.partition(".")[0]
 
 
-def sweep(home: Home, *, days: float, keep: str) -> None:
+def apply_retention(home: Home, *, days: float, keep: str) -> None:
     """What a server does at its start and after a run: a courtesy that fails silently and is tried again."""
     if days:
         for sid in expired(home.finished, days, time.time()):
             with suppress(AlcError, OSError):
-                delete_now(home, sid)
+                delete_session(home, sid)
     if keep != "all":
         for path in home.finished.glob("p-*.journal"):
             with suppress(AlcError, OSError):

@@ -2,7 +2,7 @@
 
 Contract: every view is a page, `{status, session_id, view, …, total?, cursor?}`; `cursor` stands where more follows and
 is given back to go on: the number of the next item (of `prompts`, its id, because answered ones leave that list), and
-behind a colon the place inside it. A page ends after `limit` items or `most_bytes`; an item that alone is longer comes
+behind a colon the place inside it. A page ends after `limit` items or `max_bytes`; an item that alone is longer comes
 in parts (parts.py). Every view hides what was read from the environment (redaction.py), before anything is cut.
 """
 
@@ -29,12 +29,12 @@ _HEAD = ("status", "session_id", "view", "query_id", "kind")  # in every part
 class Page:
     limit: int
     cursor: str | None = None
-    most_bytes: int = PAGE_BYTES
+    max_bytes: int = PAGE_BYTES
     is_limit_chosen: bool = True
 
     @property
     def room(self) -> int:
-        return max(1, self.most_bytes - _SPARE_BYTES)
+        return max(1, self.max_bytes - _SPARE_BYTES)
 
 
 def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, now_s: float) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, no
         code, following = _code(records, redaction, begin, page)
         found = head | code
     found = {key: redaction.value(value) for key, value in found.items()}
-    if place or size_of(found) > page.most_bytes:
+    if place or size_of(found) > page.max_bytes:
         found, end = part_of(found, place, page.room, keep=_HEAD)
         if end:
             return found | {"cursor": f"{begin}:{end}"}

@@ -139,7 +139,7 @@ def _state(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
         counts = database_reader.namespaces(path)
         return _page(context, "state", [{"name": name, "keys": count} for name, count in counts.items()], query)
     size = _page_size(context, query)
-    rows, total = database_reader.keys(path, namespace, query=query.words, after=query.cursor, most=size + 1)
+    rows, total = database_reader.keys(path, namespace, query=query.words, after=query.cursor, limit=size + 1)
     entries = [{"key": key, "value": truncate(text, _LIST_VALUE_CHARS)} for key, text in rows[:size]]
     cursor = {"cursor": entries[-1]["key"]} if len(rows) > size else {}
     return {"state": entries, "namespace": namespace, "total": total} | cursor

@@ -22,7 +22,7 @@ import anyio.to_thread
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
-from algocline_mcp.history.reader import readable, records_of
+from algocline_mcp.history.reader import readable_records, records_of
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import timeline, turns
 from algocline_mcp.pool import dispatch, verify
@@ -156,7 +156,7 @@ def inherited(records: Sequence[Record]) -> Record:
 async def project_of(pool: Pool, sid: str) -> str:
     """Where the files of a session are looked for; empty where it named no project. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
-    read = partial(readable, pool.home, pool.limits, sid)
+    read = partial(readable_records, pool.home, pool.limits, sid)
     records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)
     return str(records[0].get("project") or "")
 
@@ -176,7 +176,7 @@ async def branch_via_pool(
     dispatch.check_sid(pool, sid)
     if n > pool.limits.branches:
         raise Refused(f"n is {n}, at most {pool.limits.branches} at once: start them in parts")
-    read = partial(readable, pool.home, pool.limits, sid)
+    read = partial(readable_records, pool.home, pool.limits, sid)
     records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)  # of a damaged one what stands before
     try:
         fold(records)

@@ -29,9 +29,9 @@ import anyio.to_thread
 from algocline_mcp import __version__
 from algocline_mcp.errors import AlcError, JournalCorrupt, ProtocolError, Refused, Unreachable
 from algocline_mcp.history.listing import list_unfinished, not_found
-from algocline_mcp.history.new_session import Strategy, created, header_of
-from algocline_mcp.history.reader import readable
-from algocline_mcp.history.retention import delete_now
+from algocline_mcp.history.new_session import Strategy, create_journal, header_of
+from algocline_mcp.history.reader import readable_records
+from algocline_mcp.history.retention import delete_session
 from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.client import PoolClient
@@ -108,7 +108,7 @@ async def begin_via_pool(
     """Starts the session that begins with these records, its header first; else as run_via_pool."""
     sid = records[0]["sid"]
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
-    file = created(pool.home, records)
+    file = create_journal(pool.home, records)
     try:
         await pool.launch(sid, file.fd)
     except AlcError:
@@ -175,10 +175,10 @@ async def view_via_pool(
     check_sid(pool, sid)
 
     def look() -> dict[str, Any]:
-        records, damage = readable(pool.home, pool.limits, sid)
+        records, damage = readable_records(pool.home, pool.limits, sid)
         worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
         most = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
-        page = Page(limit=most, cursor=cursor, most_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
+        page = Page(limit=most, cursor=cursor, max_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
         told = view_of(records, view, page, worker=worker, now_s=now_s())
         if damage is not None:  # it stands as what came before shows it, which the session itself no longer does
             told |= {"status": "error", "error_code": damage.code, "warnings": [str(damage)]}
@@ -224,7 +224,7 @@ async def _delete(pool: Pool, sid: str) -> PoolReply:
         with suppress(JournalCorrupt, IllegalRecord, Refused):  # told below, if there is no journal
             await stop_via_pool(pool, sid, "hibernate")
         await pool.wait_for_exit(sid, pool.limits.leave_s)
-        if await anyio.to_thread.run_sync(delete_now, pool.home, sid, limiter=pool.files):
+        if await anyio.to_thread.run_sync(delete_session, pool.home, sid, limiter=pool.files):
             result = {"status": "deleted", "session_id": sid}
             return PoolReply(sid, result, None)
         if not is_held(pool, sid):

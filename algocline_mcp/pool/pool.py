@@ -95,7 +95,7 @@ class Pool:
         now = anyio.current_time()
         if now - self._swept_at >= self.limits.sweep_s:
             self._swept_at = now
-            sweep = partial(retention.sweep, self.home, days=self.limits.retention_days, keep=self.keep)
+            sweep = partial(retention.apply_retention, self.home, days=self.limits.retention_days, keep=self.keep)
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
 
     def apply_retention_soon(self, sid: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.history.export import packed, unpack
+from algocline_mcp.history.export import export_session, import_session
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.verify import scratch_pool, verify_session
 from algocline_mcp.session.events import Answer
@@ -39,8 +39,8 @@ async def test_an_exported_session_goes_on_in_another_home(rig: Rig, other: Rig,
         await say(pool, sid, "q-0", "A")
         if not is_live:
             await stop_via_pool(pool, sid, "hibernate")
-        content = packed(rig.home, LIMITS, sid)
-        taken = unpack(other.home, content, LIMITS)
+        content = export_session(rig.home, LIMITS, sid)
+        taken = import_session(other.home, content, LIMITS)
         async with other.pool() as there:
             end = await finish(there, await status_via_pool(there, sid), "B")
             here = (await status_via_pool(pool, sid)).result
@@ -55,7 +55,7 @@ async def test_a_finished_session_is_finished_where_it_goes(rig: Rig, other: Rig
     async with rig.pool() as pool:
         sid, end, _ = await run(pool, "return 1")
         await until(lambda: rig.home.finished_journal(sid).exists())
-        unpack(other.home, packed(rig.home, LIMITS, sid), LIMITS)
+        import_session(other.home, export_session(rig.home, LIMITS, sid), LIMITS)
         async with other.pool() as there:
             told = (await status_via_pool(there, sid)).result
 
@@ -83,7 +83,7 @@ GOOD = journal_lines.encode(header(SID), 0) + journal_lines.encode(prompt("q-0")
 def test_what_is_no_whole_journal_is_refused_and_leaves_nothing(tmp_path: Path, content: bytes, sentence: str) -> None:
     home = Home(tmp_path / "h")
     with pytest.raises(Refused, match=sentence):
-        unpack(home, content, LIMITS)
+        import_session(home, content, LIMITS)
 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -95,7 +95,7 @@ def test_an_id_that_exists_is_refused_and_stays_as_it_was(tmp_path: Path, lies: 
     write(path, [header(SID), final()])
     before = path.read_bytes()
     with pytest.raises(Refused, match="already"):
-        unpack(home, GOOD, LIMITS)
+        import_session(home, GOOD, LIMITS)
 
     assert path.read_bytes() == before
 

@@ -19,9 +19,9 @@ SECRET = "hunter2-hunter2"
 
 
 def look(
-    records: list[Record], view: str, limit: int = 20, cursor: str | None = None, most_bytes: int = 0
+    records: list[Record], view: str, limit: int = 20, cursor: str | None = None, max_bytes: int = 0
 ) -> dict[str, Any]:
-    page = Page(limit, cursor, most_bytes) if most_bytes else Page(limit, cursor)
+    page = Page(limit, cursor, max_bytes) if max_bytes else Page(limit, cursor)
     return view_of(records, view, page, worker="none", now_s=2000.0)
 
 
@@ -54,7 +54,7 @@ def test_a_page_ends_before_it_grows_too_large_but_holds_one_item() -> None:
     records = [header(SID)]
     for n in range(3):
         records += [prompt(f"q-{n}"), answer(f"q-{n}", "x" * 70_000)]
-    page = look(records, "history", most_bytes=80_000)
+    page = look(records, "history", max_bytes=80_000)
 
     assert len(page["history"]) == 1
     assert page["cursor"] == "1"
@@ -72,11 +72,11 @@ LONG: list[Record] = [
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("end", [[], [final(result={"r": ["hunter2hunter2", "Я" * 9000]})]])
 def test_pages_that_are_followed_to_the_end_hold_every_character_once(view: str, end: list[Record]) -> None:
-    whole = look([*LONG, *end], view, most_bytes=1 << 20, limit=1000)
-    pages = [look([*LONG, *end], view, most_bytes=3000)]
+    whole = look([*LONG, *end], view, max_bytes=1 << 20, limit=1000)
+    pages = [look([*LONG, *end], view, max_bytes=3000)]
     while "cursor" in pages[-1]:
         assert len(pages) < 200, "the cursor goes in circles"
-        pages.append(look([*LONG, *end], view, most_bytes=3000, cursor=pages[-1]["cursor"]))
+        pages.append(look([*LONG, *end], view, max_bytes=3000, cursor=pages[-1]["cursor"]))
 
     assert all(size_of(page) <= 3000 for page in pages)
     assert "hunter2" not in json.dumps(pages)

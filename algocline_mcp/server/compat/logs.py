@@ -100,20 +100,22 @@ def note(home: Home, sid: str, content: str, title: str | None) -> int:
     if count >= _NOTES:
         raise Refused(f"session {sid} has {count} notes, at most {_NOTES}", code="too_large")
     try:
-        fd = os.open(home.notes(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        fd = os.open(
+            home.annotations(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
         try:
             os.write(fd, line.encode())
             os.fsync(fd)
         finally:
             os.close(fd)
     except OSError as exc:
-        raise StorageFailed(f"cannot write {home.notes(sid)}: {exc.strerror}; free or mend that disk") from exc
+        raise StorageFailed(f"cannot write {home.annotations(sid)}: {exc.strerror}; free or mend that disk") from exc
     return count + 1
 
 
 def _notes(home: Home, sid: str) -> list[dict[str, Any]]:
     try:
-        lines = home.notes(sid).read_bytes().splitlines()
+        lines = home.annotations(sid).read_bytes().splitlines()
     except OSError:
         return []
     notes = []

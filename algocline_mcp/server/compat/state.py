@@ -61,7 +61,7 @@ return { backup = backup, steps = steps, fields = fields }
 async def alc_state_list(host: Host, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
     """List the keys of a namespace of alc.state."""
     path = opened(host).usable().home.state_database
-    found, _ = await look(host, lambda: database_reader.keys(path, namespace, query="", after="", most=_KEYS_MOST))
+    found, _ = await look(host, lambda: database_reader.keys(path, namespace, query="", after="", limit=_KEYS_MOST))
     return results.result({"keys": [key for key, _ in found]})
 
 

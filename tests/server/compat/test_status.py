@@ -8,7 +8,7 @@ import pytest
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused
-from algocline_mcp.history.retention import delete_now
+from algocline_mcp.history.retention import delete_session
 from algocline_mcp.server.compat import logs
 from algocline_mcp.server.compat.status import Filter, checked, snapshot
 from algocline_mcp.session.records import Record
@@ -213,14 +213,14 @@ def test_a_note_stays_with_its_log_and_goes_with_it(home: Home) -> None:
     sid = sid_of(0, born_s=1.7e9)
 
     assert [logs.note(home, sid, "good", title) for title in ("t", None)] == [1, 2]
-    with open(home.notes(sid), "ab") as file:
+    with open(home.annotations(sid), "ab") as file:
         file.write(b'{"cut')
     notes = logs.log(home, sid, 0)["notes"]
     assert [(each["title"], each["content"]) for each in notes] == [("t", "good"), (None, "good")]
     assert {each["session_id"]: each["notes_count"] for each in logs.logs(home, 9)}[sid] == 2
-    assert home.notes(sid).stat().st_mode & 0o777 == 0o600
-    assert delete_now(home, sid)
-    assert not home.notes(sid).exists()
+    assert home.annotations(sid).stat().st_mode & 0o777 == 0o600
+    assert delete_session(home, sid)
+    assert not home.annotations(sid).exists()
 
 
 def test_only_what_is_over_has_a_log(home: Home) -> None:
@@ -249,7 +249,7 @@ def test_a_note_has_its_limits(home: Home, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(Refused, match="has 0 notes, at most 0"):
         logs.note(home, sid, "x", None)
 
-    assert not os.path.exists(home.notes(sid))
+    assert not os.path.exists(home.annotations(sid))
 
 
 def test_sums_are_by_strategy(home: Home) -> None:
