@@ -18,8 +18,14 @@ from algocline_mcp.storage import clock as wall_clock
 from algocline_mcp.storage import files, journal
 from algocline_mcp.storage import sockets as socket_files
 from algocline_mcp.worker.engine.preload import Preloaded
-from algocline_mcp.worker.keeper import connections, effect_runner, effects, session_runner
-from algocline_mcp.worker.keeper import main as keeper
+from algocline_mcp.worker.keeper import (
+    connections,
+    effect_runner,
+    effects,
+    poll_loop,
+    request_runner,
+    session_runner,
+)
 from tests.sim.loop import Loop
 from tests.sim.machine import Clock, Descriptors, Locks, Machine, Poll, Socket, Sockets
 
@@ -116,7 +122,9 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
     numbers.randbits = machine.rng.getrandbits
     changes: list[tuple[Any, dict[str, Any]]] = [
         (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
-        (keeper, {"os": system, "socket": sockets, "select": select, "time": clock, "start_time_of": lambda pid: 0}),
+        (poll_loop, {"os": system, "socket": sockets, "select": select, "time": clock}),
+        (poll_loop, {"start_time_of": lambda pid: 0}),
+        (request_runner, {"time": clock}),
         (session_runner, {"time": clock, "spawn_engine": births.spawn_engine}),
         (effect_runner, {"os": system}),
         (connections, {"os": system, "time": clock, "socket": sockets}),

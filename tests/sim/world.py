@@ -21,7 +21,7 @@ from algocline_mcp.pool.spawn import SpawnFailed
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
-from algocline_mcp.worker.keeper.main import Keeper
+from algocline_mcp.worker.keeper.poll_loop import Keeper
 from tests.sim import strategies
 from tests.sim.book import Book, Call, Story
 from tests.sim.disk import Disk

@@ -25,7 +25,7 @@ from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.worker.engine import process
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.keeper.main import Keeper
+from algocline_mcp.worker.keeper.poll_loop import Keeper
 from algocline_mcp.worker.lowlevel import memory_pages
 
 _SID = "p-0-0000000000000000"

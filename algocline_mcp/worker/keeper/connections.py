@@ -1,7 +1,7 @@
-"""The two kinds of sockets that a keeper serves, as buffers over non-blocking descriptors: clients and engines.
+"""Sockets of a keeper as buffers over non-blocking descriptors: connections of clients, and of engines.
 
-Contract: `receive` and `flush` never block. Buffers are bounded: an unfinished line by `line_bytes`; what goes out,
-because a peer gets one reply at a time and a client that does not take it within `client_s` is dropped.
+Contract: `receive` and `flush` never block. Buffers are bounded: an unfinished line by `line_bytes`; output, because a
+client gets one reply at a time and is dropped when it does not read the reply within `client_s`.
 """
 
 import contextlib
@@ -13,17 +13,19 @@ import sys
 import time
 from collections.abc import Iterator
 
+from algocline_mcp.errors import AlcError
 from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
 from algocline_mcp.session.decisions import Refusal
 from algocline_mcp.session.records import Record
 from algocline_mcp.worker.database.calls import PendingCall
 from algocline_mcp.worker.keeper.replay import reply_to_ask
+from algocline_mcp.worker.keeper.requests import RequestState
 
 _STDERR = 2
-_RECEIVE_BYTES = 64 * 1024  # below what malloc maps afresh for each call
+_RECEIVE_BYTES = 64 * 1024  # below the size that malloc maps afresh for each call
 
 
-class Peer:
+class Connection:
     def __init__(self, sock: socket.socket, line_bytes: int) -> None:
         sock.setblocking(False)
         self.socket = sock
@@ -33,6 +35,7 @@ class Peer:
 
     @property
     def has_output(self) -> bool:
+        """Something is left to write."""
         return bool(self._out)
 
     def receive(self) -> Iterator[bytes]:
@@ -49,11 +52,12 @@ class Peer:
         yield from self._lines.feed(chunk)
 
     def send(self, line: bytes) -> None:
-        """Takes `line`, which ends with its LF, and writes what the peer takes at once."""
+        """Buffers `line`, which ends with its LF, and writes as much as the socket takes at once."""
         self._out += line
         self.flush()
 
     def flush(self) -> None:
+        """Writes as much of the buffer as the socket takes. A broken connection empties it and is no longer open."""
         try:
             while self._out:
                 del self._out[: self.socket.send(self._out)]
@@ -68,51 +72,54 @@ class Peer:
         self.socket.close()
 
 
-class Client(Peer):
-    """A connection of a server. It has at most one request under way."""
+class Client(Connection):
+    """A connection of a server. It has at most one request under way, whose life is the table of `requests`."""
 
     def __init__(self, sock: socket.socket, line_bytes: int, *, deadline: float) -> None:
         super().__init__(sock, line_bytes)
         self.request: PoolRequest | None = None
-        self.deadline = deadline  # monotonic: by then it has sent a request, or taken its reply, or is answered
-        self.is_decided = False  # not yet: a replay is under way, or the step is tried again
-        self.was_retried = False
-        self.has_seen_a_try = False  # it waited while an engine was on its way: the death of that one is its answer
-        self.is_put_off = False  # nobody judged its answers: the session is stuck, and it waits for no second try
-        self.is_accepted = False  # its answers were taken and let nothing run
-        self.refused: tuple[Refusal, ...] = ()
+        self.state = RequestState.HELD  # of `request`
+        self.refused: tuple[Refusal, ...] = ()  # answers that were refused beside others that were taken
+        self.error: AlcError | None = None  # why it is refused as a whole
+        self.deadline = deadline  # monotonic: for sending a request, for reading a reply, or for answering the request
 
     @property
     def op(self) -> str:
         return self.request.op if self.request is not None else ""
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
+        """Its request may be answered later than at once."""
         return self.request is not None and self.request.wait_s > 0
 
-    def begin(self, request: PoolRequest, now: float) -> None:
+    @property
+    def is_asking_to_leave(self) -> bool:
+        """Its request asks the worker to hibernate."""
+        return self.request is not None and self.request.op == "shutdown" and self.request.mode != "cancel"
+
+    def accept(self, request: PoolRequest, now: float) -> None:
         self.request = request
+        self.state = RequestState.HELD
+        self.refused, self.error = (), None
         self.deadline = now + request.wait_s
-        self.is_decided = self.was_retried = self.has_seen_a_try = self.is_put_off = self.is_accepted = False
-        self.refused = ()
 
 
-class Engine(Peer):
-    """One forked engine: its stream, whether it computes, the prompt it waits at."""
+class Engine(Connection):
+    """A forked engine: its stream, its step, and the prompt at which it is paused."""
 
     def __init__(self, pid: int, sock: socket.socket, line_bytes: int, *, stream: str) -> None:
         super().__init__(sock, line_bytes)
         self.pid = pid
         self.stream = stream
         self.is_computing = True
-        self.since = time.monotonic()  # it computes
-        self.waits_for: list[str] = []
-        self.taken: dict[str, Record] = {}
+        self.step_began = time.monotonic()
+        self.query_ids: list[str] = []  # of the prompt at which it is paused
+        self.answers: dict[str, Record] = {}  # to these queries, by id
         self.pending_call: PendingCall | None = None  # a call that is not answered yet
         self.clock: tuple[Record, int] | None = None  # the last reading and how often it was given, not yet recorded
 
-    def begin(self, start: bytes) -> None:
-        """Hands it what it is to run, and its standard error: it may be older than the session and its log."""
+    def send_start(self, start: bytes) -> None:
+        """Sends what the engine runs, and its standard error: it may be older than the session and its log."""
         self._out += start
         try:
             del self._out[: socket.send_fds(self.socket, [self._out], [_STDERR])]
@@ -123,28 +130,29 @@ class Engine(Peer):
 
     @property
     def spent_s(self) -> float:
-        """For how long it has computed."""
-        return round(time.monotonic() - self.since, 3)
+        """How long it has computed in this step."""
+        return round(time.monotonic() - self.step_began, 3)
 
-    def wait(self, query_ids: list[str], taken: dict[str, Record]) -> None:
+    def pause(self, query_ids: list[str], answers: dict[str, Record]) -> None:
+        """It waits at a prompt, some of whose queries may be answered, or at a fork (no queries)."""
         self.is_computing = False
-        self.waits_for, self.taken = query_ids, taken
+        self.query_ids, self.answers = query_ids, answers
 
-    def give(self, item: Record) -> Record | None:
-        """Adds one answer. Returns the reply for the engine when the prompt has all of them."""
-        self.taken[item["id"]] = item
-        if len(self.taken) < len(self.waits_for):
+    def add_answer(self, item: Record) -> Record | None:
+        """Returns the reply for the engine when this answer completes the prompt."""
+        self.answers[item["id"]] = item
+        if len(self.answers) < len(self.query_ids):
             return None
-        reply = reply_to_ask([self.taken[query_id] for query_id in self.waits_for])
-        self.waits_for, self.taken = [], {}
+        reply = reply_to_ask([self.answers[query_id] for query_id in self.query_ids])
+        self.query_ids, self.answers = [], {}
         return reply
 
-    def allow(self, cpu_s: int) -> None:
-        """Gives the coming step that much processor time from now; then the kernel ends it with SIGXCPU."""
+    def begin_step(self, cpu_s: int) -> None:
+        """Allows the coming step that much processor time from now; then the kernel ends the engine with SIGXCPU."""
         self.is_computing = True
-        self.since = time.monotonic()
+        self.step_began = time.monotonic()
         if sys.platform == "linux":
-            with contextlib.suppress(OSError):  # it has just died: its socket will tell
+            with contextlib.suppress(OSError):  # the engine has just died: its socket will report it
                 used_s = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks
                 soft_s = int(used_s) + cpu_s + 1
                 hard_s = resource.prlimit(self.pid, resource.RLIMIT_CPU)[1]
@@ -154,15 +162,15 @@ class Engine(Peer):
                 resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft_s, hard_s))
 
     def kill(self) -> str:
-        """Ends and reaps it; returns how it ended. Safe to call for one that is dead already."""
+        """Ends and reaps the engine; returns how it ended. Safe for an engine that is dead already."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)  # our own child, not yet reaped: the pid is still its own
         _, status = os.waitpid(self.pid, 0)
         self.close()
-        return _how(os.waitstatus_to_exitcode(status))
+        return _describe_exit(os.waitstatus_to_exitcode(status))
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     if code == -signal.SIGXCPU:
         return "used up the processor time of a step (ALC_STEP_CPU_S)"
     if code < 0:

@@ -78,7 +78,7 @@ class SessionRunner:
         if abi is None or header.get("format") != journal_lines.FORMAT or header["abi"] != abi:
             self.fatal = session_errors.needs_version(header, abi)
             return
-        self.begin(records)
+        self.start_engines(records)
 
     @property
     def session(self) -> Session:
@@ -94,7 +94,7 @@ class SessionRunner:
     def needs_engine(self) -> bool:
         return bool(self._missing())
 
-    def begin(self, records: Sequence[Record] | None = None) -> None:
+    def start_engines(self, records: Sequence[Record] | None = None) -> None:
         """Forks the engines that are missing and starts the replays that bring them to where the journal ends."""
         missing = self._missing()
         if not missing or not self._journaled.is_open:
@@ -123,8 +123,8 @@ class SessionRunner:
                 return
             self._spare = None
             engine = self.engines[name] = self._engine(pid, sock, name)
-            engine.allow(self.limits.step_cpu_s)
-            engine.begin(protocol.encode(self._start(name, records)))
+            engine.begin_step(self.limits.step_cpu_s)
+            engine.send_start(protocol.encode(self._start(name, records)))
             self.shell.watch(engine)
 
     def _engine(self, pid: int, sock: socket.socket, stream: str = MAIN) -> Engine:
@@ -229,7 +229,7 @@ class SessionRunner:
         self._journaled.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, t, spent_s))
         fail_point("fork.recorded")
         self._wait(engine, [], {})
-        self.begin()
+        self.start_engines()
 
     def _go_on(self, ended: str) -> None:
         """After the end of a child: others are dropped with it, get its turn, or have waited for it."""
@@ -238,7 +238,7 @@ class SessionRunner:
         for engine in list(self.engines.values()):
             if self.session.streams[engine.stream].is_over:
                 self._drop(engine)
-        self.begin()
+        self.start_engines()
         parent = self.session.streams[ended].parent
         assert parent is not None
         waiting = self.engines.get(parent)
@@ -250,7 +250,7 @@ class SessionRunner:
         fork = self.session.streams[engine.stream].fork
         assert fork is not None
         if not fork.is_open:
-            engine.allow(self.limits.step_cpu_s)
+            engine.begin_step(self.limits.step_cpu_s)
             self._reply(engine, fork.reply())
 
     def _progress(self, stream: str, progress: Record) -> Record:
@@ -289,7 +289,7 @@ class SessionRunner:
 
     def _wait(self, engine: Engine, query_ids: list[str], taken: dict[str, Record]) -> None:
         """It is where the journal ends, and computes no more for now."""
-        engine.wait(query_ids, taken)
+        engine.pause(query_ids, taken)
         self._replays.pop(engine.stream, None)
         self._divergences.pop(engine.stream, None)
 
@@ -303,7 +303,7 @@ class SessionRunner:
             note = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
             self._journaled.record(Noted(MAIN, note))
         self._share(
-            self._effects_runner.carried.items(each for each in engine.waits_for if each in self.session.pending)
+            self._effects_runner.carried.items(each for each in engine.query_ids if each in self.session.pending)
         )
 
     def _share(self, items: Sequence[Record]) -> None:
@@ -324,7 +324,7 @@ class SessionRunner:
         if self.session.phase is Phase.STUCK:
             self.stop()  # the others go on when the step is tried again
         else:
-            self.begin()
+            self.start_engines()
 
     def _drop(self, engine: Engine) -> str:
         self.engines.pop(engine.stream, None)
@@ -337,7 +337,7 @@ class SessionRunner:
         self._drop(engine)
         first = self._divergences.setdefault(engine.stream, divergence)
         if first is divergence:
-            self.begin()
+            self.start_engines()
             return
         self.stop()
         self.fatal = session_errors.diverged(first, divergence)
@@ -348,7 +348,7 @@ class SessionRunner:
 
     # ── what a host asks ──────────────────────────────────────────────────────────────────────────────────
 
-    def decide(self, event: HostEvent) -> Decision:
+    def apply(self, event: HostEvent) -> Decision:
         """Decides, records, hands the answers on to the engines. Raises StorageFailed; then nothing was taken."""
         decision = decide(self.session, event)
         if not decision.records:
@@ -363,12 +363,12 @@ class SessionRunner:
         return decision
 
     def _deliver(self, items: Sequence[Record]) -> None:
-        by_query = {query_id: engine for engine in self.engines.values() for query_id in engine.waits_for}
+        by_query = {query_id: engine for engine in self.engines.values() for query_id in engine.query_ids}
         for item in items:
             engine = by_query[item["id"]]
-            reply = engine.give(item)
+            reply = engine.add_answer(item)
             if reply is not None:
-                engine.allow(self.limits.step_cpu_s)
+                engine.begin_step(self.limits.step_cpu_s)
                 self._reply(engine, reply)
 
     # ── records ───────────────────────────────────────────────────────────────────────────────────────────

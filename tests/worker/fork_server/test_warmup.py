@@ -12,12 +12,12 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where ther
 PROGRAM = """
 import os, signal
 from algocline_mcp.worker.fork_server import warmup
-from algocline_mcp.worker.keeper import main as keeper
+from algocline_mcp.worker.keeper.poll_loop import Keeper
 from algocline_mcp.worker.engine.preload import Preloaded
 
 ended = []
-retire = keeper.Keeper._retire
-keeper.Keeper._retire = lambda self: (ended.append(self.runner.session.final["result"]), retire(self))
+archive = Keeper._archive
+Keeper._archive = lambda self: (ended.append(self.runner.session.final["result"]), archive(self))
 preloaded = Preloaded.from_env(os.environ)
 open_before = os.listdir("/proc/self/fd")
 warmup.warm_up(preloaded)
