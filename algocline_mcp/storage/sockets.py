@@ -13,7 +13,7 @@ _BACKLOG = 64
 
 
 def bind(home: Home, sid: str) -> socket.socket:
-    """A listening socket under the session's name. Only the holder of the journal's lock may call it. Raises OSError."""
+    """A listening socket under the session's name, for the holder of the journal's lock. Raises OSError."""
     draft = home.pool / f".{secrets.token_hex(8)}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
