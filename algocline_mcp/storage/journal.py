@@ -110,7 +110,7 @@ class Journal:
         return cached.records
 
     def append(self, record: Record) -> None:
-        """On return the record is in the file, not yet on the disk. Raises StorageFailed; then it is not in the file."""
+        """On return the record is in the file, not yet on the disk. Raises StorageFailed; then nothing was added."""
         self._write(encode(record, self.flushed))
         self.is_flushed = False
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 GONE = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
 CURES = re.compile(
-    r"set |correct |mend |repair |give |start with|did you mean|write for example|install it|run it under|is not one of|"
-    r"Try 'alc|save |alc ps",
+    r"set |correct |mend |repair |give |start with|did you mean|write for example|install it|run it under|"
+    r"is not one of|Try 'alc|save |alc ps",
     re.IGNORECASE,
 )
 
