@@ -1,8 +1,9 @@
-"""What an engine may say, checked: the keeper believes no byte of it before it has passed here. Pure.
+"""The messages of an engine, parsed and checked. Pure.
 
-Contract: `parse` yields one of Ask, Call, Fork, Log, End, all of plain JSON values within the limits, or raises
-ProtocolError: then the engine is broken or hostile and is killed. What a strategy can do by honest mistake (a prompt
-too long, too many prompts) is no breach: `too_large` says it, and the strategy gets it as an error.
+Contract: the keeper trusts no byte of an engine before `parse` has checked it. `parse` returns an Ask, Call, Fork, Log
+or End, made of plain JSON values within the limits, or raises ProtocolError: then the engine is broken or hostile, and
+the keeper kills it. A mistake that an honest strategy can make (a prompt too long, too many prompts) does not break the
+protocol: `too_large` returns a sentence, and the strategy gets it as an error.
 """
 
 import json
@@ -19,7 +20,7 @@ from algocline_mcp.session.usage import byte_size
 
 _STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
-_OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # what the session adds; a strategy cannot set it
+_OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # fields that the session adds; a strategy cannot set them
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,18 @@ def parse(line: bytes, *, json_depth: int) -> Message:
     raw = messages.decode(line)
     reader = _READERS.get(str(raw.get("op")))
     if reader is None:
-        raise ProtocolError(f"engine said unknown op {raw.get('op')!r}")
-    if messages.is_deeper(raw, json_depth + 2):  # the message and its `result` lie around the strategy's own value
-        raise ProtocolError(f"engine said something nested over {json_depth} levels")
+        raise ProtocolError(f"engine sent unknown op {raw.get('op')!r}")
+    if messages.is_deeper(raw, json_depth + 2):  # two levels around the strategy's own value
+        raise ProtocolError(f"engine sent a message nested over {json_depth} levels")
     return reader(raw)
 
 
 def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 0) -> str | None:
-    """The sentence for the strategy where a message is over a limit of its session, which its header recorded.
-    `ends_bytes`: what the results of the same fork hold already, where a child speaks."""
+    """Returns a sentence for the strategy where a message is over a limit of its session, else None.
+
+    `limits` are those that the session's header recorded. `ends_bytes`: size of the results that other children of the
+    same fork have returned, where the message comes from a child.
+    """
     if isinstance(message, Ask):
         size = sum(byte_size(text) for query in message.queries for text in query.values() if isinstance(text, str))
         if len(message.queries) > limits["queries"]:
@@ -87,26 +91,26 @@ def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 
 
 
 def _too_large_for_state(call: Call, limits: Mapping[str, int]) -> str | None:
-    """An argument of alc.state: the first is a key, the others are values."""
+    """Checks the arguments of alc.state: the first is a key, the others are values."""
     names = ["key", *["value"] * len(call.args)]
     for name, value in zip(names, call.args, strict=False):
         size = byte_size(json.dumps(value, ensure_ascii=False)) - 2 * isinstance(value, str)
         if size > limits[f"state_{name}_bytes"]:
-            most = limits[f"state_{name}_bytes"]
-            return f"alc.{call.name}: a {name} of {size} bytes as JSON, at most {most}: use a shorter one"
+            limit = limits[f"state_{name}_bytes"]
+            return f"alc.{call.name}: a {name} of {size} bytes as JSON, at most {limit}: use a shorter one"
     return None
 
 
 def _ask(raw: Record) -> Ask:
     queries = _typed(raw, "queries", list)
     if not queries:
-        raise ProtocolError("engine asked nothing")
+        raise ProtocolError("engine asked without a query")
     return Ask(tuple(_query(query) for query in queries))
 
 
 def _query(raw: Any) -> Record:
     if not isinstance(raw, dict):
-        raise ProtocolError("engine asked something that is no query")
+        raise ProtocolError("engine asked with a query that is not an object")
     query: Record = {
         "prompt": _typed(raw, "prompt", str),
         "system": None if raw.get("system") is None else _typed(raw, "system", str),
@@ -129,7 +133,7 @@ def _fork(raw: Record) -> Fork:
     strategies, on_error = _typed(raw, "strategies", list), _typed(raw, "on_error", str)
     is_named = all(isinstance(name, str) and _STRATEGY.fullmatch(name) for name in strategies)
     if not strategies or not is_named or on_error not in ON_ERROR:
-        raise ProtocolError("engine forked what is no strategy")
+        raise ProtocolError("engine forked something that is not a strategy")
     return Fork(tuple(strategies), _typed(raw, "ctx", dict), on_error)
 
 
@@ -140,7 +144,7 @@ def _log(raw: Record) -> Log:
 def _progress(raw: Record) -> Log:
     step, total, message = _typed(raw, "step", int), _typed(raw, "total", int), raw.get("message")
     if not isinstance(message, str | None):
-        raise ProtocolError("engine told progress with a message that is no text")
+        raise ProtocolError("engine sent progress with a message that is not text")
     return Log({"progress": {"step": step, "total": total, "message": message}})
 
 
@@ -158,7 +162,7 @@ def _end(raw: Record) -> End:
 def _typed(raw: Record, name: str, kind: type) -> Any:
     value = raw.get(name)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ProtocolError(f"engine said {raw.get('op')!r} with a bad {name!r}")
+        raise ProtocolError(f"engine sent {raw.get('op')!r} with a bad {name!r}")
     return value
 
 

@@ -1,4 +1,7 @@
-"""What every worker of one process begins with: made once, before the first fork, and only read afterwards."""
+"""The read-only state that all workers of one process start with.
+
+Contract: built once, before the first fork, so that workers share its memory. Nothing writes to it afterwards.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,16 +17,18 @@ from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 
 @dataclass(frozen=True, slots=True)
 class Preloaded:
+    """Home, limits and the prepared languages; in a fork server also the memory pages that workers write first."""
+
     home: Home
     limits: Limits
-    runtimes: Mapping[str, LanguageRuntime]  # by language, ready to run
-    abis: Mapping[str, dict[str, Any]]  # by language: what a journal must have been written under
-    keeper_pages: Ranges = NO_RANGES  # what workers write of the memory that they share at first
-    engine_pages: Ranges = NO_RANGES
+    runtimes: Mapping[str, LanguageRuntime]  # language -> its machine, ready to run
+    abis: Mapping[str, dict[str, Any]]  # language -> the ABI that a journal must have been written under
+    keeper_pages: Ranges = NO_RANGES  # pages that a keeper writes before its first prompt
+    engine_pages: Ranges = NO_RANGES  # pages that an engine writes before its first prompt
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
-        """Raises HomeUnusable for a setting that cannot be used."""
+        """Reads the settings and prepares each language. Raises HomeUnusable for a setting that cannot be used."""
         limits = Limits.from_env(environ)
         modules = {name: import_module(language.runtime) for name, language in LANGUAGES.items()}
         runtimes = {

@@ -1,12 +1,14 @@
-"""The forked process that runs a strategy, and the seam between it and the languages.
+"""The engine: a process that the keeper forks and that runs one stream of a strategy. Defines the language interface.
 
-Contract: a language offers `prepare(...) -> LanguageRuntime`, called once before the first fork; `LanguageRuntime.run` is called in
-a forked child, blocks wherever the strategy asks something, and returns the last line the keeper will read. A child
-knows no session until its keeper sends the start and the session's stderr, so it can be forked before there is one.
+Contract of a language: `prepare(...) -> LanguageRuntime` is called once, before the first fork. `LanguageRuntime.run`
+is called in the forked process, blocks wherever the strategy waits for a reply, and returns the last line for the
+keeper.
 
-The child: descriptors 0, 1, 2 (null, null, the session's stderr) and 3, its socket; nothing else can be opened.
-SIGTERM, SIGINT and SIGHUP are ignored: only SIGKILL and its limits end it. It never outlives its keeper. It exits 0
-after its last line and whenever the keeper is gone.
+Contract of the process: it has no argv of its own and knows no session until the keeper sends the start together with
+the session's stderr, so it can be forked before there is a session. Descriptors: 0 and 1 are /dev/null, 2 is the
+session's stderr, 3 is the socket to the keeper; no other can be opened. SIGTERM, SIGINT and SIGHUP are ignored: only
+SIGKILL and the process's limits end it early. It never outlives its keeper. Exit codes: 0 after the last line and when
+the keeper is gone, 70 after an internal error, which is one line on stderr.
 """
 
 import ctypes
@@ -29,65 +31,65 @@ from algocline_mcp.worker.lowlevel.process_title import set_title
 _SOCKET_FD = 3
 _RECEIVE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
-_INTERPRETER_BYTES = 64 * MIB  # address space for Python itself to grow beyond what it had at the fork
+_INTERPRETER_BYTES = 64 * MIB  # address space that Python itself may add to what it had at the fork
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """All that a strategy begins with; whatever it learns later comes through its channel."""
+    """What a strategy starts with. Everything else comes through its channel."""
 
     code: str
     chunk: str  # names the code in errors and tracebacks: "panel.lua", or "strategy"
     ctx: str  # the JSON text of an object
     seed: int  # 63 bits, from the journal
-    created_s: float  # unix seconds of the session's birth, not of this process
-    heap_bytes: int | None = None  # of a child, whose values may hold less than the runtime was prepared for
+    created_s: float  # unix seconds when the session was created, not this process
+    heap_bytes: int | None = None  # the smaller limit of a child of alc.fork; None: the limit of `prepare`
 
 
 class Channel(Protocol):
-    """The way to the keeper. A line is one JSON object in UTF-8, without its newline."""
+    """The connection to the keeper. A line is one JSON object in UTF-8, without its newline."""
 
     def ask(self, line: bytes) -> bytes:
-        """Sends one line and blocks until the reply line is there."""
+        """Sends one line and blocks until the reply line arrives."""
         ...
 
     def send(self, line: bytes) -> None:
-        """Sends one line that has no reply."""
+        """Sends one line that gets no reply."""
         ...
 
 
 class LanguageRuntime(Protocol):
-    """A language, made ready before the fork and knowing no session."""
+    """The machine of one language, prepared before the fork. It holds nothing of a session."""
 
     def run(self, start: Start, channel: Channel) -> bytes:
-        """The last line, {"op":"end",…}. Whatever the strategy did is in it; only the channel's errors leave."""
+        """Returns the last line, {"op":"end",…}: the strategy's result or error. Raises only errors of the channel."""
         ...
 
 
 class SocketChannel:
-    """The channel over a blocking socket. A keeper that is gone ends the process: there is nobody to tell."""
+    """A channel over a blocking socket. When the keeper is gone, the process exits with 0."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._rest = b""
+        self._buffer = b""
 
     def begin(self) -> bytes:
-        """Blocks for the first line, with which this process gets the standard error that it is to have."""
+        """Blocks for the first line and takes the standard error of the session, which comes with it."""
         try:
-            self._rest, fds, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
+            self._buffer, fds, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
         except OSError:
             os._exit(0)
         for fd in fds:
             os.dup2(fd, 2)
             os.close(fd)
-        return self._hear()
+        return self._read_line()
 
     def ask(self, line: bytes) -> bytes:
         self.send(line)
-        return self._hear()
+        return self._read_line()
 
-    def _hear(self) -> bytes:
-        parts = [self._rest]
+    def _read_line(self) -> bytes:
+        parts = [self._buffer]
         while b"\n" not in parts[-1]:
             try:
                 part = self._socket.recv(_RECEIVE_BYTES)
@@ -96,7 +98,7 @@ class SocketChannel:
             if not part:
                 os._exit(0)
             parts.append(part)
-        reply, _, self._rest = b"".join(parts).partition(b"\n")
+        reply, _, self._buffer = b"".join(parts).partition(b"\n")
         return reply
 
     def send(self, line: bytes) -> None:
@@ -106,49 +108,51 @@ class SocketChannel:
             os._exit(0)
 
 
-Spawned = tuple[int, socket.socket]  # the pid of an engine, and its keeper's end of the socket
+Spawned = tuple[int, socket.socket]  # pid of an engine, and the keeper's end of the socket
 
 
-def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, ahead: Ranges = NO_RANGES) -> Spawned:
-    """Forks. Raises OSError where no fork is to be had. `ahead`: pages that the child copies before it is asked.
+def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, pages: Ranges = NO_RANGES) -> Spawned:
+    """Forks an engine. Raises OSError where the system refuses the fork.
 
-    The child waits for the start as its first line: an object of the fields of Start, `sid`, `language` and
-    `utc_offset_s`, sent together with the descriptor of its standard error. The keeper must have one thread: the child
-    gets a copy of nothing else.
+    The engine copies `pages` first. It then waits for the start as its first line: an object with the fields of Start,
+    `sid`, `language` and `utc_offset_s`, sent together with the descriptor of its standard error. The keeper must have
+    one thread: a fork copies only the thread that calls it.
     """
-    ours, theirs = socket.socketpair()
+    keeper_end, engine_end = socket.socketpair()
     keeper = os.getpid()
     try:
         pid = os.fork()
     except OSError:
-        ours.close()
-        theirs.close()
+        keeper_end.close()
+        engine_end.close()
         raise
     if not pid:
-        # Never returns: the frames above keep every object of the keeper alive whose finaliser would close a
-        # descriptor by its number.
-        _live(runtimes, theirs.detach(), keeper, limits, ahead)
-    theirs.close()
-    return pid, ours
+        # Never returns: the frames above keep all objects of the keeper alive. The finaliser of one of them would
+        # close a descriptor by its number, which now belongs to the engine.
+        _run_engine(runtimes, engine_end.detach(), keeper, limits, pages)
+    engine_end.close()
+    return pid, keeper_end
 
 
-def _live(runtimes: Mapping[str, LanguageRuntime], fd: int, keeper: int, limits: Limits, ahead: Ranges) -> NoReturn:
+def _run_engine(
+    runtimes: Mapping[str, LanguageRuntime], fd: int, keeper: int, limits: Limits, pages: Ranges
+) -> NoReturn:
     status = 70
     try:
         _reset_signals()
-        _die_with(keeper)
+        _die_with_keeper(keeper)
         os.dup2(fd, _SOCKET_FD)
         os.closerange(_SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        memory_pages.copy(ahead)
-        _serve(runtimes, SocketChannel(socket.socket(fileno=_SOCKET_FD)), limits)
+        memory_pages.copy(pages)
+        _run_session(runtimes, SocketChannel(socket.socket(fileno=_SOCKET_FD)), limits)
         status = 0
-    except BaseException as exc:  # noqa: BLE001  the top of a process: whatever it is, the keeper learns it by EOF
+    except BaseException as exc:  # noqa: BLE001  the top of a process: the keeper sees end of file
         os.write(2, f"engine: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
     finally:
         os._exit(status)
 
 
-def _serve(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel, limits: Limits) -> None:
+def _run_session(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel, limits: Limits) -> None:
     start = messages.decode(channel.begin())
     set_title(f"alc engine {start.pop('sid')}")
     _set_limits(limits)
@@ -159,24 +163,24 @@ def _serve(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel, limi
 
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
-    signal.signal(signal.SIGXCPU, signal.SIG_DFL)  # it ends a step, whatever the server was started with
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)  # the CPU limit must end a step, also if the parent ignores SIGXCPU
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 
-def _die_with(keeper: int) -> None:
-    """Linux kills the child with its parent; elsewhere it ends at its next word to the keeper, or by its limits."""
+def _die_with_keeper(keeper: int) -> None:
+    """Linux kills the engine when its parent ends; elsewhere it exits at its next message, or by its limits."""
     if sys.platform == "linux":
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != keeper:  # it died between fork and prctl
+    if os.getppid() != keeper:  # the keeper died between fork and prctl
         os._exit(0)
 
 
 def _set_zone(utc_offset_s: int) -> None:
-    """Local time as it was where the session was born: a revival elsewhere must read the same clock."""
-    hours, rest = divmod(abs(utc_offset_s), 3600)
+    """Sets the time zone in which the session was created: a revival on another machine must read the same time."""
+    hours, seconds = divmod(abs(utc_offset_s), 3600)
     sign = "-" if utc_offset_s >= 0 else "+"  # POSIX counts west of Greenwich
-    os.environ["TZ"] = f"ALC{sign}{hours}:{rest // 60:02}"
+    os.environ["TZ"] = f"ALC{sign}{hours}:{seconds // 60:02}"
     time.tzset()
 
 
@@ -184,20 +188,20 @@ def _set_limits(limits: Limits) -> None:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NOFILE, _SOCKET_FD + 1)
     _limit(resource.RLIMIT_FSIZE, limits.engine_log_bytes)
-    if _base_bytes:  # above the heap limit, where the language itself says no in time
+    if _base_bytes:  # above the heap limit: the language reports that one as an error first
         _limit(resource.RLIMIT_AS, _base_bytes + limits.heap_bytes + limits.headroom_bytes + _INTERPRETER_BYTES)
 
 
-def _limit(which: int, most: int) -> None:
-    """Never more than the system allows already (`ulimit`): only root could raise that."""
-    hard = resource.getrlimit(which)[1]
+def _limit(number: int, limit: int) -> None:
+    """Sets a resource limit, at most the hard limit that the process has (`ulimit`): only root may raise that."""
+    hard = resource.getrlimit(number)[1]
     if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
-    resource.setrlimit(which, (most, most))
+        limit = min(limit, hard)
+    resource.setrlimit(number, (limit, limit))
 
 
 def _address_space_bytes() -> int:
-    """0 where the system does not tell."""
+    """Size of this process's address space; 0 where the system does not report it."""
     try:
         with open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[0]) * resource.getpagesize()

@@ -1,14 +1,14 @@
-"""What alc.* is in every language: defaults, error texts, and the functions that read values out of answers.
+"""The part of alc.* that all languages share: defaults, error texts, and functions that read values out of answers.
 
-Contract: `TEXTS` and `DEFAULTS` are handed to each language before the fork. A language reaches the functions by
-`perform(name, arguments)`, JSON in and JSON out, or, being Python, directly. They are pure and read the same on every
-Python: nothing here is recorded in a journal. A megabyte of a hostile answer takes them half a second at most, and
-`perform` never raises.
+Contract: each language gets `TEXTS` and `DEFAULTS` before the fork. A language calls the functions by
+`perform(name, arguments)`, with JSON in and JSON out; a language in Python may call them directly. The functions are
+pure and return the same on every Python: no journal records their results. They take at most half a second for a
+megabyte of a hostile answer, and `perform` never raises.
 
-Why Python behind one exchange, and not a copy per language: an answer is read once. Measured, a call from Lua costs 6
+Why Python behind one call, and not a copy in each language: an answer is read once. Measured, a call from Lua takes 6
 to 12 us, where parse_score in Lua alone takes 0.2; a step of a session takes hundreds. The first call costs an engine
-32 KiB of memory of its own, using all of them 112. What a loop calls (random numbers, statistics, map, vote) is the
-language's own. Nothing is imported for this that the worker has not loaded already.
+32 KiB of private memory, all functions together 112. What a strategy calls in a loop (random numbers, statistics, map,
+vote) each language implements itself. This module imports nothing that the worker has not loaded already.
 """
 
 import json
@@ -26,7 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "json_system": "Output ONLY valid JSON. No markdown fences, no explanation.",
 }
 
-# With the conversions of printf, which Lua and Python share.
+# Templates with the conversions of printf, which Lua and Python share.
 TEXTS = {
     "batch.array": "alc.llm_batch: an array of items was expected and not %s",
     "batch.empty": "alc.llm_batch: empty items array",
@@ -85,30 +85,30 @@ _WORD = re.compile(r"[a-z0-9_]+", re.ASCII | re.IGNORECASE)
 _TRUE = frozenset(["approved", "yes", "ok", "accept", "pass", "confirm", "agree", "true", "lgtm"])
 _FALSE = frozenset(["rejected", "no", "deny", "block", "fail", "refuse", "disagree", "false"])
 _TRIMMED = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()) + "「」『』。、!?:()“”‘’"
-_TOKEN_CHARS = 64  # a longer word is no misspelt candidate
-_DIGITS_READ = 300  # Python refuses to read thousands of digits, and no float holds more
+_TOKEN_CHARS = 64  # a longer word is not a misspelt candidate
+_DIGITS_READ = 300  # Python refuses to parse thousands of digits, and a float holds no more than this
 
 
 def parse_score(text: str) -> int | None:
-    """The first whole number without its sign, at least 1 and at most 10."""
-    found = _DIGITS.search(text)
-    return None if found is None else max(1, min(10, int(found[0][:_DIGITS_READ])))
+    """The first whole number without its sign, limited to 1 to 10. None where the text has no number."""
+    match = _DIGITS.search(text)
+    return None if match is None else max(1, min(10, int(match[0][:_DIGITS_READ])))
 
 
 def parse_number(text: str) -> float | None:
-    """The first decimal; neither separators of thousands nor exponents are part of it."""
-    found = _NUMBER.search(text)
-    if found is None:
+    """The first decimal number. Thousands separators and exponents end it. None where the text has no number."""
+    match = _NUMBER.search(text)
+    if match is None:
         return None
-    written = found[0][:_DIGITS_READ]
-    return float(written) if "." in written else int(written)
+    digits = match[0][:_DIGITS_READ]
+    return float(digits) if "." in digits else int(digits)
 
 
 def match_bool(text: str) -> bool | None:
-    """What the last whole word says that means yes or no. Inflections ("accepted") do not count."""
+    """True or False after the last whole word that means yes or no. Inflections ("accepted") do not count."""
     verdict = None
-    for found in _WORD.finditer(text):
-        word = found[0].lower()
+    for match in _WORD.finditer(text):
+        word = match[0].lower()
         if word in _TRUE:
             verdict = True
         elif word in _FALSE:
@@ -117,9 +117,10 @@ def match_bool(text: str) -> bool | None:
 
 
 def match_enum(text: str, candidates: list[str], threshold: float) -> int | None:
-    """The index of the candidate that ends last in the text, of several the longest; else of the most similar word.
+    """The index of the candidate that ends last in the text; of several with this end, the longest.
 
-    By ends and not by beginnings, so that a candidate inside another one ("PASS" in "PASSED") does not win.
+    Without any, the candidate that is most similar to a word, by at least `threshold`. Ends count and not beginnings:
+    a candidate inside another candidate ("PASS" in "PASSED") must not win.
     """
     lowered = text.lower()
     wanted = [candidate.lower() for candidate in candidates]
@@ -144,22 +145,22 @@ def _most_similar(text: str, wanted: list[str], threshold: float) -> int | None:
 
 
 def jaro_winkler(a: str, b: str) -> float:
-    """Winkler 1990: Jaro's similarity, raised by up to four equal characters at the beginning. From 0 to 1."""
+    """Jaro-Winkler similarity from 0 to 1 (Winkler 1990): Jaro's, raised by up to four equal first characters."""
     reach = max(len(a), len(b)) // 2 - 1
-    taken = [False] * len(b)
+    is_matched = [False] * len(b)
     matches_a = []
     for i, character in enumerate(a):
         for j in range(max(0, i - reach), min(len(b), i + reach + 1)):
-            if not taken[j] and b[j] == character:
-                taken[j] = True
+            if not is_matched[j] and b[j] == character:
+                is_matched[j] = True
                 matches_a.append(character)
                 break
     if not matches_a:
         return 1.0 if a == b else 0.0
-    matches_b = [character for character, is_taken in zip(b, taken, strict=True) if is_taken]
-    moved = sum(x != y for x, y in zip(matches_a, matches_b, strict=True)) / 2
+    matches_b = [character for character, matched in zip(b, is_matched, strict=True) if matched]
+    transposed = sum(x != y for x, y in zip(matches_a, matches_b, strict=True)) / 2
     count = len(matches_a)
-    jaro = (count / len(a) + count / len(b) + (count - moved) / count) / 3
+    jaro = (count / len(a) + count / len(b) + (count - transposed) / count) / 3
     prefix = 0
     while prefix < min(4, len(a), len(b)) and a[prefix] == b[prefix]:
         prefix += 1
@@ -169,25 +170,26 @@ def jaro_winkler(a: str, b: str) -> float:
 # JSON in prose -----------------------------------------------------------------------------------------------
 
 _OPENING = re.compile(r"[{\[]")
-_TRIES = 1000  # openings in prose that begin no JSON; each costs little, since it fails at its first wrong byte
-# Or here: whether one so deep can be read depends on the release of Python, and costs milliseconds where it can.
+_TRIES = 1000  # brackets in prose that are tried; a try costs little, since it fails at the first wrong byte
+# Refused here: whether Python can read such a nesting depends on its release, and takes milliseconds where it can.
 _TOO_DEEP = re.compile(r'(?>[{\[](?:[^{}\[\]"]|"(?:[^"\\]|\\.)*+")*+){900}', re.DOTALL)
 
 
 def json_extract(text: str) -> str | None:
     """The JSON text of an object or array: the answer itself, else in a fenced block, else somewhere in the prose.
 
-    In prose the first object wins, or array that holds one: "[1]" may be a mark of a footnote; without any, the
-    first array.
+    In prose the first object wins, or the first array that holds an object: "[1]" may be a footnote. Without any, the
+    first array. None where there is no JSON.
     """
-    for piece in _readable(text):
+    for piece in _answer_and_blocks(text):
         stripped = piece.strip()
         if stripped[:1] in ("{", "[") and _end_of_json(stripped, 0) == len(stripped):
             return stripped
     return _in_prose(text)
 
 
-def _readable(text: str) -> Iterator[str]:
+def _answer_and_blocks(text: str) -> Iterator[str]:
+    """The whole text, then its fenced blocks, those marked as json first."""
     yield text
     fenced = [block.partition("\n") for block in text.split("```")[1::2]]
     for is_json in (True, False):
@@ -197,10 +199,10 @@ def _readable(text: str) -> Iterator[str]:
 def _in_prose(text: str) -> str | None:
     first_array, at = None, 0
     for _ in range(_TRIES):
-        found = _OPENING.search(text, at)
-        if found is None:
+        match = _OPENING.search(text, at)
+        if match is None:
             break
-        start = found.start()
+        start = match.start()
         end = _end_of_json(text, start)
         if end is None:
             at = start + 1
@@ -213,13 +215,14 @@ def _in_prose(text: str) -> str | None:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are Python's, not JSON's
+    raise ValueError(name)  # NaN and Infinity are not JSON: only Python reads them
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=len, parse_float=len)
 
 
 def _end_of_json(text: str, start: int) -> int | None:
+    """The index behind the JSON value that begins at `start`, or None."""
     if _TOO_DEEP.match(text, start):
         return None
     try:
@@ -231,11 +234,11 @@ def _end_of_json(text: str, start: int) -> int | None:
 # Text --------------------------------------------------------------------------------------------------------
 
 
-_CHUNKED_CHARS = 16 * 1024 * 1024  # in all chunks together
+_CHUNKED_CHARS = 16 * 1024 * 1024  # of all chunks together
 
 
 def chunk(text: str, mode: str, size: int, overlap: int) -> list[str]:
-    """Pieces of `size` lines or characters, each beginning with the last `overlap` of the one before it.
+    """Pieces of `size` lines or characters; each begins with the last `overlap` of the previous piece.
 
     Raises ValueError where the overlaps would make the text many times as long.
     """
@@ -264,10 +267,10 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 
 def perform(name: bytes, arguments: bytes) -> bytes:
-    """{"result": …}, or {"error": sentence} where memory is short: the arguments are checked by the language."""
+    """Returns {"result": …} or {"error": sentence} as JSON. The language has checked the arguments."""
     try:
         return json.dumps({"result": FUNCTIONS[name.decode()](*json.loads(arguments))}).encode()
     except MemoryError:
         return b'{"error":"not enough memory"}'
-    except Exception as exc:  # noqa: BLE001 - an exception would arrive in Lua as a Python object
+    except Exception as exc:  # noqa: BLE001 - Lua would get an exception as a Python object
         return json.dumps({"error": f"alc.{name.decode()}: {exc}"}).encode()

@@ -1,15 +1,23 @@
-"""Makes workers by fork: `alc fork-server --control FD`. One per server, started by exec, never shared by a home.
+"""The fork server, `alc fork-server --control FD`: creates workers by fork. One per server, started by exec.
 
-It imports all that a worker can need and makes the languages ready, then forks a keeper per request: about a
-millisecond instead of a start of Python, and most memory shared. `standby` workers stand by, each a keeper with its
-engine: what comes with a request is passed on to one, and the next is forked when nobody asks, so that the two forks
-and the pages they copy are nobody's wait. It handles descriptors only and never sees a session's code, ctx or
-answers. One thread (asserted before each fork), one epoll loop.
+It imports all modules that a worker can need and prepares the languages, then forks a keeper per request: this takes
+about a millisecond instead of a start of Python, and most memory stays shared. `standby` workers exist in advance, each
+a keeper with its engine. A request is handed to one of them, and the next one is forked while no request comes: so no
+request waits for the two forks and for the pages that they copy. A home never shares a fork server between servers: a
+forked process has the limits, namespaces and privileges of its parent.
 
-Contract: on the control socket (SOCK_SEQPACKET, one JSON object per message) it says `{ready}` once, takes `{id, sid}`
-with three descriptors (locked journal, listener, stderr log) and answers `{id, pid}` or `{id, error}`; when a child
-ends it says `{exit: pid, status}` at once. A request's descriptors are closed before the next one is read. End of
-file on the control socket: exit 0; the workers live on. SIGINT and SIGHUP are ignored, SIGTERM ends it.
+Contract:
+- argv: `--control FD`, an inherited SOCK_SEQPACKET socket with one JSON object per message.
+- Environment: that of its workers. It reads the ALC_* settings. After a fork, the worker reads ALC_FAILPOINT.
+- Sends `{ready: pid}` once. Takes `{id, sid}` with three descriptors (locked journal, listener, stderr log) and answers
+  `{id, pid}` or `{id, error}`. Closes its copies of the descriptors before it reads the next request. Sends
+  `{exit: pid, status}` as soon as a child ends; a negative status is a signal.
+- Reads no code, ctx or answer of a session: it only passes descriptors on. Creates the directories that a warm-up
+  needs (see warmup.py), and no files.
+- Signals: SIGINT and SIGHUP are ignored, SIGTERM ends it. Its workers outlive it; standby workers end with it.
+- Exit codes: 0 at the end of the control socket, 2 for settings that cannot be used (one line on stderr). A child exits
+  with the code of its keeper.
+- One thread (checked before each fork), one epoll loop.
 """
 
 import argparse
@@ -28,7 +36,7 @@ from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.protocol import messages
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
-from algocline_mcp.worker.fork_server.warmup import scout, warm_up
+from algocline_mcp.worker.fork_server.warmup import record_pages, warm_up
 from algocline_mcp.worker.keeper import main as keeper
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.failpoints import arm
@@ -37,21 +45,21 @@ from algocline_mcp.worker.lowlevel.process_title import set_title
 
 _MESSAGE_BYTES = 4096
 _DESCRIPTORS = 3
-_QUIET_MS = 15  # a first prompt takes 4 to 12: two processors shall not be busy with the next worker meanwhile
+_QUIET_MS = 15  # a first prompt takes 4 to 12: until then, two processors must not be busy with the next worker
 
 
 @dataclass(frozen=True, slots=True)
 class Handoff:
-    """What a forked child shall keep."""
+    """What a forked child keeps a session with."""
 
     sid: str
     journal_fd: int
     listener_fd: int
-    engine: Spawned | None  # one that was forked already
+    engine: Spawned | None  # of a standby worker, forked in advance
 
 
 class ForkServer:
-    """Does next to nothing between two forks: each page it writes is a page that its children no longer share."""
+    """The loop that forks and reaps workers. It writes little memory: children share a page until it is written."""
 
     def __init__(self, control_fd: int, preloaded: Preloaded) -> None:
         self._preloaded = preloaded
@@ -59,81 +67,84 @@ class ForkServer:
         self._poll = select.epoll()
         self._poll.register(control_fd, select.EPOLLIN)
         self._children: dict[int, int] = {}  # pidfd -> pid
-        self._standby: dict[int, socket.socket] = {}  # pid of a worker that stands by -> the way to it
-        self._may_prepare = True
+        self._standby: dict[int, socket.socket] = {}  # pid of a standby worker -> the socket to it
+        self._may_fork_standby = True
 
     def serve(self) -> Handoff | None:
-        """Returns None at the end of the control socket, and in each child what that child shall keep."""
-        self._say({"ready": os.getpid()})
+        """Returns None at the end of the control socket, and in each child the session that it keeps."""
+        self._send({"ready": os.getpid()})
         while True:
-            is_due = self._may_prepare and len(self._standby) < self._preloaded.limits.standby
+            is_due = self._may_fork_standby and len(self._standby) < self._preloaded.limits.standby
             events = self._poll.poll(_QUIET_MS / 1000 if is_due else None)
-            if is_due and not events and (born := self._prepare()) is not None:
-                return born
+            if is_due and not events and (handoff := self._fork_standby()) is not None:
+                return handoff
             for fd, _ in events:
                 if fd in self._children:
                     self._reap(fd)
                     continue
                 try:
                     request, fds, _, _ = socket.recv_fds(self._control, _MESSAGE_BYTES, _DESCRIPTORS)
-                except ConnectionResetError:  # the server ended with something of ours unread
+                except ConnectionResetError:  # the server ended and left a message of ours unread
                     return None
                 if not request:
                     return None
-                if (born := self._bear(messages.decode(request), fds)) is not None:
-                    return born
+                if (handoff := self._spawn(messages.decode(request), fds)) is not None:
+                    return handoff
 
-    def _bear(self, request: dict[str, Any], fds: list[int]) -> Handoff | None:
-        self._may_prepare = True
+    def _spawn(self, request: dict[str, Any], fds: list[int]) -> Handoff | None:
+        """Answers one request: a standby worker takes it, or a new child. Returns a Handoff in the new child only."""
+        self._may_fork_standby = True
         try:
             if len(fds) != _DESCRIPTORS:
                 raise OSError(0, f"{len(fds)} descriptors instead of {_DESCRIPTORS}")
             pid = self._hand_over(request, fds) or self._fork()
-        except OSError as exc:  # EAGAIN, ENOMEM: said, not died of
-            self._close(fds)
-            self._say({"id": request["id"], "error": exc.strerror})
+        except OSError as exc:  # EAGAIN, ENOMEM: reported; the fork server goes on
+            self._close_all(fds)
+            self._send({"id": request["id"], "error": exc.strerror})
             return None
         if pid == 0:
-            self._leave_home()
-            return _born(request, fds, None)
-        self._close(fds)
-        self._say({"id": request["id"], "pid": pid})
+            self._detach()
+            return _handoff(request, fds, None)
+        self._close_all(fds)
+        self._send({"id": request["id"], "pid": pid})
         return None
 
-    # ── workers that stand by ─────────────────────────────────────────────────────────────────────────────
+    # ── standby workers ───────────────────────────────────────────────────────────────────────────────────
 
-    def _prepare(self) -> Handoff | None:
-        """Forks one. In the child: waits for a session, with an engine that waits for its start."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _fork_standby(self) -> Handoff | None:
+        """Forks a standby worker. The child forks its engine and then blocks until it gets a session."""
+        server_end, worker_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             pid = self._fork()
-        except OSError:  # the next one who asks learns why, if it is still so then
-            ours.close()
-            theirs.close()
-            self._may_prepare = False
+        except OSError:  # the next request tries again and reports the error
+            server_end.close()
+            worker_end.close()
+            self._may_fork_standby = False
             return None
         if pid:
-            theirs.close()
-            self._standby[pid] = ours
+            worker_end.close()
+            self._standby[pid] = server_end
             return None
-        ours.close()
-        self._leave_home()
+        server_end.close()
+        self._detach()
         set_title("alc pool-worker")
         engine = keeper.spare_engine(self._preloaded, self._preloaded.engine_pages)
         memory_pages.copy(self._preloaded.keeper_pages)
-        request, fds, _, _ = socket.recv_fds(theirs, _MESSAGE_BYTES, _DESCRIPTORS)
-        theirs.close()
+        request, fds, _, _ = socket.recv_fds(worker_end, _MESSAGE_BYTES, _DESCRIPTORS)
+        worker_end.close()
         if not request:  # the fork server has ended; the engine dies with this process
             os._exit(0)
-        return _born(messages.decode(request), fds, engine)
+        return _handoff(messages.decode(request), fds, engine)
 
     def _hand_over(self, request: dict[str, Any], fds: list[int]) -> int | None:
-        """Returns the pid of the one that stood by and now has it all; None where there was none. The first that came
-        is the first to go: the last one may still be forking its engine."""
+        """Hands the request to the oldest standby worker and returns its pid; None where no standby worker is left.
+
+        The oldest first: the newest may still be forking its engine.
+        """
         while self._standby:
             pid = next(iter(self._standby))
             sock = self._standby.pop(pid)
-            with sock, contextlib.suppress(OSError):  # it has died: the next one
+            with sock, contextlib.suppress(OSError):  # this worker has died: try the next one
                 socket.send_fds(sock, [messages.encode(request)], fds)
                 return pid
         return None
@@ -150,12 +161,12 @@ class ForkServer:
             self._poll.register(pidfd, select.EPOLLIN)
         return pid
 
-    def _leave_home(self) -> None:
-        """In a child: a process session of its own, and nothing of the fork server's stays open."""
+    def _detach(self) -> None:
+        """In a child: starts a process session and closes all descriptors of the fork server."""
         os.setsid()
         self._control.close()
         self._poll.close()
-        self._close(list(self._children))
+        self._close_all(list(self._children))
         self._children.clear()
         for sock in self._standby.values():
             sock.close()
@@ -165,23 +176,24 @@ class ForkServer:
         pid = self._children.pop(pidfd)
         if (sock := self._standby.pop(pid, None)) is not None:
             sock.close()
-            self._may_prepare = False  # what cannot live is not forked again and again, only after the next request
-        self._poll.unregister(pidfd)  # not by closing alone: a child that is just being born holds it too
+            self._may_fork_standby = False  # it may die each time: the next one is forked after the next request
+        self._poll.unregister(pidfd)  # closing is not enough: a child that has just been forked holds a copy
         os.close(pidfd)
         _, status = os.waitpid(pid, 0)
-        self._say({"exit": pid, "status": os.waitstatus_to_exitcode(status)})
+        self._send({"exit": pid, "status": os.waitstatus_to_exitcode(status)})
 
-    def _say(self, message: dict[str, object]) -> None:
-        with contextlib.suppress(OSError):  # the server has gone: the end of the control socket comes next
+    def _send(self, message: dict[str, object]) -> None:
+        with contextlib.suppress(OSError):  # the server has ended: `serve` sees the end of the control socket next
             self._control.send(messages.encode(message))
 
     @staticmethod
-    def _close(fds: Sequence[int]) -> None:
+    def _close_all(fds: Sequence[int]) -> None:
         for fd in fds:
             os.close(fd)
 
 
-def _born(request: dict[str, Any], fds: list[int], engine: Spawned | None) -> Handoff:
+def _handoff(request: dict[str, Any], fds: list[int], engine: Spawned | None) -> Handoff:
+    """In a child: takes the descriptors of a request; the third becomes its stderr."""
     journal_fd, listener_fd, log_fd = fds
     os.dup2(log_fd, 2)
     os.close(log_fd)
@@ -189,7 +201,7 @@ def _born(request: dict[str, Any], fds: list[int], engine: Spawned | None) -> Ha
 
 
 def main(argv: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="alc fork-server", description="Makes the workers of one server.")
+    parser = argparse.ArgumentParser(prog="alc fork-server", description="Creates the workers of one server by fork.")
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
     args = parser.parse_args(argv)
     os.umask(0o077)
@@ -204,11 +216,11 @@ def main(argv: Sequence[str]) -> int:
         return 2
     warm_up(preloaded)
     immortalize()
-    gc.freeze()  # the collector shall not touch, and so not copy, what all children share
-    preloaded = scout(preloaded)
-    born = ForkServer(args.control, preloaded).serve()
-    if born is None:
+    gc.freeze()  # a collection would write to, and so copy, the memory that all children share
+    preloaded = record_pages(preloaded)
+    handoff = ForkServer(args.control, preloaded).serve()
+    if handoff is None:
         return 0
     arm(os.environ)
-    engine = born.engine or keeper.spare_engine(preloaded)
-    return keeper.keep(born.sid, born.journal_fd, born.listener_fd, preloaded, engine)
+    engine = handoff.engine or keeper.spare_engine(preloaded)
+    return keeper.keep(handoff.sid, handoff.journal_fd, handoff.listener_fd, preloaded, engine)

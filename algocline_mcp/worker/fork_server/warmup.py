@@ -1,12 +1,12 @@
-"""Plays sessions through before the first fork, so that no worker has to warm up in memory of its own.
+"""Warms up a fork server: plays sessions before the first fork, and records which pages a worker writes.
 
-Python specialises code while it runs and makes method caches, interned names and lazy objects at first use: a forked
-process that does it copies the pages. The sessions are whole ones, with this process as the keeper: a journal in
-memory, an engine, a client in another process. What only an engine runs is rehearsed on a runtime of its own: the
-one that all sessions are forked from stays pristine.
+Python specialises code while it runs, and creates method caches, interned names and lazy objects at first use: a forked
+process that does so copies the pages. The sessions are complete, with this process as the keeper: a journal in memory,
+an engine, a client in another process. Code that only an engine runs is warmed up with a second runtime: the runtime
+that all sessions are forked from stays unused.
 
-Contract: leaves no file, process, descriptor or signal handler. It makes the home's directory of journals, as the
-server does, because a keeper flushes it. Where a session cannot be played the workers are warm for less.
+Contract: leaves no file, process, descriptor or signal handler. Creates the home's directory of journals, as the server
+does, because a keeper flushes it. Where a session cannot be played, workers start less warm.
 """
 
 import contextlib
@@ -29,66 +29,68 @@ from algocline_mcp.worker.keeper.poll_loop import Keeper
 from algocline_mcp.worker.lowlevel import memory_pages
 
 _SID = "p-0-0000000000000000"
-_PATIENCE_S = 1.0
+_TIMEOUT_S = 1.0
 
 
 def warm_up(preloaded: Preloaded) -> None:
-    limits = replace(preloaded.limits, linger_s=0.0, idle_s=_PATIENCE_S)
+    """Plays `warmup_runs` sessions in each language. Never raises for a home or system that does not permit them."""
+    limits = replace(preloaded.limits, linger_s=0.0, idle_s=_TIMEOUT_S)
     with contextlib.suppress(OSError, AlcError):
         os.makedirs(preloaded.home.sessions, mode=0o700, exist_ok=True)
         for _ in range(limits.warmup_runs):
             for language in preloaded.runtimes:
-                _play(replace(preloaded, limits=limits), language)
-                _run(preloaded, language)
-    gc.collect()  # a keeper lies in cycles, and its sockets stay open as long as it does
+                _play_session(replace(preloaded, limits=limits), language)
+                _run_strategy(preloaded, language)
+    gc.collect()  # a keeper is part of reference cycles, and its sockets stay open until it is collected
 
 
-def scout(preloaded: Preloaded) -> Preloaded:
-    """The same, and which pages a worker will write: one is started as it will be, and looked at when it pauses.
+def record_pages(preloaded: Preloaded) -> Preloaded:
+    """Returns a copy of `preloaded` with the pages that a worker writes before its first prompt.
 
-    Another process does that, so that this one, which all workers share their memory with, writes none meanwhile.
+    Starts one worker as it will be started later, and examines it at its first pause. Another process does so, because
+    this process, whose memory all workers share, must not write pages meanwhile.
     """
-    seen = replace(preloaded, keeper_pages=memory_pages.room(), engine_pages=memory_pages.room())
+    recorded = replace(preloaded, keeper_pages=memory_pages.shared_ranges(), engine_pages=memory_pages.shared_ranges())
     pid = os.fork()
     if pid == 0:
         try:
-            _look(seen)
+            _examine_worker(recorded)
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-    return seen
+    return recorded
 
 
-def _look(seen: Preloaded) -> None:
+def _examine_worker(preloaded: Preloaded) -> None:
     with contextlib.suppress(OSError, AlcError), socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")
         listener.listen()
-        journal_fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
-        header = _header(seen, next(iter(seen.runtimes)))
-        journal.Journal(journal_fd, seen.home.journal(_SID)).append(header)
+        journal_fd = os.memfd_create("warmup", os.MFD_CLOEXEC)
+        header = _header(preloaded, next(iter(preloaded.runtimes)))
+        journal.Journal(journal_fd, preloaded.home.journal(_SID)).append(header)
         pid = os.fork()
         if pid == 0:
-            keeper.keep(_SID, journal_fd, listener.fileno(), seen, keeper.spare_engine(seen))
+            keeper.keep(_SID, journal_fd, listener.fileno(), preloaded, keeper.spare_engine(preloaded))
             os._exit(0)
         try:
-            _ask(listener.getsockname(), "run", [])
+            _request(listener.getsockname(), "run", [])
             with open(f"/proc/{pid}/task/{pid}/children") as children:
                 engine_pid = int(children.read())
-            memory_pages.note_written(pid, seen.keeper_pages)
-            memory_pages.note_written(engine_pid, seen.engine_pages)
+            memory_pages.record_written(pid, preloaded.keeper_pages)
+            memory_pages.record_written(engine_pid, preloaded.engine_pages)
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
-def _play(preloaded: Preloaded, language: str) -> None:
-    """One session, asked twice and answered."""
-    journal_fd = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
+def _play_session(preloaded: Preloaded, language: str) -> None:
+    """Plays one session with two prompts to its end."""
+    journal_fd = os.memfd_create("warmup", os.MFD_CLOEXEC)
     try:
         header = _header(preloaded, language)
         journal.Journal(journal_fd, preloaded.home.journal(_SID)).append(header)
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind("")  # in the abstract name space, under a free name
+            listener.bind("")  # in the abstract namespace, under a free name
             listener.listen()
             client = _fork_client(listener.getsockname())
             kept = Keeper(_SID, journal_fd, os.dup(listener.fileno()), preloaded, _spare(preloaded))
@@ -117,10 +119,10 @@ def _header(preloaded: Preloaded, language: str) -> Record:
         "abi": preloaded.abis[language],
         "language": language,
         "code": LANGUAGES[language].warmup,
-        "chunk": "rehearsal",
+        "chunk": "warmup",
         "ctx": "{}",
         "lib_paths": [],
-        "title": "rehearsal",
+        "title": "warmup",
         "namespace": "",
         "budget": {},
         "seed": 1,
@@ -130,17 +132,17 @@ def _header(preloaded: Preloaded, language: str) -> Record:
 
 
 def _fork_client(address: bytes) -> int:
-    """A process that plays the server's part and ends."""
+    """Forks a client that talks to the keeper as a server does, and exits."""
     pid = os.fork()
     if pid == 0:
         try:
-            _converse(address)
+            _answer_session(address)
         finally:
             os._exit(0)
     return pid
 
 
-def _converse(address: bytes) -> None:
+def _answer_session(address: bytes) -> None:
     answers = [{"query_id": f"q-{number}", "response": "yes"} for number in range(2)]
     script: list[tuple[messages.Op, list[dict[str, str]]]] = [
         ("run", []),
@@ -148,20 +150,21 @@ def _converse(address: bytes) -> None:
         ("status", []),
         ("continue", answers[1:]),
     ]
-    for op, given in script:
-        _ask(address, op, given)
+    for op, responses in script:
+        _request(address, op, responses)
 
 
-def _ask(address: bytes, op: messages.Op, given: list[dict[str, str]]) -> None:
+def _request(address: bytes, op: messages.Op, answers: list[dict[str, str]]) -> None:
+    """Sends one request and waits for its reply."""
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(_PATIENCE_S)
+        sock.settimeout(_TIMEOUT_S)
         sock.connect(address)
-        sock.sendall(messages.PoolRequest(op, 1, _SID, _PATIENCE_S, given).encode())
+        sock.sendall(messages.PoolRequest(op, 1, _SID, _TIMEOUT_S, answers).encode())
         sock.recv(1)
 
 
-class _Prompter:
-    """The other end of a channel, in this process: it answers whatever is asked."""
+class _AnsweringChannel:
+    """A channel without a keeper: it answers each prompt at once."""
 
     def ask(self, line: bytes) -> bytes:
         messages.decode(line)
@@ -171,10 +174,11 @@ class _Prompter:
         messages.decode(line)
 
 
-def _run(preloaded: Preloaded, language: str) -> None:
+def _run_strategy(preloaded: Preloaded, language: str) -> None:
+    """Runs the strategy on a runtime of its own, in this process."""
     limits = preloaded.limits
     module = import_module(LANGUAGES[language].runtime)
     runtime = module.prepare(
         heap_bytes=limits.heap_bytes, headroom_bytes=limits.headroom_bytes, line_bytes=limits.line_bytes
     )
-    runtime.run(process.Start(LANGUAGES[language].warmup, "rehearsal", "{}", 1, 0.0), _Prompter())
+    runtime.run(process.Start(LANGUAGES[language].warmup, "warmup", "{}", 1, 0.0), _AnsweringChannel())

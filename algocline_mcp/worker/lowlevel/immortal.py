@@ -1,13 +1,13 @@
-"""Makes all that exists before the first fork immortal, so that forked processes go on sharing it.
+"""Makes all objects that exist before the first fork immortal, so that forked processes keep sharing their memory.
 
-Python counts references within each object: merely to use one writes to its page, and a forked process then has a
-copy of that page to itself. Since 3.12 an object whose count is at its maximum is never written to (PEP 683). There is
-no function to set it, so it is set where PEP 683 puts it, in the first four bytes of an object. A paused session takes
-1,960 KiB instead of 3,380 so, keeper and engine together (Python 3.12 and 3.13).
+Python counts references inside each object: to use an object writes to its page, and a forked process then gets a
+private copy of that page. Since 3.12, Python never writes to an object whose count is at its maximum (PEP 683). No
+function sets the count, so this module writes it where PEP 683 puts it, into the first four bytes of an object. A
+paused session then takes 1,960 KiB instead of 3,380, keeper and engine together (Python 3.12 and 3.13).
 
-Contract: does nothing where counts are kept in another way or it was not tried: before 3.12 and from 3.14 on, in
-free-threaded and debug builds, in other implementations. An object is tried first. What was made immortal is never
-freed: call it once, in a process whose children end soon or share it for life.
+Contract: does nothing where Python counts in another way or where this is not tested: before 3.12 and from 3.14 on, in
+free-threaded and debug builds, in other implementations. One object is tried first. An immortal object is never freed:
+call `immortalize` once, in a process whose children end soon or share its memory for life.
 """
 
 import ctypes
@@ -18,9 +18,9 @@ from types import CodeType
 from typing import Any
 
 _IMMORTAL = 0xFFFF_FFFF
-_HELD = 8
-# abiflags: debug and free-threaded builds lay objects out in another way.
-_is_plain = (
+_PROBE_REFERENCES = 8
+# abiflags: debug and free-threaded builds have another object layout.
+_is_supported = (
     (3, 12) <= sys.version_info[:2] < (3, 14)
     and sys.implementation.name == "cpython"
     and not sys.abiflags
@@ -30,15 +30,15 @@ _is_plain = (
 
 
 def immortalize() -> bool:
-    """Whether anything was done."""
-    if not _is_plain or not _works():
+    """Returns whether objects were made immortal."""
+    if not _is_supported or not _works():
         return False
     fresh: list[Any] = gc.get_objects()
-    found: dict[int, Any] = {}  # holds what it names: nothing may be freed before its count is set
+    reached: dict[int, Any] = {}  # holds each object: none may be freed before its count is set
     while fresh:
-        found.update((id(each), each) for each in fresh)
-        fresh = [part for each in fresh for part in _parts(each) if id(part) not in found]
-    for address in found:
+        reached.update((id(item), item) for item in fresh)
+        fresh = [part for item in fresh for part in _parts(item) if id(part) not in reached]
+    for address in reached:
         _set_count(address)
     return True
 
@@ -48,15 +48,16 @@ def _set_count(address: int) -> None:
 
 
 def _works() -> bool:
+    """Tries one object: its count must not change when it gets more references."""
     probe = object()
     _set_count(id(probe))
     before = sys.getrefcount(probe)
-    held = [probe] * _HELD
-    return sys.getrefcount(held[0]) == before
+    references = [probe] * _PROBE_REFERENCES
+    return sys.getrefcount(references[0]) == before
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """Also those of code and of built-in types, which the collector does not look into."""
+    """Objects that `value` refers to, also those of code and of built-in types, which the collector does not report."""
     if isinstance(value, CodeType):
         return (
             *value.co_consts,

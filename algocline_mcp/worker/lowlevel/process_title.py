@@ -1,8 +1,8 @@
-"""The name under which `ps` shows a process.
+"""Sets the title of this process, the name that `ps` shows.
 
-Contract: written into the memory of argv only, so that /proc/PID/environ still tells which home a process serves. A
-courtesy: where /proc does not let us, nothing happens. setproctitle would do it too, but it imports logging, and so
-threading, whose work after a fork costs every process 430 KiB of copied pages. This costs 150, through ctypes 340.
+Contract: written into the memory of argv only, so /proc/PID/environ still shows the home that a process serves. Where
+/proc does not permit it, nothing happens. Why not setproctitle: it imports logging and so threading, whose work after a
+fork costs each process 430 KiB of copied pages. This module costs 150, through ctypes 340.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from algocline_mcp.storage.process_stat import read_process_stat
 
 
 def _find_argv() -> tuple[int, int]:
-    """Address and size of the command line that started this process; both stay the same in all that it forks."""
+    """Address and size of the command line that started this process. Forked processes have the same."""
     with contextlib.suppress(OSError, IndexError):
         stat = read_process_stat("self")
         return stat.arg_start, stat.arg_end - stat.arg_start
@@ -20,7 +20,7 @@ def _find_argv() -> tuple[int, int]:
 
 
 def set_title(title: str) -> None:
-    """A title longer than the command line that started the process is cut to that length."""
+    """Sets the title, cut to the length of the command line that started the process."""
     name = title.encode()
     _write("/proc/self/comm", name, 0)
     if _size:

@@ -1,4 +1,4 @@
-"""The rehearsal before the first fork: whole sessions, and no trace of them."""
+"""The warm-up before the first fork: complete sessions that leave nothing behind."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only where there is a fork server")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a fork server")
 
 PROGRAM = """
 import os, signal
@@ -41,7 +41,7 @@ def test_sessions_are_played_to_their_end_and_leave_nothing(tmp_path: Path) -> N
     assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
 
 
-def test_home_that_cannot_be_written_is_no_obstacle(tmp_path: Path) -> None:
+def test_home_that_cannot_be_written_skips_the_warm_up(tmp_path: Path) -> None:
     (tmp_path / "state").touch()
 
     assert warm_up(tmp_path).splitlines() == ["set() False", "True True", "no child"]

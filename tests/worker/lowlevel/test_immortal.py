@@ -1,4 +1,4 @@
-"""Immortal objects: used without being written to, and nothing that was free is touched."""
+"""Immortal objects: using them writes nothing, and free memory is left alone."""
 
 import subprocess
 import sys
@@ -8,35 +8,36 @@ import pytest
 from algocline_mcp.worker.lowlevel import immortal
 
 pytestmark = pytest.mark.skipif(
-    not (3, 12) <= sys.version_info[:2] < (3, 14) or bool(sys.abiflags), reason="counts are kept otherwise"
+    not (3, 12) <= sys.version_info[:2] < (3, 14) or bool(sys.abiflags),
+    reason="this Python counts references in another way",
 )
 
 
 def run(program: str) -> str:
-    """In a process of its own: what is immortal stays so."""
+    """Runs in another process: immortal objects stay immortal until it ends."""
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
-def test_counts_stand_still_of_all_that_was_there() -> None:
+def test_counts_of_existing_objects_do_not_change() -> None:
     program = """
 import sys
 from algocline_mcp.worker.fork_server import main as fork_server
 from algocline_mcp.worker.lowlevel import immortal
-kept = ["a list"]
-things = [kept, kept[0], fork_server.main, fork_server.main.__code__, fork_server.main.__code__.co_consts, str.join]
+strings = ["a list"]
+things = [strings, strings[0], fork_server.main, fork_server.main.__code__, fork_server.main.__code__.co_consts, str.join]
 immortal.immortalize()
-before = [sys.getrefcount(each) for each in things]
+before = [sys.getrefcount(thing) for thing in things]
 more = things * 3
-print(before == [sys.getrefcount(each) for each in things], sys.getrefcount(more))
+print(before == [sys.getrefcount(thing) for thing in things], sys.getrefcount(more))
 """
 
     still, fresh = run(program).split()
 
     assert still == "True"
-    assert int(fresh) < 10  # what came later is counted as ever
+    assert int(fresh) < 10  # later objects are counted as before
 
 
-def test_memory_that_was_free_is_still_fit_for_use() -> None:
+def test_free_memory_can_still_be_used() -> None:
     program = """
 import gc
 from algocline_mcp.worker.fork_server import main as fork_server
@@ -50,7 +51,7 @@ print(gc.collect() >= 0)
     assert run(program) == "True\n"
 
 
-def test_python_that_counts_otherwise_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_with_other_counts_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(immortal, "_works", lambda: False)
 
     assert not immortal.immortalize()

@@ -1,8 +1,8 @@
-"""Lua 5.5 as a language of the engine: builds the runtime before the fork, hands Lua one exchange of bytes.
+"""Lua 5.5 as a language of the engine: builds the runtime before the fork and exchanges bytes with the Lua code.
 
-Contract: `prepare` compiles everything, so `run` imports, opens and compiles nothing of its own. Strings cross as
-bytes (`encoding=None`), one per message; Python containers never do, since Lua could change them. Conversion, rules
-and errors live in the .lua files beside this one; `prelude.lua` tells how they are put together.
+Contract: `prepare` compiles everything, so `run` imports, opens and compiles only the strategy. Strings cross as bytes
+(`encoding=None`), one per message. Python containers never cross: Lua could change them. Conversion, rules and errors
+are in the .lua files of this folder; `prelude.lua` describes how they are combined.
 """
 
 import json
@@ -17,7 +17,7 @@ from algocline_mcp.languages import LUA
 from algocline_mcp.worker.engine import stdlib
 from algocline_mcp.worker.engine.process import Channel, LanguageRuntime, Start
 
-# In this order: each file may use what those before it have put into the room.
+# In this order: each file may use what earlier files have put into the room, a table they share.
 _FILES = {
     name: (Path(__file__).parent / f"{name}.lua").read_bytes()
     for name in (
@@ -45,21 +45,22 @@ _FILES = {
 }
 _PRELUDE = (Path(__file__).parent / "prelude.lua").read_bytes()
 
-# What a journal replays under.
+# A journal that was written under another ABI is not replayed.
 ABI = LUA.abi(lambda distribution: lupa.__version__)
 
-# Any constant: it pins the order of pairs() over strings, which Lua otherwise draws anew in each process.
+# Any constant: it fixes the order of pairs() over strings, which otherwise differs in each process.
 _STRING_HASH_SEED = 1
 _JSON_DEPTH = Limits().json_depth
-_WORDS = json.dumps({"texts": stdlib.TEXTS, "defaults": stdlib.DEFAULTS}, ensure_ascii=False).encode()
+_TEXTS_JSON = json.dumps({"texts": stdlib.TEXTS, "defaults": stdlib.DEFAULTS}, ensure_ascii=False).encode()
 _OUT_OF_MEMORY = b'{"error":"out of memory: the strategy has left no room to say more","op":"end"}'
 
 
 def prepare(*, heap_bytes: int, headroom_bytes: int, line_bytes: int) -> LanguageRuntime:
-    """A runtime that knows no session; fork as often as needed, run once in each child.
+    """Returns a runtime without a session: fork any number of times, then call `run` once in each child.
 
-    Takes 2 ms and 0.5 MiB; a query and its answer then cost 3.5 us in here. Raises ValueError unless two lines
-    fit into the headroom: lupa pushes a reply without protection, and one that does not fit would hang the process.
+    Takes 2 ms and 0.5 MiB; a query and its answer then take 3.5 us in this module and the Lua code. Raises ValueError
+    unless two lines fit into the headroom: lupa pushes a reply onto Lua's stack without protection, and a reply that
+    does not fit would hang the process.
     """
     if headroom_bytes < 2 * line_bytes:
         raise ValueError(
@@ -78,7 +79,7 @@ class _LuaRuntime:
         self._headroom_bytes = headroom_bytes
         self._line_bytes = line_bytes
         self._channel: Channel | None = None
-        self._broken: BaseException | None = None
+        self._channel_error: BaseException | None = None
         runtime = lua.LuaRuntime(
             register_eval=False,
             register_builtins=False,
@@ -91,8 +92,8 @@ class _LuaRuntime:
         )
         files = [part for name, text in _FILES.items() for part in (name.encode(), text)]
         build = runtime.compile(_PRELUDE, name=b"=[alc]")
-        self._lua = runtime  # kept alive with its functions
-        self._run: Any = build(self._exchange, self._perform, _WORDS, heap_bytes, line_bytes, _JSON_DEPTH, *files)
+        self._lua = runtime  # keeps the state of Lua alive as long as its functions
+        self._run: Any = build(self._exchange, self._perform, _TEXTS_JSON, heap_bytes, line_bytes, _JSON_DEPTH, *files)
 
     def run(self, start: Start, channel: Channel) -> bytes:
         self._channel = channel
@@ -104,15 +105,15 @@ class _LuaRuntime:
             if start.heap_bytes is not None:
                 self._lua.set_max_memory(start.heap_bytes + self._headroom_bytes)
             line = self._run(code, chunk, ctx, start.seed, float(start.created_s), start.heap_bytes)
-        except lua.LuaError:  # the prelude catches all but memory that ran out while it wrote the last line
+        except lua.LuaError:  # the prelude catches every error except lack of memory while it writes the last line
             line = _OUT_OF_MEMORY
-        if self._broken is not None:
-            raise self._broken
+        if self._channel_error is not None:
+            raise self._channel_error
         return bytes(line)
 
     def _exchange(self, line: bytes, is_one_way: bool = False) -> bytes | None:
-        """Never raises: an exception would arrive in the strategy's pcall as a Python object."""
-        if self._channel is None or self._broken is not None:
+        """Sends a line, and returns the reply. Never raises: the strategy's pcall would get a Python object."""
+        if self._channel is None or self._channel_error is not None:
             return None
         try:
             if is_one_way:
@@ -120,15 +121,15 @@ class _LuaRuntime:
                 return None
             reply = self._channel.ask(line)
         except BaseException as exc:  # noqa: BLE001 - raised again by run
-            self._broken = exc
+            self._channel_error = exc
             return None
-        return self._fitting(reply)
+        return self._limited(reply)
 
     def _perform(self, name: bytes, arguments: bytes) -> bytes:
-        """A pure function of the library: no record, no keeper."""
-        return self._fitting(stdlib.perform(name, arguments))
+        """Calls a pure function of stdlib: the keeper is not asked and nothing is recorded."""
+        return self._limited(stdlib.perform(name, arguments))
 
-    def _fitting(self, reply: bytes) -> bytes:
+    def _limited(self, reply: bytes) -> bytes:
         if len(reply) > self._line_bytes:
             return b'{"error":"a reply of %d bytes is too long"}' % len(reply)
         return reply
