@@ -1,12 +1,31 @@
-"""Keeps the live workers of a home below its cap: before a launch the longest idle one is asked to hibernate.
+"""Admission: keeps the number of live workers in a home at its cap (`pool_max`).
 
-Contract: `admit` returns when there is a place, and raises Refused `busy` when there was none by the deadline. Needs no
-lock: the names of sockets are counted, so two servers may overshoot by a few. Only paused sessions are asked to go;
-nothing is lost by it, and who needs one of them revives it. Calls of one server do not ask the same one twice.
+Before a worker is launched, the workers of the home are counted. At the cap the longest idle one is asked to hibernate,
+which loses nothing: the session is revived when it is asked again. The rules:
+
+- A worker counts while its socket has a name. Names are counted without a lock, so two servers that launch at the same
+  moment may overshoot the cap by a few. The cap protects memory, not correctness; a lock that every launch takes would
+  let one stopped process block all sessions of the home.
+- Only a paused session is asked to leave. A computing one would lose the work of its step, and a session without an
+  unfinished journal has finished and leaves by itself. "Paused" is read from the journal, which may be outdated by a
+  moment; so the request has the mode `make_room`, and a worker that is serving a call refuses it.
+- A worker that is asked is marked (`pool.leaving`) before the first await. Two calls of one server therefore evict two
+  workers instead of both waiting for the place that only one of them gets.
+- A worker that does not answer, or refuses, is passed over until the next pause of the call. The name that a killed
+  worker left behind is removed; it occupied a place.
+- At least one worker is asked even if the deadline has passed: that takes about `leave_s`. Otherwise a call that does
+  not wait could never start at the cap.
+
+`plan_eviction` decides and is pure; `admit` collects the facts and does what was decided. Waiting for an evicted worker
+is an event: a leaving keeper removes its socket name, then closes its connections. The end of the connection comes
+some 7 ms before the pidfd reports the exit (measured), and also where no pidfd can be had (another pid namespace,
+macOS). One wait has no event: whether a session pauses for which another server waits. The journals are read again
+every 0.1 s, until the deadline; the exit of a worker that this server watches ends that pause at once.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
@@ -23,66 +42,150 @@ from algocline_mcp.storage.sockets import remove_stale_socket
 if TYPE_CHECKING:
     from algocline_mcp.pool.pool import Pool
 
-_LOOK_S = 0.002  # between two looks for a socket's name to go: the system tells only on Linux, and not for free
-_LOOK_LONGER_S = 0.1  # when all of them compute
+_PAUSE_POLL_S = 0.1  # see above: no event
+
+
+# ── the decision: pure ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Facts about one live worker."""
+
+    sid: str
+    changed_s: float | None  # last change of its journal, unix time; None: it has no unfinished journal
+    is_paused: bool | None = None  # None: this call has not read the journal yet
+    is_asked: bool = False  # asked to leave: by a call that still waits for it, or by this call in vain
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """There is a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """Read the journal of this worker: it is the longest idle one, if it is paused."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evict:
+    """Ask this worker to hibernate."""
+
+    sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No worker can be asked now: one may pause or exit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The time is over."""
+
+
+Plan = Admit | Inspect | Evict | Wait | Refuse
+
+
+def plan_eviction(workers: Sequence[Worker], cap: int, now: float, *, wait_until: float, ask_until: float) -> Plan:
+    """What to do before a worker may be launched. `cap` 0: no cap.
+
+    `now`, `wait_until` (no pause after it) and `ask_until` (no request after it) are times of one clock.
+    """
+    if not cap or len(workers) < cap:
+        return Admit()
+    if now >= ask_until:
+        return Refuse()
+    candidates = [
+        (worker.changed_s, worker)
+        for worker in workers
+        if worker.changed_s is not None and worker.is_paused is not False and not worker.is_asked
+    ]
+    if candidates:
+        _, longest_idle = min(candidates, key=lambda candidate: candidate[0])
+        return Evict(longest_idle.sid) if longest_idle.is_paused else Inspect(longest_idle.sid)
+    return Refuse() if now >= wait_until else Wait()
+
+
+# ── carrying it out ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(slots=True)
+class _Knowledge:
+    """What one call has learnt about workers since its last pause."""
+
+    paused: dict[str, bool] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
 
 
 async def admit(pool: "Pool", sid: str, *, deadline: float) -> None:
-    """A place for the worker of `sid`. On return it must be launched before anything is awaited.
+    """Returns when there is a place for the worker of `sid`, which must be launched before anything is awaited.
 
-    Somebody is asked to go at least once, also where the deadline is now: that takes `leave_s` at most.
+    Raises Refused (`busy`) if there is none by `deadline`, but not before one worker was asked to leave.
     """
-    if not pool.limits.pool_max:
+    cap = pool.limits.pool_max
+    if not cap or len(live_sessions(pool.home) - {sid}) < cap:  # the usual case: nothing is read of the workers
         return
-    last_s: float | None = None
-    while len(live := live_sessions(pool.home) - {sid}) >= pool.limits.pool_max:
-        last_s = last_s or max(deadline, anyio.current_time() + pool.limits.leave_s)
-        made_room = await _ask_one_to_leave(pool, live, until_s=last_s)
-        if anyio.current_time() >= (last_s if made_room else deadline):
-            raise Refused(
-                f"{len(live)} workers are busy in {pool.home.root}, which has room for {pool.limits.pool_max}: "
-                "wait for one to pause, stop one with alc_stop, or raise ALC_POOL_MAX",
-                code="busy",
-            )
-        if not made_room:
-            await anyio.sleep(_LOOK_LONGER_S)
+    ask_until = max(deadline, anyio.current_time() + pool.limits.leave_s)
+    known = _Knowledge()
+    while True:
+        workers = _workers(pool, live_sessions(pool.home) - {sid}, known)
+        plan = plan_eviction(workers, cap, anyio.current_time(), wait_until=deadline, ask_until=ask_until)
+        match plan:
+            case Admit():
+                return
+            case Refuse():
+                raise _busy(pool, len(workers))
+            case Wait():
+                await pool.wait_for_any_exit(_PAUSE_POLL_S)
+                known = _Knowledge()
+            case Inspect() | Evict():
+                pool.leaving.add(plan.sid)  # before the first await
+                try:
+                    await _perform(pool, plan, known)
+                finally:
+                    pool.leaving.discard(plan.sid)
+
+
+def _busy(pool: "Pool", count: int) -> Refused:
+    return Refused(
+        f"{count} workers are busy in {pool.home.root}, which has room for {pool.limits.pool_max}: "
+        "wait for one to pause, stop one with alc_stop, or raise ALC_POOL_MAX",
+        code="busy",
+    )
 
 
 def live_sessions(home: Home) -> set[str]:
-    """Sessions whose sockets have a name."""
+    """Ids of the sessions whose socket has a name."""
     try:
         return {name[:-5] for name in os.listdir(home.pool) if name.endswith(".sock")}
     except OSError:
         return set()
 
 
-async def _ask_one_to_leave(pool: "Pool", live: Iterable[str], *, until_s: float) -> bool:
-    """Asks the longest idle one, then the next, and waits for a socket's name to go. False where none went."""
-    candidates = [sid for sid in live if sid not in pool.leaving]
-    for sid in _longest_idle_first(pool.home, candidates):
-        pool.leaving.add(sid)  # promised before the first await
+def _workers(pool: "Pool", live: Iterable[str], known: _Knowledge) -> list[Worker]:
+    workers = []
+    for sid in live:
         try:
-            if await anyio.to_thread.run_sync(_is_paused, pool.home, sid, limiter=pool.files):
-                if await _hibernate(pool, sid):
-                    return True
-            elif _was_dead(pool.home, sid):
-                return True
-        finally:
-            pool.leaving.discard(sid)
-        if anyio.current_time() >= until_s:
-            return False
-    return False
-
-
-def _longest_idle_first(home: Home, sids: Iterable[str]) -> list[str]:
-    """By the last change of their journals; those that have none are about to finish and go by themselves."""
-    changed: list[tuple[float, str]] = []
-    for sid in sids:
-        try:
-            changed.append((os.stat(home.journal(sid)).st_mtime, sid))
+            changed_s = os.stat(pool.home.journal(sid)).st_mtime
         except OSError:
-            continue
-    return [sid for _, sid in sorted(changed)]
+            changed_s = None
+        is_asked = sid in known.asked or sid in pool.leaving
+        workers.append(Worker(sid, changed_s, is_paused=known.paused.get(sid), is_asked=is_asked))
+    return workers
+
+
+async def _perform(pool: "Pool", plan: Inspect | Evict, known: _Knowledge) -> None:
+    if isinstance(plan, Evict):
+        known.asked.add(plan.sid)
+        await _hibernate(pool, plan.sid)
+        return
+    known.paused[plan.sid] = await anyio.to_thread.run_sync(_is_paused, pool.home, plan.sid, limiter=pool.files)
+    if not known.paused[plan.sid]:
+        remove_stale_socket(pool.home, pool.home.socket(plan.sid))  # of a killed worker that no server watched
 
 
 def _is_paused(home: Home, sid: str) -> bool:
@@ -92,30 +195,17 @@ def _is_paused(home: Home, sid: str) -> bool:
         return False
 
 
-def _was_dead(home: Home, sid: str) -> bool:
-    """Takes away the name that a killed worker left, where no server saw its end."""
-    remove_stale_socket(home, home.socket(sid))
-    return not os.path.lexists(home.socket(sid))
-
-
-async def _hibernate(pool: "Pool", sid: str) -> bool:
-    """Whether its place is free now. One that does not answer, or is asked something just then, is left alone."""
-    path = pool.home.socket(sid)
+async def _hibernate(pool: "Pool", sid: str) -> None:
+    """Asks a worker to make room and waits until it has left. The next count of workers shows whether it has."""
+    path, leave_s = pool.home.socket(sid), pool.limits.leave_s
     try:
         with PoolClient.connect(path, line_bytes=pool.limits.line_bytes) as client:
             request = PoolRequest("shutdown", 1, sid, mode="make_room")
-            if (await client.ask(request, timeout_s=pool.limits.leave_s)).error is not None:
-                return False
-    except FileNotFoundError:
-        return True
+            if (await client.ask(request, timeout_s=leave_s)).error is None:
+                await client.wait_closed(leave_s)
     except ConnectionRefusedError:
-        return _was_dead(pool.home, sid)
-    except (TimeoutError, BlockingIOError, ProtocolError):
-        return False
-    except ConnectionError:
-        pass  # it is leaving already
-    with anyio.move_on_after(pool.limits.leave_s):
-        while os.path.lexists(path):  # noqa: ASYNC110, ASYNC240
-            await anyio.sleep(_LOOK_S)
-        return True
-    return False
+        remove_stale_socket(pool.home, path)
+    except (FileNotFoundError, TimeoutError, BlockingIOError, ProtocolError):
+        pass
+    except ConnectionError:  # it was leaving already
+        await pool.wait_for_exit(sid, leave_s)

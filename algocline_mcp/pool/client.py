@@ -1,14 +1,15 @@
-"""One connection to a worker: a request out, progress and one response in. Safe to drop at any moment.
+"""Client of one worker: sends a request, receives progress and one response. Safe to drop at any moment.
 
-Contract: `connect` raises OSError where nobody listens. `ask` raises Refused for a request over the limit of a line,
-ProtocolError where the peer is not the worker that was meant or breaks the protocol, ConnectionError where it ends
-before it has answered (then nobody knows whether it took the request: reach the session again and send the same),
-TimeoutError at the deadline.
+Contract: `connect` raises OSError if no process listens. `ask` raises Refused for a request longer than a line may be,
+ProtocolError if the other side is not the worker of this session or breaks the protocol, TimeoutError at the deadline,
+and ConnectionError if the worker ended before it answered. After a ConnectionError it is unknown whether the request
+was accepted: reach the session again and send the same request, which is safe.
 """
 
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ class PoolClient:
 
     @classmethod
     def connect(cls, path: Path, *, line_bytes: int) -> Self:
-        """At once or not at all. Raises FileNotFoundError, ConnectionRefusedError, BlockingIOError (backlog full)."""
+        """Does not wait. Raises FileNotFoundError, ConnectionRefusedError, BlockingIOError (backlog full)."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
@@ -46,9 +47,9 @@ class PoolClient:
         self, request: PoolRequest, *, timeout_s: float, on_progress: OnRawProgress | None = None
     ) -> PoolResponse:
         line = request.encode()
-        if len(line) > self._line_bytes:  # the worker would close over it, and look as if it had died
+        if len(line) > self._line_bytes:  # the worker would close the connection, as if it had died
             sentence = (
-                f"this call has {len(line)} bytes, at most {self._line_bytes} reach a worker: shorten the answers"
+                f"this call has {len(line)} bytes, a worker accepts at most {self._line_bytes}: shorten the answers"
             )
             raise Refused(sentence, code="too_large")
         with anyio.fail_after(timeout_s):
@@ -59,6 +60,16 @@ class PoolClient:
                     return response
                 if on_progress is not None:
                     await on_progress(_progress(response))
+
+    async def wait_closed(self, timeout_s: float) -> None:
+        """Returns when the worker has closed the connection, at the latest after `timeout_s`."""
+        with anyio.move_on_after(timeout_s), suppress(ConnectionError):
+            while True:
+                try:
+                    if not self._socket.recv(_RECEIVE_BYTES):
+                        return
+                except BlockingIOError:
+                    await anyio.wait_readable(self._socket)
 
     async def _send(self, line: bytes) -> None:
         rest = memoryview(line)
@@ -86,7 +97,7 @@ class PoolClient:
     def _check(request: PoolRequest, response: PoolResponse) -> None:
         speaker = response.speaker
         if speaker.protocol != messages.PROTOCOL:
-            sentence = f"the worker speaks protocol {speaker.protocol}, not {messages.PROTOCOL}"
+            sentence = f"the worker uses protocol {speaker.protocol}, not {messages.PROTOCOL}"
             raise ProtocolError(sentence, code="protocol")
         if speaker.sid != request.sid:
             raise ProtocolError(f"the worker holds session {speaker.sid}, not {request.sid}")

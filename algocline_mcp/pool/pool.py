@@ -1,4 +1,9 @@
-"""What one server knows: its home, its limits, and the workers it watches."""
+"""State of one server: its home, its limits, and the live workers that it watches. Holds no session.
+
+Contract: every worker that this server spawns or meets is watched through a pidfd, whether or not it is its child. When
+it ends, the pool removes its registry entry and, if it can take the journal's lock, its socket name. Without pidfds
+(macOS) the next launch or start of a server does that.
+"""
 
 import os
 import signal
@@ -29,17 +34,17 @@ from algocline_mcp.storage.sockets import bind, remove_stale_socket
 _EXITS_KEPT = 256
 
 
-Given = TypeVarTuple("Given")
+Arguments = TypeVarTuple("Arguments")
 
 
 @dataclass(slots=True)
 class _Watch:
     sid: str
-    ended: anyio.Event = field(default_factory=anyio.Event)
+    exited: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Pool:
-    """Enter it once per server. Raises HomeUnusable on entry where the home cannot hold sessions."""
+    """Entered once per server. Raises HomeUnusable on entry if the home cannot hold sessions."""
 
     def __init__(
         self,
@@ -53,24 +58,32 @@ class Pool:
         self.limits = limits
         self.environ = dict(environ) | limits.as_env()
         self.registry = RegistryWriter(home, limits)
-        self.exits: dict[str, str] = {}  # sid -> how its last worker ended, for the next answer
+        self.exits: dict[str, str] = {}  # sid -> exit of its last worker, for error messages
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
         self.fork_server = ForkServerClient(home, limits, self.environ, self._record_exit, fork_process)
-        self.leaving: set[str] = set()  # sessions that are asked to hibernate to make room
+        self.leaving: set[str] = set()  # sids whose worker is being asked to hibernate, see admission
         self.keep = retention.keep_of(environ)
-        self._swept_at = float("-inf")
-        self._under_retention: dict[str, anyio.Event] = {}  # sessions that are over and may have to be scrubbed
+        self._expired_removed_at = float("-inf")
+        self._under_retention: dict[str, anyio.Event] = {}  # finished sessions, until their retention is applied
         self._watched: dict[int, _Watch] = {}  # by pid
-        self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code will be told to this server
+        self._any_exit = anyio.Event()  # set at the next exit of a watched worker, then replaced
+        self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code this server will receive
         self._tasks: TaskGroup
 
+    def __repr__(self) -> str:
+        workers = {watch.sid: pid for pid, watch in self._watched.items()}
+        return (
+            f"Pool(home={os.fspath(self.home.root)!r}, workers={workers}, "
+            f"registry_writes_pending={self.registry.pending}, archiving={sorted(self._under_retention)})"
+        )
+
     async def __aenter__(self) -> Self:
-        is_forking = spawn.is_forking(self.environ)  # whatever raises comes before the tasks, which would not be ended
+        is_forking = spawn.is_forking(self.environ)  # what may raise comes first: no task has to be cancelled then
         home_setup.prepare(self.home)
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self.registry.run)
-        self._tasks.start_soon(self._tidy)
+        self._tasks.start_soon(self._remove_leftovers)
         if is_forking:
             self._tasks.start_soon(self.fork_server.run)
         return self
@@ -78,51 +91,51 @@ class Pool:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.keep != "all":  # the last session of a server that leaves: else it would stay whole until the next one
+        if self.keep != "all":  # else what ended last would be scrubbed only by the next server
             with anyio.move_on_after(self.limits.leave_s, shield=True):
-                for is_done in list(self._under_retention.values()):
-                    await is_done.wait()
+                for applied in list(self._under_retention.values()):
+                    await applied.wait()
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
 
-    async def _tidy(self) -> None:
-        """What workers left that died while no server was there: entries, and names of sockets."""
+    async def _remove_leftovers(self) -> None:
+        """Removes registry entries and socket names of workers that died while no server watched them."""
         self.registry.prune()
         await anyio.to_thread.run_sync(home_setup.remove_leftovers, self.home, limiter=self.files)
-        await self._sweep()
+        await self._remove_expired()
 
-    async def _sweep(self) -> None:
+    async def _remove_expired(self) -> None:
+        """Removes finished sessions that are over their retention, at most once per `sweep_s`."""
         now = anyio.current_time()
-        if now - self._swept_at >= self.limits.sweep_s:
-            self._swept_at = now
+        if now - self._expired_removed_at >= self.limits.sweep_s:
+            self._expired_removed_at = now
             sweep = partial(retention.apply_retention, self.home, days=self.limits.retention_days, keep=self.keep)
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
 
     def apply_retention_soon(self, sid: str) -> None:
-        """`apply_retention` in the background: also when the call that ended the session is cancelled, or the server
-        leaves."""
+        """Applies retention in the background: the call that ended the session may be cancelled meanwhile."""
         self._under_retention[sid] = anyio.Event()
         self._tasks.start_soon(self.apply_retention, sid)
 
     async def apply_retention(self, sid: str) -> None:
-        """After the end of a session: once its worker has left, what is not to be kept is scrubbed."""
+        """Waits until the worker of a finished session has exited, then scrubs what ALC_KEEP does not keep."""
         await self.wait_for_exit(sid, self.limits.leave_s)
         if self.keep != "all":
-            with suppress(AlcError, OSError):  # tried again by the next server
+            with suppress(AlcError, OSError):  # the next server tries again
                 path = self.home.finished_journal(sid)
                 await anyio.to_thread.run_sync(retention.scrub, path, self.keep, limiter=self.files)
-        if (is_done := self._under_retention.pop(sid, None)) is not None:
-            is_done.set()
-        await self._sweep()
+        if (applied := self._under_retention.pop(sid, None)) is not None:
+            applied.set()
+        await self._remove_expired()
 
     async def launch(self, sid: str, journal_fd: int) -> int | None:
-        """Binds and spawns for a session whose locked journal is given, by fork or by exec.
+        """Binds the session's socket and spawns its worker, by fork or by exec. `journal_fd`: the locked journal.
 
-        Returns the worker's pid, or None where a fork came to nothing: the lock is free, the next way is exec. The
-        descriptor is closed here in any case. Raises Unreachable, HomeUnusable.
+        Returns the worker's pid, or None if the fork failed: the lock is free then, and the next launch uses exec.
+        Closes the descriptor in any case. Raises Unreachable (`no_process`), HomeUnusable.
         """
         try:
-            make_directories(self.home.pool, self.home.log)  # a cleaner of old files may have taken them
+            make_directories(self.home.pool, self.home.log)  # a program that deletes old files may have removed them
             listener = bind(self.home, sid)
         except (OSError, StorageFailed) as exc:
             os.close(journal_fd)
@@ -139,10 +152,12 @@ class Pool:
         except SpawnFailed:
             return None
         except OSError as exc:
-            remove_stale_socket(self.home, self.home.socket(sid))  # the lock went: somebody may have bound anew
+            remove_stale_socket(
+                self.home, self.home.socket(sid)
+            )  # under the lock: another launcher may have bound the name since
             cure = "free memory or processes, then ask again"
             if exc.filename is not None and Path(exc.filename) == (log := self.home.stderr(sid)):
-                cure = f"{log} must be a file that you can write, or be gone: remove it, then ask again"
+                cure = f"{log} must be a file that you can write, or be absent: remove it, then ask again"
             sentence = f"cannot start a worker: {exc.strerror}; {cure}"
             raise Unreachable(sentence, code="no_process") from exc
         self.exits.pop(sid, None)
@@ -151,7 +166,7 @@ class Pool:
         return pid
 
     def register(self, sid: str, pid: int) -> None:
-        """Begins to watch a worker and to write its entry, where that is not done yet. Nobody waits for it here."""
+        """Watches a worker and queues the write of its registry entry, unless both were done. Does not wait."""
         known = self.registry.known.get(sid)
         if known is None or known.pid != pid:
             self.watch(sid, pid)
@@ -159,7 +174,7 @@ class Pool:
                 self.registry.add(entry)
 
     def watch(self, sid: str, pid: int) -> None:
-        """From now on its end is noticed at once, whoever started it."""
+        """From now on the exit of this process is noticed at once, also if it is not a child of this server."""
         if pid not in self._watched and hasattr(os, "pidfd_open"):
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
@@ -172,17 +187,19 @@ class Pool:
             self._reap(pid, pidfd)
         finally:
             os.close(pidfd)
-            self._watched.pop(pid).ended.set()
+            self._watched.pop(pid).exited.set()
         remove_stale_socket(self.home, self.home.socket(sid))
         self.registry.remove(sid, pid)
+        self._any_exit.set()
+        self._any_exit = anyio.Event()
 
     def _reap(self, pid: int, pidfd: int) -> None:
         try:
-            how = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+            status = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
-            return  # not ours to reap: the fork server tells, or another server knows
-        if how is not None:
-            self._record_exit(pid, how.si_status if how.si_code == os.CLD_EXITED else -how.si_status)
+            return  # not our child: its fork server reports the exit, to this server or to another one
+        if status is not None:
+            self._record_exit(pid, status.si_status if status.si_code == os.CLD_EXITED else -status.si_status)
 
     def _record_exit(self, pid: int, code: int) -> None:
         if (sid := self._started.pop(pid, None)) is not None:
@@ -190,19 +207,34 @@ class Pool:
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
 
-    async def wait_for_exit(self, sid: str, limit_s: float) -> None:
-        """Waits for the end of the session's workers that are watched to be known."""
-        with anyio.move_on_after(limit_s):
-            for watch in [watch for watch in self._watched.values() if watch.sid == sid]:
-                await watch.ended.wait()
+    def _watches_of(self, sid: str) -> list[_Watch]:
+        return [watch for watch in self._watched.values() if watch.sid == sid]
 
-    def in_background(self, function: Callable[[*Given], Coroutine[Any, Any, object]], *args: *Given) -> None:
-        """Goes on when the call that asked for it is cancelled."""
+    async def wait_for_exit(self, sid: str, limit_s: float) -> None:
+        """Returns when all watched workers of the session have exited, at the latest after `limit_s`."""
+        with anyio.move_on_after(limit_s):
+            for watch in self._watches_of(sid):
+                await watch.exited.wait()
+
+    async def back_off(self, sid: str, limit_s: float) -> None:
+        """Pauses for `limit_s`, or until a watched worker of the session exits, which frees its lock."""
+        if self._watches_of(sid):
+            await self.wait_for_exit(sid, limit_s)
+        else:
+            await anyio.sleep(limit_s)
+
+    async def wait_for_any_exit(self, limit_s: float) -> None:
+        """Returns when any watched worker exits, at the latest after `limit_s`."""
+        with anyio.move_on_after(limit_s):
+            await self._any_exit.wait()
+
+    def in_background(self, function: Callable[[*Arguments], Coroutine[Any, Any, object]], *args: *Arguments) -> None:
+        """Runs the function in a task of the pool: it goes on if the call that started it is cancelled."""
         self._tasks.start_soon(function, *args)
 
 
 def entry_of(pool: Pool, sid: str, pid: int) -> PoolSessionEntry | None:
-    """None where the worker has ended already."""
+    """The registry entry of a worker; None if the process is gone."""
     try:
         return PoolSessionEntry.of(sid, pool.home.socket(sid), process_identity.identify(pid))
     except ProcessLookupError:

@@ -1,11 +1,15 @@
-"""registry.json: which workers live, for people and other tools. Nothing is found through it, except the owner of a
-session that does not answer.
+"""registry.json: the live workers of a home, for people and other tools.
 
-Contract: the file has the original's shape, `{"sessions": [{sid, pid, sock, version, created_at}]}`, with fields
-added. It is replaced whole (temp file, exchanged) under `registry.lock`, which is never replaced itself. A file that
-cannot be read as that is set aside as registry.json.corrupt-TIME; it, and one that is gone, is rebuilt from what this
-server knows and from the sockets of other servers' workers. Failures are returned as text for `pool_save_error`, never
-raised: the sessions live without it.
+The program itself finds nothing through the file, except the pid of an owner that does not answer.
+
+Contract: the file has upstream's shape, `{"sessions": [{sid, pid, sock, version, created_at}]}`, with fields added. It
+is replaced as a whole (temporary file, then exchanged) under `registry.lock`, which is never replaced itself. A file
+that cannot be parsed is renamed to registry.json.corrupt-TIME. A corrupt or missing file is rebuilt from the entries of
+this server and from the sockets of other servers' workers. Errors are returned as text for `pool_save_error`, never
+raised: no session depends on the file.
+
+Waiting for registry.lock is polled every 5 ms for `registry_lock_s` at most, in a thread: a file lock offers no event
+with a deadline.
 """
 
 import errno
@@ -29,12 +33,12 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool import process_identity
 from algocline_mcp.storage.files import replace_under_lock
 
-SET_ASIDE = ".corrupt-"  # and the milliseconds when it was
-_CHECK_INTERVAL_S = 0.005  # portalocker's own default of 0.25 s would be felt in every run that has to wait
+CORRUPT_SUFFIX = ".corrupt-"  # then unix time in milliseconds
+_CHECK_INTERVAL_S = 0.005  # portalocker's default of 0.25 s would delay every run that has to wait
 
 
 class PoolSessionEntry(BaseModel):
-    """One live worker. `pid` is the keeper's; the last four tell it from a later process with the same pid."""
+    """One live worker. `pid` is the keeper's; the last four fields tell it from a later process with the same pid."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -50,8 +54,8 @@ class PoolSessionEntry(BaseModel):
 
     @classmethod
     def of(cls, sid: str, sock: Path, identity: process_identity.ProcessIdentity) -> Self:
-        born = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return cls(sid=sid, sock=str(sock), version=__version__, created_at=born, **identity.as_fields())
+        created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return cls(sid=sid, sock=str(sock), version=__version__, created_at=created_at, **identity.as_fields())
 
     @property
     def identity(self) -> process_identity.ProcessIdentity:
@@ -65,7 +69,7 @@ class PoolRegistry(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Absent: empty. Raises OSError, also for a link, and ValidationError."""
+        """Empty if there is no file. Raises OSError, also for a symbolic link, and ValidationError."""
         try:
             with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
                 return cls.model_validate_json(file.read())
@@ -73,14 +77,14 @@ class PoolRegistry(BaseModel):
             return cls()
 
     def add(self, entry: PoolSessionEntry) -> None:
-        self.sessions = [each for each in self.sessions if each.sid != entry.sid] + [entry]
+        self.sessions = [other for other in self.sessions if other.sid != entry.sid] + [entry]
 
     def remove(self, sid: str, pid: int) -> None:
-        """Only that worker's: a session may have been revived meanwhile."""
-        self.sessions = [each for each in self.sessions if (each.sid, each.pid) != (sid, pid)]
+        """Removes the entry of that worker only: the session may have been revived since."""
+        self.sessions = [entry for entry in self.sessions if (entry.sid, entry.pid) != (sid, pid)]
 
     def find(self, sid: str) -> PoolSessionEntry | None:
-        return next((each for each in self.sessions if each.sid == sid), None)
+        return next((entry for entry in self.sessions if entry.sid == sid), None)
 
     def save(self, path: Path) -> None:
         """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays."""
@@ -89,7 +93,7 @@ class PoolRegistry(BaseModel):
 
 
 class Change:
-    """One entry to add or remove. It is written by itself; a reply may wait for it, but not for ever."""
+    """One entry to add or remove, or neither: drop dead entries. Written in the background by RegistryWriter.run."""
 
     def __init__(self, unwritten: str, *, add: PoolSessionEntry | None = None, remove: tuple[str, int] | None = None):
         self.add = add
@@ -102,7 +106,7 @@ class Change:
         self._done.set()
 
     async def error(self, limit_s: float) -> str | None:
-        """Why it is not in the file after `limit_s`, as text for `pool_save_error`; None where it is."""
+        """Waits at most `limit_s` for the write. Returns None if it succeeded, else text for `pool_save_error`."""
         with anyio.move_on_after(limit_s):
             await self._done.wait()
         return self._error
@@ -110,16 +114,24 @@ class Change:
 
 @dataclass
 class RegistryWriter:
-    """Changes of one server, written by `run` in groups: all that gathered while the group before was written."""
+    """Writes the changes of one server. `run` writes together what was queued during the write before."""
 
     home: Home
     limits: Limits
     known: dict[str, PoolSessionEntry] = field(default_factory=dict)
-    _unreported: dict[str, Change] = field(default_factory=dict)  # entries by sid of whose writing nobody has heard yet
+    _unreported: dict[str, Change] = field(
+        default_factory=dict
+    )  # by sid: added entries whose outcome was not reported yet
     _waiting: list[Change] = field(default_factory=list)
+    _writing: int = 0  # changes in the write that is under way
     _asked: anyio.Event = field(default_factory=anyio.Event)
-    # A limiter of its own: a lock that another process holds must not use up threads that others wait for.
+    # A limiter of its own: a thread that waits for the lock must not delay work in the default limiter.
     _threads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(1))
+
+    @property
+    def pending(self) -> int:
+        """Changes that are not written yet."""
+        return len(self._waiting) + self._writing
 
     def add(self, entry: PoolSessionEntry) -> Change:
         self.known[entry.sid] = entry
@@ -127,7 +139,7 @@ class RegistryWriter:
         return change
 
     def take_unreported(self, sid: str) -> Change | None:
-        """The writing of the session's entry, for the first one who asks."""
+        """The queued write of the session's entry, to the first caller only: the outcome is reported once."""
         return self._unreported.pop(sid, None)
 
     def remove(self, sid: str, pid: int) -> Change:
@@ -137,11 +149,11 @@ class RegistryWriter:
         return self._ask(remove=(sid, pid))
 
     def prune(self) -> Change:
-        """Drops the entries whose process is gone."""
+        """Removes the entries whose process is gone."""
         return self._ask()
 
     def _ask(self, *, add: PoolSessionEntry | None = None, remove: tuple[str, int] | None = None) -> Change:
-        unwritten = f"{self.home.registry} is not written yet: the session goes on without it"
+        unwritten = f"{self.home.registry} is not written yet: the session goes on"
         change = Change(unwritten, add=add, remove=remove)
         self._waiting.append(change)
         self._asked.set()
@@ -152,9 +164,11 @@ class RegistryWriter:
             await self._asked.wait()
             self._asked = anyio.Event()
             group, self._waiting = self._waiting, []
+            self._writing = len(group)
             error = await anyio.to_thread.run_sync(self._write, group, limiter=self._threads)
             for change in group:
                 change.end(error)
+            self._writing = 0
 
     def _write(self, group: list[Change]) -> str | None:
         try:
@@ -163,12 +177,12 @@ class RegistryWriter:
                 self._complete(registry, is_new=before is None)
                 for change in group:
                     if change.add is not None:
-                        if change.add.identity.is_alive():  # else its removal may have come first
+                        if change.add.identity.is_alive():  # else its removal may have been written before
                             registry.add(change.add)
                     elif change.remove is not None:
                         registry.remove(*change.remove)
                     else:
-                        registry.sessions = [each for each in registry.sessions if each.identity.is_alive()]
+                        registry.sessions = [entry for entry in registry.sessions if entry.identity.is_alive()]
                 if registry.sessions != before:
                     registry.save(self.home.registry)
         except portalocker.LockException:
@@ -181,18 +195,19 @@ class RegistryWriter:
         return None
 
     def _load(self) -> tuple[PoolRegistry, list[PoolSessionEntry] | None]:
-        """The registry, and what the file holds of it: None where there is no usable file."""
+        """`(registry, entries in the file)`. The entries are None if there is no usable file."""
         try:
             registry = PoolRegistry.load(self.home.registry)
         except (ValidationError, OSError) as exc:
-            if isinstance(exc, OSError) and exc.errno != errno.ELOOP:  # a link is no registry: what it names stays
+            # A symbolic link (ELOOP) is renamed like a corrupt file; its target stays as it is.
+            if isinstance(exc, OSError) and exc.errno != errno.ELOOP:
                 raise
-            os.replace(self.home.registry, f"{self.home.registry}{SET_ASIDE}{time.time_ns() // 10**6}")
+            os.replace(self.home.registry, f"{self.home.registry}{CORRUPT_SUFFIX}{time.time_ns() // 10**6}")
             return PoolRegistry(), None
         return registry, list(registry.sessions) if self.home.registry.exists() else None
 
     def _complete(self, registry: PoolRegistry, *, is_new: bool) -> None:
-        """Adds what an earlier write could not bring in, and what somebody took away with the whole file."""
+        """Adds entries that an earlier write could not add, or that were lost with the file."""
         listed = {entry.sid for entry in registry.sessions}
         for entry in list(self.known.values()):
             if entry.sid not in listed and entry.identity.is_alive():
@@ -208,7 +223,7 @@ class RegistryWriter:
 
 @contextmanager
 def with_registry_lock(path: Path, *, timeout_s: float) -> Iterator[None]:
-    """Raises portalocker.LockException after `timeout_s`, OSError where the lock file cannot be opened."""
+    """Holds registry.lock. Raises portalocker.LockException after `timeout_s`, OSError if it cannot be opened."""
 
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | os.O_NOFOLLOW, 0o600)

@@ -52,9 +52,9 @@ async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_o
     asked: list[str] = []
     hibernate = admission._hibernate
 
-    async def noted(pool: Pool, sid: str) -> bool:
+    async def noted(pool: Pool, sid: str) -> None:
         asked.append(sid)
-        return await hibernate(pool, sid)
+        await hibernate(pool, sid)
 
     monkeypatch.setattr(admission, "_hibernate", noted)
     async with rig.pool(pool_max=4, leave_s=0.3) as pool:
@@ -74,12 +74,12 @@ async def test_two_runs_at_once_ask_two_sessions_to_go(rig: Rig, monkeypatch: py
     both = anyio.Event()
     hibernate = admission._hibernate
 
-    async def noted(pool: Pool, sid: str) -> bool:
+    async def noted(pool: Pool, sid: str) -> None:
         asked.append(sid)
         if len(asked) == 2:
             both.set()
         await both.wait()
-        return await hibernate(pool, sid)
+        await hibernate(pool, sid)
 
     monkeypatch.setattr(admission, "_hibernate", noted)
     async with rig.pool(pool_max=2) as pool:

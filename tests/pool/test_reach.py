@@ -168,7 +168,7 @@ IMPOSTORS = {
     "mute": "has not answered within",
     "gone": r"ended \d times before it answered",
     "stranger": "holds session p-0-0000000000000000",
-    "newer": "speaks protocol 99",
+    "newer": "uses protocol 99",
     "noise": "malformed",
     "long": "line longer than",
     "chatty": "has not answered within",

@@ -252,8 +252,8 @@ class Keeper:
                 self.runner.retire()
 
     def _leave(self) -> None:
-        """In this order: send the replies, end the engines, unlink the socket. The lock of the journal goes last, with
-        the process."""
+        """In this order: send the replies, end the engines, unlink the socket, close the connections. The lock of the
+        journal goes last, with the process."""
         deadline = time.monotonic() + self.limits.linger_s
         for client in self.clients:
             while client.has_output and client.is_open and (left_s := deadline - time.monotonic()) > 0:
@@ -267,6 +267,8 @@ class Keeper:
         for path in useless:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+        for client in self.clients:
+            client.close()  # a server that waits for this worker's place sees the end of the connection
 
 
 def _peer_uid(sock: socket.socket) -> int | None:
