@@ -240,6 +240,6 @@ def end_workers(home: Home, met: Sequence[PoolSessionEntry] = ()) -> None:
         entries += PoolRegistry.load(home.registry).sessions
     for entry in entries:
         entry.identity.signal(signal.SIGTERM)
-        with entry.identity.opened() as pidfd:
+        with entry.identity.open_pidfd() as pidfd:
             if pidfd is not None and pidfd >= 0:
                 select([pidfd], [], [], LEAVE_S)

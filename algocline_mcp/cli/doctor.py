@@ -25,7 +25,7 @@ from algocline_mcp.errors import AlcError
 from algocline_mcp.history import retention
 from algocline_mcp.languages import LANGUAGES
 from algocline_mcp.pool import dispatch, spawn
-from algocline_mcp.pool.registry import SET_ASIDE, PoolRegistry
+from algocline_mcp.pool.registry import CORRUPT_SUFFIX, PoolRegistry
 from algocline_mcp.storage import home_setup
 
 _PROBE = 'return alc.llm("Is anybody there?")'
@@ -157,7 +157,7 @@ def _room(home: Home) -> Finding:
 
 
 def _registry(home: Home) -> Finding:
-    damaged = sorted(home.pool.glob(f"{home.registry.name}{SET_ASIDE}*"))
+    damaged = sorted(home.pool.glob(f"{home.registry.name}{CORRUPT_SUFFIX}*"))
     try:
         live = len(PoolRegistry.load(home.registry).sessions)
     except (OSError, ValueError) as exc:

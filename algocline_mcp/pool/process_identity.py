@@ -1,11 +1,11 @@
-"""Names a process for good, and signals only the one that was meant: pids are used again, also within a second.
+"""Identity of a process that outlasts its pid, and signals to exactly that process.
 
-Contract: a `ProcessIdentity` holds what was read while the process certainly lived. A signal goes through a pidfd that
-was opened first and compared afterwards. Where the system has no pidfd (macOS),
-the pid and its start time must do.
+The kernel uses pids again, sometimes within a second. Contract: a `ProcessIdentity` holds what was read while the
+process was certainly alive. A signal goes through a pidfd that was opened first and compared with the identity
+afterwards. On a system without pidfds (macOS) the pid and the start time are compared instead.
 
-psutil would replace only the start time: it knows no inode of a pidfd, no boot id and no pid namespace, gives the start
-in seconds of a wall clock that may be set, and its import costs 14 ms beside what a server imports anyway.
+psutil would replace only the start time: it knows neither the inode of a pidfd nor boot id nor pid namespace, gives the
+start in seconds of a wall clock that may be set, and its import adds 14 ms to the start of a server.
 """
 
 import contextlib
@@ -31,18 +31,18 @@ class ProcessIdentity:
     boot_id: str | None
     pid_ns: int | None
     start_time: int | None  # clock ticks since boot
-    pidfd_ino: int | None  # the same for every pidfd of one process, never used again (Linux 6.9)
+    pidfd_ino: int | None  # the same for every pidfd of one process and never used again (since Linux 6.9)
 
     def as_fields(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("pid", "boot_id", "pid_ns", "start_time", "pidfd_ino")}
 
     def is_alive(self) -> bool:
-        with self.opened() as pidfd:
+        with self.open_pidfd() as pidfd:
             return pidfd is not None
 
     def signal(self, number: signal.Signals) -> bool:
-        """Whether it was there to be signalled."""
-        with self.opened() as pidfd:
+        """Sends the signal. False: the process is gone, or belongs to another boot or pid namespace."""
+        with self.open_pidfd() as pidfd:
             if pidfd is None:
                 return False
             with contextlib.suppress(ProcessLookupError):
@@ -54,8 +54,8 @@ class ProcessIdentity:
         return False
 
     @contextlib.contextmanager
-    def opened(self) -> Iterator[int | None]:
-        """A pidfd of exactly this process (-1 where there are none), or None where it is gone or not to be seen."""
+    def open_pidfd(self) -> Iterator[int | None]:
+        """A pidfd of exactly this process, or None if it is gone or in another namespace; -1 without pidfds."""
         if self.boot_id != _boot_id() or self.pid_ns != _pid_ns():
             yield None
             return
@@ -73,7 +73,7 @@ class ProcessIdentity:
 
 
 def _has_ended(pidfd: int) -> bool:
-    """Also of a zombie: in a container it may wait for ever for somebody to reap it."""
+    """True also for a zombie: in a container a zombie may never be reaped."""
     if pidfd < 0:
         return False
     poll = select.poll()
@@ -82,7 +82,7 @@ def _has_ended(pidfd: int) -> bool:
 
 
 def identify(pid: int) -> ProcessIdentity:
-    """Of a process that is certainly alive or not yet reaped. Raises ProcessLookupError where it is gone."""
+    """The identity of a process that is alive or not yet reaped. Raises ProcessLookupError if it is gone."""
     pidfd = os.pidfd_open(pid) if _HAS_PIDFD else -1
     try:
         return ProcessIdentity(pid, _boot_id(), _pid_ns(), start_time_of(pid), _pidfd_ino(pidfd))
@@ -92,15 +92,18 @@ def identify(pid: int) -> ProcessIdentity:
 
 
 def identify_listener(path: Path, words: str) -> ProcessIdentity | None:
-    """Who listens on a socket, if its command line holds `words`: until a worker has taken the socket over, its
-    launcher does. None where nobody does, or where the system does not tell."""
+    """The process that listens on a socket, if its command line contains `words`; else None.
+
+    None also where the system does not name the listener. Until a worker has called listen() itself, the kernel names
+    the launcher, whose command line differs.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError, AttributeError):
         probe.setblocking(False)
         probe.connect(os.fspath(path))
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        found = identify(pid)
+        identity = identify(pid)
         title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
-        return found if os.fsencode(words) in title else None
+        return identity if os.fsencode(words) in title else None
     return None
 
 

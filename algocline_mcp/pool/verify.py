@@ -40,7 +40,7 @@ async def scratch_pool(home: Home, limits: Limits, environ: Mapping[str, str]) -
 
 
 async def verify_session(pool: Pool, home: Home, sid: str, *, wait_s: float) -> dict[str, Any]:
-    """Replays a copy of the journal in `pool`, a scratch_pool: `{session_id, outcome, error?, recorded?, replayed?}`."""
+    """Replays a copy of the journal. `pool`: a scratch_pool. `{session_id, outcome, error?, recorded?, replayed?}`."""
     report: dict[str, Any] = {"session_id": sid}
     try:
         content = home.journal(sid).read_bytes()

@@ -52,7 +52,7 @@ def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> No
     entry = PoolRegistry.load(terminal.home.registry).find(sid)
     assert entry is not None
     entry.identity.signal(signal.SIGKILL)
-    with entry.identity.opened() as pidfd:
+    with entry.identity.open_pidfd() as pidfd:
         if pidfd is not None:
             os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)
 
