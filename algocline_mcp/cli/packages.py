@@ -55,7 +55,7 @@ FORCE = click.option("--force", is_flag=True, help="Replace what is installed or
 @OWN_NAME
 @FORCE
 def install(source: str, name: str | None, force: bool) -> None:
-    """BoundedCopy what is in SOURCE, a git URL (with #REVISION behind it if need be) or a directory, into this home.
+    """Copy what is in SOURCE, a git URL (with #REVISION behind it if need be) or a directory, into this home.
 
     A directory with init.lua is one package; else each directory in it that has one. Nothing of it is run.
     """

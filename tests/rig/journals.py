@@ -39,6 +39,14 @@ def answer(query_id: str, text: str = "said", t: float = 1002.0, **more: Any) ->
     return {"kind": "answer", "answers": [{"id": query_id, "response": text, **more}], "t": t}
 
 
+def answered(sid: str, count: int) -> list[Record]:
+    """A header and `count` prompts, each with its answer."""
+    records = [header(sid)]
+    for n in range(count):
+        records += [prompt(f"q-{n}", t=1001.0 + n), answer(f"q-{n}", f"a{n}", 1001.5 + n)]
+    return records
+
+
 def final(t: float = 1003.0, **outcome: Any) -> Record:
     status = "error" if "error" in outcome else "completed"
     return {"kind": "final", "status": status, **(outcome or {"result": 1}), "t": t}

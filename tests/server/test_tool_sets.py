@@ -170,7 +170,7 @@ def test_scopes_of_the_original_are_known(host: Server, tool: str, scope: str, s
     told = _sentence(host, tool, name="x", scope=scope, project_root=here, **more)
     assert sentence.replace("HERE", here) in told
     if scope in ("project", "variant") and "invalid" not in sentence:
-        none = f"scope {scope} needs a project, and /nowhere is none: give its project_root"
+        none = f"scope {scope} needs a project, but /nowhere is not a directory: give its project_root"
         assert none in _sentence(host, tool, name="x", scope=scope, project_root="/nowhere", **more)
 
 
@@ -182,7 +182,7 @@ def test_a_package_is_linked_in_one_project_alone_and_taken_out_again(
     told = host.call("alc_pkg_link", path=str(source), scope="variant", project_root=str(project))
     file = project / "alc.local.toml"
     assert told == {"status": "linked", "linked": ["echo"], "scope": "variant", "alc_local_toml": str(file)}
-    assert "force is of scope global" in _sentence(host, "alc_pkg_link", path=str(source), scope="variant", force=True)
+    assert "force needs scope global" in _sentence(host, "alc_pkg_link", path=str(source), scope="variant", force=True)
     assert host.call("alc_run", strategy="echo", task="t", project_root=str(project))["prompt"] == "t"
     assert "is not installed" in _sentence(host, "alc_run", strategy="echo", task="t")
     (line,) = host.call("alc_pkg_list", project_root=str(project), filter={"scope": "variant"})["packages"]

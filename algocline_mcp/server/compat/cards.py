@@ -1,6 +1,7 @@
-"""The Rust program's tools for cards; part of tools_full.
+"""Upstream's tools for cards; listed with ALC_TOOLS=full.
 
-Contract: as there. Each is a strategy of one line: what a card is and where it lies is known in one place alone.
+Contract: as in compat/sessions. Each tool but alc_card_install runs a strategy of one line, so only alc.card knows how
+cards are stored.
 """
 
 from typing import Annotated, Any
@@ -35,12 +36,12 @@ _READ = hints(read_only=True, idempotent=True)
 
 
 def _listed(name: str, value: Any) -> CallToolResult:
-    """Lua's empty array is an empty object."""
+    """An empty list of Lua arrives as an empty object."""
     return results.result({name: [] if value == {} else value})
 
 
 async def alc_card_list(host: Host, pkg: Text = ABSENT) -> Annotated[CallToolResult, Listing]:
-    """List cards, the newest first."""
+    """List cards, newest first."""
     return _listed("cards", await carried_out(host, "return alc.card.list(ctx)", {"pkg": pkg or None}))
 
 
@@ -49,10 +50,10 @@ async def alc_card_get(host: Host, card_id: Text) -> Annotated[CallToolResult, L
     return _card(await carried_out(host, "return alc.card.get(ctx.card_id)", {"card_id": card_id}), f"card '{card_id}'")
 
 
-def _card(found: Any, what: str) -> CallToolResult:
-    if found is None:
-        raise Refused(f"{what[:100]} not found: alc_card_list lists the cards", code="not_found")
-    return results.result(found)
+def _card(card: Any, wanted: str) -> CallToolResult:
+    if card is None:
+        raise Refused(f"{wanted[:100]} not found: alc_card_list lists the cards", code="not_found")
+    return results.result(card)
 
 
 async def alc_card_find(
@@ -69,7 +70,7 @@ async def alc_card_find(
 
 
 async def alc_card_append(host: Host, card_id: Text, fields: Fields) -> Annotated[CallToolResult, Listing]:
-    """Add fields to a card; none that it has already."""
+    """Add new fields to a card. Fields that the card has already cannot be changed."""
     code = "return alc.card.append(ctx.card_id, ctx.fields)"
     return results.result(await carried_out(host, code, {"card_id": card_id, "fields": fields}))
 
@@ -83,7 +84,7 @@ async def alc_card_samples(
 ) -> Annotated[CallToolResult, Listing]:
     """Show the samples of a card."""
     code = "return alc.card.read_samples(ctx.card_id, ctx.options)"
-    options = {key: each for key, each in (("offset", offset), ("limit", limit), ("where", where or None)) if each}
+    options = {key: value for key, value in (("offset", offset), ("limit", limit), ("where", where or None)) if value}
     return _listed("samples", await carried_out(host, code, {"card_id": card_id, "options": options}))
 
 
@@ -95,7 +96,7 @@ async def alc_card_lineage(
     include_stats: Stats = True,
     relation_filter: Names = None,
 ) -> Annotated[CallToolResult, Listing]:
-    """Show where a card came from, or what came of it."""
+    """Show the ancestors (up) or descendants (down) of a card."""
     ctx: dict[str, Any] = {"card_id": card_id, "direction": direction, "depth": depth, "include_stats": include_stats}
     ctx["relation_filter"] = names_of(relation_filter) or None
     return _card(await carried_out(host, "return alc.card.lineage(ctx)", ctx), f"card '{card_id}'")
@@ -104,30 +105,30 @@ async def alc_card_lineage(
 async def alc_card_alias_set(
     host: Host, name: Text, card_id: Text, pkg: Text = ABSENT, note: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
-    """Give a card a name, or the name to another card."""
+    """Set an alias of a card. An alias that exists moves to this card."""
     code = "return alc.card.alias_set(ctx.name, ctx.card_id, ctx.options)"
     options = {key: text for key, text in (("pkg", pkg), ("note", note)) if text}
     return results.result(await carried_out(host, code, {"name": name, "card_id": card_id, "options": options}))
 
 
 async def alc_card_alias_list(host: Host, pkg: Text = ABSENT) -> Annotated[CallToolResult, Listing]:
-    """List the names that cards were given."""
+    """List the aliases of cards."""
     return _listed("aliases", await carried_out(host, "return alc.card.alias_list(ctx)", {"pkg": pkg or None}))
 
 
 async def alc_card_get_by_alias(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
-    """Show the card that has a name."""
+    """Show the card that has this alias."""
     return _card(await carried_out(host, "return alc.card.get_by_alias(ctx.name)", {"name": name}), f"alias '{name}'")
 
 
 async def alc_card_sink_backfill(host: Host, sink: Text, dry_run: DryRun = False) -> Annotated[CallToolResult, Listing]:
-    """BoundedCopy the cards that are missing there to a directory of ALC_CARD_SINKS."""
+    """Copy to a directory of ALC_CARD_SINKS the cards that it does not have."""
     code = "return alc.card.sink_backfill(ctx)"
     return results.result(await carried_out(host, code, {"sink": sink, "dry_run": dry_run}))
 
 
 async def alc_card_install(host: Host, url: Text) -> Annotated[CallToolResult, Listing]:
-    """Bring cards from a git URL or a directory: PACKAGE/CARD.toml, also in its directory cards."""
+    """Install cards from a git URL or a directory: files PACKAGE/CARD.toml, also in its directory cards."""
     held = opened(host)
     home, limits = held.usable().home, held.limits
     fetch_s = allowed_s(limits.package_fetch_s, client_name(host), limits.wait_max_s)
@@ -135,7 +136,7 @@ async def alc_card_install(host: Host, url: Text) -> Annotated[CallToolResult, L
     async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
         return dispatch.PoolReply("", await install_cards(home, limits, url, fetch_s=fetch_s), None)
 
-    return await ask(host, fetch_s, call, unanswered="some may have arrived; look with alc_card_list")
+    return await ask(host, fetch_s, call, unanswered="some cards may be installed; check with alc_card_list")
 
 
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────
@@ -149,9 +150,9 @@ def tools() -> list[Tool]:
         tool(alc_card_append, "Add to a card", hints(), None),
         tool(alc_card_samples, "Show samples", _READ, None),
         tool(alc_card_lineage, "Show lineage", _READ, None),
-        tool(alc_card_alias_set, "Name a card", hints(idempotent=True), None),
-        tool(alc_card_alias_list, "List names of cards", _READ, None),
-        tool(alc_card_get_by_alias, "Show a named card", _READ, None),
-        tool(alc_card_install, "Bring cards", hints(idempotent=True, is_open=True), None),
-        tool(alc_card_sink_backfill, "BoundedCopy cards", hints(idempotent=True), None),
+        tool(alc_card_alias_set, "Set an alias", hints(idempotent=True), None),
+        tool(alc_card_alias_list, "List aliases", _READ, None),
+        tool(alc_card_get_by_alias, "Show the card of an alias", _READ, None),
+        tool(alc_card_install, "Install cards", hints(idempotent=True, is_open=True), None),
+        tool(alc_card_sink_backfill, "Copy cards", hints(idempotent=True), None),
     ]

@@ -1,6 +1,6 @@
-"""The Rust program's tools for packages; part of tools_full.
+"""Upstream's tools for packages; listed with ALC_TOOLS=full.
 
-Contract: as there. Reading is the catalog's, a change is that of alc_package.
+Contract: as in compat/sessions. Lists come from the catalog; changes are those of alc_package.
 """
 
 import os
@@ -28,9 +28,9 @@ from algocline_mcp.server.tool_call.tool import Host, Listing, ask, client_name,
 from algocline_mcp.server.tools.packages import change
 
 _READ = hints(read_only=True, idempotent=True)
-Beside = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
-_SUMMARY = ("name", "scope", "version", "active", "resolved_source_path", "resolved_source_kind", "type")
-_MORE = (
+AutoSearchPaths = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
+_SUMMARY_FIELDS = ("name", "scope", "version", "active", "resolved_source_path", "resolved_source_kind", "type")
+_MORE_FIELDS = (
     "install_source",
     "installed_at",
     "linked",
@@ -42,14 +42,14 @@ _MORE = (
     "meta",
     "error",
 )
-_FULL = (*_SUMMARY, *_MORE)
-_MOST = 50
-_ALL = 1_000_000
+_FULL_FIELDS = (*_SUMMARY_FIELDS, *_MORE_FIELDS)
+_DEFAULT_LIMIT = 50
+_NO_LIMIT = 1_000_000
 _SCOPES = {"project": "variant", "path": "path"}
 
 
-def _wanted(value: Any) -> Any:
-    """Words, or an object, also as its JSON."""
+def _filter(value: Any) -> Any:
+    """Words, an object, or an object as JSON text."""
     is_object = isinstance(value, dict) or (isinstance(value, str) and value.lstrip().startswith("{"))
     return an_object("filter", '{"scope": "global"}')(value) if is_object else text(value)
 
@@ -57,60 +57,62 @@ def _wanted(value: Any) -> Any:
 async def alc_pkg_list(
     host: Host,
     project_root: Text = ABSENT,
-    limit: Annotated[Any, PlainValidator(count("limit", -1)), Field(description="0: all")] = None,
+    limit: Annotated[Any, PlainValidator(count("limit", -1)), Field(description="Maximum number; 0 lists all")] = None,
     sort: Text = "-active,-installed_at",
-    filter: Annotated[Any, PlainValidator(_wanted), Field(description="Words, or fields and values")] = ABSENT,
-    fields: Annotated[Names, Field(description="Only these")] = None,
-    verbose: Annotated[Text, Field(description="summary or full")] = "summary",
+    filter: Annotated[
+        Any, PlainValidator(_filter), Field(description="Words to search for, or an object of fields and values")
+    ] = ABSENT,
+    fields: Annotated[Names, Field(description="Show only these fields")] = None,
+    verbose: Annotated[Text, Field(description="Fields to show: summary or full")] = "summary",
 ) -> Annotated[CallToolResult, Listing]:
-    """List packages."""
-    context = _context(host, project_root)
-    chosen = table.fields_of(verbose, names_of(fields), {"summary": _SUMMARY, "full": _FULL})
-    every = replace(context, limits=replace(context.limits, listed_max=_ALL))
-    found = await look(host, partial(catalog, every, "packages", CatalogQuery(limit=_ALL)))
-    search_path = await look(host, context.search_path)
-    lines = table.sorted_by(table.matching(list(map(_line, found["packages"])), filter), sort, _FULL)
-    shown = lines[: _MOST if limit is None else limit if limit > 0 else _ALL]
-    told: dict[str, Any] = {
-        "packages": [{name: line[name] for name in chosen if name in line} for line in shown],
+    """List the packages that a session would find, with their versions and where they come from."""
+    package_context = _package_context(host, project_root)
+    sets = {"summary": _SUMMARY_FIELDS, "full": _FULL_FIELDS}
+    selected = table.select_fields(verbose, names_of(fields), sets)
+    unlimited = replace(package_context, limits=replace(package_context.limits, listed_max=_NO_LIMIT))
+    page = await look(host, partial(catalog, unlimited, "packages", CatalogQuery(limit=_NO_LIMIT)))
+    search_path = await look(host, package_context.search_path)
+    lines = table.sorted_by(table.matching(list(map(_line, page["packages"])), filter), sort, _FULL_FIELDS)
+    shown = lines[: _DEFAULT_LIMIT if limit is None else limit if limit > 0 else _NO_LIMIT]
+    result: dict[str, Any] = {
+        "packages": [{name: line[name] for name in selected if name in line} for line in shown],
         "search_paths": [str(path) for path, _ in search_path.roots],
     }
     if search_path.project.root is not None:
-        told["project_root"] = str(search_path.project.root)
+        result["project_root"] = str(search_path.project.root)
         lock = search_path.project.root / "alc.lock"
-        told |= {"lockfile_path": str(lock)} if lock.is_file() else {}
-    return results.result(
-        told | ({"warnings": list(search_path.project.warnings)} if search_path.project.warnings else {})
-    )
+        result |= {"lockfile_path": str(lock)} if lock.is_file() else {}
+    warnings = list(search_path.project.warnings)
+    return results.result(result | ({"warnings": warnings} if warnings else {}))
 
 
-def _line(each: dict[str, Any]) -> dict[str, Any]:
-    """Of the catalog, in the original's words."""
-    directory = str(Path(each["file"]).parent)
-    is_linked, is_broken = each["origin"] == "linked", "about" not in each
-    meta = {name: each.get(name) for name in ("name", "version", "category")} | {"description": each.get("about")}
+def _line(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry of the catalog with upstream's field names."""
+    directory = str(Path(entry["file"]).parent)
+    is_linked, is_broken = entry["origin"] == "linked", "about" not in entry
+    meta = {name: entry.get(name) for name in ("name", "version", "category")} | {"description": entry.get("about")}
     line = {
-        "name": each["name"],
-        "scope": _SCOPES.get(each["origin"], "global"),
-        "version": each.get("version"),
+        "name": entry["name"],
+        "scope": _SCOPES.get(entry["origin"], "global"),
+        "version": entry.get("version"),
         "active": True,
         "resolved_source_path": directory,
-        "resolved_source_kind": each["origin"],
-        "type": each.get("type"),
-        "install_source": each.get("source"),
-        "installed_at": each.get("installed_at"),
+        "resolved_source_kind": entry["origin"],
+        "type": entry.get("type"),
+        "install_source": entry.get("source"),
+        "installed_at": entry.get("installed_at"),
         "linked": is_linked,
-        "link_target": each.get("source") if is_linked else None,
+        "link_target": entry.get("source") if is_linked else None,
         "broken": is_broken,
         "path": directory,
-        "source": each.get("source"),
-        "commit": each.get("commit"),
+        "source": entry.get("source"),
+        "commit": entry.get("commit"),
         "meta": None if is_broken else meta,
     }
-    return line | ({"error": "; ".join(each["warnings"])} if is_broken else {})
+    return line | ({"error": "; ".join(entry["warnings"])} if is_broken else {})
 
 
-def _context(host: Host, project_root: str) -> PackageContext:
+def _package_context(host: Host, project_root: str) -> PackageContext:
     held = opened(host)
     root = Path(os.path.abspath(os.path.expanduser(project_root))) if project_root else None
     return PackageContext(held.usable().home, held.limits, os.environ, root)
@@ -119,7 +121,7 @@ def _context(host: Host, project_root: str) -> PackageContext:
 async def alc_pkg_install(
     host: Host, url: Text, name: Text = ABSENT, force: Force = False
 ) -> Annotated[CallToolResult, Listing]:
-    """Install packages from a git URL or a directory, as alc_package(action="install")."""
+    """Install packages from a git URL or a directory. Same as alc_package(action="install")."""
     return await change(host, "install", source=url, name=name or None, force=force)
 
 
@@ -127,31 +129,36 @@ async def alc_pkg_remove(
     host: Host,
     name: Text,
     project_root: Text = ABSENT,
-    version: Annotated[Text, Field(description="Only if it is this one")] = ABSENT,
-    scope: Annotated[Text, Field(description="global, project or all")] = "global",
+    version: Annotated[Text, Field(description="Remove only if the package has this version")] = ABSENT,
+    scope: Annotated[
+        Text, Field(description="global (installed packages), project (alc.local.toml) or all (both)")
+    ] = "global",
 ) -> Annotated[CallToolResult, Listing]:
-    """Delete an installed package, as alc_package(action="remove"). Scope project: take it out of alc.local.toml."""
+    """
+    Delete an installed package. Same as alc_package(action="remove"). Scope project removes the entry in
+    alc.local.toml.
+    """
     _check_scope(scope, ("project", "global", "all"))
-    context = _context(host, project_root)
+    package_context = _package_context(host, project_root)
     if version:
-        await look(host, partial(_check_version, context, name, version))
-    told: dict[str, Any] = {}
+        await look(host, partial(_check_version, package_context, name, version))
+    removed: dict[str, Any] = {}
     if scope != "global":
-        root = find_root(os.environ) if context.project_root is None else context.project_root
         try:
-            file = await look(host, partial(overrides.remove_override, _project(root, scope), name))
-            told = {"status": "removed", "removed": [name], "alc_local_toml": str(file)}
+            root = _project_root(package_context, scope)
+            file = await look(host, partial(overrides.remove_override, root, name))
+            removed = {"status": "removed", "removed": [name], "alc_local_toml": str(file)}
         except Refused:
             if scope == "project":
                 raise
     if scope == "project":
-        return results.result(told)
+        return results.result(removed)
     try:
         return await change(host, "remove", source="", name=name, force=False)
     except Refused:
-        if not told:
+        if not removed:
             raise
-        return results.result(told)
+        return results.result(removed)
 
 
 async def alc_pkg_link(
@@ -159,107 +166,121 @@ async def alc_pkg_link(
     path: Text,
     name: Text = ABSENT,
     force: Force = False,
-    scope: Annotated[Text, Field(description="global, or variant: in this project alone")] = "global",
+    scope: Annotated[Text, Field(description="global, or variant (only in this project)")] = "global",
     project_root: Text = ABSENT,
 ) -> Annotated[CallToolResult, Listing]:
-    """Use packages in a directory as they are, as alc_package(action="link"). Scope variant: by alc.local.toml."""
+    """
+    Use the packages in a directory without copying them. Same as alc_package(action="link"). Scope variant adds them to
+    alc.local.toml of the project.
+    """
     _check_scope(scope, ("global", "variant"))
     if scope == "global":
         return await change(host, "link", source=path, name=name or None, force=force)
     if force:
-        raise Refused("force is of scope global: what alc.local.toml says is not replaced")
-    context = _context(host, project_root)
-    root = _project(find_root(os.environ) if context.project_root is None else context.project_root, scope)
+        raise Refused("force needs scope global: an entry of alc.local.toml is not replaced; remove the entry first")
+    package_context = _package_context(host, project_root)
+    root = _project_root(package_context, scope)
 
-    def declare() -> dict[str, Any]:
+    def add() -> dict[str, Any]:
         targets = install.link_targets(path, name or None)
         file = overrides.add_overrides(root, targets)
         return {"status": "linked", "linked": list(targets), "scope": scope, "alc_local_toml": str(file)}
 
-    return results.result(await look(host, declare))
+    return results.result(await look(host, add))
 
 
-def _check_scope(scope: str, known: tuple[str, ...]) -> None:
-    if scope not in known:
-        raise Refused(f"invalid scope '{scope[:80]}': expected one of {', '.join(known)}")
+def _check_scope(scope: str, allowed: tuple[str, ...]) -> None:
+    if scope not in allowed:
+        raise Refused(f"invalid scope '{scope[:80]}': expected one of {', '.join(allowed)}")
 
 
-def _project(root: Path | None, scope: str) -> Path:
+def _project_root(package_context: PackageContext, scope: str) -> Path:
+    root = package_context.project_root or find_root(os.environ)
     if root is None or not root.is_dir():
-        raise Refused(f"scope {scope} needs a project, and {root or 'none'} is none: give its project_root")
+        reason = "there is no project here" if root is None else f"{root} is not a directory"
+        raise Refused(f"scope {scope} needs a project, but {reason}: give its project_root")
     return root
 
 
-def _check_version(context: PackageContext, name: str, version: str) -> None:
-    package = context.search_path().find(name)
-    told = None if package is None else lookup.read_metadata(package, context.limits.code_bytes)
-    if told is not None and told.version != version:
-        raise Refused(f"package '{name}' is version {told.version}, not {version[:40]}: nothing was removed")
+def _check_version(package_context: PackageContext, name: str, version: str) -> None:
+    package = package_context.search_path().find(name)
+    metadata = None if package is None else lookup.read_metadata(package, package_context.limits.code_bytes)
+    if metadata is not None and metadata.version != version:
+        raise Refused(f"package '{name}' is version {metadata.version}, not {version[:40]}: nothing was removed")
 
 
 async def alc_pkg_unlink(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
-    """Take a link away, as alc_package(action="unlink")."""
+    """Remove a link to a package; its directory stays. Same as alc_package(action="unlink")."""
     return await change(host, "unlink", source="", name=name, force=False)
 
 
 async def alc_pkg_doctor(
     host: Host, name: Text = ABSENT, project_root: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
-    """Say which packages cannot be used, and why."""
-    return results.result(await look(host, partial(check.check_packages, _context(host, project_root), name)))
+    """Check which packages are healthy, and which are incomplete, lack metadata or specs, or have a dangling link."""
+    return results.result(await look(host, partial(check.check_packages, _package_context(host, project_root), name)))
 
 
 async def alc_pkg_repair(
     host: Host, name: Text = ABSENT, project_root: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
-    """Install again, from where it came, what alc_pkg_doctor finds incomplete."""
+    """Install incomplete packages (see alc_pkg_doctor) again from their recorded source and commit."""
     limits = opened(host).limits
     fetch_s = allowed_s(limits.package_fetch_s, client_name(host), limits.wait_max_s)
-    context = _context(host, project_root)
+    package_context = _package_context(host, project_root)
 
     async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
-        return dispatch.PoolReply("", await check.repair(context, name, fetch_s), None)
+        return dispatch.PoolReply("", await check.repair(package_context, name, fetch_s), None)
 
-    return await ask(host, fetch_s, call, unanswered="some of it may be done; look with alc_pkg_doctor")
+    return await ask(host, fetch_s, call, unanswered="some packages may be repaired; check with alc_pkg_doctor")
 
 
 async def alc_pkg_test(
     host: Host,
-    pkg: Annotated[Text, Field(description="Its name, or its directory")] = ABSENT,
-    code_file: Annotated[Text, Field(description="One spec file")] = ABSENT,
-    code: Annotated[Text, Field(description="The text of a spec")] = ABSENT,
-    spec_dir: Annotated[Text, Field(description="In the package")] = specs.DIRECTORY,
-    filter: Annotated[Text, Field(description="Only files with this in their path")] = ABSENT,
-    search_paths: Annotated[Names, Field(description="Where require looks first")] = None,
+    pkg: Annotated[Text, Field(description="Name or directory of a package")] = ABSENT,
+    code_file: Annotated[Text, Field(description="Path of one spec file")] = ABSENT,
+    code: Annotated[Text, Field(description="Text of one spec")] = ABSENT,
+    spec_dir: Annotated[Text, Field(description="Directory of the specs, relative to the package")] = specs.DIRECTORY,
+    filter: Annotated[Text, Field(description="Run only files whose path contains this text")] = ABSENT,
+    search_paths: Annotated[Names, Field(description="Directories in which require looks first")] = None,
     project_root: Text = ABSENT,
-    auto_search_paths: Annotated[Beside, Field(description="Find what lies beside the package")] = True,
+    auto_search_paths: Annotated[
+        AutoSearchPaths, Field(description="Let require find the packages beside the tested one")
+    ] = True,
 ) -> Annotated[CallToolResult, Listing]:
-    """Run the specs of a package, written for lust: each file in a worker of its own, in a home that is thrown away."""
+    """
+    Run the specs of a package, written for the test library lust. Each file runs in a worker of its own; what it
+    stores is removed afterwards.
+    """
     if bool(pkg) + bool(code_file) + (code is not ABSENT) != 1:
         raise Refused("Provide exactly one of: pkg, code_file, code.")
-    context, paths = _context(host, project_root), names_of(search_paths)
+    package_context, paths = _package_context(host, project_root), names_of(search_paths)
     if pkg:
-        choose = partial(specs.select_specs, context, pkg, spec_dir=spec_dir, words=filter)
-        found = await look(host, partial(choose, search_paths=paths, is_auto=auto_search_paths))
+        select = partial(specs.select_specs, package_context, pkg, spec_dir=spec_dir, words=filter)
+        spec_run = await look(host, partial(select, search_paths=paths, is_auto=auto_search_paths))
     else:
-        source = await read_source(code, code_file, ABSENT, project_root, home=context.home, limits=context.limits)
+        source = await read_source(
+            code, code_file, ABSENT, project_root, home=package_context.home, limits=package_context.limits
+        )
         spec = specs.Spec(source.chunk if code_file else "spec", source.code)
-        found = await look(host, partial(specs.select_text, context, spec, paths, source.lib_paths))
+        spec_run = await look(host, partial(specs.select_text, package_context, spec, paths, source.lib_paths))
 
     async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
-        return dispatch.PoolReply("", await specs.run_specs(found, context.limits, os.environ, wait_s), None)
+        return dispatch.PoolReply("", await specs.run_specs(spec_run, package_context.limits, os.environ, wait_s), None)
 
-    return await ask(host, context.limits.package_specs_s, call, unanswered="run fewer at once, by filter")
+    return await ask(
+        host, package_context.limits.package_specs_s, call, unanswered="run fewer files at once, with filter"
+    )
 
 
 async def alc_pkg_scaffold(
     host: Host,
-    name: Annotated[Text, Field(description="Of small letters, digits and _")],
-    target_dir: Annotated[Text, Field(description="Relative to the project")] = ".",
+    name: Annotated[Text, Field(description="Small letters, digits and _")],
+    target_dir: Annotated[Text, Field(description="Directory for the package, relative to the project")] = ".",
     category: Text = ABSENT,
     description: Text = ABSENT,
 ) -> Annotated[CallToolResult, Listing]:
-    """Write the beginning of a package of your own: a directory with an init.lua. alc_pkg_link makes it usable."""
+    """Write the skeleton of a new package: a directory with an init.lua. Then alc_pkg_link makes it usable."""
     root = project_of(os.environ) or "~"
     return results.result(await look(host, partial(scaffold.write, root, target_dir, name, category, description)))
 
@@ -275,8 +296,8 @@ def tools() -> list[Tool]:
         tool(alc_pkg_remove, "Delete a package", changing, None),
         tool(alc_pkg_link, "Link packages", changing, None),
         tool(alc_pkg_unlink, "Unlink a package", changing, None),
-        tool(alc_pkg_doctor, "Examine packages", _READ, None),
+        tool(alc_pkg_doctor, "Check packages", _READ, None),
         tool(alc_pkg_repair, "Repair packages", hints(destructive=True, idempotent=True, is_open=True), None),
         tool(alc_pkg_test, "Run specs", hints(), None),
-        tool(alc_pkg_scaffold, "Begin a package", hints(), None),
+        tool(alc_pkg_scaffold, "Create a package", hints(), None),
     ]

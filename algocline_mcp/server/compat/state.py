@@ -1,7 +1,7 @@
-"""The Rust program's tools for alc.state, and how a change is carried out; part of tools_full.
+"""Upstream's tools for alc.state; listed with ALC_TOOLS=full.
 
-Contract: as there. A change is a strategy of one line, which makes it exactly once. Such a session is deleted when it
-has ended.
+Contract: as in compat/sessions. A change runs as a strategy of one line, so it is made exactly once; the session is
+deleted when it has ended.
 """
 
 from functools import partial
@@ -21,22 +21,22 @@ from algocline_mcp.server.tool_call.tool import Host, Listing, hints, look, open
 Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
 Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
 _READ = hints(read_only=True, idempotent=True)
-_KEYS_MOST = 100_000
+_MAX_KEYS = 100_000
 
 
 def names_of(value: Any) -> list[str]:
-    """Of a list, or of a text with commas."""
-    found = value.split(",") if isinstance(value, str) else value or []
-    return [str(each).strip() for each in found] if isinstance(found, list) else []
+    """The names in a list, or in a text that separates them by commas."""
+    names = value.split(",") if isinstance(value, str) else value or []
+    return [str(name).strip() for name in names] if isinstance(names, list) else []
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-# Of an orchestration that keeps its progress in one value: some steps and fields go, the value before is kept.
+# For an orchestration that keeps its progress in one value: removes steps and fields, and keeps a copy.
 _RESET = """
 local value = alc.state.get(ctx.key)
 if type(value) ~= "table" then
-  error("the value of key '" .. ctx.key .. "' is no table: there is nothing to reset", 0)
+  error("the value of key '" .. ctx.key .. "' is not a table: there is nothing to reset", 0)
 end
 local backup = ctx.key .. ".before-reset"
 alc.state.set(backup, value)
@@ -61,17 +61,17 @@ return { backup = backup, steps = steps, fields = fields }
 async def alc_state_list(host: Host, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
     """List the keys of a namespace of alc.state."""
     path = opened(host).usable().home.state_database
-    found, _ = await look(host, lambda: database_reader.keys(path, namespace, query="", after="", limit=_KEYS_MOST))
-    return results.result({"keys": [key for key, _ in found]})
+    rows, _ = await look(host, lambda: database_reader.keys(path, namespace, query="", after="", limit=_MAX_KEYS))
+    return results.result({"keys": [key for key, _ in rows]})
 
 
 async def alc_state_show(host: Host, key: Text, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
     """Show one value of alc.state."""
     path = opened(host).usable().home.state_database
-    found = await look(host, partial(database_reader.value, path, namespace, key))
-    if not found:
+    values = await look(host, partial(database_reader.value, path, namespace, key))
+    if not values:
         raise Refused(f"key '{key[:80]}' not found in namespace '{namespace[:80]}': alc_state_list lists the keys")
-    return results.result({"namespace": namespace, "key": key, "value": found[0]})
+    return results.result({"namespace": namespace, "key": key, "value": values[0]})
 
 
 async def alc_state_set(
@@ -93,17 +93,17 @@ async def alc_state_reset(
     host: Host,
     key: Text,
     namespace: Text = "default",
-    steps: Annotated[Names, Field(description="To take out of its steps")] = None,
-    fields: Annotated[Names, Field(description="To take out")] = None,
+    steps: Annotated[Names, Field(description="Names to remove from its `steps`")] = None,
+    fields: Annotated[Names, Field(description="Names of fields to remove")] = None,
 ) -> Annotated[CallToolResult, Listing]:
-    """Take steps and fields out of a value that keeps the progress of an orchestration; a copy is kept."""
+    """Remove steps and fields from a value that holds the progress of an orchestration. A copy is kept."""
     steps, fields = names_of(steps), names_of(fields)
-    told = await carried_out(host, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
-    removed = {name: [] if told[name] == {} else told[name] for name in ("steps", "fields")}
+    reset = await carried_out(host, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
+    removed = {name: [] if reset[name] == {} else reset[name] for name in ("steps", "fields")}
     return results.result(
         {
             "ok": True,
-            "backup_path": f"{namespace}/{told['backup']}",
+            "backup_path": f"{namespace}/{reset['backup']}",
             "steps_removed": removed["steps"],
             "steps_input": steps,
             "fields_removed": removed["fields"],

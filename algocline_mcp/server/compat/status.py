@@ -1,8 +1,8 @@
-"""How the Rust program told where a session stands: its `alc_status`, from our records. Pure.
+"""The snapshot of upstream's `alc_status`, built from the records of a session. Pure.
 
-Contract: `checked(pending_filter)` raises Refused for what is none; `snapshot` then tells what it asks for. Times are
-unix milliseconds. A note has no time of its own, so its `ts` is that of the record before it. What was read from the
-environment is hidden.
+Contract: `parse_pending_filter` checks the argument `pending_filter`; `snapshot` shows the selected fields of pending
+queries. Times are Unix milliseconds. A log record has no time of its own, so its `ts` is the time of the
+record before it. Values read from the environment are redacted.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,55 +19,59 @@ from algocline_mcp.session.state import Phase, Session, fold
 from algocline_mcp.session.usage import estimate_tokens
 
 PREVIEW_CHARS = 200
-_LOGS = 20
-_TURNS = 10
-_SHOWN = ("query_id", "max_tokens", "system", "grounded", "underspecified")
+_MAX_LOGS = 20
+_MAX_TURNS = 10
+_FIELDS = ("query_id", "max_tokens", "system", "grounded", "underspecified")
 _KINDS = {bool: "bool", int: "number", float: "number", list: "array", type(None): "null"}
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """Which fields of a pending query are told; `chars` of its prompt: 0 none, None all; as `prompt` or a preview."""
+class PendingFilter:
+    """Selected fields of a pending query. `chars`: of its prompt, 0 for none, None for all. `is_preview`: shown as
+    `prompt_preview`, not as `prompt`."""
 
     fields: tuple[str, ...] = ()
     chars: int | None = 0
     is_preview: bool = False
 
 
-def checked(given: Any, *, preview_chars: int = PREVIEW_CHARS) -> Filter:
-    """Raises Refused."""
+def parse_pending_filter(value: Any, *, preview_chars: int = PREVIEW_CHARS) -> PendingFilter:
+    """`value`: the name of a preset, or an object. Raises Refused."""
     presets = {
-        "meta": Filter(_SHOWN[:2]),
-        "preview": Filter(_SHOWN[:2], preview_chars, True),
-        "full": Filter(_SHOWN, None),
+        "meta": PendingFilter(_FIELDS[:2]),
+        "preview": PendingFilter(_FIELDS[:2], preview_chars, True),
+        "full": PendingFilter(_FIELDS, None),
     }
-    if isinstance(given, str):
-        if given in presets:
-            return presets[given]
-        raise Refused(f'unknown pending_filter preset \'{given[:80]}\' (valid: "meta" | "preview" | "full")')
-    if not isinstance(given, dict):
-        kind = _KINDS.get(type(given), type(given).__name__)
+    if isinstance(value, str):
+        if value in presets:
+            return presets[value]
+        raise Refused(f'unknown pending_filter preset \'{value[:80]}\' (valid: "meta" | "preview" | "full")')
+    if not isinstance(value, dict):
+        kind = _KINDS.get(type(value), type(value).__name__)
         raise Refused(f"pending_filter must be a preset name (string) or filter object, got {kind}")
-    wrong = [name for name in _SHOWN if not isinstance(given.get(name, False), bool)]
-    prompt = given.get("prompt", {"mode": "off"})
+    invalid = [name for name in _FIELDS if not isinstance(value.get(name, False), bool)]
+    prompt = value.get("prompt", {"mode": "off"})
     mode = prompt.get("mode") if isinstance(prompt, dict) else None
     chars = prompt.get("chars", preview_chars) if isinstance(prompt, dict) else None
-    if wrong or mode not in ("off", "preview", "full") or type(chars) is not int or chars < 0:
-        what = f"{wrong[0]} is true or false" if wrong else 'prompt is {"mode": "off" | "preview" | "full", "chars"?}'
-        raise Refused(f"invalid pending_filter object: {what}")
-    fields = tuple(name for name in _SHOWN if given.get(name))
-    return Filter(fields, {"off": 0, "preview": chars, "full": None}[mode], mode == "preview")
+    if invalid or mode not in ("off", "preview", "full") or type(chars) is not int or chars < 0:
+        form = (
+            f"{invalid[0]} is true or false" if invalid else 'prompt is {"mode": "off" | "preview" | "full", "chars"?}'
+        )
+        raise Refused(f"invalid pending_filter object: {form}")
+    fields = tuple(name for name in _FIELDS if value.get(name))
+    return PendingFilter(fields, {"off": 0, "preview": chars, "full": None}[mode], mode == "preview")
 
 
 def snapshot(
-    records: Sequence[Record], *, now_s: float, pending: Filter | None, include_history: bool
+    records: Sequence[Record], *, now_s: float, pending: PendingFilter | None, include_history: bool
 ) -> dict[str, Any]:
+    """`pending`: None shows only the number of pending queries."""
     session, redaction = fold(records), Redaction.of(records)
     status = STATUSES[session.final["status"] if session.final else session.phase]
     entries = timeline(records)
-    asked = [turn for turn in turns(entries) if "answered_at" in turn]
-    last_s = max((turn["answered_at"] for turn in asked), default=session.about["t"])
-    told: dict[str, Any] = {
+    answered = [turn for turn in turns(entries) if "answered_at" in turn]
+    last_s = max((turn["answered_at"] for turn in answered), default=session.about["t"])
+    view: dict[str, Any] = {
         "session_id": session.sid,
         "state": status[1],
         "phase": status[2],
@@ -75,22 +79,22 @@ def snapshot(
         "last_activity_at": _ms(last_s),
     }
     if session.phase is Phase.PAUSED:
-        told["pending_queries"] = len(session.pending)
+        view["pending_queries"] = len(session.pending)
         if pending is not None:
-            told["pending"] = [_projected(query, pending) for query in session.pending.values()]
+            view["pending"] = [_projected(query, pending) for query in session.pending.values()]
     if session.about.get("strategy"):
-        told["strategy"] = session.about["strategy"]
-    told["metrics"] = _metrics(session, records, now_s)
+        view["strategy"] = session.about["strategy"]
+    view["metrics"] = _metrics(session, records, now_s)
     if include_history:
-        told["metrics"]["conversation_history"] = [_turn(turn) for turn in asked[-_TURNS:]]
-    return {key: redaction.value(value) for key, value in told.items()}
+        view["metrics"]["conversation_history"] = [_turn(turn) for turn in answered[-_MAX_TURNS:]]
+    return {key: redaction.value(value) for key, value in view.items()}
 
 
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _projected(query: Record, pending: Filter) -> dict[str, Any]:
+def _projected(query: Record, pending: PendingFilter) -> dict[str, Any]:
     values: Mapping[str, Callable[[], Any]] = {
         "query_id": lambda: query["id"],
         "max_tokens": lambda: query["max_tokens"],
@@ -98,33 +102,33 @@ def _projected(query: Record, pending: Filter) -> dict[str, Any]:
         "grounded": lambda: bool(query.get("grounded")),
         "underspecified": lambda: bool(query.get("underspecified")),
     }
-    told = {name: values[name]() for name in pending.fields}
+    selected = {name: values[name]() for name in pending.fields}
     if pending.is_preview:
-        told["prompt_preview"] = query["prompt"][: pending.chars]
+        selected["prompt_preview"] = query["prompt"][: pending.chars]
     elif pending.chars is None:
-        told["prompt"] = query["prompt"]
-    return told
+        selected["prompt"] = query["prompt"]
+    return selected
 
 
 def _metrics(session: Session, records: Sequence[Record], now_s: float) -> dict[str, Any]:
     auto = metrics(session, now_s)["auto"]
     prompt, response = auto["prompt_tokens"]["tokens"], auto["response_tokens"]["tokens"]
-    told: dict[str, Any] = {key: auto[key] for key in ("elapsed_ms", "llm_calls", "rounds")}
-    told["tokens"] = {
+    shown: dict[str, Any] = {key: auto[key] for key in ("elapsed_ms", "llm_calls", "rounds")}
+    shown["tokens"] = {
         "prompt_total": prompt,
         "response_total": response,
         "total": prompt + response,
         "current_query": _current(session, records),
     }
-    told["recent_logs"] = _logs(records)
+    shown["recent_logs"] = _logs(records)
     if session.progress:
-        told["progress"] = session.progress
+        shown["progress"] = session.progress
     left = budget.remaining(session.budget, **used(session, now_s=now_s, spent_s=0.0))
-    return told | ({"budget_remaining": left} if left else {})
+    return shown | ({"budget_remaining": left} if left else {})
 
 
 def _current(session: Session, records: Sequence[Record]) -> dict[str, Any] | None:
-    """The query that was asked last, if it waits."""
+    """The query that was asked last, if it is pending."""
     asked = [(query, record["t"]) for record in records if record["kind"] == "prompt" for query in record["queries"]]
     if not asked or asked[-1][0]["id"] not in session.pending:
         return None
@@ -134,13 +138,13 @@ def _current(session: Session, records: Sequence[Record]) -> dict[str, Any] | No
 
 
 def _logs(records: Sequence[Record]) -> list[dict[str, Any]]:
-    t, found = 0.0, []
+    t, logs = 0.0, []
     for record in records:
         t = record.get("t", t)
         if record["kind"] == "note" and "message" in record:
             source = record.get("stream") or "main"
-            found.append({"ts": _ms(t), "level": record["level"], "source": source, "message": record["message"]})
-    return found[-_LOGS:]
+            logs.append({"ts": _ms(t), "level": record["level"], "source": source, "message": record["message"]})
+    return logs[-_MAX_LOGS:]
 
 
 def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""How the Rust program's lists are sorted, filtered and cut to fields. Pure.
+"""Sorting, filtering and field selection of lists, as upstream has them. Pure.
 
-Contract: `sort` is field names with commas, `-` before one for a descending order; what has no value stands last, and
-first in a descending order. `wanted` is words, all of which stand somewhere in a line, or an object whose values a line
-must have. Raises Refused for a field that no line can have.
+Contract: `sort` is a comma-separated list of field names; `-` before a name sorts in descending order. A missing value
+comes last, and first in descending order. `filter` is words, all of which a line must contain, or an object whose
+values a line must have. Raises Refused for a field that no line can have.
 """
 
 import json
@@ -16,16 +16,16 @@ Line = Mapping[str, Any]
 _RANKS = ((bool, 0), (int | float, 1), (str, 2))
 
 
-def sorted_by(lines: Sequence[Line], sort: str, known: Sequence[str]) -> list[Line]:
-    found = list(lines)
+def sorted_by(lines: Sequence[Line], sort: str, fields: Sequence[str]) -> list[Line]:
+    """`fields`: the names that `sort` may have."""
+    result = list(lines)
     for part in reversed(sort.split(",")):
         name, is_descending = part.strip().removeprefix("-"), part.strip().startswith("-")
-        if name not in known:
-            raise Refused(
-                f"sort has {part.strip()[:80]!r}: it is some of {', '.join(known)}, - before one that descends"
-            )
-        found.sort(key=partial(_rank, name), reverse=is_descending)
-    return found
+        if name not in fields:
+            allowed = f"{', '.join(fields)}, with - before a name for descending order"
+            raise Refused(f"sort has {part.strip()[:80]!r}: use some of {allowed}")
+        result.sort(key=partial(_rank, name), reverse=is_descending)
+    return result
 
 
 def _rank(name: str, line: Line) -> tuple[int, Any]:
@@ -36,16 +36,16 @@ def _rank(name: str, line: Line) -> tuple[int, Any]:
     return (9, "") if value is None else (5, json.dumps(value, sort_keys=True, default=str))
 
 
-def matching(lines: Sequence[Line], wanted: str | Mapping[str, Any]) -> list[Line]:
-    if isinstance(wanted, Mapping):
-        return [line for line in lines if all(name in line and line[name] == value for name, value in wanted.items())]
-    words = wanted.lower().split()
+def matching(lines: Sequence[Line], filter: str | Mapping[str, Any]) -> list[Line]:
+    if isinstance(filter, Mapping):
+        return [line for line in lines if all(name in line and line[name] == value for name, value in filter.items())]
+    words = filter.lower().split()
     texts = [json.dumps(line, ensure_ascii=False, default=str).lower() for line in lines]
     return [line for line, text in zip(lines, texts, strict=True) if all(word in text for word in words)]
 
 
-def fields_of(verbose: str, fields: Sequence[str], sets: Mapping[str, Sequence[str]]) -> Sequence[str]:
-    """`fields` where some are given, else the set of that name."""
+def select_fields(verbose: str, fields: Sequence[str], sets: Mapping[str, Sequence[str]]) -> Sequence[str]:
+    """`fields` if there are some, else the set with the name `verbose`."""
     if not fields and verbose not in sets:
         raise Refused(f'invalid verbose value "{verbose[:80]}": expected one of {", ".join(sets)}')
     return fields or sets[verbose]

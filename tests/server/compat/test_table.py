@@ -1,11 +1,11 @@
-"""How the original's lists are sorted, filtered and cut to fields."""
+"""Sorting, filtering and field selection of lists, as upstream has them."""
 
 from typing import Any
 
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.server.compat.table import fields_of, matching, sorted_by
+from algocline_mcp.server.compat.table import matching, select_fields, sorted_by
 
 LINES: list[dict[str, Any]] = [
     {"name": "b", "at": 2.5, "linked": True},
@@ -20,8 +20,8 @@ LINES: list[dict[str, Any]] = [
     [
         ("name", "abcd"),
         ("-name", "dcba"),
-        ("at", "bdca"),  # what has none is last,
-        ("-at", "acbd"),  # or first; equal ones keep their order
+        ("at", "bdca"),  # a missing value is last,
+        ("-at", "acbd"),  # or first; equal lines keep their order
         ("-at, -name", "acdb"),
         ("-linked,name", "bcad"),
     ],
@@ -31,23 +31,23 @@ def test_lines_are_sorted_by_several_fields(sort: str, order: str) -> None:
 
 
 @pytest.mark.parametrize("sort", ["", "name,,at", "-", "size", "name,-size"])
-def test_a_field_that_no_line_has_is_refused(sort: str) -> None:
-    with pytest.raises(Refused, match="it is some of name, at, - before one that descends"):
+def test_sorting_by_an_unknown_field_is_refused(sort: str) -> None:
+    with pytest.raises(Refused, match="use some of name, at, with - before a name for descending order"):
         sorted_by(LINES, sort, ("name", "at"))
 
 
 @pytest.mark.parametrize(
-    ("wanted", "names"),
+    ("filter", "names"),
     [("", "bacd"), ("TRUE b", "b"), ({"linked": True}, "bc"), ({"linked": True, "name": "c"}, "c"), ({"x": None}, "")],
 )
-def test_lines_are_chosen_by_words_or_by_values(wanted: Any, names: str) -> None:
-    assert "".join(line["name"] for line in matching(LINES, wanted)) == names
+def test_lines_are_selected_by_words_or_by_values(filter: Any, names: str) -> None:
+    assert "".join(line["name"] for line in matching(LINES, filter)) == names
 
 
-def test_fields_are_those_that_are_named_else_a_set() -> None:
+def test_fields_are_the_named_ones_else_those_of_a_set() -> None:
     sets = {"summary": ("name",), "full": ("name", "at")}
 
-    assert fields_of("full", [], sets) == ("name", "at")
-    assert fields_of("other", ["at"], sets) == ["at"]
+    assert select_fields("full", [], sets) == ("name", "at")
+    assert select_fields("other", ["at"], sets) == ["at"]
     with pytest.raises(Refused, match='invalid verbose value "other": expected one of summary, full'):
-        fields_of("other", [], sets)
+        select_fields("other", [], sets)
