@@ -56,8 +56,8 @@ NATIVE = "local draw = math.random"
 SHIM = """
 table.create = table.create or function() return {} end
 alc = {}
-local room = {alc = alc, text = tostring, complain = error}
-for _, name in ipairs{"math_check", "math_random"} do assert(loadfile("%s/" .. name .. ".lua"))(room) end
+local shared = {alc = alc, text = tostring, complain = error}
+for _, name in ipairs{"math_check", "math_random"} do assert(loadfile("%s/" .. name .. ".lua"))(shared) end
 """
 
 

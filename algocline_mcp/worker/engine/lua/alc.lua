@@ -1,38 +1,39 @@
--- alc.*: what a strategy says to its host. A function is defined by `function alc.name(…)` at the end of its theme, as
--- a Lua closure of fixed arity, since Lua drops arguments that nobody wants; whatever reads or changes the world goes
--- through `call`. Errors point at the strategy's line.
+-- alc.*: the functions that send prompts, log lines and calls to the keeper. Each is a Lua function of fixed arity, so
+-- Lua drops surplus arguments. A function that reads or changes anything outside the strategy uses `call`. Errors point
+-- at the strategy's line.
 
-local room = ...
+local shared = ...
 local concat = table.concat
 local collectgarbage, next, pcall, select, type = collectgarbage, next, pcall, select, type
 local math_type, tointeger = math.type, math.tointeger
 local sub, format = string.sub, string.format
-local encode, decode, quote, null, fail, text = room.encode, room.decode, room.quote, room.null, room.fail, room.text
-local exchange, line_bytes = room.exchange, room.line_bytes
+local encode, decode, quote, null = shared.encode, shared.decode, shared.quote, shared.null
+local fail, text = shared.fail, shared.text
+local exchange, line_bytes = shared.exchange, shared.line_bytes
 
-local words = decode(room.words)
-local texts, defaults = words.texts, words.defaults
-room.defaults = defaults
+local stdlib = decode(shared.texts)
+local texts, defaults = stdlib.texts, stdlib.defaults
+shared.defaults = defaults
 
 local alc = {}
-room.alc, room.public.alc = alc, alc
+shared.alc, shared.public.alc = alc, alc
 
--- Raises one of the library's texts, at the strategy's line.
+-- Raises one of the texts of stdlib.py, at the strategy's line.
 local function complain(key, ...)
   fail(format(texts[key], ...))
 end
-room.texts, room.complain = texts, complain
+shared.texts, shared.complain = texts, complain
 
--- The way to the keeper ----------------------------------------------------------------------------------------
+-- Messages to the keeper ---------------------------------------------------------------------------------------
 
--- Python pushes the reply into Lua without protection: if it did not fit, the process would hang for ever. So no
--- exchange begins beyond heap_bytes, and the headroom above it is larger than the longest line.
-local function assert_room()
-  local heap_kib = room.heap_bytes / 1024
+-- Python pushes the reply into Lua without protection: a reply that does not fit would hang the process. So no exchange
+-- begins while the heap is above heap_bytes, and the headroom above heap_bytes is larger than the longest line.
+local function assert_heap()
+  local heap_kib = shared.heap_bytes / 1024
   if collectgarbage("count") > heap_kib then
     collectgarbage("collect")
     if collectgarbage("count") > heap_kib then
-      fail(room.heap_exceeded)
+      fail(shared.heap_exceeded)
     end
   end
 end
@@ -41,9 +42,9 @@ local function ask(line)
   if #line > line_bytes then
     fail(format("%d bytes in one message: at most %d can be sent", #line, line_bytes))
   end
-  assert_room()
+  assert_heap()
   local ok, reply = pcall(exchange, line)
-  if not ok or type(reply) ~= "string" then -- were lupa itself to fail, `reply` would be a Python object
+  if not ok or type(reply) ~= "string" then -- where lupa itself fails, `reply` is a Python object
     fail("the session has lost its keeper")
   end
   local message = decode(reply)
@@ -53,13 +54,13 @@ local function ask(line)
   return message
 end
 
-local function tell(line)
-  assert_room()
+local function send(line)
+  assert_heap()
   pcall(exchange, line, true)
 end
 
--- What a pure function of the library answers; its arguments are JSON values. Nothing of it is recorded.
-function room.library(name, ...)
+-- Calls a pure function of stdlib.py with JSON values and returns its result. Nothing is recorded.
+function shared.library(name, ...)
   local arguments = {}
   for i = 1, select("#", ...) do
     arguments[i] = encode(select(i, ...), name)
@@ -68,8 +69,8 @@ function room.library(name, ...)
   if #line > line_bytes then
     fail(format("%d bytes in one message: at most %d can be sent", #line, line_bytes))
   end
-  assert_room()
-  local message = decode(room.perform(name, line))
+  assert_heap()
+  local message = decode(shared.perform(name, line))
   if message.error then
     fail(text(message.error))
   elseif message.result ~= null then
@@ -77,7 +78,7 @@ function room.library(name, ...)
   end
 end
 
--- What a host function answers; its arguments are JSON values.
+-- Calls a host function with JSON values and returns its result, which the keeper records.
 local function call(name, ...)
   local arguments = {}
   for i = 1, select("#", ...) do
@@ -85,7 +86,7 @@ local function call(name, ...)
   end
   return ask('{"args":[' .. concat(arguments, ",") .. '],"name":"' .. name .. '","op":"call"}').result
 end
-room.ask, room.call = ask, call
+shared.ask, shared.call = ask, call
 
 -- alc.llm ------------------------------------------------------------------------------------------------------
 
@@ -98,7 +99,7 @@ local function is_scalar(value)
   return kind == "string" or kind == "boolean" or kind == "number" and value - value == 0
 end
 
--- The JSON of one query. An option that no rule names is passed on if it is a string, a boolean or a finite number.
+-- The JSON of one query. Other options are passed on if they are strings, booleans or finite numbers.
 local function query(prompt, options)
   local max_tokens = tointeger(options.max_tokens)
   if not max_tokens or max_tokens < 0 or max_tokens > MAX_TOKENS_LIMIT then
@@ -126,7 +127,7 @@ local function checked(prompt, name)
   return prompt
 end
 
-room.query, room.checked = query, checked
+shared.query, shared.checked = query, checked
 
 local function ask_host(queries)
   return ask('{"op":"ask","queries":[' .. concat(queries, ",") .. "]}").answers
@@ -144,7 +145,7 @@ function alc.llm_batch(items)
   if type(items) ~= "table" then
     complain("batch.array", type(items))
   end
-  local count = room.length(items)
+  local count = shared.length(items)
   if count == 0 then
     complain("batch.empty")
   end
@@ -169,40 +170,41 @@ end
 
 -- JSON ---------------------------------------------------------------------------------------------------------
 
--- Errors of encode and decode have no position; that of memory must keep its text.
-local function settled(name, ok, result)
+-- The result of a protected call of encode or decode, or its error with the strategy's position. The error of memory
+-- keeps its text.
+local function unwrap_json(name, ok, result)
   if ok then
     return result
-  elseif result == room.exhausted then
+  elseif result == shared.exhausted then
     error(result, 0)
   end
   fail(name .. ": " .. result)
 end
-room.settled = settled
+shared.unwrap_json = unwrap_json
 
 function alc.json_encode(value)
-  return settled("alc.json_encode", pcall(encode, value, "the value"))
+  return unwrap_json("alc.json_encode", pcall(encode, value, "the value"))
 end
 
 function alc.json_decode(json)
   if type(json) ~= "string" then
     fail("alc.json_decode: a string was expected and not " .. type(json))
   end
-  return settled("alc.json_decode", pcall(decode, json))
+  return unwrap_json("alc.json_decode", pcall(decode, json))
 end
 
 -- Log, progress, time ------------------------------------------------------------------------------------------
 
 local LEVELS = { error = true, warn = true, info = true, debug = true }
-local LOGGED = 65536 -- bytes of one message that are kept
+local LOGGED = 65536 -- bytes of one message; the rest is cut off
 
 local function log(level, message)
   if #message > LOGGED then
     message = sub(message, 1, LOGGED) .. "…"
   end
-  tell('{"level":"' .. level .. '","message":' .. quote(message) .. ',"op":"log"}')
+  send('{"level":"' .. level .. '","message":' .. quote(message) .. ',"op":"log"}')
 end
-room.log = log
+shared.log = log
 
 function alc.log(level, message)
   log(LEVELS[level] and level or "info", text(message))
@@ -219,10 +221,10 @@ end
 function alc.progress(step, total, message)
   step, total = count_of(step, "step"), count_of(total, "total")
   message = message ~= nil and message ~= null and quote(sub(text(message), 1, LOGGED)) or "null"
-  tell('{"message":' .. message .. ',"op":"progress","step":' .. step .. ',"total":' .. total .. "}")
+  send('{"message":' .. message .. ',"op":"progress","step":' .. step .. ',"total":' .. total .. "}")
 end
 
--- Unix seconds, a float of 1 ms resolution.
+-- Unix seconds, a float with a resolution of 1 ms.
 function alc.time()
   return call("time") + 0.0
 end

@@ -1,10 +1,11 @@
--- alc.card: what goes to the keeper, which knows what a card is and where it lies.
+-- alc.card: checks arguments and sends them to the keeper, which stores and finds cards.
 
-local room = ...
-local ask, encode, settled, complain, null = room.ask, room.encode, room.settled, room.complain, room.null
+local shared = ...
+local ask, encode, unwrap_json = shared.ask, shared.encode, shared.unwrap_json
+local complain, null = shared.complain, shared.null
 local concat, match, pcall, type = table.concat, string.match, pcall, type
 
--- `options` may be left out.
+-- Checks an argument. An argument of kind `options` may be absent.
 local function checked(value, kind, name, what)
   if kind == "options" and (value == nil or value == null) then
     return null
@@ -16,7 +17,7 @@ local function checked(value, kind, name, what)
   return value
 end
 
--- A function that sends its arguments, "name: kind" each. A null that comes back is nil.
+-- A function that sends its arguments, described as "name: kind", and returns the result, nil for null.
 local function sender(name, ...)
   local names, kinds = {}, {}
   for i, argument in ipairs({ ... }) do
@@ -25,9 +26,9 @@ local function sender(name, ...)
   local head, tail = '{"args":[', '],"name":"' .. name .. '","op":"call"}'
   name = "alc." .. name
   return function(...)
-    local given, sent = { ... }, {}
+    local values, sent = { ... }, {}
     for i = 1, #names do
-      sent[i] = settled(name, pcall(encode, checked(given[i], kinds[i], name, names[i]), names[i]))
+      sent[i] = unwrap_json(name, pcall(encode, checked(values[i], kinds[i], name, names[i]), names[i]))
     end
     local result = ask(head .. concat(sent, ",") .. tail).result
     if result ~= null then
@@ -36,7 +37,7 @@ local function sender(name, ...)
   end
 end
 
-room.alc.card = {
+shared.alc.card = {
   create = sender("card.create", "the card: table"),
   append = sender("card.append", "the card_id: string", "the fields: table"),
   write_samples = sender("card.write_samples", "the card_id: string", "the samples: table"),

@@ -1,12 +1,12 @@
--- Combinators: what a strategy builds from alc.llm. They call alc.llm, alc.llm_batch and alc.log through the table `alc`,
--- so that a strategy or a test that replaces one of these replaces it here too.
+-- Combinators: functions built on alc.llm. They call alc.llm, alc.llm_batch and alc.log through the table `alc`, so a
+-- strategy or a test that replaces one of them replaces it here too.
 
-local room = ...
+local shared = ...
 local format, match, sub = string.format, string.match, string.sub
 local create, remove = table.create, table.remove
 local error, next, pcall, type = error, next, pcall, type
-local alc, complain, defaults, texts = room.alc, room.complain, room.defaults, room.texts
-local text, options_of, length = room.text, room.options_of, room.length
+local alc, complain, defaults, texts = shared.alc, shared.complain, shared.defaults, shared.texts
+local text, options_of, length = shared.text, shared.options_of, shared.length
 
 local function array_of(items, name)
   if type(items) ~= "table" then
@@ -33,14 +33,14 @@ local function copied(options, more)
   return copy
 end
 
--- Running out of memory is not a mistake that a strategy can work around: it is never taken for one.
+-- Raises the error of memory again: a strategy cannot work around it, so no function may handle it.
 local function assert_memory(problem)
-  if problem == room.exhausted then
+  if problem == shared.exhausted then
     error(problem, 0)
   end
 end
 
-room.assert_memory, room.copied = assert_memory, copied
+shared.assert_memory, shared.copied = assert_memory, copied
 
 -- Arrays -------------------------------------------------------------------------------------------------------
 
@@ -57,14 +57,14 @@ end
 function alc.filter(items, fn)
   local count = array_of(items, "alc.filter")
   function_of(fn, "alc.filter")
-  local kept, n = {}, 0
+  local results, n = {}, 0
   for i = 1, count do
     if fn(items[i], i) then
       n = n + 1
-      kept[n] = items[i]
+      results[n] = items[i]
     end
   end
-  return kept
+  return results
 end
 
 function alc.reduce(items, fn, init)
@@ -80,7 +80,7 @@ function alc.reduce(items, fn, init)
   return result
 end
 
--- Answers are compared as text without surrounding white space; of equal counts the one seen first wins.
+-- Compares answers as text without surrounding white space. Of equal counts, the answer that came first wins.
 function alc.vote(answers)
   local total = array_of(answers, "alc.vote")
   local counts, order = {}, {}
@@ -92,13 +92,13 @@ function alc.vote(answers)
     end
     counts[answer] = counts[answer] + 1
   end
-  local winner, most = nil, 0
+  local winner, highest = nil, 0
   for i = 1, #order do
-    if counts[order[i]] > most then
-      winner, most = order[i], counts[order[i]]
+    if counts[order[i]] > highest then
+      winner, highest = order[i], counts[order[i]]
     end
   end
-  return { winner = winner, count = most, total = total }
+  return { winner = winner, count = highest, total = total }
 end
 
 local function batch_item(item, index, prompt_fn, options)
@@ -154,7 +154,7 @@ function alc.llm_safe(prompt, options, default)
     return answer
   end
   assert_memory(answer)
-  alc.log("warn", format(texts["llm_safe.failed"], room.describe(answer)))
+  alc.log("warn", format(texts["llm_safe.failed"], shared.describe(answer)))
   return default
 end
 
@@ -168,7 +168,7 @@ local function parsed(raw, attempt)
   return value
 end
 
--- The value, or nil, and the last answer; a second question repairs the first answer.
+-- Returns the value or nil, and the last answer. Where the first answer has no JSON, a second prompt asks for a repair.
 function alc.llm_json(prompt, options)
   local raw = alc.llm(prompt, options)
   local value = parsed(raw, 1)
@@ -180,7 +180,7 @@ function alc.llm_json(prompt, options)
   return value, raw
 end
 
--- A replay fills the cache again as the first run did, so nothing of it is recorded. The key is the whole query.
+-- The cache is not recorded: a replay fills it again as the first run did. The key is the whole query.
 local cached, order, hits, misses = {}, {}, 0, 0
 
 function alc.cache(prompt, options)
@@ -190,14 +190,14 @@ function alc.cache(prompt, options)
   if is_skipped then
     return alc.llm(prompt, options)
   end
-  key = key ~= nil and "=" .. text(key) or room.query(room.checked(prompt, "alc.cache"), options)
+  key = key ~= nil and "=" .. text(key) or shared.query(shared.checked(prompt, "alc.cache"), options)
   if cached[key] then
     hits = hits + 1
     return cached[key]
   end
   misses = misses + 1
   local answer = alc.llm(prompt, options)
-  if cached[key] == nil then -- a coroutine may have asked the same meanwhile
+  if cached[key] == nil then -- a coroutine may have sent the same query meanwhile
     order[#order + 1] = key
   end
   cached[key] = answer

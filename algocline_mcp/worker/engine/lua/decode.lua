@@ -1,11 +1,11 @@
--- JSON to Lua, strictly: arrays get the array metatable, so that [] stays an array; null is room.null; integers outside
--- 64 bits become floats; half a surrogate pair becomes U+FFFD.
+-- JSON to Lua, strictly. Arrays get the array metatable, so that [] stays an array; null is shared.null; integers
+-- outside 64 bits become floats; half a surrogate pair becomes U+FFFD.
 --
 -- Measured: 100 bytes 0.6 us; 1 MB of plain ASCII 2.1 ms, of Japanese 2.2 ms, of lines with escapes 7 ms, of \u escapes
 -- 36 ms; 100,000 small objects (7 MB) 0.5 s.
 
-local room = ...
-local null, ARRAY, DEPTH = room.null, room.ARRAY, room.json_depth
+local shared = ...
+local null, ARRAY, DEPTH = shared.null, shared.ARRAY, shared.json_depth
 
 local byte, find, format, gmatch, gsub, sub =
   string.byte, string.find, string.format, string.gmatch, string.gsub, string.sub
@@ -24,7 +24,7 @@ local function bad(problem, at)
   error(format("%s at byte %d (line %d)", problem, at, lines), 0)
 end
 
--- "\u" becomes "\2", which cannot stand in a string (control characters are refused before), and so can "\1".
+-- "\u" becomes "\2" and a doubled backslash "\1": control characters are refused first, so no string has these bytes.
 local SIMPLE = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t", u = "\2", ["/"] = "/", ['"'] = '"' }
 setmetatable(SIMPLE, { __index = function(_, letter) error("invalid escape \\" .. letter .. " in a string", 0) end })
 
@@ -41,7 +41,7 @@ local function pair(high, low)
   return utf8_char(0x10000 + ((tonumber(high, 16) & 0x3FF) << 10) + (tonumber(low, 16) & 0x3FF))
 end
 
--- A few passes in C instead of a call per escape.
+-- A few passes in C are faster than a call per escape.
 local function unescape(piece)
   local is_doubled = find(piece, "\\\\", 1, true)
   if is_doubled then
@@ -61,7 +61,7 @@ local function unescape(piece)
   return piece
 end
 
-local function string_at(i) -- the byte after the opening quote
+local function string_at(i) -- i: the byte after the opening quote
   local close = i - 1
   repeat
     close = find(text, '"', close + 1, true)
@@ -72,7 +72,7 @@ local function string_at(i) -- the byte after the opening quote
     while byte(text, before) == 92 do
       before = before - 1
     end
-  until (close - before) % 2 == 1 -- an even number of backslashes before the quote
+  until (close - before) % 2 == 1 -- until the quote has an even number of backslashes before it
   local piece = sub(text, i, close - 1)
   local _, clean = find(piece, "^[^\0-\31]*")
   if clean < #piece then
@@ -183,7 +183,7 @@ function value_at(i, depth)
   return number_at(i)
 end
 
--- The value of a JSON text; errors are strings that name the byte.
+-- The value of a JSON text. Errors are strings that name the byte.
 local function decode(json)
   text = json
   local value, i = value_at(1, 0)
@@ -195,4 +195,4 @@ local function decode(json)
   return value
 end
 
-room.decode = decode
+shared.decode = decode

@@ -1,29 +1,29 @@
--- What a strategy's author reads when something goes wrong: positions and frames of the strategy and its modules
--- only, never of these files, and never an empty text.
+-- Error texts for the author of a strategy: with positions and frames of the strategy and its modules only, never of
+-- these files, and never empty.
 
-local room = ...
+local shared = ...
 local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
 local concat = table.concat
 local getinfo, getmetatable = debug.getinfo, debug.getmetatable
 local error, pcall, type = error, pcall, type
 
--- How many frames from either end a traceback shows, and how deep the innermost ones are looked for: finding a frame
--- takes as long as it is deep, and a runaway recursion is 200,000 frames deep.
+-- A traceback shows SHOWN frames from either end, and looks for the innermost frames among the first SEARCHED: the time
+-- to find a frame grows with its depth, and a runaway recursion is 200,000 frames deep.
 local SHOWN, SEARCHED = 11, 200
 
--- Not C, and not one of these files.
+-- A frame of Lua code that is not in these files.
 local function is_shown(frame)
   return frame.what ~= "C" and sub(frame.source, 1, 5) ~= "=[alc"
 end
 
--- "panel.lua:3: ", where the strategy called what now fails. `return alc.llm(…)` in the main chunk is a tail call, of
--- which Lua keeps no line: then the name alone.
+-- "panel.lua:3: ", the line where the strategy made the failing call. `return alc.llm(…)` in the main chunk is a tail
+-- call, and Lua keeps no line of it: then the name alone.
 local function where()
   local level = 2
   while true do
     local frame = getinfo(level, "Sl")
     if not frame then
-      return room.chunk .. ": "
+      return shared.chunk .. ": "
     elseif is_shown(frame) then
       return frame.short_src .. ":" .. frame.currentline .. ": "
     end
@@ -32,50 +32,51 @@ local function where()
 end
 
 -- Raises a string error that points at the strategy's line.
-function room.fail(message)
+function shared.fail(message)
   error(where() .. message, 0)
 end
 
--- A standard function behind one of ours: the text of its own errors has no position and, for a name, a '?'.
-local function settle(name, ok, ...)
+-- Results of a protected call of a standard function, or its error with the strategy's position and the function's
+-- name: Lua's own text has no position and `?` as the name.
+local function unwrap(name, ok, ...)
   if ok then
     return ...
   end
   local problem = ...
-  if type(problem) == "string" and problem ~= room.exhausted then
-    problem = gsub(problem, "^%[alc[^:]*:%d+: ", "") -- these files are no place to point at
+  if type(problem) == "string" and problem ~= shared.exhausted then
+    problem = gsub(problem, "^%[alc[^:]*:%d+: ", "") -- a position in these files means nothing to the author
     if not find(problem, "^[^\n]-:%d+: ") then
       problem = where() .. gsub(problem, "'%?'", "'" .. name .. "'", 1)
     end
   end
   error(problem, 0)
 end
-room.settle = settle
+shared.unwrap = unwrap
 
-function room.guard(name, native)
+function shared.guard(name, native)
   return function(...)
-    return settle(name, pcall(native, ...))
+    return unwrap(name, pcall(native, ...))
   end
 end
 
--- Text of whatever was raised.
+-- The text of an error value of any type.
 local function describe(problem)
   local kind = type(problem)
   if kind == "string" then
     return problem ~= "" and problem or "an error with an empty text"
   elseif kind == "number" then
-    return room.text(problem)
+    return shared.text(problem)
   elseif kind == "table" then
     local meta = getmetatable(problem)
-    local ok, text = pcall(meta and rawget(meta, "__tostring") and room.text or room.encode, problem, "")
+    local ok, text = pcall(meta and rawget(meta, "__tostring") and shared.text or shared.encode, problem, "")
     if ok and text ~= "" then
       return text
     end
   end
-  return "error raised with " .. (problem == nil and "nil" or kind == "boolean" and room.text(problem)
-    or problem == room.null and "null" or room.named(problem))
+  return "error raised with " .. (problem == nil and "nil" or kind == "boolean" and shared.text(problem)
+    or problem == shared.null and "null" or shared.named(problem))
 end
-room.describe = describe
+shared.describe = describe
 
 local function line_of(frame)
   local text
@@ -102,10 +103,10 @@ local function deepest()
       high = middle
     end
   end
-  return low - 1 -- as the caller counts
+  return low - 1 -- as the caller counts levels
 end
 
--- "\nstack traceback:…", or "" when no frame is the strategy's.
+-- "\nstack traceback:…", or "" when no frame belongs to the strategy.
 local function traceback()
   local lines, last = {}, deepest()
   local level = 2
@@ -126,21 +127,21 @@ local function traceback()
   return #lines > 0 and "\nstack traceback:" .. concat(lines) or ""
 end
 
--- The only thing of `debug` that strategies get; xpcall(f, debug.traceback) is its common use.
-function room.traceback(message)
+-- The only function of `debug` that strategies get; the common use is xpcall(f, debug.traceback).
+function shared.traceback(message)
   if message ~= nil and type(message) ~= "string" and type(message) ~= "number" then
     return message
   end
   return (message or "") .. traceback()
 end
 
--- The message handler of a run.
-function room.explain(problem)
+-- The message handler of xpcall around a strategy.
+function shared.explain(problem)
   return describe(problem) .. traceback()
 end
 
--- Lua's own words, and what they do not say.
-function room.explain_syntax(problem)
+-- Lua's own text, and a hint where the text needs one.
+function shared.explain_syntax(problem)
   if not find(problem, "syntax error", 1, true) then
     problem = "syntax error: " .. problem
   end
@@ -152,16 +153,17 @@ function room.explain_syntax(problem)
   return problem
 end
 
-room.exhausted = "not enough memory" -- the text Lua raises, which cannot be chosen
+shared.exhausted = "not enough memory" -- the text that Lua itself raises
 local function exceeded(who, bytes, variable)
-  local most = bytes // (1024 * 1024)
-  return format("out of memory: %s may use %d MiB; keep less in tables and strings, or raise %s", who, most, variable)
+  local limit_mib = bytes // (1024 * 1024)
+  return format("out of memory: %s may use %d MiB; keep less in tables and strings, or raise %s",
+    who, limit_mib, variable)
 end
 
-room.heap_exceeded = exceeded("a strategy", room.heap_bytes, "ALC_HEAP_BYTES")
+shared.heap_exceeded = exceeded("a strategy", shared.heap_bytes, "ALC_HEAP_BYTES")
 
--- A child of alc.fork has less.
-function room.limit_heap(bytes)
-  room.heap_bytes = bytes
-  room.heap_exceeded = exceeded("a child of alc.fork", bytes, "ALC_CHILD_HEAP_BYTES")
+-- Sets the smaller limit of a child of alc.fork.
+function shared.limit_heap(bytes)
+  shared.heap_bytes = bytes
+  shared.heap_exceeded = exceeded("a child of alc.fork", bytes, "ALC_CHILD_HEAP_BYTES")
 end

@@ -1,36 +1,36 @@
--- alc.eval: a strategy on the cases of a scenario, by the package `evalframe`, and the card of how it did.
+-- alc.eval: runs a strategy on the cases of a scenario with the package `evalframe`, and creates a card of the results.
 
-local room = ...
-local alc, complain, null, text = room.alc, room.complain, room.null, room.text
-local options_of, length, assert_memory, copied = room.options_of, room.length, room.assert_memory, room.copied
+local shared = ...
+local alc, complain, null, text = shared.alc, shared.complain, shared.null, shared.text
+local options_of, length, assert_memory, copied = shared.options_of, shared.length, shared.assert_memory, shared.copied
 local find, ipairs, pcall, rawlen, type, unpack = string.find, ipairs, pcall, rawlen, type, table.unpack
 
 local function required(name)
-  local ok, result = pcall(room.public.require, name)
+  local ok, result = pcall(shared.public.require, name)
   if not ok then
     assert_memory(result)
   end
   return ok, result
 end
 
--- A module of that name, one of a collection's folder `scenarios`, or a file among the home's scenarios.
+-- A module of that name, a module in a collection's folder `scenarios`, or a file in the home's scenarios.
 local function scenario_named(name)
-  for _, each in ipairs({ name, "scenarios." .. name }) do
-    local ok, result = required(each)
+  for _, module in ipairs({ name, "scenarios." .. name }) do
+    local ok, result = required(module)
     if ok then
       return result
-    elseif not find(text(result), "module '" .. each .. "' not found", 1, true) then
+    elseif not find(text(result), "module '" .. module .. "' not found", 1, true) then
       complain("eval.load", name, text(result))
     end
   end
-  local ok, found = pcall(room.call, "scenario", name)
+  local ok, file = pcall(shared.call, "scenario", name)
   if not ok then
-    assert_memory(found)
+    assert_memory(file)
     complain("eval.scenario", name)
   end
-  local loader, problem = room.compile(found.source, found.chunk)
+  local loader, problem = shared.compile(file.source, file.chunk)
   if not loader then
-    complain("eval.load", name, room.explain_syntax(problem))
+    complain("eval.load", name, shared.explain_syntax(problem))
   end
   return (loader(name))
 end
@@ -62,16 +62,16 @@ local function cases_of(frame, scenario)
   if type(cases) ~= "table" then
     complain("argument", "alc.eval", "cases", "an array", type(cases))
   end
-  local made = {}
+  local results = {}
   for i = 1, length(cases) do
     local case = cases[i]
-    local is_made = type(case) == "table" and frame.case.is_case(case)
-    if not is_made and (type(case) ~= "table" or case.input == nil) then
+    local is_case = type(case) == "table" and frame.case.is_case(case)
+    if not is_case and (type(case) ~= "table" or case.input == nil) then
       complain("eval.case", i)
     end
-    made[i] = is_made and case or frame.case(case)
+    results[i] = is_case and case or frame.case(case)
   end
-  return made
+  return results
 end
 
 local function card_of(report, pkg, scenario)

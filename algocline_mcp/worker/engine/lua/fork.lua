@@ -1,11 +1,12 @@
--- Strategies side by side, each in a runtime of its own.
+-- alc.fork: runs strategies in parallel, each in an engine of its own.
 
-local room = ...
+local shared = ...
 local find, pcall, sub, type = string.find, pcall, string.sub, type
-local alc, ask, complain, encode, quote, text = room.alc, room.ask, room.complain, room.encode, room.quote, room.text
-local as_array, length, options_of = room.as_array, room.length, room.options_of
+local alc, ask, complain = shared.alc, shared.ask, shared.complain
+local encode, quote, text = shared.encode, shared.quote, shared.text
+local as_array, length, options_of = shared.as_array, shared.length, shared.options_of
 
-local MODES = { skip = "skip", fail = "fail", abort = "fail" } -- the original's pages say fail, its code abort
+local MODES = { skip = "skip", fail = "fail", abort = "fail" } -- upstream documents fail, its code takes abort
 
 local function names_of(strategies)
   local count = type(strategies) == "table" and length(strategies) or 0
@@ -27,14 +28,14 @@ local function json_of(ctx)
   if type(ctx) ~= "table" then
     complain("fork.ctx")
   end
-  local json = room.settled("alc.fork", pcall(encode, ctx, "ctx"))
+  local json = shared.unwrap_json("alc.fork", pcall(encode, ctx, "ctx"))
   if sub(json, 1, 1) ~= "{" then
     complain("fork.ctx")
   end
   return json
 end
 
--- What `require(name).run(ctx)` returns for each name, all at work at once: {strategy, ok, result or error}.
+-- Runs `require(name).run(ctx)` for all names in parallel. Returns {strategy, ok, result or error} for each.
 function alc.fork(strategies, ctx, options)
   local names, json = names_of(strategies), json_of(ctx)
   options = options_of(options, "alc.fork")

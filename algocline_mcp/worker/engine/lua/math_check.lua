@@ -1,14 +1,14 @@
--- alc.math, first part: the table, and how its functions check their arguments.
+-- alc.math, part 1: the table, and the checks of arguments.
 
-local room = ...
-local alc, complain = room.alc, room.complain
+local shared = ...
+local alc, complain = shared.alc, shared.complain
 local gmatch, math_type, rawlen, tointeger, type = string.gmatch, math.type, rawlen, math.tointeger, type
 
 local functions = {}
 alc.math = functions
 
 local function refuse(name, what, wanted, value)
-  complain("argument", "alc.math." .. name, what, wanted, type(value) == "number" and room.text(value) or type(value))
+  complain("argument", "alc.math." .. name, what, wanted, type(value) == "number" and shared.text(value) or type(value))
 end
 
 local function number(value, name, what)
@@ -80,7 +80,7 @@ function KINDS.any(value)
   return value
 end
 
--- Adds alc.math[name]: fn behind checks. `arguments` lists what they are called and of which kind: "x:n sigma:+".
+-- Adds alc.math[name]: checks the arguments, then calls fn. `arguments` lists their names and kinds: "x:n sigma:+".
 local function define(name, arguments, fn)
   local kinds, whats = {}, {}
   for what, kind in gmatch(arguments, "(%w+):(%S+)") do
@@ -101,4 +101,4 @@ local function define(name, arguments, fn)
   end
   return fn
 end
-room.define, room.refuse_number, room.kinds = define, refuse, KINDS
+shared.define, shared.refuse_number, shared.kinds = define, refuse, KINDS

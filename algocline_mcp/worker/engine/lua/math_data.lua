@@ -1,14 +1,14 @@
--- alc.math, fourth part: numbers that describe numbers. Variances are those of samples (divided by n - 1).
+-- alc.math, part 4: descriptive statistics, ranking, information, series. Variances are of samples (divided by n - 1).
 
-local room = ...
-local define, refuse, type = room.define, room.refuse_number, type
+local shared = ...
+local define, refuse, type = shared.define, shared.refuse_number, type
 local abs, exp, floor, log, sqrt = math.abs, math.exp, math.floor, math.log, math.sqrt
 local create, move, sort = table.create, table.move, table.sort
 
 -- Descriptive --------------------------------------------------------------------------------------------------
 
 local function mean(data)
-  local sum, lost = 0.0, 0.0 -- Neumaier 1974: what each addition loses is added at the end
+  local sum, lost = 0.0, 0.0 -- Neumaier 1974: the rounding error of each addition is added at the end
   for i = 1, #data do
     local value = data[i]
     local total = sum + value
@@ -17,7 +17,7 @@ local function mean(data)
   end
   return (lost == lost and sum + lost or sum) / #data
 end
-room.mean = mean
+shared.mean = mean
 define("mean", "data:a", mean)
 
 local function assert_paired(name, xs, ys, least)
@@ -39,7 +39,7 @@ end
 local function variance(data)
   return #data > 1 and covariance(data, data) or 0.0
 end
-room.variance = variance
+shared.variance = variance
 define("variance", "data:a", variance)
 define("stddev", "data:a", function(data)
   return sqrt(variance(data))
@@ -49,7 +49,7 @@ define("covariance", "xs:a ys:a", function(xs, ys)
   return covariance(xs, ys)
 end)
 
--- Not a number where one of the two does not vary.
+-- NaN where one of the two does not vary.
 local function correlation(xs, ys)
   local r = covariance(xs, ys) / sqrt(variance(xs) * variance(ys))
   return r > 1 and 1.0 or r < -1 and -1.0 or r
@@ -64,9 +64,9 @@ local function sorted(data)
   sort(copy)
   return copy
 end
-room.sorted = sorted
+shared.sorted = sorted
 
-local function at(ordered, share) -- linear between neighbours
+local function at(ordered, share) -- linear interpolation between neighbours
   local place = 1 + share * (#ordered - 1)
   local low = floor(place)
   local value = ordered[low]
@@ -88,7 +88,7 @@ define("iqr", "data:a", function(data)
 end)
 
 define("softmax", "data:a", function(data)
-  local total, result = room.logsumexp(data), create(#data)
+  local total, result = shared.logsumexp(data), create(#data)
   for i = 1, #data do
     result[i] = exp(data[i] - total)
   end
@@ -111,7 +111,7 @@ define("log_normalize", "data:a", function(data)
   return result
 end)
 
--- Bins of equal width from the smallest to the largest number; each holds its lower edge, the last one both.
+-- Bins of equal width from the smallest to the largest number. Each contains its lower edge, the last bin both edges.
 define("histogram", "data:a bins:u", function(data, bins)
   if bins < 1 then
     refuse("histogram", "bins", "at least 1", bins)
@@ -143,7 +143,7 @@ define("wilson_ci", "successes:n total:+ confidence:any", function(successes, to
   elseif type(confidence) ~= "number" or not (confidence >= 0 and confidence <= 1) then
     refuse("wilson_ci", "confidence", "a number from 0 to 1", confidence)
   end
-  local z, p = room.normal_ppf(0.5 + confidence / 2), successes / total
+  local z, p = shared.normal_ppf(0.5 + confidence / 2), successes / total
   if z == math.huge then
     return { lower = 0.0, upper = 1.0, center = 0.5 }
   end
@@ -155,13 +155,14 @@ end)
 
 -- Ranking ------------------------------------------------------------------------------------------------------
 
--- Ranks from 1; ties get their average. Also what the ties add up to, as the tests need it: the sum of t^3 - t.
+-- Ranks from 1; ties get their average rank. Also returns the correction for ties that the tests need: the sum of t^3
+-- - t.
 local function rank(data)
   local order, n = create(#data), #data
   for i = 1, n do
     order[i] = i
   end
-  room.stable_sort(order, function(a, b) return data[a] < data[b] end)
+  shared.stable_sort(order, function(a, b) return data[a] < data[b] end)
   local ranks, ties, i = create(n), 0, 1
   while i <= n do
     local j = i
@@ -176,7 +177,7 @@ local function rank(data)
   end
   return ranks, ties
 end
-room.rank = rank
+shared.rank = rank
 define("rank", "data:a", function(data)
   return (rank(data))
 end)
@@ -218,7 +219,7 @@ define("ndcg", "relevance:a k:u", function(relevance, k) -- Järvelin and Kekäl
   return best > 0 and dcg(relevance, k) / best or 0.0
 end)
 
--- Ranks of the first right item, from 1; 0 where there was none.
+-- Ranks of the first right item, from 1; 0 where no item was right.
 define("mrr", "ranks:a", function(ranks)
   local sum = 0.0
   for i = 1, #ranks do
@@ -229,7 +230,7 @@ end)
 
 -- Information, in nats -----------------------------------------------------------------------------------------
 
--- Sum of p * term, where a p of 0 adds nothing whatever its term.
+-- Sum of p * term, where a p of 0 adds 0 even if its term is infinite.
 local function expected(p, term)
   local sum = 0.0
   for i = 1, #p do
@@ -277,7 +278,7 @@ define("moving_average", "data:a window:u", function(data, window)
       result[i - window + 1] = sum / window
     end
   end
-  return room.as_array(result)
+  return shared.as_array(result)
 end)
 
 define("ewma", "data:a alpha:p", function(data, alpha)

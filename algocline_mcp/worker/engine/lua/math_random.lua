@@ -1,10 +1,11 @@
--- alc.math, second part: random numbers, and samples of distributions.
+-- alc.math, part 2: random numbers, and samples of distributions.
 --
--- A generator is SplitMix64 (Steele, Lea, Flood 2014): one integer, so that a number takes 30 ns, and it passes BigCrush.
--- The same seed gives the same stream in every process. It is kept as an array of one, which JSON and alc.state can hold.
+-- A generator is SplitMix64 (Steele, Lea, Flood 2014): its state is one integer, a number takes 30 ns, and it passes
+-- BigCrush. The same seed gives the same numbers in every process. It is an array of one element, so JSON and alc.state
+-- can store it.
 
-local room = ...
-local define, refuse, KINDS, functions = room.define, room.refuse_number, room.kinds, room.alc.math
+local shared = ...
+local define, refuse, KINDS, functions = shared.define, shared.refuse_number, shared.kinds, shared.alc.math
 local cos, exp, floor, log, pi, sqrt = math.cos, math.exp, math.floor, math.log, math.pi, math.sqrt
 local create, random, setmetatable, ult = table.create, math.random, setmetatable, math.ult
 
@@ -15,7 +16,7 @@ local M1 <const>, M2 <const> = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 local GENERATOR = { __name = "rng", __metatable = "rng" }
 
--- Seeds that lie close together begin far apart. Without a seed it is drawn from the session's own.
+-- Mixes the seed: generators of neighbouring seeds begin far apart. Without a seed, the session's own numbers give one.
 function functions.rng_create(seed)
   if seed == nil then
     seed = random(0)
@@ -26,7 +27,7 @@ function functions.rng_create(seed)
   return setmetatable({ state ~ state >> 33 }, GENERATOR)
 end
 
--- The two that are called millions of times check by hand what the others leave to `define`.
+-- rng_float and rng_int are called millions of times: they check their arguments themselves, without `define`.
 local function float(rng)
   local state = rng and rng[1]
   if not state then
@@ -48,7 +49,7 @@ local function bits(rng)
   return state ~ state >> 31
 end
 
--- Every number equally often: Lemire 2019 up to 32 bits, and above that numbers beyond the range are drawn again.
+-- Uniform: Lemire 2019 up to 32 bits; above that, numbers beyond the range are drawn again.
 local function below(rng, range)
   if range > 0 and range <= 0xFFFFFFFF then
     local product = (bits(rng) >> 32) * range
@@ -111,7 +112,7 @@ end
 
 local function beta(rng, a, b)
   local x, y = gamma(rng, a), gamma(rng, b)
-  if x + y == 0 then -- both too small for a float: all weight lies at the ends
+  if x + y == 0 then -- both are too small for a float: all weight is at the ends
     return float(rng) < a / (a + b) and 1.0 or 0.0
   end
   return x / (x + y)
@@ -142,8 +143,8 @@ end)
 
 -- Discrete and multivariate distributions ----------------------------------------------------------------------
 
--- Large numbers of trials are halved at a quantile drawn from a beta distribution (Devroye 1986, X.4.4): exact, and
--- logarithmic in n.
+-- Halves large numbers of trials at a quantile that is drawn from a beta distribution (Devroye 1986, X.4.4): exact, in
+-- time logarithmic in n.
 local function binomial(rng, n, p)
   local count = 0
   while n > 32 do
@@ -164,7 +165,7 @@ local function binomial(rng, n, p)
 end
 define("binomial_sample", "rng:r n:u p:p", binomial)
 
--- Likewise: the time of the m-th event is drawn, and what is left of lambda goes on (Ahrens and Dieter 1974).
+-- Likewise: draws the time of the m-th event, then goes on with the rest of lambda (Ahrens and Dieter 1974).
 local function poisson(rng, lambda)
   local count = 0
   while lambda > 30 do
@@ -200,7 +201,7 @@ define("dirichlet_sample", "rng:r alphas:a", function(rng, alphas)
   return values
 end)
 
--- The index, from 1, of the weight that was hit.
+-- The index, from 1, of the weight that was drawn.
 define("categorical_sample", "rng:r weights:a", function(rng, weights)
   local sum, last = 0, nil
   for i = 1, #weights do

@@ -1,12 +1,12 @@
--- alc.math, third part: special functions, and the distributions that rest on them. About 14 digits are right.
+-- alc.math, part 3: special functions, and the distributions that need them. About 14 digits are right.
 
-local room = ...
-local define = room.define
+local shared = ...
+local define = shared.define
 local abs, exp, floor, log, pi, sin, sqrt, tan =
   math.abs, math.exp, math.floor, math.log, math.pi, math.sin, math.sqrt, math.tan
 local INFINITY <const> = math.huge
 local EPSILON <const>, TINY <const> = 1e-16, 1e-300
-local STEPS <const> = 100000 -- of a series or fraction; only parameters of many millions come near
+local STEPS <const> = 100000 -- of a series or fraction; only parameters of many millions need so many
 
 -- Gamma --------------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ end)
 
 define("factorial", "n:u", function(n)
   if n > 170 then
-    room.refuse_number("factorial", "n", "at most 170 (alc.math.ln_factorial has no limit)", n)
+    shared.refuse_number("factorial", "n", "at most 170 (alc.math.ln_factorial has no limit)", n)
   end
   local product = 1.0
   for i = 2, n do
@@ -108,7 +108,7 @@ local function incomplete_gamma(a, x)
   end
   return 1 - fraction * factor, fraction * factor
 end
-room.incomplete_gamma = incomplete_gamma
+shared.incomplete_gamma = incomplete_gamma
 define("regularized_incomplete_gamma", "a:+ x:n", function(a, x)
   return (incomplete_gamma(a, x))
 end)
@@ -176,11 +176,11 @@ local function incomplete_beta(x, a, b)
   end
   return 1 - factor * beta_fraction(1 - x, b, a) / b
 end
-room.incomplete_beta = incomplete_beta
+shared.incomplete_beta = incomplete_beta
 define("regularized_incomplete_beta", "x:n a:+ b:+", incomplete_beta)
 define("beta_cdf", "x:n alpha:+ beta:+", incomplete_beta)
 
--- By halving, which always arrives; 1,100 steps reach the smallest float, 60 are usual.
+-- By bisection, which always converges; 1,100 steps reach the smallest float, 60 are usual.
 define("beta_ppf", "p:p alpha:+ beta:+", function(p, a, b)
   if p == 0 or p == 1 then
     return p + 0.0
@@ -245,7 +245,7 @@ local function normal_ppf(p)
   local x = r <= 5 and quotient(NEAR, r - 1.6) or quotient(FAR, r - 5)
   return q < 0 and -x or x
 end
-room.normal_ppf = normal_ppf
+shared.normal_ppf = normal_ppf
 define("normal_ppf", "p:p", normal_ppf)
 define("normal_inverse_cdf", "p:p mu:n sigma:+", function(p, mu, sigma)
   return mu + sigma * normal_ppf(p)
@@ -256,7 +256,7 @@ define("gamma_cdf", "x:n shape:+ scale:+", function(x, shape, scale)
 end)
 define("poisson_cdf", "k:n lambda:n", function(k, lambda)
   if not (lambda >= 0) then
-    room.refuse_number("poisson_cdf", "lambda", "at least 0", lambda)
+    shared.refuse_number("poisson_cdf", "lambda", "at least 0", lambda)
   elseif k < 0 then
     return 0.0
   end
@@ -280,7 +280,7 @@ local function logsumexp(values)
   end
   return most + log(sum)
 end
-room.logsumexp = logsumexp
+shared.logsumexp = logsumexp
 define("logsumexp", "values:a", logsumexp)
 
 define("logit", "p:p", function(p)

@@ -1,30 +1,30 @@
--- alc.math, last part: tests of hypotheses (two-sided), and permutations.
+-- alc.math, part 5: tests of hypotheses (two-sided), and permutations.
 
-local room = ...
-local define, refuse = room.define, room.refuse_number
+local shared = ...
+local define, refuse = shared.define, shared.refuse_number
 local abs, exp, sqrt = math.abs, math.exp, math.sqrt
 local create, move, type = table.create, table.move, type
-local erfc = room.alc.math.erfc
+local erfc = shared.alc.math.erfc
 
 define("welch_t_test", "xs:a ys:a", function(xs, ys) -- Welch 1947
   if #xs < 2 or #ys < 2 then
     refuse("welch_t_test", "the length of each sample", "at least 2", #xs < #ys and #xs or #ys)
   end
-  local a, b = room.variance(xs) / #xs, room.variance(ys) / #ys
-  local t = (room.mean(xs) - room.mean(ys)) / sqrt(a + b)
+  local a, b = shared.variance(xs) / #xs, shared.variance(ys) / #ys
+  local t = (shared.mean(xs) - shared.mean(ys)) / sqrt(a + b)
   local df = (a + b) ^ 2 / (a * a / (#xs - 1) + b * b / (#ys - 1))
-  if a + b == 0 then -- no spread at all: equal, or different for certain
+  if a + b == 0 then -- no variance: equal, or different for certain
     local is_equal = t ~= t
     return { t_stat = is_equal and 0.0 or t, df = #xs + #ys - 2.0, p_value = is_equal and 1.0 or 0.0 }
   end
-  return { t_stat = t, df = df, p_value = room.incomplete_beta(df / (df + t * t), df / 2, 0.5) }
+  return { t_stat = t, df = df, p_value = shared.incomplete_beta(df / (df + t * t), df / 2, 0.5) }
 end)
 
 -- U of the first sample, by the normal approximation with ties (Mann and Whitney 1947).
 define("mann_whitney_u", "xs:a ys:a options:any", function(xs, ys, options)
   local n, m = #xs, #ys
   local both = move(ys, 1, m, n + 1, move(xs, 1, n, 1, create(n + m)))
-  local ranks, ties = room.rank(both)
+  local ranks, ties = shared.rank(both)
   local u = -n * (n + 1) / 2
   for i = 1, n do
     u = u + ranks[i]
@@ -54,12 +54,12 @@ define("chi_squared_test", "observed:a expected:a", function(observed, expected)
   local df, p = #observed - 1, 1.0
   if df > 0 then
     local _
-    _, p = room.incomplete_gamma(df / 2, sum / 2)
+    _, p = shared.incomplete_gamma(df / 2, sum / 2)
   end
   return { chi2_stat = sum, df = df, p_value = p }
 end)
 
--- Kolmogorov's distribution: the first form converges for large lambda, the second one for small.
+-- Kolmogorov's distribution: the first form converges for large lambda, the second form for small lambda.
 local function kolmogorov(lambda)
   local sum = 0.0
   if lambda < 1.18 then
@@ -72,9 +72,9 @@ local function kolmogorov(lambda)
   return sum
 end
 
--- Two samples; p by Kolmogorov's distribution with Stephens' correction (1970) for small ones.
+-- Two samples; p by Kolmogorov's distribution with Stephens' correction (1970) for small samples.
 define("ks_test", "xs:a ys:a", function(xs, ys)
-  local a, b, i, j, most = room.sorted(xs), room.sorted(ys), 1, 1, 0.0
+  local a, b, i, j, most = shared.sorted(xs), shared.sorted(ys), 1, 1, 0.0
   while i <= #a and j <= #b do
     local x, y = a[i], b[j]
     while i <= #a and x <= y and a[i] == x do
@@ -91,12 +91,12 @@ define("ks_test", "xs:a ys:a", function(xs, ys)
   return { d_stat = most, p_value = p < 0 and 0.0 or p > 1 and 1.0 or p }
 end)
 
-local MOST_PERMUTED <const> = 10 -- 3.6 million arrays, as many as memory holds
+local MAX_PERMUTED <const> = 10 -- 3.6 million arrays, as many as fit into memory
 
 -- All orders of 1 to n, in lexicographic order.
 define("permutations", "n:u", function(n)
-  if n > MOST_PERMUTED then
-    refuse("permutations", "n", "at most " .. MOST_PERMUTED, n)
+  if n > MAX_PERMUTED then
+    refuse("permutations", "n", "at most " .. MAX_PERMUTED, n)
   end
   local current, result = {}, {}
   for i = 1, n do

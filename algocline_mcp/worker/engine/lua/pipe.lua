@@ -1,10 +1,10 @@
--- Strategies one after the other, and the parameters of a strategy.
+-- alc.pipe, which runs strategies one after the other, and alc.tuning, the parameters of a strategy.
 
-local room = ...
+local shared = ...
 local format, next, pcall, type = string.format, next, pcall, type
-local alc, complain, texts, null = room.alc, room.complain, room.texts, room.null
-local text, options_of, length = room.text, room.options_of, room.length
-local assert_memory, copied = room.assert_memory, room.copied
+local alc, complain, texts, null = shared.alc, shared.complain, shared.texts, shared.null
+local text, options_of, length = shared.text, shared.options_of, shared.length
+local assert_memory, copied = shared.assert_memory, shared.copied
 
 local function stage_of(strategies, i)
   local entry = strategies[i]
@@ -13,7 +13,7 @@ local function stage_of(strategies, i)
   elseif type(entry) ~= "string" then
     complain("pipe.type", i)
   end
-  local ok, package = pcall(room.public.require, entry)
+  local ok, package = pcall(shared.public.require, entry)
   if not ok then
     assert_memory(package)
     complain("pipe.load", entry, text(package))
@@ -25,7 +25,7 @@ end
 
 local MODES = { abort = true, skip = true, continue = true }
 
-local function staged(name, run, ctx, is_tolerant)
+local function run_stage(name, run, ctx, is_tolerant)
   if not is_tolerant then
     return run(ctx)
   end
@@ -34,7 +34,7 @@ local function staged(name, run, ctx, is_tolerant)
     return result
   end
   assert_memory(result)
-  result = room.describe(result)
+  result = shared.describe(result)
   alc.log("warn", format(texts["pipe.failed"], name, result))
   return nil, result
 end
@@ -43,7 +43,7 @@ local function task_of(result)
   return type(result) == "table" and alc.json_encode(result) or text(result)
 end
 
--- Runs strategies one after the other on a copy of ctx, each with the result of the one before as its task.
+-- Runs strategies one after the other on a copy of ctx; the result of each is the task of the next.
 function alc.pipe(strategies, ctx, options)
   local count = type(strategies) == "table" and length(strategies) or 0
   if count == 0 then
@@ -60,14 +60,14 @@ function alc.pipe(strategies, ctx, options)
   ctx = copied(ctx, { pipe_history = history })
   for i = 1, count do
     local name, run = stage_of(strategies, i)
-    local result, problem = staged(name, run, ctx, mode ~= "abort")
+    local result, problem = run_stage(name, run, ctx, mode ~= "abort")
     history[#history + 1] = { strategy = name, error = problem }
     if not problem then
       if type(result) ~= "table" then
         complain("pipe.result", name)
       end
       ctx = result
-      ctx.pipe_history = history -- also where a stage returns a table of its own
+      ctx.pipe_history = history -- also where a stage returns another table
       history[#history].result = ctx.result
       if ctx.result ~= nil and i < count then
         ctx.task = task_of(ctx.result)
@@ -85,20 +85,20 @@ end
 local function tuned(values, source)
   local result = {}
   for key, default in next, values do
-    local given = source[key]
-    if given == nil or given == null then
+    local value = source[key]
+    if value == nil or value == null then
       result[key] = default
-    elseif type(default) == "table" and type(given) == "table" and default[1] == nil then
-      result[key] = tuned(default, given)
+    elseif type(default) == "table" and type(value) == "table" and default[1] == nil then
+      result[key] = tuned(default, value)
     else
-      result[key] = given
+      result[key] = value
     end
   end
-  result._schema = nil -- describes the parameters and is none
+  result._schema = nil -- it describes the parameters and is not a parameter
   return result
 end
 
--- A package's defaults, overridden by what ctx (or ctx[prefix]) says of the same keys.
+-- A package's defaults, overridden by the same keys of ctx or of ctx[prefix].
 function alc.tuning(values, ctx, options)
   if type(values) ~= "table" then
     return values

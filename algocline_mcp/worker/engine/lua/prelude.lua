@@ -1,15 +1,15 @@
--- Builds the world of a strategy, once per prepared runtime, and returns the function that runs one in it.
+-- Builds the environment of strategies, once per prepared runtime, and returns the function that runs a strategy in it.
 --
--- Arguments: Python's exchange with the keeper, and its library of pure functions; the library's texts and defaults as
--- JSON; heap_bytes, line_bytes, json_depth; then the other files as name, text, name, text, ….
--- They share `room`, a table that no strategy reaches, and see copies of the standard library as it was before, so
--- that nothing a strategy does to string, table or math changes what they do.
+-- Arguments: Python's exchange with the keeper; Python's pure functions (stdlib.py); texts and defaults as JSON;
+-- heap_bytes, line_bytes, json_depth; then the other files as name, text, name, text, ….
+-- The files use `shared`, a table that no strategy can reach, and copies of the unchanged standard library: what a
+-- strategy does to string, table or math does not change their behaviour.
 
-local call, perform, words, heap_bytes, line_bytes, json_depth = ...
+local call, perform, texts, heap_bytes, line_bytes, json_depth = ...
 
--- Python's None is JSON's null: a userdata, so it is true, equals itself and survives as a key. Python's side of it is
--- taken off; what is left is a name for Lua's own errors ("attempt to index a null value (field 'x')"). All objects of
--- Python have this one metatable; __gc stays, it counts references.
+-- Python's None is JSON's null: a userdata, so it is true, equals itself and can be a key. Its Python metamethods are
+-- removed; a name remains for Lua's own errors ("attempt to index a null value (field 'x')"). All objects of Python
+-- have this one metatable; __gc stays, because it counts references.
 local null = python.none
 local exchange = python.as_function(call)
 local library = python.as_function(perform)
@@ -23,11 +23,11 @@ meta.__name, meta.__metatable = "null", "null"
 meta.__tostring = function() return "null" end
 python, package.loaded.python = nil, nil
 
-local room = {
+local shared = {
   null = null,
   exchange = exchange,
   perform = library,
-  words = words,
+  texts = texts,
   heap_bytes = heap_bytes,
   line_bytes = line_bytes,
   json_depth = json_depth,
@@ -38,8 +38,8 @@ local native = {}
 for name, value in pairs(_G) do
   if type(value) == "table" and value ~= _G then
     local copy = {}
-    for key, each in pairs(value) do
-      copy[key] = each
+    for key, item in pairs(value) do
+      copy[key] = item
     end
     value = copy
   end
@@ -49,7 +49,7 @@ native._G = native
 
 for i = 7, select("#", ...), 2 do
   local name, source = select(i, ...)
-  assert(load(source, "=[alc." .. name .. "]", "t", native))(room)
+  assert(load(source, "=[alc." .. name .. "]", "t", native))(shared)
 end
 
-return room.run
+return shared.run

@@ -1,13 +1,14 @@
--- What a strategy finds of Lua's standard library: nothing that reaches a file, another process, C code, bytecode or a
--- finaliser. It runs in a process that can be killed and that the kernel confines; this keeps it from harming itself.
+-- The part of Lua's standard library that strategies get: without files, other processes, C code, bytecode and
+-- finalisers. The security boundary is the process, which the kernel confines and the keeper can kill; this file
+-- keeps a strategy from harming itself.
 
-local room = ...
+local shared = ...
 local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
 local concat = table.concat
 local getmetatable, rawget, setmetatable = debug.getmetatable, rawget, setmetatable
 local error, load, pcall, select, type = error, load, pcall, select, type
-local fail, guard, settle = room.fail, room.guard, room.settle
-local public = room.public
+local fail, guard, unwrap = shared.fail, shared.guard, shared.unwrap
+local public = shared.public
 
 -- load, setmetatable -------------------------------------------------------------------------------------------
 
@@ -25,8 +26,8 @@ local function drained(reader)
   end
 end
 
--- Text only: bytecode can crash Lua. `env` counts if it is given, even as nil. A reader is read to its end first,
--- because it may ask the host, and only then does the compiler run.
+-- Text only: bytecode can crash Lua. A fourth argument is the environment, even if it is nil. A reader function is read
+-- to its end before the compiler runs, because it may send prompts.
 local function load_text(chunk, name, mode, ...)
   if type(chunk) == "function" then
     local ok, text = pcall(drained, chunk)
@@ -35,17 +36,17 @@ local function load_text(chunk, name, mode, ...)
     end
     chunk, name = text, name == nil and "=(load)" or name
   end
-  if mode ~= nil and not find(room.text(mode), "t", 1, true) then
-    return nil, "attempt to load a text chunk (mode is '" .. room.text(mode) .. "')"
+  if mode ~= nil and not find(shared.text(mode), "t", 1, true) then
+    return nil, "attempt to load a text chunk (mode is '" .. shared.text(mode) .. "')"
   end
   if select("#", ...) > 0 then
-    return settle("load", pcall(load, chunk, name, "t", (...)))
+    return unwrap("load", pcall(load, chunk, name, "t", (...)))
   end
-  return settle("load", pcall(load, chunk, name, "t"))
+  return unwrap("load", pcall(load, chunk, name, "t"))
 end
 
--- A finaliser runs at a moment of the collector's choosing, and no limit inside Lua ends one that loops.
--- Checked by hand and not through a protected call, since every object of a class passes here.
+-- Refuses __gc: the collector decides when a finaliser runs, and no limit inside Lua ends a finaliser that loops. The
+-- checks are written out instead of a protected call, because each new object of a class comes through here.
 local function set_metatable(value, meta)
   if type(value) ~= "table" then
     fail("bad argument #1 to 'setmetatable' (table expected, got " .. type(value) .. ")")
@@ -65,8 +66,8 @@ end
 
 -- require ------------------------------------------------------------------------------------------------------
 
--- As a file is read: without a byte order mark, and without a first line that begins with '#'.
-function room.compile(source, chunk)
+-- Compiles a source as Lua reads a file: without a byte order mark and without a first line that begins with '#'.
+function shared.compile(source, chunk)
   source = gsub(source, "^\xEF\xBB\xBF", "", 1)
   source = gsub(source, "^#[^\n]*", "", 1)
   return load(source, "@" .. chunk, "t", public)
@@ -83,12 +84,12 @@ local function from_preload(name)
 end
 
 local function from_host(name)
-  local found = room.call("module", name)
-  local loader, problem = room.compile(found.source, found.chunk)
+  local module = shared.call("module", name)
+  local loader, problem = shared.compile(module.source, module.chunk)
   if not loader then
-    fail(format("error loading module '%s': %s", name, room.explain_syntax(problem)))
+    fail(format("error loading module '%s': %s", name, shared.explain_syntax(problem)))
   end
-  return loader, found.chunk
+  return loader, module.chunk
 end
 
 local package = {
@@ -117,7 +118,7 @@ local function loader_of(name)
   fail("module '" .. name .. "' not found:" .. concat(missing))
 end
 
--- A loop of requires ends here and not at the depth of the stack, for each round is a question to the keeper.
+-- Ends a loop of requires early: each round is a call to the keeper, and the stack is deep.
 local loading = {}
 local ENTERED = { __close = function(entered) loading[entered.name] = nil end }
 
@@ -147,7 +148,7 @@ end
 local os_time, os_date, difftime = guard("time", os.time), guard("date", os.date), guard("difftime", os.difftime)
 
 local function now()
-  return room.call("time")
+  return shared.call("time")
 end
 
 local function whole_seconds()
@@ -155,7 +156,7 @@ local function whole_seconds()
 end
 
 public.os = {
-  -- The host's clock where Lua would read its own; the zone is the process's, which the engine sets.
+  -- The keeper's clock instead of Lua's own; the time zone is that of the process, which the engine sets.
   time = function(fields)
     if fields == nil then
       return whole_seconds()
@@ -166,15 +167,15 @@ public.os = {
     return os_date(pattern == nil and "%c" or pattern, time == nil and whole_seconds() or time)
   end,
   clock = function()
-    return ((now() - room.created_s) * 1000 + 0.5) // 1 / 1000
+    return ((now() - shared.created_s) * 1000 + 0.5) // 1 / 1000
   end,
   difftime = difftime,
   getenv = function(name)
     if type(name) ~= "string" then
       fail("bad argument #1 to 'getenv' (string expected, got " .. type(name) .. ")")
     end
-    local value = room.call("env", name)
-    return value ~= room.null and value or nil
+    local value = shared.call("env", name)
+    return value ~= shared.null and value or nil
   end,
   exit = function()
     fail("os.exit is not available: return from the strategy to end it, or call error")
@@ -183,7 +184,7 @@ public.os = {
 
 -- io, print: both write to the log -----------------------------------------------------------------------------
 
-local PARTIAL = 8192 -- a line that grows longer than this is logged in parts
+local PARTIAL = 8192 -- bytes: a longer line is logged in parts
 
 local function stream(level)
   local partial = ""
@@ -200,7 +201,7 @@ local function stream(level)
     local from = 1
     local stop = find(text, "\n", 1, true)
     while stop do
-      room.log(level, sub(text, from, stop - 1))
+      shared.log(level, sub(text, from, stop - 1))
       from = stop + 1
       stop = find(text, "\n", from, true)
     end
@@ -214,7 +215,7 @@ local function stream(level)
     if partial ~= "" then
       local text = partial
       partial = ""
-      room.log(level, text)
+      shared.log(level, text)
     end
     return file
   end
@@ -230,7 +231,7 @@ end
 local stdout, stderr = stream("info"), stream("warn")
 local flush_stdout, flush_stderr, write_stdout = stdout.flush, stderr.flush, stdout.write
 
-function room.flush()
+function shared.flush()
   flush_stdout()
   flush_stderr()
 end
@@ -242,24 +243,24 @@ public.io = {
     return write_stdout(stdout, ...)
   end,
   open = function(name)
-    return nil, room.text(name) .. ": a strategy has no files", 1
+    return nil, shared.text(name) .. ": a strategy has no files", 1
   end,
 }
 
 function public.print(...)
   local pieces = { ... }
   for i = 1, select("#", ...) do
-    pieces[i] = room.text(pieces[i])
+    pieces[i] = shared.text(pieces[i])
   end
-  room.log("info", concat(pieces, "\t"))
+  shared.log("info", concat(pieces, "\t"))
 end
 
--- The rest: replaced, or gone ----------------------------------------------------------------------------------
+-- Replaced and removed names -----------------------------------------------------------------------------------
 
 public.load = load_text
 public.setmetatable = set_metatable
 public.require = require
-public.debug = { traceback = room.traceback }
+public.debug = { traceback = shared.traceback }
 public.dofile, public.loadfile, public.warn, public.string.dump = nil, nil, nil, nil
 
 public.package = package

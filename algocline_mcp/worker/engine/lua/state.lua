@@ -1,13 +1,14 @@
--- What outlives a pause, and what limits a session: alc.state, alc.budget_*, alc.stats.
+-- alc.state, alc.budget_* and alc.stats.
 
-local room = ...
-local ask, encode, decode, quote, fail, settled = room.ask, room.encode, room.decode, room.quote, room.fail, room.settled
-local null, text, math_type, pcall, type = room.null, room.text, math.type, pcall, type
-local alc = room.public.alc
+local shared = ...
+local ask, encode, decode, quote = shared.ask, shared.encode, shared.decode, shared.quote
+local fail, unwrap_json = shared.fail, shared.unwrap_json
+local null, text, math_type, pcall, type = shared.null, shared.text, math.type, pcall, type
+local alc = shared.public.alc
 
 -- alc.state ----------------------------------------------------------------------------------------------------
 
-local TRIES = 100 -- of an update whose key others change meanwhile
+local TRIES = 100 -- of an update while other sessions change the same key
 
 local state = {}
 
@@ -21,20 +22,20 @@ local function key_of(key, name)
 end
 
 local function json_of(value, name)
-  return settled("alc." .. name, pcall(encode, value, "the value"))
+  return unwrap_json("alc." .. name, pcall(encode, value, "the value"))
 end
 
 local function send(name, arguments)
   return ask('{"args":[' .. arguments .. '],"name":"' .. name .. '","op":"call"}').result
 end
 
--- The default where there is no value. It stays here, so it can be anything.
+-- The value, or the default where there is no value. The default is not sent, so it can be anything.
 function state.get(key, default)
-  local found = send("state.get", key_of(key, "state.get"))
-  if #found == 0 then
+  local stored = send("state.get", key_of(key, "state.get"))
+  if #stored == 0 then
     return default
   end
-  return found[1]
+  return stored[1]
 end
 
 -- nil removes the key, as in a table; null is a value.
@@ -74,13 +75,13 @@ local function number_of(value, otherwise, name)
   return encode(value)
 end
 
--- A float, whatever was there before.
+-- The new value, always a float.
 function state.incr(key, delta, default)
   local arguments = key_of(key, "state.incr") .. "," .. number_of(delta, "1", "delta")
   return send("state.incr", arguments .. "," .. number_of(default, "0", "default"))
 end
 
--- Sets what `change` makes of the value. Where another session changed it meanwhile, `change` is called again.
+-- Replaces the value by change(value). Calls `change` again where another session has changed the value meanwhile.
 function state.update(key, change, default)
   local name = "state.update"
   local quoted = key_of(key, name)
@@ -88,16 +89,16 @@ function state.update(key, change, default)
     fail("alc.state.update: a function was expected and not a " .. type(change))
   end
   for _ = 1, TRIES do
-    local found = send("state.get", quoted)
-    local before = encode(found) -- now: `change` may change the table that it gets
+    local stored = send("state.get", quoted)
+    local before = encode(stored) -- before the call: `change` may modify the table that it gets
     local value = default
-    if #found > 0 then
-      value = found[1]
+    if #stored > 0 then
+      value = stored[1]
     end
-    local made = change(value)
-    local after = made == nil and "[]" or "[" .. json_of(made, name) .. "]"
+    local new = change(value)
+    local after = new == nil and "[]" or "[" .. json_of(new, name) .. "]"
     if send("state.swap", quoted .. "," .. before .. "," .. after) then
-      return made
+      return new
     end
   end
   fail("alc.state.update: others changed " .. quoted .. " " .. TRIES .. " times meanwhile: try again")
@@ -109,7 +110,7 @@ alc.state = state
 
 -- {llm_calls, elapsed_ms, tokens}, each only where ctx.budget limits it; nil without a budget.
 function alc.budget_remaining()
-  local left = room.call("budget")
+  local left = shared.call("budget")
   if left == null then
     return nil
   end
@@ -132,10 +133,10 @@ end
 
 -- alc.stats ----------------------------------------------------------------------------------------------------
 
-local CUSTOM_BYTES = 65536 -- of all that a session records
+local CUSTOM_BYTES = 65536 -- of all statistics of a session
 
 local stats = {}
-local custom, custom_bytes = {}, 0 -- key -> JSON text: what was recorded cannot change afterwards
+local custom, custom_bytes = {}, 0 -- key -> JSON text: a recorded value cannot change afterwards
 
 local function stat_of(key, name)
   if type(key) ~= "string" and not math_type(key) then
@@ -144,7 +145,7 @@ local function stat_of(key, name)
   return text(key)
 end
 
--- The last value of a key counts; nil removes it.
+-- Replaces the value of a key; nil removes the key.
 function stats.record(key, value)
   key = stat_of(key, "record")
   local json = value ~= nil and json_of(value, "stats.record") or nil
@@ -160,15 +161,15 @@ function stats.get(key)
   return json and decode(json)
 end
 
--- How many prompts the session has asked so far, in all its runtimes.
+-- The number of prompts that the session has asked so far, in all its streams.
 function stats.llm_calls()
-  return room.call("llm_calls")
+  return shared.call("llm_calls")
 end
 
 alc.stats = stats
 
--- As a part of the last line, or "".
-function room.custom_stats()
+-- The statistics as a part of the last line, or "".
+function shared.custom_stats()
   local keys = {}
   for key in next, custom do
     keys[#keys + 1] = key

@@ -1,12 +1,12 @@
--- Reading answers, cutting and writing text: the library's functions with Lua's arguments, and alc.fmt, which is
+-- Functions that read answers, cut text and write text: those of stdlib.py with Lua's arguments, and alc.fmt, a
 -- string.format for values that come from a model.
 
-local room = ...
+local shared = ...
 local find, format, match, sub = string.find, string.format, string.match, string.sub
 local floor, math_type, tointeger = math.floor, math.type, math.tointeger
 local concat, error, select, tonumber, type = table.concat, error, select, tonumber, type
-local alc, library, complain, defaults, null = room.alc, room.library, room.complain, room.defaults, room.null
-local decode, text, pcall = room.decode, room.text, pcall
+local alc, library, complain, defaults, null = shared.alc, shared.library, shared.complain, shared.defaults, shared.null
+local decode, text, pcall = shared.decode, shared.text, pcall
 
 -- The text of a string or number.
 local function text_of(value, name)
@@ -26,7 +26,7 @@ local function options_of(options, name)
   end
   return options
 end
-room.text_of, room.options_of = text_of, options_of
+shared.text_of, shared.options_of = text_of, options_of
 
 local function whole(value, default, name, what)
   if value == nil then
@@ -53,7 +53,7 @@ function alc.match_enum(value, candidates, options)
     complain("argument", "alc.match_enum", "the candidates", "an array of strings", type(candidates))
   end
   local names = {}
-  for i = 1, room.length(candidates) do
+  for i = 1, shared.length(candidates) do
     names[i] = text_of(candidates[i], "alc.match_enum")
   end
   if #names == 0 then
@@ -75,12 +75,12 @@ function alc.parse_score(value, default)
   return score
 end
 
--- `pattern` is Lua's; its first capture counts.
+-- `pattern` is a Lua pattern; the result is its first capture.
 function alc.parse_number(value, pattern)
   if type(value) ~= "string" then
     return nil
   elseif pattern ~= nil then
-    return tonumber((room.settle("match", pcall(match, value, pattern))))
+    return tonumber((shared.unwrap("match", pcall(match, value, pattern))))
   end
   return library("parse_number", value)
 end
@@ -95,8 +95,8 @@ function alc.json_extract(raw)
   end
   local json = library("json_extract", raw)
   if json then
-    local ok, value = pcall(decode, json) -- Lua's decoder is the stricter one: it limits the depth
-    if ok or value == room.exhausted then
+    local ok, value = pcall(decode, json) -- Lua's decoder is stricter than Python's: it limits the depth
+    if ok or value == shared.exhausted then
       return ok and value or error(value, 0)
     end
   end
@@ -112,7 +112,7 @@ local function rounded(value)
   return tointeger(nearest)
 end
 
--- What is no number to print digits of, as text in the same width; nil for an ordinary number.
+-- The text of NaN and the infinities, which have no digits; nil for another number.
 local function special(value)
   if value ~= value then
     return "NaN"
@@ -128,9 +128,9 @@ local function formatted(flags, conversion, value, place)
   if is_whole or FLOAT[conversion] then
     local number = tonumber(value) or value
     if type(number) == "number" then
-      local words = special(number)
-      if words then
-        return format("%" .. (match(flags, "%-") or "") .. (match(flags, "^[-+ #0]*(%d*)") or "") .. "s", words)
+      local name = special(number)
+      if name then
+        return format("%" .. (match(flags, "%-") or "") .. (match(flags, "^[-+ #0]*(%d*)") or "") .. "s", name)
       elseif is_whole and math_type(number) == "float" then
         local whole_number = rounded(number)
         if not whole_number then -- beyond 64 bits
@@ -149,7 +149,7 @@ local function formatted(flags, conversion, value, place)
 end
 
 local function filled(template, ...)
-  local pieces, n, at, used, given = {}, 0, 1, 0, select("#", ...)
+  local pieces, n, at, used, count = {}, 0, 1, 0, select("#", ...)
   while true do
     local from, to, flags, conversion = find(template, "%%([-+ #0-9.]*)(.)", at)
     if not from then
@@ -161,7 +161,7 @@ local function filled(template, ...)
       pieces[n + 2] = "%"
     else
       used = used + 1
-      if used > given then
+      if used > count then
         error("bad argument #" .. used + 1 .. " to 'fmt' (no value)", 0)
       end
       pieces[n + 2] = formatted(flags, conversion, (select(used, ...)), used + 1)
@@ -174,7 +174,7 @@ function alc.fmt(template, ...)
   if template == nil then
     return ""
   end
-  return room.settle("fmt", pcall(filled, text_of(template, "alc.fmt"), ...))
+  return shared.unwrap("fmt", pcall(filled, text_of(template, "alc.fmt"), ...))
 end
 
 function alc.log_fmt(level, template, ...)

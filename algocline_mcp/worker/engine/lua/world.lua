@@ -1,21 +1,21 @@
--- What a strategy learns from the world beside alc.time: the environment, and `std`, under which evalframe looks for
--- JSON, files and the clock. Each look at a variable is an effect, recorded and replayed.
+-- alc.env, the environment variables, and `std`, where evalframe expects JSON, files and the clock. Each read of a
+-- variable is an effect, recorded and replayed.
 
-local room = ...
-local alc, complain, null = room.alc, room.complain, room.null
+local shared = ...
+local alc, complain, null = shared.alc, shared.complain, shared.null
 local setmetatable, type = setmetatable, type
 
 local function variable(name)
   if type(name) ~= "string" then
     complain("argument", "alc.env", "a name", "a string", type(name))
   end
-  local value = room.call("env", name)
+  local value = shared.call("env", name)
   if value ~= null then
     return value
   end
 end
 
--- alc.env.NAME is nil where there is no such variable; these two are its methods.
+-- alc.env.NAME is nil where there is no such variable. These two are methods of alc.env.
 local methods = {}
 
 function methods.get(_, name, default)
@@ -26,13 +26,13 @@ function methods.get(_, name, default)
   return value
 end
 
--- All of these at once: name -> value. The first one missing is an error.
+-- Several variables at once: name -> value. The first missing variable is an error.
 function methods.use(_, names)
   if type(names) ~= "table" then
     complain("argument", "alc.env:use", "the names", "an array of strings", type(names))
   end
   local values = {}
-  for i = 1, room.length(names) do
+  for i = 1, shared.length(names) do
     local value = variable(names[i])
     if value == nil then
       complain("env.missing", names[i])
@@ -52,11 +52,11 @@ alc.env = setmetatable({}, {
   __metatable = "locked",
 })
 
-room.public.std = {
+shared.public.std = {
   json = { encode = alc.json_encode, decode = alc.json_decode },
   fs = {
     read = function(path)
-      room.fail(room.text(path) .. ": No such file: a strategy has none")
+      shared.fail(shared.text(path) .. ": No such file: a strategy has none")
     end,
     is_file = function()
       return false

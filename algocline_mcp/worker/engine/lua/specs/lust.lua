@@ -1,13 +1,12 @@
--- The test library that specs of packages are written for, as the global `lust` and under require("lust"): what they use
--- of `lust`, of which the Rust program has a copy: describe, it, pending, before, after, spy, and expect(value).to /
--- .to_not with equal, be, be.a, be.truthy, be.falsy, be.gt, be.gte, be.lt, be.lte, exist, have, have_key, have_length,
--- match, fail.
+-- `lust`, the test library of package specs, as the global `lust` and under require("lust"). It has the functions that
+-- specs use of upstream's copy of lust: describe, it, pending, before, after, spy, and expect(value).to / .to_not with
+-- equal, be, be.a, be.truthy, be.falsy, be.gt, be.gte, be.lt, be.lte, exist, have, have_key, have_length, match, fail.
 --
--- `lust.run` carries one file out: { passed, pending, failed, failures = { { name, error }, … }, problem? }. `failed`
--- counts, `failures` holds the first of them; `problem`: the file itself did not come to its end.
+-- `lust.run` runs one file and returns { passed, pending, failed, failures = { { name, error }, … }, problem? }.
+-- `failed` is a count, `failures` has the first MAX_FAILURES; `problem`: an error of the file outside of its cases.
 
 local json_encode = alc.json_encode -- specs replace `alc`
-local MOST, MOST_BYTES = 100, 2000 -- failures that are told, and of each
+local MAX_FAILURES, MAX_BYTES = 100, 2000 -- failures that are returned, and bytes of each text
 local lust = {}
 local path, befores, afters = {}, { {} }, { {} }
 local passed, pending, failed, failures = 0, 0, 0, {}
@@ -18,8 +17,8 @@ local function text(value)
 end
 
 local function clipped(value)
-  local said = tostring(value)
-  return #said > MOST_BYTES and said:sub(1, MOST_BYTES) .. "…" or said
+  local full = tostring(value)
+  return #full > MAX_BYTES and full:sub(1, MAX_BYTES) .. "…" or full
 end
 
 -- ── expect ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -60,8 +59,8 @@ local CHECKS = {
     return type(value) == kind
   end,
   have = function(value, item)
-    for _, each in pairs(value) do
-      if equal(each, item) then
+    for _, element in pairs(value) do
+      if equal(element, item) then
         return true
       end
     end
@@ -138,15 +137,15 @@ function lust.it(name, body)
     call_each(befores, name)
     body()
   end)
-  local is_left, trouble = pcall(call_each, afters, name)
-  if ok and is_left then
+  local is_clean, after_problem = pcall(call_each, afters, name)
+  if ok and is_clean then
     passed = passed + 1
     return
   end
   failed = failed + 1
-  if #failures < MOST then
+  if #failures < MAX_FAILURES then
     local full = #path > 0 and table.concat(path, " ") .. " " .. tostring(name) or name
-    failures[#failures + 1] = { name = clipped(full), error = clipped(ok and trouble or problem) }
+    failures[#failures + 1] = { name = clipped(full), error = clipped(ok and after_problem or problem) }
   end
 end
 
@@ -154,7 +153,8 @@ function lust.pending(name)
   lust.it(name)
 end
 
--- spy(table, key, run?) takes the place of a function, spy(fn, run?) is one more: each call is kept, and goes through.
+-- spy(table, key, run?) replaces a function in a table, spy(fn, run?) wraps a function. Both record the arguments of
+-- each call and call the function.
 function lust.spy(subject, key, run)
   local spy, original = {}, subject
   if type(subject) == "table" then
@@ -178,19 +178,19 @@ end
 
 -- ── a file ────────────────────────────────────────────────────────────────────────────────────────────────
 
-function lust.run(given)
+function lust.run(file)
   _G.lust, _G.ctx = lust, nil
-  local spec, why = load(given.source, "@" .. given.chunk)
+  local spec, problem = load(file.source, "@" .. file.chunk)
   local ok = false
   if spec then
-    ok, why = pcall(spec)
+    ok, problem = pcall(spec)
   end
   return {
     passed = passed,
     pending = pending,
     failed = failed,
     failures = failures,
-    problem = not ok and clipped(why) or nil,
+    problem = not ok and clipped(problem) or nil,
   }
 end
 
