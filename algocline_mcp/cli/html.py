@@ -57,7 +57,7 @@ li { overflow-wrap: anywhere; } li::before { content: "· "; } li.crash { color:
 def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
     redaction, session = Redaction.of(records), fold(records)
     entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
-    title = _text(redaction.text(session.about["title"]) or session.sid)
+    title = _text(redaction.text(session.header["title"]) or session.sid)
     told = facts(session, redaction, entries, time.time() if now_s is None else now_s)
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in told)
     parts = [*_sections(list(squeezed(entries)))]

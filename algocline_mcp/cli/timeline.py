@@ -23,7 +23,7 @@ _MARGIN = "    "
 def text_of(records: Sequence[Record], *, width: int = 100, is_full: bool = False, now_s: float | None = None) -> str:
     redaction, session = Redaction.of(records), fold(records)
     entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
-    title = redaction.text(session.about["title"]) or session.sid
+    title = redaction.text(session.header["title"]) or session.sid
     lines = [title, "═" * min(width, len(title))]
     for name, value in facts(session, redaction, entries, time.time() if now_s is None else now_s):
         lines.append(f"{name:<14}{value}")
@@ -63,7 +63,7 @@ def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_
     told = [
         ("session", session.sid),
         ("status", status_of(session)),
-        ("started", clock(session.about["t"])),
+        ("started", clock(session.header["t"])),
         ("last change", clock(session.last_s)),
         ("prompts", f"{stats['llm_calls']} in {rounds}" + (f", {shared} shared" if shared else "")),
         ("tokens", f"{stats['total_tokens']['tokens']} ({stats['total_tokens']['source']})"),
@@ -75,10 +75,10 @@ def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_
     revivals = sum(entry["kind"] == "revival" for entry in entries)
     if revivals:
         told.append(("revivals", str(revivals)))
-    if parent := session.about.get("parent"):
+    if parent := session.header.get("parent"):
         told.append(("branch of", parent["session_id"] + (f" at {parent['at']}" if parent.get("at") else "")))
-    if session.about.get("kept"):
-        told.append(("scrubbed", f"prompts and answers are gone (ALC_KEEP={session.about['kept']})"))
+    if session.header.get("kept"):
+        told.append(("scrubbed", f"prompts and answers are gone (ALC_KEEP={session.header['kept']})"))
     return [(name, redaction.text(value)) for name, value in told]
 
 

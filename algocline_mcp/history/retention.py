@@ -127,7 +127,7 @@ def scrubbed(records: Sequence[Record], keep: str) -> list[Record]:
     """The two records that are left of a finished session. Pure."""
     session = fold(records)
     assert session.final is not None
-    kept = {"kept": keep, "tally": asdict(session.tally), "child_stats": dict(session.child_stats)}
+    kept = {"kept": keep, "tally": asdict(session.usage), "child_stats": dict(session.child_stats)}
     header = {key: value for key, value in records[0].items() if key not in ("kind", "s", "carried")}
     gone = {"ctx": "{}", "parent": None} | ({} if keep == "result" else {"code": "", "title": ""})
     final = {key: value for key, value in session.final.items() if key != "s"}

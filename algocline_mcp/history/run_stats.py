@@ -71,7 +71,7 @@ def _read(path: Path) -> Run | None:
     if session.final is None:
         return None
     end_s = session.final["t"]
-    about = session.about
+    about = session.header
     auto = metrics(session, end_s)["auto"]
     return Run(session.sid, about.get("strategy"), about["title"], status_of(session), end_s, auto)
 

@@ -97,7 +97,7 @@ def _items(view: str, items: Sequence[Any], page: Page, begin: int, place: int) 
 
 
 def _summary(session: Session, now_s: float) -> dict[str, Any]:
-    about = session.about
+    about = session.header
     told: dict[str, Any] = {
         "stats": metrics(session, now_s),
         "chunk": about.get("chunk"),

@@ -1,7 +1,7 @@
-"""What the reserved keys of `ctx` ask for: the namespace of alc.state, the budget, and variables for alc.env. Pure.
+"""Reserved keys of `ctx`: the namespace of alc.state, the budget, and variables for alc.env. Pure.
 
 The header of a session records the first two, so that nothing else has to read `ctx`. A budget limits what a session
-may use; `None` in it and in what remains means: not limited. Rules and sentences are the original's.
+may use; `None` in the remainder means: not limited. Rules and sentences are upstream's.
 """
 
 import json
@@ -14,13 +14,13 @@ BUDGET = ("max_llm_calls", "max_elapsed_ms", "max_tokens")  # in the order in wh
 
 
 def namespace_of(ctx: Mapping[str, Any]) -> str:
-    """Of any text: whether it can be one is told to the strategy that uses it."""
+    """`ctx._ns` if it is a text, else the default. The strategy that uses an unusable name gets the error."""
     chosen = ctx.get("_ns")
     return chosen if isinstance(chosen, str) else DEFAULT_NAMESPACE
 
 
 def budget_of(ctx: Mapping[str, Any]) -> dict[str, int]:
-    """Its valid limits: whole numbers of at least 0. Whatever else `budget` holds is the strategy's own affair."""
+    """The valid limits of `ctx.budget`: whole numbers of at least 0. Other keys belong to the strategy."""
     chosen = ctx.get("budget")
     if not isinstance(chosen, Mapping):
         return {}
@@ -28,7 +28,7 @@ def budget_of(ctx: Mapping[str, Any]) -> dict[str, int]:
 
 
 def environ_of(ctx: str) -> dict[str, Any]:
-    """`ctx.env` of the ctx of a header: who reads variables is told by it. Anything else than an object is none."""
+    """`ctx.env` of the ctx (as JSON) of a header; empty if it is not an object."""
     if '"env"' not in ctx:
         return {}  # without reading two megabytes
     chosen = json.loads(ctx)
@@ -37,7 +37,7 @@ def environ_of(ctx: str) -> dict[str, Any]:
 
 
 def unusable_environ(ctx: Mapping[str, Any]) -> str | None:
-    """What is wrong with `ctx.env`, in the original's words, or None."""
+    """What is wrong with `ctx.env`, in upstream's words, or None."""
     env = ctx.get("env")
     if env is None:
         return None
@@ -60,17 +60,17 @@ def _kind(value: Any) -> str:
 
 
 def exceeded(budget: Mapping[str, int], *, calls: int, elapsed_ms: int, tokens: int, more: int) -> str | None:
-    """Why `more` queries may not be asked now, or None where they may."""
-    most = budget.get("max_llm_calls")
-    if most is not None and calls + more > most:
-        at_once = f", and {more} more were asked at once" if calls < most else ""
-        return f"budget_exceeded: max_llm_calls ({most}) reached ({calls} used){at_once}"
-    most = budget.get("max_elapsed_ms")
-    if most is not None and elapsed_ms >= most:
-        return f"budget_exceeded: max_elapsed_ms ({most}ms) reached ({elapsed_ms}ms elapsed)"
-    most = budget.get("max_tokens")
-    if most is not None and tokens >= most:
-        return f"budget_exceeded: max_tokens ({most}) reached ({tokens} used)"
+    """Why `more` queries may not be asked now, or None if they may."""
+    limit = budget.get("max_llm_calls")
+    if limit is not None and calls + more > limit:
+        at_once = f", and {more} more were asked at once" if calls < limit else ""
+        return f"budget_exceeded: max_llm_calls ({limit}) reached ({calls} used){at_once}"
+    limit = budget.get("max_elapsed_ms")
+    if limit is not None and elapsed_ms >= limit:
+        return f"budget_exceeded: max_elapsed_ms ({limit}ms) reached ({elapsed_ms}ms elapsed)"
+    limit = budget.get("max_tokens")
+    if limit is not None and tokens >= limit:
+        return f"budget_exceeded: max_tokens ({limit}) reached ({tokens} used)"
     return None
 
 

@@ -1,11 +1,15 @@
-"""Which records an event deserves, or why it is refused. Pure."""
+"""Decides which records an event deserves, or why it is refused. Pure: nothing has happened yet.
+
+Events of the host are looked up in REPLIES, a table of phase and call; events of engines each become their record.
+"""
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
-from algocline_mcp.session.digests import _answer_size, answer_digest, query_digest
+from algocline_mcp.session.digests import answer_digest, answer_size, query_digest
 from algocline_mcp.session.events import (
     Asked,
     Called,
@@ -16,7 +20,7 @@ from algocline_mcp.session.events import (
     EngineEvent,
     Forked,
     HostEvent,
-    Noted,
+    Logged,
     Status,
 )
 from algocline_mcp.session.records import Record
@@ -33,8 +37,8 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`records` are to be appended, in order. `refused`: items not taken beside others that were.
-    `error`: the call as a whole is refused. `is_retry`: try the engine again, then decide once more."""
+    """`records` are to be appended, in order. `refused`: the items that were not taken. `error`: the call as a whole is
+    refused. `is_retry`: start the engine again, then decide once more."""
 
     records: tuple[Record, ...] = ()
     refused: tuple[Refusal, ...] = ()
@@ -44,7 +48,7 @@ class Decision:
 
 def decide(session: Session, event: HostEvent | EngineEvent) -> Decision:
     if isinstance(event, Continue | Status | Cancel):
-        return _REPLIES[REPLIES[session.phase, event_name(event)]](session, event)
+        return _DECIDERS[REPLIES[session.phase, event_name(event)]](session, event)
     return Decision(records=_RECORDS[type(event)](session, event))
 
 
@@ -55,29 +59,35 @@ def event_name(event: HostEvent) -> str:
     return "status" if isinstance(event, Status) else "cancel"
 
 
-# judge: item by item · ask: refuse, say what is needed · tell: the current state · end: the cancelled final
-# retry: start the engine again, then decide anew
-REPLIES: dict[tuple[Phase, str], str] = {
-    (Phase.RUNNING, "continue"): "judge",
-    (Phase.RUNNING, "bare"): "ask",
-    (Phase.RUNNING, "status"): "tell",
-    (Phase.RUNNING, "cancel"): "end",
-    (Phase.PAUSED, "continue"): "judge",
-    (Phase.PAUSED, "bare"): "ask",
-    (Phase.PAUSED, "status"): "tell",
-    (Phase.PAUSED, "cancel"): "end",
-    (Phase.STUCK, "continue"): "retry",
-    (Phase.STUCK, "bare"): "ask",
-    (Phase.STUCK, "status"): "retry",
-    (Phase.STUCK, "cancel"): "end",
-    (Phase.FINISHED, "continue"): "judge",
-    (Phase.FINISHED, "bare"): "ask",
-    (Phase.FINISHED, "status"): "tell",
-    (Phase.FINISHED, "cancel"): "tell",
+class Reply(Enum):
+    ACCEPT = "accept"  # judge each item, take the good ones
+    REJECT_EMPTY = "reject_empty"  # refuse a continue without an answer, and say what is needed
+    REPORT = "report"  # the current state
+    CANCEL = "cancel"  # append the final record, cancelled
+    RETRY = "retry"  # start the engine again, then decide anew
+
+
+REPLIES: dict[tuple[Phase, str], Reply] = {
+    (Phase.RUNNING, "continue"): Reply.ACCEPT,
+    (Phase.RUNNING, "bare"): Reply.REJECT_EMPTY,
+    (Phase.RUNNING, "status"): Reply.REPORT,
+    (Phase.RUNNING, "cancel"): Reply.CANCEL,
+    (Phase.PAUSED, "continue"): Reply.ACCEPT,
+    (Phase.PAUSED, "bare"): Reply.REJECT_EMPTY,
+    (Phase.PAUSED, "status"): Reply.REPORT,
+    (Phase.PAUSED, "cancel"): Reply.CANCEL,
+    (Phase.STUCK, "continue"): Reply.RETRY,
+    (Phase.STUCK, "bare"): Reply.REJECT_EMPTY,
+    (Phase.STUCK, "status"): Reply.RETRY,
+    (Phase.STUCK, "cancel"): Reply.CANCEL,
+    (Phase.FINISHED, "continue"): Reply.ACCEPT,
+    (Phase.FINISHED, "bare"): Reply.REJECT_EMPTY,
+    (Phase.FINISHED, "status"): Reply.REPORT,
+    (Phase.FINISHED, "cancel"): Reply.REPORT,
 }
 
 
-def _tell(session: Session, event: HostEvent) -> Decision:
+def _report(session: Session, event: HostEvent) -> Decision:
     return Decision()
 
 
@@ -85,21 +95,21 @@ def _retry(session: Session, event: HostEvent) -> Decision:
     return Decision(is_retry=True)
 
 
-def _ask(session: Session, event: HostEvent) -> Decision:
-    sentence = f"Either 'response' or 'responses' must be provided{_what_waits(session)}"
+def _reject_empty(session: Session, event: HostEvent) -> Decision:
+    sentence = f"Either 'response' or 'responses' must be provided{_pending_clause(session)}"
     return Decision(error=Refusal(None, sentence, "no_answer"))
 
 
-def _end(session: Session, event: HostEvent) -> Decision:
+def _cancel(session: Session, event: HostEvent) -> Decision:
     assert isinstance(event, Cancel)
     return Decision(records=({"kind": "final", "status": "cancelled", "t": event.now_s},))
 
 
-def _judge(session: Session, event: HostEvent) -> Decision:
-    """Item by item: good ones make one record; a repeat of what was taken is no offence; the rest is refused.
+def _accept(session: Session, event: HostEvent) -> Decision:
+    """Judges each item: the good ones make one record, a repeat of an accepted answer is harmless, the rest is refused.
 
-    Nothing taken and nothing repeated refuses the call, except for a missing query_id: then the current prompt
-    goes back, because the server cannot know whether the host ever saw it.
+    The call as a whole is refused if no item was taken and none was a repeat. A missing query_id is the exception: the
+    current prompt goes back, because the server cannot know whether the host ever saw it.
     """
     assert isinstance(event, Continue)
     taken: dict[str, Record] = {}
@@ -107,20 +117,20 @@ def _judge(session: Session, event: HostEvent) -> Decision:
     is_repeat = False
     room = {name: session.limits["answer_bytes"] - stream.answer_bytes for name, stream in session.streams.items()}
     for answer in event.answers:
-        query_id = answer.query_id if answer.query_id is not None else _meant(session)
+        query_id = answer.query_id if answer.query_id is not None else _only_query(session)
         if query_id is None:
-            refused.append(_unnamed(session))
+            refused.append(_refuse_without_id(session))
             continue
         item = answer.item(query_id)
         known = answer_digest(taken[query_id]) if query_id in taken else session.answered.get(query_id)
         if known is not None:
             is_repeat = is_repeat or known == answer_digest(item)
             if known != answer_digest(item):
-                refused.append(_answered(query_id))
+                refused.append(_refuse_answered(query_id))
         elif query_id not in session.pending:
-            refused.append(_unknown(session, query_id))
-        elif (size := _answer_size(item)) > room[stream := session.pending[query_id].get("stream", MAIN)]:
-            refused.append(_too_large(session, query_id, size))
+            refused.append(_refuse_unknown(session, query_id))
+        elif (size := answer_size(item)) > room[stream := session.pending[query_id].get("stream", MAIN)]:
+            refused.append(_refuse_too_large(session, query_id, size))
         else:
             room[stream] -= size
             taken[query_id] = item
@@ -132,34 +142,34 @@ def _judge(session: Session, event: HostEvent) -> Decision:
     return Decision(refused=tuple(refused), error=refused[0])
 
 
-def _meant(session: Session) -> str | None:
-    """The query that an answer without query_id means: the first of a session that has asked just one. Those that were
-    dropped count: a host may answer them yet."""
+def _only_query(session: Session) -> str | None:
+    """The query that an answer without query_id means: the only one that the session has ever asked. Dropped queries
+    count, because a host may still answer them."""
     ids = [*session.answered, *session.pending]
     asked = sum(stream.asked for stream in session.streams.values())
     return ids[0] if len(ids) == 1 and asked <= 1 else None
 
 
-def _unnamed(session: Session) -> Refusal:
+def _refuse_without_id(session: Session) -> Refusal:
     if not session.answered and len(session.pending) > 1:
-        sentence = f"{len(session.pending)} queries pending; specify query_id explicitly{_what_waits(session)}"
+        sentence = f"{len(session.pending)} queries pending; specify query_id explicitly{_pending_clause(session)}"
         return Refusal(None, sentence, "query_id_missing")
     if not session.pending:
-        return Refusal(None, f"this session waits for no answer: it is {session.phase}", "not_waiting")
+        return Refusal(None, f"this session does not wait for an answer: it is {session.phase}", "not_waiting")
     sentence = "an answer after the first prompt needs its query_id: send it again with the id of this prompt"
     return Refusal(None, sentence, "query_id_needed")
 
 
-def _answered(query_id: str) -> Refusal:
+def _refuse_answered(query_id: str) -> Refusal:
     sentence = f"already responded to query_id: {query_id} with another text; the first answer stands"
     return Refusal(query_id, sentence, "already_answered")
 
 
-def _unknown(session: Session, query_id: str) -> Refusal:
+def _refuse_unknown(session: Session, query_id: str) -> Refusal:
     if _is_dropped(session, query_id):
-        sentence = f"{query_id} is no longer asked: the alc.fork that it belongs to has failed{_what_waits(session)}"
+        sentence = f"{query_id} is no longer asked: its alc.fork has failed{_pending_clause(session)}"
         return Refusal(query_id, sentence, "unknown_query")
-    return Refusal(query_id, f"unknown query_id: {query_id}{_what_waits(session)}", "unknown_query")
+    return Refusal(query_id, f"unknown query_id: {query_id}{_pending_clause(session)}", "unknown_query")
 
 
 def _is_dropped(session: Session, query_id: str) -> bool:
@@ -168,24 +178,24 @@ def _is_dropped(session: Session, query_id: str) -> bool:
     return stream is not None and stream.ended_as == "dropped" and number in map(str, range(stream.asked))
 
 
-def _too_large(session: Session, query_id: str, size: int) -> Refusal:
+def _refuse_too_large(session: Session, query_id: str, size: int) -> Refusal:
     limit = session.limits["answer_bytes"]
     sentence = f"answer of {size} bytes to {query_id}: the answers of one pause may hold {limit} bytes; shorten it"
     return Refusal(query_id, sentence, "too_large")
 
 
-def _what_waits(session: Session) -> str:
+def _pending_clause(session: Session) -> str:
     if session.pending:
         return f"; pending: {', '.join(session.pending)}"
     return f"; nothing is pending: the session is {session.phase}"
 
 
-_REPLIES: dict[str, Callable[[Session, HostEvent], Decision]] = {
-    "judge": _judge,
-    "ask": _ask,
-    "tell": _tell,
-    "end": _end,
-    "retry": _retry,
+_DECIDERS: dict[Reply, Callable[[Session, HostEvent], Decision]] = {
+    Reply.ACCEPT: _accept,
+    Reply.REJECT_EMPTY: _reject_empty,
+    Reply.REPORT: _report,
+    Reply.CANCEL: _cancel,
+    Reply.RETRY: _retry,
 }
 
 
@@ -201,7 +211,7 @@ def _on_asked(session: Session, event: Asked) -> tuple[Record, ...]:
 
 
 def _marks(event: Asked | Forked | Ended) -> Record:
-    """How long its engine has computed in this step, and whose it is."""
+    """The fields `spent_s` and `stream` of a record."""
     spent = {} if event.spent_s is None else {"spent_s": event.spent_s}
     return spent | ({"stream": event.stream} if event.stream else {})
 
@@ -216,15 +226,18 @@ def _on_called(session: Session, event: Called) -> tuple[Record, ...]:
     return ({"kind": kind, "name": event.name, "args": list(event.args), **event.outcome, **mark},)
 
 
-def _on_noted(session: Session, event: Noted) -> tuple[Record, ...]:
-    """Log lines and progress up to notes_bytes; the one that goes over is replaced by a last one that says so."""
+def _on_noted(session: Session, event: Logged) -> tuple[Record, ...]:
+    """Log lines and progress up to notes_bytes; a last line says that the log is full."""
     size = len(json.dumps(event.note))
     if session.notes_bytes > session.limits["notes_bytes"]:
         return ()
     note = event.note
     if session.notes_bytes + size > session.limits["notes_bytes"]:
         size = session.limits["notes_bytes"] - session.notes_bytes + 1
-        note = {"level": "warn", "message": f"log full at {session.limits['notes_bytes']} bytes: no more is kept"}
+        note = {
+            "level": "warn",
+            "message": f"log full at {session.limits['notes_bytes']} bytes: no more is kept",
+        }
     mark = {"stream": event.stream} if event.stream else {}
     return ({"kind": "note", "bytes": size, **note, **mark},)
 
@@ -250,7 +263,7 @@ def _on_died(session: Session, event: Died) -> tuple[Record, ...]:
 _RECORDS: dict[type, Callable[[Session, Any], tuple[Record, ...]]] = {
     Asked: _on_asked,
     Called: _on_called,
-    Noted: _on_noted,
+    Logged: _on_noted,
     Forked: _on_forked,
     Ended: _on_ended,
     Died: _on_died,

@@ -1,4 +1,4 @@
-"""Digests and sizes of queries and answers."""
+"""Digests and sizes of queries and answers. Pure."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from algocline_mcp.session.usage import byte_size
 
 
 def query_digest(query: Mapping[str, Any]) -> str:
-    """Of prompt, system and options, whatever the order of the options."""
+    """Digest of prompt, system and options; the order of the options does not matter. 32 hexadecimal digits."""
     return _digest(query)
 
 
 def answer_digest(item: Mapping[str, Any]) -> str:
-    """Of what was said; not of `usage` and `by`, which may differ in a repeat."""
+    """Digest of `response` or `refuse`; `usage` and `by` may differ in a repeat. 32 hexadecimal digits."""
     return _digest([item.get("response"), item.get("refuse")])
 
 
@@ -25,5 +25,6 @@ def _digest(value: Any) -> str:
 _canonical = json.JSONEncoder(sort_keys=True)
 
 
-def _answer_size(item: Mapping[str, Any]) -> int:
+def answer_size(item: Mapping[str, Any]) -> int:
+    """Bytes of UTF-8 of what the host answered."""
     return byte_size(item.get("response") or "") + byte_size(item.get("refuse") or "")

@@ -1,4 +1,4 @@
-"""What can happen to a session: events of the host and of its engines."""
+"""Events of a session: calls of the host, and messages of its engines."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Answer:
     by: str | None = None
 
     def item(self, query_id: str) -> Record:
-        """As it stands in an answer record."""
-        said = {"response": self.response} if self.refuse is None else {"refuse": self.refuse}
-        told = {"usage": dict(self.usage) if self.usage else None, "by": self.by}
-        return {"id": query_id} | said | {key: value for key, value in told.items() if value is not None}
+        """The item of an answer record."""
+        answer = {"response": self.response} if self.refuse is None else {"refuse": self.refuse}
+        details = {"usage": dict(self.usage) if self.usage else None, "by": self.by}
+        return {"id": query_id} | answer | {key: value for key, value in details.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ class Asked:
     stream: str
     queries: tuple[Record, ...]  # {prompt, system, max_tokens, grounded?, underspecified?, further options}
     now_s: float
-    spent_s: float | None = None  # for how long its engine has computed in this step
+    spent_s: float | None = None  # seconds that the engine has computed in this step
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A host function was carried out. `times` > 1: as often in a row, with the same result. `n`: it changed what
-    sessions share, as the n-th such effect of its stream."""
+    """A host function was carried out. `times` > 1: as often in a row, with the same result. `n`: the function changed
+    values that sessions share, as the n-th such effect of its stream."""
 
     stream: str
     name: str
@@ -62,7 +62,7 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
+class Logged:
     stream: str
     note: Record  # {level, message} or {progress: {step, total, message}}
 
@@ -95,4 +95,4 @@ class Died:
 HostEvent = Continue | Status | Cancel
 
 
-EngineEvent = Asked | Called | Noted | Forked | Ended | Died
+EngineEvent = Asked | Called | Logged | Forked | Ended | Died

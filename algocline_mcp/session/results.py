@@ -1,11 +1,11 @@
-"""What the host is told about a session. Pure."""
+"""Results: what a host gets to see of a session. Pure."""
 
 from typing import Any
 
-from algocline_mcp.session.records import _ENDED_AS, Record
+from algocline_mcp.session.records import ENDED_AS, Record
 from algocline_mcp.session.state import Phase, Session
 
-# phase, or how it ended -> the `status` of a result, and the original's `state` and `phase`
+# phase, or `status` of the final record -> the `status` of a result, and upstream's `state` and `phase`
 STATUSES: dict[str, tuple[str, str, str]] = {
     "running": ("running", "running", "running"),
     "paused": ("needs_response", "paused", "paused"),
@@ -21,10 +21,10 @@ def status_of(session: Session) -> str:
 
 
 def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool = False) -> Record:
-    """The feed result: one of Paused, Running, Accepted, Finished, Stuck, tagged by its name as in the original.
+    """The feed result: one of Paused, Running, Accepted, Finished, Stuck, tagged by its name as upstream does.
 
-    `computing`: runtimes that compute at this moment, as only a keeper knows. `accepted`: an answer was taken
-    and let nothing run.
+    `computing`: how many streams compute at this moment; only a keeper knows it. `accepted`: an answer was taken and
+    let no stream run.
     """
     if session.final is not None:
         return {"Finished": {"state": _end_state(session.final), "metrics": metrics(session, now_s)}}
@@ -39,7 +39,7 @@ def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool =
 
 
 def _end_state(final: Record) -> Any:
-    name = _ENDED_AS[final["status"]]
+    name = ENDED_AS[final["status"]]
     if name == "Cancelled":
         return name
     return {name: {key: final[key] for key in ("result", "error") if key in final}}
@@ -49,7 +49,7 @@ def _stuck(session: Session) -> Record:
     return {
         "error_code": "crash_loop",
         "error": f"the engine died {session.strikes} times in this step, last: {session.crash}",
-        "next": "alc_status with wait_s tries again; if it dies again, start the strategy anew with less work",
+        "next": "alc_status with wait_s tries again; if the engine dies again, start the strategy anew with less work",
     }
 
 
@@ -60,18 +60,18 @@ def _shown(query: Record) -> Record:
 def metrics(session: Session, now_s: float) -> Record:
     """`stats` of a result; an unfinished session counts up to now."""
     end_s = session.final["t"] if session.final else now_s
-    auto = session.tally.stats(elapsed_s=end_s - session.about["t"])
+    auto = session.usage.stats(elapsed_s=end_s - session.header["t"])
     if session.budget:
         auto["budget"] = dict(session.budget)
-    told: Record = {"auto": auto, "custom": (session.final or {}).get("stats", {})}
+    stats: Record = {"auto": auto, "custom": (session.final or {}).get("stats", {})}
     if session.child_stats:
-        told["children"] = dict(session.child_stats)
-    return told
+        stats["children"] = dict(session.child_stats)
+    return stats
 
 
 def children(session: Session) -> list[Record]:
-    """The children of alc.fork: `{child, strategy, status, parent?}`. `status`: queued (it waits for its turn),
-    running, needs_response, forked (it waits for its own), completed, error, dropped (its fork has failed)."""
+    """The children of alc.fork: `{child, strategy, status, parent?}`. `status`: queued (waits for its turn),
+    running, needs_response, forked (waits for its own children), completed, error, dropped (its fork has failed)."""
     return [
         {"child": name, "strategy": stream.strategy, "status": stream.status}
         | ({"parent": stream.parent} if stream.parent else {})
@@ -81,24 +81,25 @@ def children(session: Session) -> list[Record]:
 
 
 def used(session: Session, *, now_s: float, spent_s: float) -> dict[str, int]:
-    """What its budget counts, as `terms` takes it. `spent_s`: for how long the engine that asks has computed."""
+    """Calls, elapsed milliseconds and tokens as the budget counts them. `spent_s`: seconds that the asking engine has
+    computed in this step."""
     live_s = min(max(0.0, now_s - session.counted_s), spent_s)
-    tokens = session.tally.prompt_tokens + session.tally.response_tokens
+    tokens = session.usage.prompt_tokens + session.usage.response_tokens
     return {
-        "calls": session.tally.calls,
+        "calls": session.usage.calls,
         "elapsed_ms": round((session.elapsed_s + live_s) * 1000),
         "tokens": tokens,
     }
 
 
 def summary(session: Session, *, worker: str) -> Record:
-    """One line of a list. `worker`: live, or none (hibernated: asking it revives it)."""
+    """One line of a list. `worker`: live, or none (hibernated: a request revives the session)."""
     line: Record = {
         "session_id": session.sid,
-        "title": session.about["title"],
+        "title": session.header["title"],
         "status": status_of(session),
         "worker": worker,
-        "created_at": session.about["t"],
+        "created_at": session.header["t"],
         "last_activity_at": session.last_s,
     }
     if session.phase is Phase.STUCK:

@@ -1,13 +1,27 @@
-"""THE CENTRE: a session is a fold over its records. Pure: no clock, no disk, no socket, no randomness.
+"""The centre: a session is the fold of its records. Pure: no clock, no disk, no socket, no randomness.
 
-    evolve(session, record)   what a record means: the only code that writes a Session (in place, so that a step
-                              costs the same after 10,000 answers as after one)
-    decide(session, event)    which records an event deserves, or why it is refused; nothing has happened yet
-    view(session, …)          what the host is told
+`evolve` is the only code that changes a Session, one record at a time. `decide` (decisions.py) says which records an
+event deserves, and `view` (results.py) what the host gets. The keeper uses the three live; a replay decides again and
+compares; a list is the fold of what is on disk. So the same records always give the same session, on any machine.
 
-The keeper uses them live. Replay decides again and compares. A listing is a fold of what is on disk.
-Records are JSON objects with `kind`; their shapes stand at the deciders that make them. `t` is unix seconds.
-A *stream* is one runtime of the session: "" is the strategy itself, others are its children (streams.py).
+A session is one or more *streams*: the strategy itself, named "", and one for each child of alc.fork. A stream can run
+when it has its turn, has no open query, and waits for no child. The phase follows from the streams and is never
+recorded: `running` while any stream can run, `paused` when all wait for answers, `finished` after a final record,
+`stuck` when one step has had its last strike. TRANSITIONS holds every pair of phase and record kind that is legal;
+whatever has no row makes the journal illegal. The rows that depend on the streams name a function.
+
+A *strike* is the death of an engine that was computing. It is recorded, because a revived session must count it, and it
+belongs to a stream: the next prompt or fork of that stream takes its strikes back. The death of an engine that waits,
+of a keeper, a server or a machine is not recorded: it says nothing about the code. A session that is stuck goes on at
+the first record that shows progress, so a retry that succeeds needs no record of its own.
+
+The budget's time is the sum of gaps between prompts and answers, from the `t` of the records: a wait for answers counts
+at most `budget_wait_s`, and a step at most `spent_s`, what its engine has computed. So neither a night without a worker
+nor a clock that was set uses up a budget.
+
+What does not fit these rules: `flushed` is a mark for recovery and changes nothing here. A header of a scrubbed journal
+brings counts of records that are gone. Why a session cannot be replayed at all (`diverged`, `needs_version`, `corrupt`)
+is no record: the journal stays as it is, and the keeper reports it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,29 +29,31 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from algocline_mcp.session import streams
-from algocline_mcp.session.digests import _answer_size, answer_digest
-from algocline_mcp.session.records import _ENDED_AS, IllegalRecord, Record
-from algocline_mcp.session.streams import MAIN, ON_ERROR, Stream
-from algocline_mcp.session.usage import Tally
+from algocline_mcp.session.digests import answer_digest, answer_size
+from algocline_mcp.session.records import SHAPES, IllegalRecord, Record, has_shape
+from algocline_mcp.session.streams import MAIN, Stream
+from algocline_mcp.session.usage import Usage
 
 
 class Phase(StrEnum):
-    NEW = "new"  # no header yet: nobody ever sees it
-    RUNNING = "running"  # some runtime can go on
-    PAUSED = "paused"  # every runtime waits for an answer
+    NEW = "new"  # without a header: a host never sees this phase
+    RUNNING = "running"  # some stream can go on
+    PAUSED = "paused"  # every stream waits for an answer
     FINISHED = "finished"
-    STUCK = "stuck"  # the engine died too often in one step; asking again tries again
+    STUCK = "stuck"  # the engine died too often in one step; the next request tries again
 
 
 @dataclass(slots=True)
 class Session:
+    """What the records so far say. Only `evolve` changes it, in place: a step costs the same after 10,000 answers."""
+
     sid: str = ""
-    about: Record = field(default_factory=dict)  # the header without code, ctx and sources
+    header: Record = field(default_factory=dict)  # without code, ctx and sources
     phase: Phase = Phase.NEW
     streams: dict[str, Stream] = field(default_factory=lambda: {MAIN: Stream()})
     pending: dict[str, Record] = field(default_factory=dict)  # query id -> query, oldest first
-    answered: dict[str, str] = field(default_factory=dict)  # query id -> digest of the answer that was taken
-    crash: str | None = None  # why the last engine died that was computing
+    answered: dict[str, str] = field(default_factory=dict)  # query id -> digest of the accepted answer
+    crash: str | None = None  # why the last computing engine died
     final: Record | None = None
     progress: Record | None = None
     notes_bytes: int = 0
@@ -45,17 +61,17 @@ class Session:
     budget: Mapping[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0  # as the budget counts it, up to `counted_s`
     counted_s: float = 0.0
-    tally: Tally = field(default_factory=Tally)
+    usage: Usage = field(default_factory=Usage)
     child_stats: dict[str, Record] = field(default_factory=dict)  # by child: {strategy, custom}, as of alc.stats
 
     @property
     def strikes(self) -> int:
-        """Of the runtime that has most: deaths of its engine in one step."""
-        return max(each.strikes for each in self.streams.values() if not each.is_over)
+        """Deaths of an engine in one step, of the stream that has most of them."""
+        return max(stream.strikes for stream in self.streams.values() if not stream.is_over)
 
     @property
     def limits(self) -> Mapping[str, int]:
-        limits: Mapping[str, int] = self.about["limits"]
+        limits: Mapping[str, int] = self.header["limits"]
         return limits
 
 
@@ -66,7 +82,7 @@ def evolve(session: Session, record: Record) -> Session:
     """Folds one record into `session` and returns it. Raises IllegalRecord and then leaves it as it was."""
     kind = str(record.get("kind"))
     step = TRANSITIONS.get((session.phase, kind))
-    if step is None or (kind != "flushed" and not _fits(session, record)):
+    if step is None or (kind != "flushed" and not (has_shape(record) and _can_follow(session, record))):
         raise IllegalRecord(f"a record of kind {record.get('kind')!r} cannot come while a session is {session.phase}")
     if kind != "flushed":  # a mark matters to recovery, not to the state; every third record is one
         _FOLDS[kind](session, record)
@@ -76,6 +92,7 @@ def evolve(session: Session, record: Record) -> Session:
 
 
 def fold(records: Sequence[Record]) -> Session:
+    """Raises IllegalRecord."""
     session = Session()
     for record in records:
         evolve(session, record)
@@ -99,7 +116,7 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.RUNNING, "effect"): Phase.RUNNING,
     (Phase.RUNNING, "note"): Phase.RUNNING,
     (Phase.RUNNING, "prompt"): _phase_of_streams,
-    (Phase.RUNNING, "answer"): _phase_of_streams,  # one runtime is answered while another still computes
+    (Phase.RUNNING, "answer"): _phase_of_streams,  # one stream gets an answer while another still computes
     (Phase.RUNNING, "fork"): Phase.RUNNING,
     (Phase.RUNNING, "end"): _phase_of_streams,  # the others may all wait for answers
     (Phase.RUNNING, "crash"): _struck,
@@ -109,7 +126,7 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.PAUSED, "crash"): _struck,  # a revived engine died on its way back to the open prompt
     (Phase.PAUSED, "final"): Phase.FINISHED,  # cancelled
     (Phase.PAUSED, "flushed"): Phase.PAUSED,
-    (Phase.STUCK, "module"): Phase.RUNNING,  # tried again, and it came further
+    (Phase.STUCK, "module"): Phase.RUNNING,  # the retry made progress
     (Phase.STUCK, "effect"): Phase.RUNNING,
     (Phase.STUCK, "note"): _phase_of_streams,
     (Phase.STUCK, "prompt"): _phase_of_streams,
@@ -122,65 +139,50 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
 }
 
 
-def _fits(session: Session, record: Record) -> bool:
-    """Whether a record that was not written by this program would fold without breaking half-way."""
-    try:
-        if record["kind"] in _OF_STREAMS and not session.streams[record.get("stream", MAIN)].is_live:
+def _can_follow(session: Session, record: Record) -> bool:
+    """Whether the record, which has the shape of its kind, fits the session as it is: the query of an answer is
+    pending, the stream of a prompt should have an engine. A record that this program wrote always does."""
+    kind, name = record["kind"], record.get("stream", MAIN)
+    if SHAPES[kind].is_of_stream:
+        stream = session.streams.get(name) if isinstance(name, str) else None
+        if stream is None or not stream.is_live:
             return False
-        match record["kind"]:
-            case "header":
-                is_limited = isinstance(record.get("budget", {}), dict)
-                return is_limited and {"sid", "t", "title", "limits"} <= record.keys()
-            case "prompt":
-                is_timed = isinstance(record["t"], int | float) and isinstance(record.get("spent_s", 0), int | float)
-                return is_timed and all(isinstance(each["id"], str) and "system" in each for each in record["queries"])
-            case "answer":
-                ids = [item["id"] for item in record["answers"]]
-                is_timed = isinstance(record["t"], int | float)
-                return is_timed and len(set(ids)) == len(ids) and all(each in session.pending for each in ids)
-            case "note":
-                return isinstance(record["bytes"], int)
-            case "effect":
-                return isinstance(record.get("n", 0), int)
-            case "crash":
-                return isinstance(record["reason"], str)
-            case "fork":
-                return _fits_fork(session, record)
-            case "end":
-                is_timed = isinstance(record["t"], int | float) and isinstance(record.get("spent_s", 0), int | float)
-                is_ended = isinstance(record.get("error", ""), str) and ("result" in record or "error" in record)
-                return is_timed and is_ended and session.streams[record["stream"]].parent is not None
-            case "final":
-                return record["status"] in _ENDED_AS and isinstance(record["t"], int | float)
-    except (KeyError, TypeError):
-        return False
-    return True
+    check = _CHECKS.get(kind)
+    return check is None or check(session, record)
 
 
-def _fits_fork(session: Session, record: Record) -> bool:
-    names, first = record["strategies"], record["first"]
-    is_timed = isinstance(record["t"], int | float) and isinstance(record.get("spent_s", 0), int | float)
-    is_named = isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names)
-    is_next = type(first) is int and first == len(session.streams) - 1
-    is_free = session.streams[record.get("stream", MAIN)].can_run
-    return is_timed and is_named and is_next and is_free and isinstance(record["ctx"], dict) and _is_mode(record)
+def _answers_are_pending(session: Session, record: Record) -> bool:
+    ids = [item["id"] for item in record["answers"]]
+    return len(set(ids)) == len(ids) and all(query_id in session.pending for query_id in ids)
 
 
-def _is_mode(record: Record) -> bool:
-    return record["on_error"] in ON_ERROR
+def _fork_is_next(session: Session, record: Record) -> bool:
+    """Children are numbered through the session, and a stream forks while it can run."""
+    names = record["strategies"]
+    is_next = type(record["first"]) is int and record["first"] == len(session.streams) - 1
+    is_named = bool(names) and all(isinstance(name, str) for name in names)
+    return is_named and is_next and session.streams[record.get("stream", MAIN)].can_run
 
 
-_OF_STREAMS = frozenset(("module", "effect", "note", "prompt", "fork", "end", "crash"))
+def _stream_is_child(session: Session, record: Record) -> bool:
+    return session.streams[record["stream"]].parent is not None
+
+
+_CHECKS: dict[str, Callable[[Session, Record], bool]] = {
+    "answer": _answers_are_pending,
+    "fork": _fork_is_next,
+    "end": _stream_is_child,
+}
 _NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered", "child_stats")
 
 
 def _fold_header(session: Session, record: Record) -> None:
     session.sid = record["sid"]
-    session.about = {key: value for key, value in record.items() if key not in _NOT_KEPT}
+    session.header = {key: value for key, value in record.items() if key not in _NOT_KEPT}
     session.budget = record.get("budget", {})
     session.counted_s = record["t"]
     if "tally" in record:  # of a finished journal that was scrubbed: what its prompts and answers would have counted
-        session.tally = Tally(**record["tally"])
+        session.usage = Usage(**record["tally"])
         session.answered = dict(record.get("answered", {}))
         session.child_stats = dict(record.get("child_stats", {}))
 
@@ -190,12 +192,12 @@ def _fold_prompt(session: Session, record: Record) -> None:
     _count_time(session, record["t"], record.get("spent_s"))
     for query in record["queries"]:
         session.pending[query["id"]] = query
-        session.tally.ask(query)
+        session.usage.ask(query)
     stream.asked += len(record["queries"])
     stream.open = len(record["queries"])
     stream.answer_bytes = stream.strikes = 0
     stream.fork, stream.is_blank = None, False
-    session.tally.pauses += 1
+    session.usage.pauses += 1
 
 
 def _fold_fork(session: Session, record: Record) -> None:
@@ -209,7 +211,7 @@ def _fold_end(session: Session, record: Record) -> None:
         strategy = session.streams[record["stream"]].strategy
         session.child_stats[record["stream"]] = {"strategy": strategy, "custom": record["stats"]}
     over = streams.end_child(session.streams, record, session.limits.get("children", 0))
-    for query_id in [each for each, query in session.pending.items() if query.get("stream", MAIN) in over]:
+    for query_id in [key for key, query in session.pending.items() if query.get("stream", MAIN) in over]:
         del session.pending[query_id]
 
 
@@ -220,17 +222,16 @@ def _fold_answer(session: Session, record: Record) -> None:
         query = session.pending.pop(item["id"])
         stream = session.streams[query.get("stream", MAIN)]
         session.answered[item["id"]] = answer_digest(item)
-        session.tally.answer(query, item)
-        stream.answer_bytes += _answer_size(item)
+        session.usage.answer(query, item)
+        stream.answer_bytes += answer_size(item)
         stream.open -= 1
-        session.tally.rounds += stream.open == 0
+        session.usage.rounds += stream.open == 0
 
 
-def _count_time(session: Session, now_s: float, most_s: float | None) -> None:
-    """Of the time since the last prompt or answer, at most `most_s`: neither a night without a worker nor a clock that
-    was set counts as computing, nor a long wait in full."""
+def _count_time(session: Session, now_s: float, limit_s: float | None) -> None:
+    """Adds the time since the last prompt or answer, at most `limit_s`."""
     gap_s = max(0.0, now_s - session.counted_s)
-    session.elapsed_s += gap_s if most_s is None else min(gap_s, most_s)
+    session.elapsed_s += gap_s if limit_s is None else min(gap_s, limit_s)
     session.counted_s = now_s
 
 
@@ -246,10 +247,11 @@ def _fold_note(session: Session, record: Record) -> None:
     stream = record.get("stream", MAIN)
     session.streams[stream].is_blank = False
     if "progress" in record:
-        session.progress = record["progress"] | _told_by(session, stream)
+        session.progress = record["progress"] | _source_of(session, stream)
 
 
-def _told_by(session: Session, stream: str) -> Record:
+def _source_of(session: Session, stream: str) -> Record:
+    """Which child reported, if not the strategy itself."""
     return {"child": stream, "strategy": session.streams[stream].strategy} if stream else {}
 
 
@@ -275,15 +277,3 @@ _FOLDS: dict[str, Callable[[Session, Record], None]] = {
     "crash": _fold_crash,
     "final": _fold_final,
 }
-
-
-# ── what can happen to a session ──────────────────────────────────────────────────────────────────────────
-
-
-# ── which records an event deserves ───────────────────────────────────────────────────────────────────────
-
-
-# ── what the host is told ─────────────────────────────────────────────────────────────────────────────────
-
-
-# ── digests and sizes ────────────────────────────────────────────────────────────────────────────────

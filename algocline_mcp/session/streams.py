@@ -1,31 +1,30 @@
-"""The runtimes of a session, the strategy itself and the children of `alc.fork`: who is there, who may compute. Pure.
+"""Streams of a session: the strategy itself and the children of `alc.fork`, and which of them may compute. Pure.
 
-A *stream* is what one runtime records. "" is the strategy; a child is called by its number, which counts through the
-session. Only evolve changes them. Which children have their turn follows from the records alone, so that a revived
-session has the same ones at work: at most `children` that do not wait for children of their own, the deepest first,
-since whoever waits for those cannot go on before. So a fork within a fork never lacks a turn, and never more than
-`children` x depth are alive.
+A *stream* is one flow of a session, with records and an engine of its own. "" is the strategy; a child is named by its
+number, which counts through the session. Only evolve changes streams. Which children have their turn follows from the
+records alone, so a revived session runs the same ones: at most `children` that do not wait for children of their own,
+the deepest first, because their parents cannot go on before. So a fork within a fork always gets a turn, and at most
+`children` x depth streams are alive.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-Record = dict[str, Any]
+from algocline_mcp.session.records import Record
+
 MAIN = ""
-ON_ERROR = ("skip", "fail")  # a child that fails: is an entry of the result, or ends the whole fork
 
 
 @dataclass(slots=True)
 class Fork:
-    """What a runtime waits for. `ends`: `{result}` or `{error}` by child, in the order in which they came."""
+    """A fork that its stream waits for. `ends`: `{result}` or `{error}` by child, in the order of the ends."""
 
     strategies: tuple[str, ...]
     first: int  # the number of the first child; the others follow
     ctx: Record
-    is_strict: bool  # the first child that fails ends it
+    is_strict: bool  # the first child that fails ends the fork
     ends: dict[str, Record] = field(default_factory=dict)
     ends_bytes: int = 0
 
@@ -39,7 +38,7 @@ class Fork:
 
     @property
     def failed(self) -> str | None:
-        """The child that ended it."""
+        """The child whose failure ended the fork."""
         return next((child for child, end in self.ends.items() if "error" in end), None) if self.is_strict else None
 
     @property
@@ -47,13 +46,13 @@ class Fork:
         return self.failed is None and len(self.ends) < len(self.strategies)
 
     def add(self, record: Record) -> None:
-        """The record of a child's end."""
+        """Adds the record of a child's end."""
         outcome = outcome_of(record)
         self.ends[record["stream"]] = outcome
         self.ends_bytes += len(json.dumps(outcome))
 
     def reply(self) -> Record:
-        """What the runtime that forked gets: `{entries}` in the order of its strategies, or the one that `failed`."""
+        """The reply to the stream that forked: `{entries}` in the order of its strategies, or `{failed}`, one child."""
         if (child := self.failed) is not None:
             strategy = self.strategies[int(child) - self.first]
             return {"failed": {"strategy": strategy, **self.ends[child]}}
@@ -68,12 +67,12 @@ class Stream:
     index: int = 0  # its place among the children of one fork
     depth: int = 0  # forks above it
     has_turn: bool = True
-    is_blank: bool = True  # nothing of it is recorded: an engine begins it without a replay
-    ended_as: str = ""  # completed, error, or dropped with the fork that it was a part of
+    is_blank: bool = True  # no record yet: an engine begins without a replay
+    ended_as: str = ""  # completed, error, or dropped together with its fork
     asked: int = 0  # queries ever issued; the next one gets this number
-    open: int = 0  # unanswered queries of the prompt it waits at
-    answer_bytes: int = 0  # what the answers to that prompt hold so far
-    changes: int = 0  # effects that change what sessions share; the next one gets this number
+    open: int = 0  # unanswered queries of its prompt
+    answer_bytes: int = 0  # of the answers to that prompt so far
+    changes: int = 0  # effects that changed shared values; the next one gets this number
     strikes: int = 0  # deaths of its engine since its last prompt or fork
     fork: Fork | None = None  # the last one, until its next prompt
 
@@ -83,7 +82,7 @@ class Stream:
 
     @property
     def is_live(self) -> bool:
-        """It should have an engine."""
+        """Whether the stream should have an engine."""
         return self.has_turn and not self.ended_as
 
     @property
@@ -107,27 +106,27 @@ Streams = dict[str, Stream]
 
 
 def refusal(streams: Streams, name: str, more: int, limits: Mapping[str, int]) -> str | None:
-    """Why `more` children may not be made by it now, or None where they may."""
+    """Why the stream may not fork `more` children now, or None if it may."""
     made, depth = len(streams) - 1, limits.get("children_depth", 0)
-    most = limits.get("children_max", 0) if limits.get("children") else 0
+    limit = limits.get("children_max", 0) if limits.get("children") else 0
     if streams[name].depth >= depth:
-        return f"alc.fork: forks may be nested {depth} deep, and no deeper: run the strategies with alc.pipe"
-    if made + more > most:
-        return f"alc.fork: {more} children beside the {made} of this session before, at most {most}: fork fewer"
+        return f"alc.fork: forks may be nested {depth} deep, not deeper: run the strategies with alc.pipe"
+    if made + more > limit:
+        return f"alc.fork: {more} children beside the {made} of this session before, at most {limit}: fork fewer"
     return None
 
 
-def begin_fork(streams: Streams, record: Record, most: int) -> None:
+def begin_fork(streams: Streams, record: Record, limit: int) -> None:
     name = record.get("stream", MAIN)
     parent = streams[name]
     parent.fork, parent.is_blank, parent.strikes = Fork.of(record), False, 0
     for index, (child, strategy) in enumerate(zip(parent.fork.children, parent.fork.strategies, strict=True)):
         streams[child] = Stream(name, strategy, index, parent.depth + 1, has_turn=False)
-    _grant(streams, most)
+    _grant_turns(streams, limit)
 
 
-def end_child(streams: Streams, record: Record, most: int) -> list[str]:
-    """Returns all that are over by it: the child, and what is dropped because it failed."""
+def end_child(streams: Streams, record: Record, limit: int) -> list[str]:
+    """Returns the streams that this ends: the child, and its siblings if the fork has failed."""
     child = streams[record["stream"]]
     child.ended_as, child.fork = "completed" if "result" in record else "error", None
     fork = fork_of(streams, record["stream"])
@@ -135,13 +134,13 @@ def end_child(streams: Streams, record: Record, most: int) -> list[str]:
     over = [record["stream"]]
     if not fork.is_open:
         fork.ctx = {}
-        over += [each for sibling in fork.children for each in _drop(streams, sibling)]
-    _grant(streams, most)
+        over += [name for sibling in fork.children for name in _drop(streams, sibling)]
+    _grant_turns(streams, limit)
     return over
 
 
 def fork_of(streams: Streams, child: str) -> Fork:
-    """The fork that a child is a part of."""
+    """The fork that made the child."""
     parent = streams[child].parent
     assert parent is not None
     fork = streams[parent].fork
@@ -160,11 +159,11 @@ def _drop(streams: Streams, name: str) -> Iterator[str]:
         yield from _drop(streams, child)
 
 
-def _grant(streams: Streams, most: int) -> None:
-    """Gives free turns to those who wait for one."""
-    free = most - sum(each.depth > 0 and each.is_live and not each.waits_for_children for each in streams.values())
-    queued = [each for each in streams.values() if not each.has_turn and not each.is_over]
-    for stream in sorted(queued, key=lambda each: -each.depth)[: max(0, free)]:  # stable: then by number
+def _grant_turns(streams: Streams, limit: int) -> None:
+    """Gives the free turns to streams that wait for one."""
+    free = limit - sum(child.depth > 0 and child.is_live and not child.waits_for_children for child in streams.values())
+    queued = [stream for stream in streams.values() if not stream.has_turn and not stream.is_over]
+    for stream in sorted(queued, key=lambda child: -child.depth)[: max(0, free)]:  # stable: then by number
         stream.has_turn = True
 
 
@@ -173,5 +172,5 @@ def outcome_of(record: Record) -> Record:
 
 
 def child_seed(seed: int, child: str) -> int:
-    """63 bits: each child draws other numbers, and the same ones again after a revival."""
+    """Seed of 63 bits: each child draws other numbers, and the same numbers again after a revival."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{child}".encode()).digest()[:8]) >> 1

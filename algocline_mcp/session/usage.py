@@ -1,6 +1,6 @@
-"""Counts what a session asked and was told: `stats.auto` of a result, in the original's names and units. Pure.
+"""Counts of a session's prompts and answers: `stats.auto` of a result, in upstream's names and units. Pure.
 
-Tokens are estimated unless the host reports them in `usage`. Where a sum mixes both, its source is the weakest.
+Tokens are estimated unless the host reports them in `usage`. A sum that mixes both counts as estimated.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any
 
 
 @dataclass(slots=True)
-class Tally:
-    """`chars` are bytes of UTF-8, as in the original."""
+class Usage:
+    """`chars` are bytes of UTF-8, as upstream counts them."""
 
     calls: int = 0
     pauses: int = 0
@@ -59,7 +59,7 @@ class Tally:
 
 
 def estimate_tokens(text: str) -> int:
-    """The original's rule: a quarter of the ASCII characters plus two thirds of the others, each rounded up."""
+    """Upstream's rule: a quarter of the ASCII characters plus two thirds of the others, each rounded up."""
     other = 0 if text.isascii() else sum(not char.isascii() for char in text)
     return -(-(len(text) - other) // 4) + -(-2 * other // 3)
 

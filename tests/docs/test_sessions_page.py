@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from algocline_mcp.session.decisions import REPLIES
+from algocline_mcp.session.decisions import REPLIES, Reply
 from algocline_mcp.session.results import STATUSES, status_of
 from algocline_mcp.session.state import TRANSITIONS, Phase
 from tests.session import histories, rows
@@ -35,15 +35,14 @@ def test_phases_are_all_explained() -> None:
 
 
 def test_replies_stand_as_in_the_code() -> None:
-    told = {(row[0], CALLS[row[1]]): row[2] for row in table("phase", "call", "reply")}
+    on_the_page = {(row[0], CALLS[row[1]]): row[2] for row in table("phase", "call", "reply")}
 
-    assert told == REPLIES
+    assert on_the_page == {key: reply.value for key, reply in REPLIES.items()}
     assert len(table("phase", "call", "reply")) == len(REPLIES)
 
 
 def test_words_of_the_replies_are_all_explained() -> None:
-    assert re.findall(r"^- \*(\w+)\*:", PAGE, re.MULTILINE) == ["judge", "ask", "tell", "end", "retry"]
-    assert set(re.findall(r"^- \*(\w+)\*:", PAGE, re.MULTILINE)) == set(REPLIES.values())
+    assert re.findall(r"^- `(\w+)`:", PAGE, re.MULTILINE) == [reply.value for reply in Reply]
 
 
 @pytest.mark.parametrize("row", table("phase", "call", "reply"), ids=lambda row: f"{row[0]}-{row[1]}")
@@ -56,27 +55,27 @@ def test_reply_names_what_the_host_gets_and_what_to_do(row: list[str]) -> None:
         "stuck": histories.stuck,
     }
     named = {
-        "ask": "*Either 'response' or 'responses' must be provided*",
-        "end": "`cancelled`",
+        "reject_empty": "*Either 'response' or 'responses' must be provided*",
+        "cancel": "`cancelled`",
         "retry": "`error_code: crash_loop`",
     }
-    named["tell"] = f"`{status_of(starts[phase]().session)}`"
+    named["report"] = f"`{status_of(starts[phase]().session)}`"
 
-    if reply in named and not gets.startswith("what status gets"):
+    if reply in named and not gets.startswith("the same as status"):
         assert named[reply] in gets
     assert then
 
 
 def test_statuses_stand_as_in_the_code() -> None:
-    assert {row[0]: tuple(row[1:]) for row in table("it is", "status")} == STATUSES
+    assert {row[0]: tuple(row[1:]) for row in table("the session is", "status")} == STATUSES
 
 
 def test_transitions_stand_as_in_the_code() -> None:
-    told = {(row[0], row[1]): set(re.findall(r"\w+", row[2])) for row in table("phase", "record", "then")}
+    on_the_page = {(row[0], row[1]): set(re.findall(r"\w+", row[2])) for row in table("phase", "record", "then")}
 
-    assert set(told) == set(TRANSITIONS)
+    assert set(on_the_page) == set(TRANSITIONS)
     assert len(table("phase", "record", "then")) == len(TRANSITIONS)
     for key, value in TRANSITIONS.items():
         reached = {str(row.after) for row in rows.TRANSITIONS if row.row == key}
-        assert told[key] == reached, key
-        assert callable(value) or told[key] == {str(value)}, key
+        assert on_the_page[key] == reached, key
+        assert callable(value) or on_the_page[key] == {str(value)}, key

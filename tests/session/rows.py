@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from algocline_mcp.session import results
-from algocline_mcp.session.decisions import Decision, Refusal, decide
+from algocline_mcp.session.decisions import Decision, Refusal, Reply, decide
 from algocline_mcp.session.events import (
     Asked,
     Called,
@@ -14,7 +14,7 @@ from algocline_mcp.session.events import (
     EngineEvent,
     Forked,
     HostEvent,
-    Noted,
+    Logged,
     Status,
 )
 from algocline_mcp.session.records import Record
@@ -28,7 +28,7 @@ KINDS = ("header", "module", "effect", "note", "prompt", "fork", "end", "answer"
 
 MODULE = Called("", "module", ("m",), {"result": {"source": "", "chunk": "m.lua"}})
 EFFECT = Called("", "time", (), {"result": 1.5})
-NOTE = Noted("", {"level": "info", "message": "m"})
+NOTE = Logged("", {"level": "info", "message": "m"})
 PROMPT = Asked("", (query("p"),), 2000.0)
 CHILD_PROMPT = Asked("0", (query("p"),), 2000.0)
 LAST_PROMPT = Asked("1", (query("p"),), 2000.0)
@@ -105,12 +105,12 @@ TRANSITIONS = [
 
 
 @dataclass(frozen=True)
-class Reply:
-    """A call in a phase, and the whole decision that it gets. `word`: what the table calls it."""
+class Answered:
+    """A call in a phase, and the whole decision that it gets."""
 
     phase: Phase
     call: str
-    word: str
+    reply: Reply
     start: Start
     event: HostEvent
     decision: Decision
@@ -128,7 +128,7 @@ def _takes(query_id: str) -> Decision:
     return Decision(records=({"kind": "answer", "answers": [{"id": query_id, "response": "a"}], "t": 2000.0},))
 
 
-def _asks(what_waits: str) -> Decision:
+def _rejects(what_waits: str) -> Decision:
     sentence = f"Either 'response' or 'responses' must be provided; {what_waits}"
     return Decision(error=Refusal(None, sentence, "no_answer"))
 
@@ -138,48 +138,63 @@ def _unknown(what_waits: str) -> Decision:
     return Decision(refused=(refusal,), error=refusal)
 
 
+NONE_PENDING = "nothing is pending: the session is {}"
 BARE, STATUS = Continue((), 2000.0), Status()
-TOLD, RETRIED = Decision(), Decision(is_retry=True)
+REPORTED, RETRIED = Decision(), Decision(is_retry=True)
 CANCELLED = Decision(records=({"kind": "final", "status": "cancelled", "t": 2000.0},))
 
 REPLIES = [
-    Reply(RUNNING, "continue", "judge", histories.running_beside_a_prompt, continued("f-0-0"), _takes("f-0-0")),
-    Reply(RUNNING, "bare", "ask", histories.running, BARE, _asks("nothing is pending: the session is running")),
-    Reply(RUNNING, "status", "tell", histories.running, STATUS, TOLD),
-    Reply(RUNNING, "cancel", "end", histories.running, CANCEL, CANCELLED),
-    Reply(PAUSED, "continue", "judge", histories.paused, continued("q-0"), _takes("q-0")),
-    Reply(PAUSED, "bare", "ask", histories.paused_at_two, BARE, _asks("pending: q-0, q-1")),
-    Reply(PAUSED, "status", "tell", histories.paused, STATUS, TOLD),
-    Reply(PAUSED, "cancel", "end", histories.paused, CANCEL, CANCELLED),
-    Reply(STUCK, "continue", "retry", histories.stuck_at_a_prompt, continued("q-0"), RETRIED),
-    Reply(STUCK, "bare", "ask", histories.stuck, BARE, _asks("nothing is pending: the session is stuck")),
-    Reply(STUCK, "status", "retry", histories.stuck, STATUS, RETRIED),
-    Reply(STUCK, "cancel", "end", histories.stuck, CANCEL, CANCELLED),
-    Reply(
+    Answered(RUNNING, "continue", Reply.ACCEPT, histories.running_beside_a_prompt, continued("f-0-0"), _takes("f-0-0")),
+    Answered(
+        RUNNING,
+        "bare",
+        Reply.REJECT_EMPTY,
+        histories.running,
+        BARE,
+        _rejects(NONE_PENDING.format("running")),
+    ),
+    Answered(RUNNING, "status", Reply.REPORT, histories.running, STATUS, REPORTED),
+    Answered(RUNNING, "cancel", Reply.CANCEL, histories.running, CANCEL, CANCELLED),
+    Answered(PAUSED, "continue", Reply.ACCEPT, histories.paused, continued("q-0"), _takes("q-0")),
+    Answered(PAUSED, "bare", Reply.REJECT_EMPTY, histories.paused_at_two, BARE, _rejects("pending: q-0, q-1")),
+    Answered(PAUSED, "status", Reply.REPORT, histories.paused, STATUS, REPORTED),
+    Answered(PAUSED, "cancel", Reply.CANCEL, histories.paused, CANCEL, CANCELLED),
+    Answered(STUCK, "continue", Reply.RETRY, histories.stuck_at_a_prompt, continued("q-0"), RETRIED),
+    Answered(STUCK, "bare", Reply.REJECT_EMPTY, histories.stuck, BARE, _rejects(NONE_PENDING.format("stuck"))),
+    Answered(STUCK, "status", Reply.RETRY, histories.stuck, STATUS, RETRIED),
+    Answered(STUCK, "cancel", Reply.CANCEL, histories.stuck, CANCEL, CANCELLED),
+    Answered(
         FINISHED,
         "continue",
-        "judge",
+        Reply.ACCEPT,
         histories.completed,
         continued("q-9"),
         _unknown("nothing is pending: the session is finished"),
     ),
-    Reply(FINISHED, "bare", "ask", histories.completed, BARE, _asks("nothing is pending: the session is finished")),
-    Reply(FINISHED, "status", "tell", histories.completed, STATUS, TOLD),
-    Reply(FINISHED, "cancel", "tell", histories.completed, CANCEL, TOLD),
+    Answered(
+        FINISHED,
+        "bare",
+        Reply.REJECT_EMPTY,
+        histories.completed,
+        BARE,
+        _rejects(NONE_PENDING.format("finished")),
+    ),
+    Answered(FINISHED, "status", Reply.REPORT, histories.completed, STATUS, REPORTED),
+    Answered(FINISHED, "cancel", Reply.REPORT, histories.completed, CANCEL, REPORTED),
 ]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a session stands, and the words for it: our `status`, the original's `state` and `phase`."""
+    """How a session stands, and the words for it: our `status`, upstream's `state` and `phase`."""
 
     row: str
     words: tuple[str, str, str]
     start: Start
 
     def check(self, history: History) -> None:
-        told = history.session.final["status"] if history.session.final else history.session.phase
-        assert told == self.row
+        name = history.session.final["status"] if history.session.final else history.session.phase
+        assert name == self.row
         assert status_of(history.session) == self.words[0]
         assert summary(history.session, worker="none")["status"] == self.words[0]
         assert results.STATUSES[self.row] == self.words
@@ -194,7 +209,7 @@ STATUSES = [
     Standing("cancelled", ("cancelled", "terminal", "cancelled"), histories.cancelled),
 ]
 
-Row = Transition | Reply | Standing
+Row = Transition | Answered | Standing
 TABLES: dict[str, list[Row]] = {"TRANSITIONS": [*TRANSITIONS], "REPLIES": [*REPLIES], "STATUSES": [*STATUSES]}
 EVERY_ROW: list[tuple[str, Row]] = [(table, row) for table, rows in TABLES.items() for row in rows]
 
@@ -204,7 +219,7 @@ def name(value: object) -> str:
     match value:
         case Transition():
             return f"{value.phase}-{value.kind}-{value.after}"
-        case Reply():
+        case Answered():
             return f"{value.phase}-{value.call}"
         case Standing():
             return value.row

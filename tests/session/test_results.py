@@ -6,7 +6,7 @@ import pytest
 
 from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.digests import query_digest
-from algocline_mcp.session.events import Answer, Asked, Called, Ended, Noted
+from algocline_mcp.session.events import Answer, Asked, Called, Ended, Logged
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, summary, view
 from algocline_mcp.session.state import Session
@@ -18,7 +18,7 @@ from tests.session.histories import BORN_S, History, Start, header, query, said
 STUCK = {
     "error_code": "crash_loop",
     "error": "the engine died 3 times in this step, last: ended by SIGSEGV",
-    "next": "alc_status with wait_s tries again; if it dies again, start the strategy anew with less work",
+    "next": "alc_status with wait_s tries again; if the engine dies again, start the strategy anew with less work",
 }
 Q0, Q1 = {"id": "q-0", **query("p")}, {"id": "q-1", **query("r")}
 
@@ -145,7 +145,7 @@ def test_end_is_recorded_as(outcome: Record, status: str) -> None:
 
 def test_log_that_is_full_says_so_once_and_keeps_no_more() -> None:
     history = histories.running()
-    line = Noted(MAIN, {"level": "info", "message": "x" * 60})
+    line = Logged(MAIN, {"level": "info", "message": "x" * 60})
 
     kept = [len(history.do(line).records) for _ in range(5)]
 
@@ -160,8 +160,8 @@ def test_progress_is_remembered_and_log_lines_leave_it() -> None:
     history = histories.forked()
     progress = {"step": 1, "total": 5, "message": None}
 
-    history.do(Noted(MAIN, {"progress": progress}))
-    history.do(Noted("0", {"level": "info", "message": "m"}))
+    history.do(Logged(MAIN, {"progress": progress}))
+    history.do(Logged("0", {"level": "info", "message": "m"}))
 
     assert history.session.progress == progress
     assert history.records[-1]["stream"] == "0"

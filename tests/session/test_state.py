@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algocline_mcp.session.decisions import decide
-from algocline_mcp.session.events import Answer, Asked, Called, Cancel, Continue, Died, Ended, Forked, Noted, Status
+from algocline_mcp.session.events import Answer, Asked, Called, Cancel, Continue, Died, Ended, Forked, Logged, Status
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, summary, view
 from algocline_mcp.session.state import Phase, Session, evolve, fold
@@ -36,7 +36,7 @@ calls = st.builds(
     st.integers(1, 3),
 )
 notes = st.builds(
-    Noted,
+    Logged,
     streams,
     st.builds(lambda text: {"level": "info", "message": text * 9}, texts)
     | st.builds(lambda text: {"progress": {"step": 1, "total": 2, "message": text}}, texts),
@@ -83,7 +83,7 @@ def placed(session: Session, event: Any) -> Any:
             tuple(replace(each, query_id=oldest) if each.query_id == OLDEST else each for each in event.answers),
             event.now_s,
         )
-    if not isinstance(event, Asked | Called | Noted | Died | Forked | Ended) or session.phase is Phase.FINISHED:
+    if not isinstance(event, Asked | Called | Logged | Died | Forked | Ended) or session.phase is Phase.FINISHED:
         return event
     is_child = isinstance(event, Ended) and event.stream != ""
     names = [name for name, stream in session.streams.items() if stream.can_run and (name or not is_child)]

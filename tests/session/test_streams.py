@@ -61,7 +61,7 @@ def test_answer_to_what_was_dropped_is_refused_and_says_why() -> None:
     refused = {each: history.answer(said(each, "x")).error for each in ("f-0-0", "f-0-1", "f-1-0", "f-9-0")}
 
     told = {each: refusal.reason if refusal else "" for each, refusal in refused.items()}
-    assert told["f-0-0"] == "f-0-0 is no longer asked: the alc.fork that it belongs to has failed; pending: q-0"
+    assert told["f-0-0"] == "f-0-0 is no longer asked: its alc.fork has failed; pending: q-0"
     assert all(told[each] == f"unknown query_id: {each}; pending: q-0" for each in ("f-0-1", "f-1-0", "f-9-0"))
 
 
@@ -99,7 +99,7 @@ def test_fork_is_forgotten_at_the_next_prompt_or_end() -> None:
         ("", 2, None),
         ("", 3, "3 children beside the 2 of this session before, at most 4: fork fewer"),
         ("1", 2, None),
-        ("2", 1, "forks may be nested 2 deep, and no deeper"),
+        ("2", 1, "forks may be nested 2 deep, not deeper"),
     ],
 )
 def test_limits_of_children_are_told(stream: str, more: int, told: str | None) -> None:

@@ -125,6 +125,6 @@ def test_header_is_kept_without_code_ctx_and_mark() -> None:
     history = histories.History(header(s=0))
 
     assert history.session.sid == "p-1-0123456789abcdef"
-    assert history.session.about == {
+    assert history.session.header == {
         key: value for key, value in header().items() if key not in ("kind", "code", "ctx")
     }

@@ -61,8 +61,8 @@ def read_log(home: Home, sid: str, max_chars: int) -> dict[str, Any]:
     ]
     log = {
         "session_id": sid,
-        "strategy": session.about.get("strategy"),
-        "task_hint": _hint(all_turns[0]["prompt"]) if all_turns else session.about["title"],
+        "strategy": session.header.get("strategy"),
+        "task_hint": _hint(all_turns[0]["prompt"]) if all_turns else session.header["title"],
         "stats": metrics(session, session.last_s)["auto"],
         "transcript": rounds,
     }

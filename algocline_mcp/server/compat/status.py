@@ -70,20 +70,20 @@ def snapshot(
     status = STATUSES[session.final["status"] if session.final else session.phase]
     entries = timeline(records)
     answered = [turn for turn in turns(entries) if "answered_at" in turn]
-    last_s = max((turn["answered_at"] for turn in answered), default=session.about["t"])
+    last_s = max((turn["answered_at"] for turn in answered), default=session.header["t"])
     view: dict[str, Any] = {
         "session_id": session.sid,
         "state": status[1],
         "phase": status[2],
-        "started_at": _ms(session.about["t"]),
+        "started_at": _ms(session.header["t"]),
         "last_activity_at": _ms(last_s),
     }
     if session.phase is Phase.PAUSED:
         view["pending_queries"] = len(session.pending)
         if pending is not None:
             view["pending"] = [_projected(query, pending) for query in session.pending.values()]
-    if session.about.get("strategy"):
-        view["strategy"] = session.about["strategy"]
+    if session.header.get("strategy"):
+        view["strategy"] = session.header["strategy"]
     view["metrics"] = _metrics(session, records, now_s)
     if include_history:
         view["metrics"]["conversation_history"] = [_turn(turn) for turn in answered[-_MAX_TURNS:]]

@@ -14,8 +14,7 @@ from typing import Any
 
 from algocline_mcp.errors import ProtocolError
 from algocline_mcp.protocol import messages
-from algocline_mcp.session.records import Record
-from algocline_mcp.session.streams import ON_ERROR
+from algocline_mcp.session.records import ON_ERROR, Record
 from algocline_mcp.session.usage import byte_size
 
 _STRATEGY = re.compile(r"[A-Za-z0-9_]+")

@@ -55,7 +55,7 @@ class EffectRunner:
 
     @cached_property
     def _world(self) -> effects.World:
-        about = self._journaled.session.about
+        about = self._journaled.session.header
         return effects.World(
             about["language"],
             effects.lib_paths(about, self._home.packages, os.environ),
@@ -171,7 +171,7 @@ class EffectRunner:
 
     def _namespace(self, stream: str) -> str:
         session = self._journaled.session
-        return f"fork-{session.streams[stream].index}" if stream else str(session.about["namespace"])
+        return f"fork-{session.streams[stream].index}" if stream else str(session.header["namespace"])
 
     def close(self) -> None:
         """A paused session holds no database open, and a fork inherits no lock."""

@@ -18,7 +18,7 @@ def of_strategy(header: Record) -> Record:
 
 def of_child(session: Session, child: str, limits: Limits) -> Record:
     """Its code loads the package, so that this is pinned in the child's own records as any module is."""
-    about, strategy = session.about, session.streams[child].strategy
+    about, strategy = session.header, session.streams[child].strategy
     start = {name: about[name] for name in ("sid", "language", "utc_offset_s")}
     return start | {
         "created_s": about.get("created_s", about["t"]),

@@ -15,7 +15,7 @@ from algocline_mcp.errors import AlcError, ProtocolError, StorageBroken, Storage
 from algocline_mcp.protocol import messages as protocol
 from algocline_mcp.session import budget
 from algocline_mcp.session.decisions import Decision, decide
-from algocline_mcp.session.events import Asked, Continue, Died, Ended, Forked, HostEvent, Noted
+from algocline_mcp.session.events import Asked, Continue, Died, Ended, Forked, HostEvent, Logged
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Phase, Session
@@ -202,7 +202,7 @@ class SessionRunner:
         self._effects_runner.record_clock(engine)
         match message:
             case Log(entry):
-                self._journaled.record(Noted(engine.stream, entry))
+                self._journaled.record(Logged(engine.stream, entry))
                 if "progress" in entry:
                     self.shell.progress(self._progress(engine.stream, entry["progress"]))
             case Ask(queries):
@@ -301,7 +301,7 @@ class SessionRunner:
             self._join(engine)
         if self.session.phase is Phase.STUCK and not self.computing:
             note = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
-            self._journaled.record(Noted(MAIN, note))
+            self._journaled.record(Logged(MAIN, note))
         self._share(
             self._effects_runner.carried.items(each for each in engine.query_ids if each in self.session.pending)
         )

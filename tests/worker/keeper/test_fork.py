@@ -289,7 +289,7 @@ async def test_forks_over_a_limit_raise_an_error_that_a_revival_raises_again(rig
         (many, deep), said = (await say(pool, sid, "q-0", "A")).result["result"]
 
     assert "alc.fork: 4 children beside the 0 of this session before, at most 3: fork fewer" in many
-    assert "alc.fork: forks may be nested 2 deep, and no deeper" in deep
+    assert "alc.fork: forks may be nested 2 deep, not deeper" in deep
     assert said == "A"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session.events import Called, Noted
+from algocline_mcp.session.events import Called, Logged
 from algocline_mcp.session.records import Record
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
 from algocline_mcp.worker.keeper.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest, reply_to_ask
@@ -123,7 +123,7 @@ def test_open_prompt_is_told_to_the_engine_in_the_order_in_which_it_asked() -> N
 def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
     history = histories.forked()
     for stream in ("", "", "0"):
-        history.do(Noted(stream, LOG.entry))
+        history.do(Logged(stream, LOG.entry))
     served = replay(history)
 
     main = [served.serve("", LOG) for _ in range(3)]
@@ -135,7 +135,7 @@ def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
 
 def test_notes_hold_no_stream_back() -> None:
     history = histories.running()
-    history.do(Noted("", LOG.entry))
+    history.do(Logged("", LOG.entry))
     served = replay(history)
 
     assert served.is_over("")
