@@ -1,4 +1,4 @@
-"""What a package says of itself, read from its text."""
+"""Metadata of a package, read from its source."""
 
 import pytest
 
@@ -27,13 +27,13 @@ return M
 """
 
 
-def test_a_published_package_is_read_as_its_author_meant_it() -> None:
-    about = metadata_of(WHOLE)
+def test_the_metadata_of_a_published_package_are_read() -> None:
+    metadata = metadata_of(WHOLE)
 
-    assert (about.version, about.category) == ("0.1.0", "reasoning")
-    assert about.description == "First half, second half"
-    assert about.doc == "cot: one thought after the other\n\nTakes ctx.task."
-    assert not about.is_library
+    assert (metadata.version, metadata.category) == ("0.1.0", "reasoning")
+    assert metadata.description == "First half, second half"
+    assert metadata.doc == "cot: one thought after the other\n\nTakes ctx.task."
+    assert not metadata.is_library
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_published_package_is_read_as_its_author_meant_it() -> None:
         ("", True),
     ],
 )
-def test_a_library_is_what_has_no_run_or_says_so(text: str, is_library: bool) -> None:
+def test_a_library_has_no_run_or_declares_itself_one(text: str, is_library: bool) -> None:
     assert metadata_of(text).is_library is is_library
 
 
@@ -72,10 +72,10 @@ def test_a_library_is_what_has_no_run_or_says_so(text: str, is_library: bool) ->
         ("\0" * 1000 + '"' * 999, None),
     ],
 )
-def test_what_is_written_in_another_way_counts_as_not_said(text: str, version: str | None) -> None:
+def test_a_field_in_another_form_counts_as_absent(text: str, version: str | None) -> None:
     assert metadata_of(text).version == version
 
 
-def test_without_a_description_the_first_line_of_the_comment_tells() -> None:
+def test_without_a_description_the_first_line_of_the_comment_is_used() -> None:
     assert metadata_of("--- alc_shapes — shapes\n--- more\nreturn {}").description == "alc_shapes — shapes"
     assert metadata_of("#!/bin/lua\nreturn {}").description == ""

@@ -1,4 +1,4 @@
-"""Which packages a project's files declare, and what of them is no use."""
+"""Packages that the files of a project declare, and files that cannot be used."""
 
 import os
 from pathlib import Path
@@ -28,25 +28,25 @@ def test_the_local_file_wins_over_the_lock_and_that_over_the_project(tmp_path: P
         alc_local_toml='[packages.c]\npath = "p/three"\nversion = "0.9"',
     )
 
-    found = read_project(root)
-    assert found.variants == {
-        name: str(root / "p" / each) for name, each in (("a", "one"), ("b", "two"), ("c", "three"))
+    declared = read_project(root)
+    assert declared.variants == {
+        name: str(root / "p" / directory) for name, directory in (("a", "one"), ("b", "two"), ("c", "three"))
     }
-    assert found.versions == {"b": "0.2", "c": "0.9", "d": "1.2"}
-    assert found.warnings == ()
+    assert declared.versions == {"b": "0.2", "c": "0.9", "d": "1.2"}
+    assert declared.warnings == ()
 
 
-def test_a_path_that_is_not_there_is_a_warning_and_the_next_file_counts(tmp_path: Path) -> None:
+def test_a_missing_directory_is_a_warning_and_the_next_file_counts(tmp_path: Path) -> None:
     root = project(
         tmp_path, alc_local_toml='[packages]\na = {path = "gone"}', alc_toml='[packages]\na = {path = "p/one"}'
     )
 
-    found = read_project(root)
-    assert found.variants == {"a": str(root / "p" / "one")}
-    assert found.warnings == (f"alc.local.toml: package 'a' is skipped: there is no directory {root / 'gone'}",)
+    declared = read_project(root)
+    assert declared.variants == {"a": str(root / "p" / "one")}
+    assert declared.warnings == (f"alc.local.toml: package 'a' is skipped: there is no directory {root / 'gone'}",)
 
 
-def test_a_git_source_is_remembered_and_not_fetched(tmp_path: Path) -> None:
+def test_a_git_source_is_recorded_and_not_fetched(tmp_path: Path) -> None:
     root = project(tmp_path, alc_toml='[packages]\na = {git = "https://x.org/a", rev = "v1"}\nb = {git = "x"}')
 
     assert read_project(root).remotes == {"a": "https://x.org/a#v1", "b": "x"}
@@ -67,7 +67,7 @@ def test_a_git_source_is_remembered_and_not_fetched(tmp_path: Path) -> None:
         ("alc.lock", "version = 1\n[[package]]\nname = 'a'\nsource = 3", "the source of package 'a' is not a table"),
     ],
 )
-def test_a_file_that_cannot_be_used_refuses_and_names_it(
+def test_a_file_that_cannot_be_used_is_refused_by_its_name(
     tmp_path: Path, name: str, content: str | bytes, why: str
 ) -> None:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -78,20 +78,20 @@ def test_a_file_that_cannot_be_used_refuses_and_names_it(
     assert str(tmp_path / name) in str(caught.value)
 
 
-def test_a_pipe_in_place_of_a_file_holds_nobody(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "alc.toml")
 
     assert read_project(tmp_path).variants == {}
 
 
-def test_other_tables_are_no_concern_of_ours(tmp_path: Path) -> None:
+def test_other_tables_are_ignored(tmp_path: Path) -> None:
     (tmp_path / "alc.toml").write_text('[hub]\nname = "x"\n[env]\nallow = ["A"]')
 
     assert read_project(tmp_path).variants == {}
     assert read_project(None).root is None
 
 
-def test_the_root_is_told_or_found_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_root_is_configured_or_found_upwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     inner = tmp_path / "a" / "b"
     inner.mkdir(parents=True)
     monkeypatch.chdir(inner)
@@ -103,14 +103,14 @@ def test_the_root_is_told_or_found_upwards(tmp_path: Path, monkeypatch: pytest.M
     assert find_root({"CLAUDE_PROJECT_DIR": str(tmp_path)}) is None
 
 
-def test_a_session_belongs_to_what_the_host_says_or_to_where_the_server_was_started(
+def test_a_session_belongs_to_the_configured_project_or_to_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a").mkdir()
 
-    for where, found in ((tmp_path / "a", str(tmp_path / "a")), (tmp_path, None), (Path("/"), None)):
+    for where, expected in ((tmp_path / "a", str(tmp_path / "a")), (tmp_path, None), (Path("/"), None)):
         monkeypatch.chdir(where)
-        assert project_of({}) == found
+        assert project_of({}) == expected
     assert project_of({"CLAUDE_PROJECT_DIR": "~"}) == str(tmp_path)
     assert project_of({"CLAUDE_PROJECT_DIR": "/x", "ALC_PROJECT_ROOT": "/y"}) == "/y"

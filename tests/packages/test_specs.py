@@ -1,4 +1,4 @@
-"""Specs of packages, run in workers of their own: what is counted, what is told, and that nothing of them stays."""
+"""Specs of packages, run in real workers: counts, failures, and that nothing of them is left."""
 
 import os
 import tempfile
@@ -42,7 +42,7 @@ end)
 
 @pytest.fixture
 def context(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> PackageContext:
-    """A home with the package `echo`, beside `other`; what is made for a while is made where the rig is."""
+    """A home with the packages `echo` and `other`; temporary files are made in the rig's directory."""
     monkeypatch.setattr(tempfile, "tempdir", str(rig.root))
     for name in ("echo", "other"):
         (rig.home.packages / name / "spec").mkdir(parents=True)
@@ -57,37 +57,37 @@ def write(context: PackageContext, name: str, text: str, package: str = "echo") 
     path.write_text(text)
 
 
-async def played(context: PackageContext, found: SpecRun, within_s: float = WAIT_S) -> dict[str, Any]:
-    """And nothing is left of it: no process, no file outside of the home."""
-    told = await run_specs(found, context.limits, context.environ, within_s)
+async def run_and_check(context: PackageContext, spec_run: SpecRun, within_s: float = WAIT_S) -> dict[str, Any]:
+    """The report; then no process is left, and no file outside the home."""
+    report = await run_specs(spec_run, context.limits, context.environ, within_s)
     root = context.home.root.parent
     await until(lambda: not _processes(root))
     assert os.listdir(root) == [context.home.root.name]
-    return told
+    return report
 
 
 def _processes(root: Path) -> list[str]:
-    found = []
+    pids = []
     for name in os.listdir("/proc"):
         try:
             if name.isdecimal() and f"ALC_HOME={root}".encode() in Path(f"/proc/{name}/environ").read_bytes():
-                found.append(name)
+                pids.append(name)
         except OSError:
             continue
-    return found
+    return pids
 
 
-async def test_cases_are_counted_and_what_failed_is_told_with_its_place(context: PackageContext) -> None:
+async def test_cases_are_counted_and_failures_name_file_case_and_line(context: PackageContext) -> None:
     write(context, "echo_spec.lua", GOOD)
     write(context, "wrong_spec.lua", BAD)
-    told = await played(context, select_specs(context, "echo"))
+    report = await run_and_check(context, select_specs(context, "echo"))
 
-    assert {name: told[name] for name in ("passed", "failed", "pending", "total")} == {
+    assert {name: report[name] for name in ("passed", "failed", "pending", "total")} == {
         "passed": 2, "failed": 1, "pending": 1, "total": 4,
     }  # fmt: skip
-    assert told["spec_files"] == ["spec/echo_spec.lua", "spec/wrong_spec.lua"]
-    assert told["resolved_search_paths"] == [str(context.home.packages)]
-    assert told["failures"] == [
+    assert report["spec_files"] == ["spec/echo_spec.lua", "spec/wrong_spec.lua"]
+    assert report["resolved_search_paths"] == [str(context.home.packages)]
+    assert report["failures"] == [
         {
             "file": "spec/wrong_spec.lua",
             "name": "outer inner is wrong",
@@ -109,27 +109,25 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("code", "sentence"), BROKEN.values(), ids=BROKEN.keys())
-async def test_spec_that_is_broken_is_a_failure_with_its_reason(
-    context: PackageContext, code: str, sentence: str
-) -> None:
-    told = await played(context, select_text(context, Spec("spec", code), []))
+async def test_broken_spec_is_a_failure_with_its_reason(context: PackageContext, code: str, sentence: str) -> None:
+    report = await run_and_check(context, select_text(context, Spec("spec", code), []))
 
-    assert (told["passed"], told["failed"], told["total"]) == (0, 1, 1)
-    assert sentence in told["failures"][0]["error"]
+    assert (report["passed"], report["failed"], report["total"]) == (0, 1, 1)
+    assert sentence in report["failures"][0]["error"]
 
 
-async def test_spec_that_does_not_end_is_ended_and_so_are_those_that_wait_behind_it(context: PackageContext) -> None:
+async def test_endless_specs_are_ended_and_waiting_ones_are_not_started(context: PackageContext) -> None:
     endless = "while true do end"
-    found = SpecRun([Spec(str(number), endless) for number in range(3)])
-    told = await played(context, found, within_s=1.0)
+    spec_run = SpecRun([Spec(str(number), endless) for number in range(3)])
+    report = await run_and_check(context, spec_run, within_s=1.0)
 
-    assert (told["failed"], told["total"]) == (3, 3)
-    reasons = [each["error"] for each in told["failures"]]
-    assert sum("had not ended after 1 s" in each for each in reasons) == 2
-    assert sum("was not started within 1 s" in each for each in reasons) == 1
+    assert (report["failed"], report["total"]) == (3, 3)
+    errors = [failure["error"] for failure in report["failures"]]
+    assert sum("had not ended after 1 s" in error for error in errors) == 2
+    assert sum("was not started within 1 s" in error for error in errors) == 1
 
 
-async def test_what_a_spec_stores_is_gone_with_its_home(context: PackageContext) -> None:
+async def test_what_a_spec_stores_is_removed_with_its_home(context: PackageContext) -> None:
     code = """
     local card = alc.card.create({ pkg = { name = 'spec' } })
     lust.it('stores', function()
@@ -138,13 +136,13 @@ async def test_what_a_spec_stores_is_gone_with_its_home(context: PackageContext)
       lust.expect(alc.card.get(card.card_id)).to.exist()
     end)
     """
-    told = await played(context, select_text(context, Spec("spec", code), []))
+    report = await run_and_check(context, select_text(context, Spec("spec", code), []))
 
-    assert (told["passed"], told["failed"]) == (1, 0)
+    assert (report["passed"], report["failed"]) == (1, 0)
     assert os.listdir(context.home.root) == ["packages"]
 
 
-async def test_package_that_is_tested_is_found_before_another_of_its_name(context: PackageContext, rig: Rig) -> None:
+async def test_tested_package_is_found_before_another_of_its_name(context: PackageContext, rig: Rig) -> None:
     mine = context.home.root / "mine" / "echo"
     (mine / "spec").mkdir(parents=True)
     (mine / "init.lua").write_text("return { run = print, where = 'mine' }")
@@ -152,20 +150,20 @@ async def test_package_that_is_tested_is_found_before_another_of_its_name(contex
     lust.it('is mine', function() lust.expect(require('echo').where).to.equal('mine') end)
     lust.it('finds others', function() lust.expect(require('other').run).to.be.a('function') end)
     """)
-    told = await played(context, select_specs(context, str(mine), is_auto=False))
+    report = await run_and_check(context, select_specs(context, str(mine), is_auto=False))
 
-    assert (told["passed"], told["failed"]) == (2, 0)
+    assert (report["passed"], report["failed"]) == (2, 0)
 
 
-async def test_search_paths_come_first_and_one_that_is_none_is_told(context: PackageContext) -> None:
+async def test_search_paths_come_first_and_a_missing_one_is_a_warning(context: PackageContext) -> None:
     (context.home.root / "near").mkdir()
     (context.home.root / "near" / "other.lua").write_text("return 'near'")
     spec = Spec("spec", "lust.it('a', function() lust.expect(require('other')).to.equal('near') end)")
-    told = await played(context, select_text(context, spec, [str(context.home.root / "near"), "/nowhere"]))
+    report = await run_and_check(context, select_text(context, spec, [str(context.home.root / "near"), "/nowhere"]))
 
-    assert (told["passed"], told["failed"]) == (1, 0)
-    assert told["resolved_search_paths"][0] == str(context.home.root / "near")
-    assert told["search_path_warnings"] == ["search path /nowhere is not a directory"]
+    assert (report["passed"], report["failed"]) == (1, 0)
+    assert report["resolved_search_paths"][0] == str(context.home.root / "near")
+    assert report["search_path_warnings"] == ["search path /nowhere is not a directory"]
 
 
 HOLDS = [
@@ -180,13 +178,14 @@ HOLDS = [
 
 
 async def test_each_assertion_holds_and_its_opposite_fails(context: PackageContext) -> None:
-    cases = [f"lust.it('{n}', function() {each} end)" for n, each in enumerate(HOLDS)]
-    opposite = [f"lust.it('not {n}', function() {each.replace('.to', '.to_not')} end)" for n, each in enumerate(HOLDS)]
-    code = "\n".join(["local expect = lust.expect", *cases, *opposite])
-    told = await played(context, select_text(context, Spec("spec", code), []))
+    cases = [f"lust.it('{n}', function() {assertion} end)" for n, assertion in enumerate(HOLDS)]
+    negated = [assertion.replace(".to", ".to_not") for assertion in HOLDS]
+    opposites = [f"lust.it('not {n}', function() {assertion} end)" for n, assertion in enumerate(negated)]
+    code = "\n".join(["local expect = lust.expect", *cases, *opposites])
+    report = await run_and_check(context, select_text(context, Spec("spec", code), []))
 
-    assert [each["name"] for each in told["failures"]] == [f"not {n}" for n in range(len(HOLDS))]
-    assert told["passed"] == len(HOLDS)
+    assert [failure["name"] for failure in report["failures"]] == [f"not {n}" for n in range(len(HOLDS))]
+    assert report["passed"] == len(HOLDS)
 
 
 async def test_spy_keeps_each_call_and_lets_it_through(context: PackageContext) -> None:
@@ -204,16 +203,16 @@ async def test_spy_keeps_each_call_and_lets_it_through(context: PackageContext) 
       lust.expect(alone[1]).to.equal({ 'x' })
     end)
     """
-    told = await played(context, select_text(context, Spec("spec", code), []))
+    report = await run_and_check(context, select_text(context, Spec("spec", code), []))
 
-    assert (told["passed"], told["failed"]) == (2, 0)
+    assert (report["passed"], report["failed"]) == (2, 0)
 
 
-async def test_only_files_with_a_text_in_their_path_are_chosen(context: PackageContext) -> None:
+async def test_only_files_with_a_text_in_their_path_are_selected(context: PackageContext) -> None:
     for name in ("one_spec.lua", "two_spec.lua", "deep/two.lua"):
         write(context, name, GOOD)
 
-    assert [each.file for each in select_specs(context, "echo", words="two").specs] == [
+    assert [spec.file for spec in select_specs(context, "echo", words="two").specs] == [
         "spec/deep/two.lua",
         "spec/two_spec.lua",
     ]
@@ -236,7 +235,7 @@ def _files(context: PackageContext) -> PackageContext:
         ("echo", {}, "2 spec files, at most 1: select fewer with filter"),
     ],
 )
-async def test_what_cannot_be_run_gets_one_sentence(
+async def test_specs_that_cannot_be_run_are_refused_with_one_sentence(
     context: PackageContext, name: str, more: dict[str, Any], sentence: str
 ) -> None:
     (context.home.packages / "single.lua").write_text(STRATEGY)
