@@ -1,16 +1,21 @@
-"""What the server does without a worker: reads and folds a journal, cancels under the lock.
+"""Access to sessions without a worker: lists and views them, decides from the journal, cancels under its lock.
 
-Contract: functions that read run in threads of the pool's own limiter. Only `_cancel` writes, and only where it gets
-the journal's lock.
+Contract: functions that read run in threads of the pool's own limiter and start no worker. Only `_cancel` writes, and
+only if it gets the journal's lock.
 """
 
 import os
+import re
+import sys
+from functools import partial
 from typing import Any
 
 import anyio.to_thread
 
 from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
-from algocline_mcp.history.reader import session_of
+from algocline_mcp.history.listing import list_unfinished, not_found
+from algocline_mcp.history.reader import readable_records, session_of
+from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import Cancel, HostEvent
@@ -20,16 +25,66 @@ from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.clock import now_s
 
+_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+
+
+def check_sid(pool: Pool, sid: str) -> None:
+    """Raises Refused (`not_found`) for a text that is not a session id."""
+    if not _SID.fullmatch(sid):
+        raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
+
+
+async def list_via_pool(
+    pool: Pool, *, limit: int | None = None, cursor: str | None = None, project: str | None = None
+) -> dict[str, Any]:
+    """The unfinished sessions, those of `project` first; see history/listing.py for the shape.
+
+    `worker` is "live" where the session's socket has a name: no worker is asked.
+    """
+    read = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
+    listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    return listing | ({"warnings": [pool.fork_server.warning]} if pool.fork_server.warning else {})
+
+
+async def view_via_pool(
+    pool: Pool,
+    sid: str,
+    view: str,
+    *,
+    limit: int | None = None,
+    cursor: str | None = None,
+    page_bytes: int = PAGE_BYTES,
+    is_whole: bool = False,
+) -> dict[str, Any]:
+    """A page of one session from its journal; see history/views.py. `is_whole`: as many items as page_bytes allow.
+
+    Of a damaged journal: the records before the damage, with `error_code` and a warning. Raises Refused,
+    JournalCorrupt.
+    """
+    check_sid(pool, sid)
+
+    def read() -> dict[str, Any]:
+        records, damage = readable_records(pool.home, pool.limits, sid)
+        worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
+        items = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
+        page = Page(limit=items, cursor=cursor, max_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
+        shown = view_of(records, view, page, worker=worker, now_s=now_s())
+        if damage is not None:  # the status of the records before the damage is not that of the session
+            shown |= {"status": "error", "error_code": damage.code, "warnings": [str(damage)]}
+        return shown
+
+    return await anyio.to_thread.run_sync(read, limiter=pool.files)
+
 
 async def fold_of(pool: Pool, sid: str) -> Session:
-    """Raises Refused where there is no such session."""
+    """The session as its journal shows it. Raises Refused if there is none, JournalCorrupt, IllegalRecord."""
     return await anyio.to_thread.run_sync(session_of, pool.home, pool.limits, sid, limiter=pool.files)
 
 
 async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[str, Any]:
-    """Where no worker holds the session: the same decision and the same view, from its journal.
+    """What a worker would decide and show, from the journal: for a session that no worker holds.
 
-    Returns the `data` of a response. Raises Refused, Unreachable, StorageFailed.
+    Returns the `data` of a response, `{feed_result, refused?}`. Raises Refused, Unreachable, StorageFailed.
     """
     try:
         session = await fold_of(pool, sid)
@@ -40,22 +95,24 @@ async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[
         decision = decide(session, event)
         if decision.error is not None:
             raise Refused(decision.error.reason, code=decision.error.code)
-        refused = [{"query_id": each.query_id, "reason": each.reason} for each in decision.refused]
+        refused = [{"query_id": refusal.query_id, "reason": refusal.reason} for refusal in decision.refused]
         if decision.records and isinstance(event, Cancel):
             session = await anyio.to_thread.run_sync(_cancel, pool, sid, limiter=pool.files)
         elif decision.records:
-            raise Unreachable(f"session {sid} has moved meanwhile; nothing was taken, send the same again")
+            raise Unreachable(
+                f"session {sid} has changed meanwhile; no answer was recorded: send the same request again"
+            )
     return {"feed_result": view(session, now_s=now_s()), "refused": refused}
 
 
 def _cancel(pool: Pool, sid: str) -> Session:
-    """Appends the cancelled final under the lock, so that nobody can revive the session afterwards."""
+    """Appends the cancelled final record under the lock: no server can revive the session afterwards."""
     try:
         fd = journal.lock(pool.home.journal(sid))
     except FileNotFoundError:
         return session_of(pool.home, pool.limits, sid)  # it finished meanwhile
     if fd is None:
-        raise Unreachable(f"session {sid} has just been revived elsewhere: stop it again")
+        raise Unreachable(f"session {sid} has just been revived by another server: stop it again")
     try:
         file, records = journal.Journal.adopt(fd, pool.home.journal(sid))
         session = fold(records)

@@ -12,7 +12,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history import new_session
 from algocline_mcp.languages import LUA
-from algocline_mcp.pool import client, dispatch, offline, pool, reach, spawn, termination
+from algocline_mcp.pool import client, conversation, dispatch, offline, pool, reach, spawn, termination
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.storage import clock as wall_clock
 from algocline_mcp.storage import files, journal
@@ -133,6 +133,7 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (pool, {"make_directories": lambda *paths: None}),
         (reach, {"os": system, "anyio": loop}),
         (dispatch, {"anyio": loop, "time": clock, "secrets": numbers}),
+        (conversation, {"anyio": loop}),
         (new_session, {"time": clock, "secrets": numbers}),
         (termination, {"anyio": loop}),
         (client, {"socket": sockets, "anyio": loop}),

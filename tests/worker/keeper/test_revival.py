@@ -138,7 +138,7 @@ async def test_answer_that_comes_during_a_long_replay_is_held_and_not_taken_unle
         end = (await say(pool, sid, "q-0", "late")).result
 
     assert early["status"] == "running"
-    assert early["next"] == "the answer was not taken yet: send it again"
+    assert early["next"] == "the answer is not taken yet: send the same answer again"
     assert end["result"] == "late"
     assert rig.answers(sid) == [("q-0", "late")]
 

@@ -1,0 +1,206 @@
+"""One request to the worker of a session, sent again where the worker ended before it answered.
+
+After the end of a worker it is unknown whether the request was accepted. Sending the same request again is safe: a
+session records an answer once, and the same answer again returns the current state.
+
+Contract: `converse` makes at most `resends` + 1 attempts. An attempt returns the response of the worker, or a `Failure`
+with its outcome. The table `_NEXT` says what follows from each outcome: a reply without the worker, another attempt, or
+an error. The registry entry is written while the worker computes; a reply waits for that write, at most
+`registry_lock_s`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import Any
+
+import anyio
+
+from algocline_mcp import __version__
+from algocline_mcp.errors import ProtocolError, Unreachable
+from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.pool.offline import decide_on_disk
+from algocline_mcp.pool.pool import Pool
+from algocline_mcp.pool.reach import Absent, owner, reach
+from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress, extract_feed_response, result_of
+from algocline_mcp.pool.termination import terminate_worker
+from algocline_mcp.protocol.messages import WRONG_PROGRAM, PoolRequest, PoolResponse
+from algocline_mcp.session.events import HostEvent
+
+_SPARE_S = 0.5  # of the time of a tool call, kept for the error that says what happened
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request and what all its attempts share. `event`: what the request means to a session without a worker."""
+
+    pool: Pool
+    request: PoolRequest
+    on_progress: OnProgress | None
+    event: HostEvent | None
+    may_spawn: bool
+    began: float
+
+    @property
+    def sid(self) -> str:
+        return self.request.sid
+
+    @property
+    def elapsed_s(self) -> float:
+        return anyio.current_time() - self.began
+
+    @property
+    def deadline(self) -> float:
+        return self.began + self.request.wait_s + max(0.0, self.pool.limits.grace_s - _SPARE_S)
+
+
+class Outcome(Enum):
+    """Ways in which an attempt ends without a response."""
+
+    NO_WORKER = auto()  # the session is over, or has no worker and must not get one
+    WORKER_ENDED = auto()  # before it answered
+    OTHER_RELEASE = auto()  # the worker uses another version of the protocol
+    BROKEN = auto()  # the other side of the socket is not this session's worker, or breaks the protocol
+    SILENT = auto()  # no answer by the deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    outcome: Outcome
+    error: Exception
+
+
+async def converse(
+    pool: Pool,
+    request: PoolRequest,
+    on_progress: OnProgress | None,
+    *,
+    event: HostEvent | None = None,
+    may_spawn: bool = True,
+) -> PoolReply:
+    """Sends the request, spawning a worker if there is none and `may_spawn`. Raises AlcError."""
+    call = Call(pool, request, on_progress, event, may_spawn, anyio.current_time())
+    for _ in range(pool.limits.resends + 1):
+        attempt = await _attempt(call)
+        if isinstance(attempt, PoolResponse):
+            return await _reply(call, attempt)
+        reply = await _NEXT[attempt.outcome](call, attempt.error)
+        if reply is not None:
+            return reply
+    raise _ended_each_time(call)
+
+
+async def _attempt(call: Call) -> PoolResponse | Failure:
+    left_s = max(0.0, call.request.wait_s - call.elapsed_s)
+    request = replace(call.request, wait_s=left_s, version=__version__)
+    try:
+        with await reach(call.pool, call.sid, deadline=call.deadline, may_spawn=call.may_spawn) as client:
+            return await _ask(client, request, call)
+    except Absent as exc:
+        return Failure(Outcome.NO_WORKER, exc)
+    except (ConnectionError, BlockingIOError) as exc:
+        return Failure(Outcome.WORKER_ENDED, exc)
+    except ProtocolError as exc:
+        return Failure(Outcome.OTHER_RELEASE if exc.code == "protocol" else Outcome.BROKEN, exc)
+    except TimeoutError as exc:
+        return Failure(Outcome.SILENT, exc)
+
+
+async def _ask(client: PoolClient, request: PoolRequest, call: Call) -> PoolResponse:
+    async def report(raw: dict[str, Any]) -> None:
+        if call.on_progress is not None:
+            await call.on_progress(Progress(raw["step"], raw["total"], raw["message"]))
+
+    timeout_s = max(0.0, call.deadline - anyio.current_time())
+    return await client.ask(request, timeout_s=timeout_s, on_progress=report)
+
+
+async def _reply(call: Call, response: PoolResponse) -> PoolReply:
+    session_id, feed_result = extract_feed_response(response)
+    result = result_of(session_id, response.data or {})
+    pid = response.speaker.pid
+    if "Finished" in feed_result:
+        call.pool.apply_retention_soon(call.sid)
+        return PoolReply(session_id, result, await remove_entry(call.pool, call.sid, pid))
+    return PoolReply(session_id, result, await persist_entry(call.pool, call.sid, pid))
+
+
+# ── what follows from a failure: a reply, None for another attempt, or an error ───────────────────────────
+
+
+async def _reply_from_disk(call: Call, error: Exception) -> PoolReply | None:
+    return await reply_from_disk(call.pool, call.sid, call.event)
+
+
+async def _wait_for_exit(call: Call, error: Exception) -> PoolReply | None:
+    await call.pool.wait_for_exit(call.sid, call.pool.limits.linger_s)
+    return None
+
+
+async def _replace_worker(call: Call, error: Exception) -> PoolReply | None:
+    """The worker hibernates on SIGTERM; the next one is started by this server and has its protocol."""
+    with suppress(Unreachable):
+        await terminate_worker(call.pool, call.sid)
+        return None
+    return await _raise_broken(call, error)
+
+
+async def _raise_broken(call: Call, error: Exception) -> PoolReply | None:
+    raise Unreachable(f"session {call.sid}: {error}; ask again") from error
+
+
+async def _raise_silent(call: Call, error: Exception) -> PoolReply | None:
+    waited_s = call.elapsed_s
+    raise Unreachable(
+        f"the worker of session {call.sid} ({await owner(call.pool, call.sid)}) has not answered within "
+        f"{waited_s:.1f} s, it may be stopped: alc_stop ends that worker, then ask again; nothing is lost and no "
+        "answer counts twice"
+    )
+
+
+_NEXT: Mapping[Outcome, Callable[[Call, Exception], Awaitable[PoolReply | None]]] = {
+    Outcome.NO_WORKER: _reply_from_disk,
+    Outcome.WORKER_ENDED: _wait_for_exit,
+    Outcome.OTHER_RELEASE: _replace_worker,
+    Outcome.BROKEN: _raise_broken,
+    Outcome.SILENT: _raise_silent,
+}
+
+
+def _ended_each_time(call: Call) -> Unreachable:
+    exit_status = call.pool.exits.get(call.sid, "for an unknown reason")
+    if exit_status == f"exit code {WRONG_PROGRAM}":
+        return Unreachable(
+            f"the program on disk is no longer {__version__}, which this server is: restart the server in the host, "
+            f"then ask again; session {call.sid} is safe",
+            code="needs_restart",
+        )
+    return Unreachable(
+        f"the worker of session {call.sid} ended {call.pool.limits.resends + 1} times before it answered, last: "
+        f"{exit_status}; its journal is safe, its log is {call.pool.home.stderr(call.sid)}; ask again"
+    )
+
+
+# ── replies without a worker; registry entries ────────────────────────────────────────────────────────────
+
+
+async def reply_from_disk(pool: Pool, sid: str, event: HostEvent | None = None) -> PoolReply:
+    """The reply that the session's journal gives. Raises Refused, Unreachable, StorageFailed."""
+    return PoolReply(sid, result_of(sid, await decide_on_disk(pool, sid, event)), None)
+
+
+async def persist_entry(pool: Pool, sid: str, pid: int) -> str | None:
+    """Waits for the write of the worker's registry entry, which began when it was launched.
+
+    Returns None, or once why the write failed, as text for `pool_save_error`: the session goes on without the entry.
+    """
+    pool.register(sid, pid)
+    change = pool.registry.take_unreported(sid)
+    return await change.error(pool.limits.registry_lock_s) if change is not None else None
+
+
+async def remove_entry(pool: Pool, sid: str, pid: int) -> str | None:
+    """As persist_entry, for the removal of the entry of a worker that is about to leave."""
+    pool.watch(sid, pid)
+    return await pool.registry.remove(sid, pid).error(pool.limits.registry_lock_s)

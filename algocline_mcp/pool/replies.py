@@ -1,0 +1,109 @@
+"""Shapes of replies: the feed result of a worker, and the flat result of a tool that is made of it. Pure.
+
+{"Paused": {queries, running?}}         {status: needs_response, session_id, query_id, prompt, …, running?}
+                                        several queries: {status, session_id, queries: [{id, query_id, …}], running?}
+{"Running": {…}}                        {status: running, session_id, next}
+{"Accepted": {remaining, pending}}      {status: accepted, session_id, remaining, pending}
+{"Stuck": {error_code, error, …}}       {status: error, session_id, error_code, error, …}
+{"Finished": {state, metrics}}          {status: completed | cancelled | error, session_id, result?, error?, stats?}
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from algocline_mcp.errors import Refused, Unreachable
+from algocline_mcp.protocol.messages import PoolResponse
+
+# Fields of a result that an option of alc.llm must not set.
+# fmt: off
+_OWN_FIELDS = {
+    "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
+    "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
+    "refused", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
+}
+# fmt: on
+_NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
+_NEXT_AFTER_NOT_TAKEN = "the answer is not taken yet: send the same answer again"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Progress that a strategy reported with alc.progress."""
+
+    step: int
+    total: int
+    message: str | None
+
+
+OnProgress = Callable[[Progress], Awaitable[None]]
+
+
+class PoolReply(NamedTuple):
+    """`result`: the flat result of a tool. `pool_save_error`: why registry.json could not be written, or None."""
+
+    session_id: str
+    result: dict[str, Any]
+    pool_save_error: str | None
+
+
+def extract_feed_response(response: PoolResponse) -> tuple[str, dict[str, Any]]:
+    """`(session id, feed result)`. Raises Refused with the worker's error text, Unreachable for another shape."""
+    if response.error is not None:
+        raise Refused(response.error, code=response.code or "refused")
+    data = response.data or {}
+    if data.get("kind") != "feed" or not isinstance(data.get("feed_result"), dict):
+        raise Unreachable(f"the worker answered {data.get('kind')!r} instead of a feed result; ask again")
+    return str(data["session_id"]), data["feed_result"]
+
+
+def result_of(session_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a tool from the data of a response: `{feed_result, refused?, not_taken?}`."""
+    result = feed_result_to_mcp_json(session_id, data["feed_result"])
+    if data.get("refused"):
+        result["refused"] = data["refused"]
+    if data.get("not_taken"):
+        result["next"] = _NEXT_AFTER_NOT_TAKEN
+    return result
+
+
+def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat result of a tool from a worker's feed result; see the table above."""
+    ((name, body),) = feed_result.items()
+    head = {"session_id": session_id}
+    if name == "Paused":
+        return {"status": "needs_response", **head, **_queries_json(body)}
+    if name == "Accepted":
+        return {"status": "accepted", **head, **body}
+    if name == "Stuck":
+        return {"status": "error", **head, **body}
+    if name == "Running":
+        return {"status": "running", **head, "next": _NEXT_WHILE_RUNNING}
+    return _end_json(head, body)
+
+
+def _queries_json(body: Mapping[str, Any]) -> dict[str, Any]:
+    queries = [_query_json(query) for query in body["queries"]]
+    running = {"running": body["running"]} if "running" in body else {}
+    if len(queries) == 1:
+        return {**queries[0], **running}
+    return {
+        "queries": [{"id": query["query_id"], **query} for query in queries],
+        **running,
+    }  # upstream's lists say `id`
+
+
+def _query_json(query: Mapping[str, Any]) -> dict[str, Any]:
+    """Further options of the strategy come last and never replace a field of ours."""
+    own = {"query_id": query["id"]} | {key: query[key] for key in ("prompt", "system", "max_tokens")}
+    flags = {key: True for key in ("grounded", "underspecified") if query.get(key)}
+    return own | flags | {key: value for key, value in query.items() if key not in _OWN_FIELDS}
+
+
+def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    state, stats = body["state"], body["metrics"]
+    if state == "Cancelled":
+        return {"status": "cancelled", **head, "stats": stats}
+    if "Failed" in state:
+        return {"status": "error", **head, "error": state["Failed"]["error"]}
+    return {"status": "completed", **head, "result": state["Completed"]["result"], "stats": stats}
