@@ -80,19 +80,21 @@ SHAPES: dict[str, Shape] = {
 def has_shape(record: Record) -> bool:
     """Whether the record has the fields of its kind. `kind` must be a key of SHAPES."""
     shape = SHAPES[record["kind"]]
-    if not _has_fields(record, shape.required):
+    try:
+        for name, types in shape.required.items():
+            if not isinstance(record[name], types):
+                return False
+        if shape.items is not None:
+            list_name, fields = shape.items
+            for item in record[list_name]:
+                for name, types in fields.items():
+                    if not isinstance(item[name], types):
+                        return False
+    except (KeyError, TypeError):  # a field is missing, an item is no object
         return False
     for name, types in shape.optional.items():
         if name in record and not isinstance(record[name], types):
             return False
     if shape.values is not None and record[shape.values[0]] not in shape.values[1]:
         return False
-    if shape.one_of and not any(name in record for name in shape.one_of):
-        return False
-    return shape.items is None or all(_has_fields(item, shape.items[1]) for item in record[shape.items[0]])
-
-
-def _has_fields(item: Any, fields: Fields) -> bool:
-    return isinstance(item, dict) and all(
-        name in item and isinstance(item[name], types) for name, types in fields.items()
-    )
+    return not shape.one_of or any(name in record for name in shape.one_of)

@@ -143,12 +143,11 @@ def _can_follow(session: Session, record: Record) -> bool:
     """Whether the record, which has the shape of its kind, fits the session as it is: the query of an answer is
     pending, the stream of a prompt should have an engine. A record that this program wrote always does."""
     kind, name = record["kind"], record.get("stream", MAIN)
-    if SHAPES[kind].is_of_stream:
+    if kind in _OF_STREAMS:
         stream = session.streams.get(name) if isinstance(name, str) else None
         if stream is None or not stream.is_live:
             return False
-    check = _CHECKS.get(kind)
-    return check is None or check(session, record)
+    return kind not in _CHECKS or _CHECKS[kind](session, record)
 
 
 def _answers_are_pending(session: Session, record: Record) -> bool:
@@ -173,6 +172,7 @@ _CHECKS: dict[str, Callable[[Session, Record], bool]] = {
     "fork": _fork_is_next,
     "end": _stream_is_child,
 }
+_OF_STREAMS = frozenset(kind for kind, shape in SHAPES.items() if shape.is_of_stream)
 _NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered", "child_stats")
 
 
