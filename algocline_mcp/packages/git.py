@@ -43,7 +43,7 @@ _SETTINGS = {
 
 
 async def fetch(
-    url: str, revision: str, checkout: Path, max_bytes: int, limit_s: float, environ: Mapping[str, str]
+    url: str, revision: str, checkout: Path, *, max_bytes: int, limit_s: float, environ: Mapping[str, str]
 ) -> str:
     """Checks the revision out into the directory `checkout` and returns its commit id. `max_bytes`: of one file. Raises
     Refused."""

@@ -78,7 +78,9 @@ async def fetched_source(
             url, revision = location
             checkout = staging.checkout
             limit_s = limits.package_fetch_s if fetch_s is None else min(fetch_s, limits.package_fetch_s)
-            record["commit"] = await fetch(url, revision, checkout, limits.package_bytes, limit_s, environ)
+            record["commit"] = await fetch(
+                url, revision, checkout, max_bytes=limits.package_bytes, limit_s=limit_s, environ=environ
+            )
         yield staging, checkout, record
     finally:
         with anyio.CancelScope(shield=True):

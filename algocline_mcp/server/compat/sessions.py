@@ -131,7 +131,7 @@ async def alc_pool_status(host: Host, sid: Text = ABSENT) -> Annotated[CallToolR
 
 
 async def alc_pool_ensure(host: Host) -> Annotated[CallToolResult, Listing]:
-    """List the live workers. It starts none: a worker is started when a session needs one."""
+    """List the live workers. Nothing is started: a session gets a worker when it needs one."""
     entries = await look(host, partial(_live, host, ""))
     return results.result({"sessions": [_line(entry) for entry in entries], "pool_version": __version__})
 
