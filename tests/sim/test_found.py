@@ -32,14 +32,14 @@ def test_clock_reading_that_the_disk_refuses_is_recorded_later() -> None:
         sid = world.play("run").session_id
         world.play("continue", sid, "q-0", wait_s=0.0)
         runner = only_custody(world)
-        while runner.engines[""].clock is None:
+        while runner.engines.by_stream[""].clock is None:
             world.act()
         world.disk.errors = {"write": 1.0}
 
         with pytest.raises(StorageFailed):
             world.machine.run(world.keepers[0].process, runner.flush)
 
-        assert runner.engines[""].clock is not None
+        assert runner.engines.by_stream[""].clock is not None
 
 
 def test_journal_that_cannot_be_read_again_refuses_the_call_and_the_next_one_is_served() -> None:

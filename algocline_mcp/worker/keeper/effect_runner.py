@@ -1,8 +1,9 @@
-"""What an engine asks of the world, of what sessions share and of the budget: carried out, recorded, answered.
+"""Carries out what a strategy asks of the world, of the shared state and of its budget; records and answers it.
 
-Contract: one call at a time per engine. What led to a change of what sessions share is on the disk before the change
-is. A call that has to wait for other processes stands in `engine.pending_call` until `retry_pending` carries it out. Methods raise
-StorageBroken and StorageFailed as the ledger does, and Diverged where a change was made before, with another result.
+Contract: an engine has at most one call under way. Everything that led to a change of shared state is on the disk
+before the change is. A call that waits for another process stands in `engine.pending_call`, and `retry_pending` carries
+it out later. Methods raise StorageFailed and StorageBroken from the journal, and Diverged where the database holds the
+mark of this change with another call.
 """
 
 import os
@@ -31,52 +32,53 @@ from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 
 class EffectRunner:
-    """`reply` hands an outcome to an engine; `flush` brings all that was recorded to the disk."""
-
-    carried: Inherited  # these two are set before the first engine speaks
-    given: Mapping[str, Any]  # `ctx.env`
+    # Both are set before the first engine starts.
+    inherited: Inherited
+    ctx_env: Mapping[str, Any]  # `ctx.env`
 
     def __init__(
         self,
-        ledger: JournaledSession,
+        journaled: JournaledSession,
         preloaded: Preloaded,
         *,
         reply: Callable[[Engine, Record], None],
         flush: Callable[[], None],
     ) -> None:
-        self._journaled = ledger
+        """`reply` sends an outcome to an engine. `flush` returns when everything that was recorded is on the disk."""
+        self._journaled = journaled
         self._home = preloaded.home
         self._limits = preloaded.limits
         self._reply = reply
         self._flush = flush
         self._shared = SharedState(preloaded.home, preloaded.limits)
-        # What the session knows of itself: a branch asks its own and not its parent's.
+        # Facts of the session itself: a branch has its own, not its parent's.
         self._own: dict[str, Callable[[Engine], Record]] = {"budget": self._budget_left, "llm_calls": self._llm_calls}
 
     @cached_property
     def _world(self) -> effects.World:
-        about = self._journaled.session.header
+        header = self._journaled.session.header
         return effects.World(
-            about["language"],
-            effects.lib_paths(about, self._home.packages, os.environ),
-            Environ(self.given, about.get("project"), effects.readable(os.environ)),
+            header["language"],
+            effects.lib_paths(header, self._home.packages, os.environ),
+            Environ(self.ctx_env, header.get("project"), effects.readable(os.environ)),
             self._limits.code_bytes,
             effects.scenario_paths(self._home.scenarios, os.environ),
-            about.get("variants", {}),
+            header.get("variants", {}),
         )
 
     def run(self, engine: Engine, call: Call) -> None:
+        """Carries out one call of a host function, or leaves it in `engine.pending_call`."""
         if call.name == "time":
             self._reply(engine, self._read_clock(engine, call))
             return
         self.record_clock(engine)
-        # What a branch got from its parent comes first: a change that the parent made is not made twice.
+        # An inherited result comes first: a change that the parent made is not made twice.
         own = self._own.get(call.name)
         outcome: Record | None = None
         if own is not None:
             outcome = own(engine)
-        elif not self._is_given(call):
-            outcome = self.carried.call(call.name, call.args)
+        elif not self._is_injected(call):
+            outcome = self.inherited.call(call.name, call.args)
         if outcome is None and call.name in calls.FUNCTIONS:
             engine.pending_call = calls.pending_call(call, self._limits)
             self.retry_pending(engine)
@@ -86,16 +88,16 @@ class EffectRunner:
         self._journaled.record(Called(engine.stream, call.name, call.args, outcome))
         self._reply(engine, outcome)
 
-    def _is_given(self, call: Call) -> bool:
-        """A variable that this session's own ctx gives it: a branch with another ctx has its own."""
-        injected = self.given.get("inject")
+    def _is_injected(self, call: Call) -> bool:
+        """The call reads a variable that the ctx of this session injects: a branch may have another ctx."""
+        injected = self.ctx_env.get("inject")
         return call.name == "env" and isinstance(injected, Mapping) and call.args[:1] != () and call.args[0] in injected
 
     # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _read_clock(self, engine: Engine, call: Call) -> Record:
-        """Readings are recorded run by run: a loop that waits for the clock must not fill the journal."""
-        outcome = self.carried.call(call.name, call.args) or self._world.perform(call.name, call.args)
+        """Equal readings in a row become one record: a loop that waits for the clock must not fill the journal."""
+        outcome = self.inherited.call(call.name, call.args) or self._world.perform(call.name, call.args)
         if engine.clock is not None and engine.clock[0] == outcome:
             engine.clock = (outcome, engine.clock[1] + 1)
         else:
@@ -104,15 +106,16 @@ class EffectRunner:
         return outcome
 
     def record_clock(self, engine: Engine) -> None:
+        """Records the readings that are not recorded yet; precedes every other record of the engine."""
         if engine.clock is not None:
             outcome, times = engine.clock
             self._journaled.record(Called(engine.stream, "time", (), outcome, times))
-            engine.clock = None  # only now: a reading that the disk refused is still to be recorded
+            engine.clock = None  # not before: a reading that the disk refused is still to be recorded
 
     # ── budget ────────────────────────────────────────────────────────────────────────────────────────────
 
     def refuse_if_over_budget(self, engine: Engine, queries: Sequence[Record]) -> bool:
-        """Refuses it then. Only a refusal is recorded: a prompt is the record that it was allowed."""
+        """Returns whether it refused. A refusal is recorded; an allowed prompt is its own record."""
         session = self._journaled.session
         sentence = budget.exceeded(session.budget, **self._used(engine), more=len(queries))
         if sentence is None:
@@ -131,8 +134,8 @@ class EffectRunner:
     def _used(self, engine: Engine) -> dict[str, int]:
         return used(self._journaled.session, now_s=now_s(), spent_s=engine.spent_s)
 
-    def is_fork_refused(self, engine: Engine, fork: Fork) -> bool:
-        """Also a verdict that depends on other runtimes, and so a record."""
+    def refuse_fork_if_over_limit(self, engine: Engine, fork: Fork) -> bool:
+        """Returns whether it refused. The verdict depends on other streams, so a refusal is recorded."""
         session = self._journaled.session
         sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
         if sentence is None:
@@ -141,12 +144,13 @@ class EffectRunner:
         self._reply(engine, {"error": sentence})
         return True
 
-    # ── what sessions share ───────────────────────────────────────────────────────────────────────────────
+    # ── shared state ──────────────────────────────────────────────────────────────────────────────────────
 
     def retry_pending(self, engine: Engine) -> None:
-        """Carries out a call of the state database, now or, while somebody else holds that, when it is due again.
+        """Carries out a call of the state database, or leaves it pending while another process holds the database.
 
-        Whatever led to a change is on the disk before the change is: a replay comes to it again, with the same mark.
+        Everything that led to a change is on the disk before the change is: a replay comes to it again, with the same
+        mark.
         """
         assert engine.pending_call is not None
         session = self._journaled.session
@@ -174,11 +178,11 @@ class EffectRunner:
         return f"fork-{session.streams[stream].index}" if stream else str(session.header["namespace"])
 
     def close(self) -> None:
-        """A paused session holds no database open, and a fork inherits no lock."""
+        """Closes the database: a paused session holds none open, and a forked engine inherits no lock."""
         self._shared.close()
 
     def forget(self) -> None:
-        """Removes the marks of a session that is finished: there is nothing left to repeat."""
+        """Removes the marks of a finished session from the database: no change is left to repeat."""
         session = self._journaled.session
         if any(stream.changes for stream in session.streams.values()):
             self._shared.forget(session.sid, lambda sid: self._home.journal(sid).exists())

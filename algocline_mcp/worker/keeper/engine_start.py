@@ -18,13 +18,13 @@ def of_strategy(header: Record) -> Record:
 
 def of_child(session: Session, child: str, limits: Limits) -> Record:
     """Its code loads the package, so that this is pinned in the child's own records as any module is."""
-    about, strategy = session.header, session.streams[child].strategy
-    start = {name: about[name] for name in ("sid", "language", "utc_offset_s")}
+    header, strategy = session.header, session.streams[child].strategy
+    start = {name: header[name] for name in ("sid", "language", "utc_offset_s")}
     return start | {
-        "created_s": about.get("created_s", about["t"]),
-        "code": LANGUAGES[about["language"]].child.format(strategy),
+        "created_s": header.get("created_s", header["t"]),
+        "code": LANGUAGES[header["language"]].child.format(strategy),
         "chunk": f"fork of {strategy}",
         "ctx": json.dumps(fork_of(session.streams, child).ctx),
-        "seed": child_seed(about["seed"], child),
+        "seed": child_seed(header["seed"], child),
         "heap_bytes": limits.child_heap_bytes,
     }

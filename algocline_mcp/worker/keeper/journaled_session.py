@@ -74,7 +74,7 @@ class JournaledSession:
             sync_directory(self._journal.path.parent)
             self._is_directory_synced = True
 
-    def retire(self) -> None:
+    def archive(self) -> None:
         """Moves the journal to where finished ones lie. A failure leaves it where it is."""
         assert self._journal is not None
         self._journal.move(self._home.finished_journal(self.session.sid))

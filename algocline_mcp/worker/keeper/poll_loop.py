@@ -54,7 +54,7 @@ class Keeper:
         self.is_asked_to_leave = False
         self.is_archived = False
         self.quiet_since = time.monotonic()  # since then no client asks and no engine computes
-        callbacks = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, progress=self._push_progress)
+        callbacks = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, on_progress=self._push_progress)
         self.runner = SessionRunner(sid, journal_fd, preloaded, callbacks, spare)
         speaker = Speaker(messages.PROTOCOL, __version__, sid, os.getpid(), start_time_of("self") or 0)
         self.requests = RequestRunner(
@@ -120,7 +120,7 @@ class Keeper:
     def _process_due(self) -> bool:
         """After every event: advances requests, answers what is due. False: it is time to leave."""
         now = time.monotonic()
-        self.runner.retry()
+        self.runner.retry_pending_calls()
         if self.is_asked_to_leave:
             for client in [client for client in self.clients if client.request is not None]:
                 self.requests.end(client)
@@ -134,7 +134,7 @@ class Keeper:
                 self._forget(client)
         if self.runner.session.phase is Phase.FINISHED:
             self._archive()
-        self.runner.rest()
+        self.runner.close_database()
         quiet_s = self._quiet_limit_s()
         if quiet_s is None or self._is_asked():
             self.quiet_since = now
@@ -224,7 +224,7 @@ class Keeper:
         if mask & select.POLLOUT:
             engine.flush()
         if mask & ~select.POLLOUT or not engine.is_open:
-            self.runner.hear(engine)
+            self.runner.read(engine)
         self._watch_output(engine)
 
     def _watch(self, fd: int, call: Callable[[int], object]) -> None:
@@ -249,7 +249,7 @@ class Keeper:
             self.is_archived = True
             self.runner.flush()
             with contextlib.suppress(StorageFailed):  # a finished session is finished in whichever directory it lies
-                self.runner.retire()
+                self.runner.archive()
 
     def _leave(self) -> None:
         """In this order: send the replies, end the engines, unlink the socket, close the connections. The lock of the
@@ -260,7 +260,7 @@ class Keeper:
                 client.socket.settimeout(left_s)
                 client.flush()
         self.runner.stop()
-        self.runner.rest()
+        self.runner.close_database()
         useless = [self.home.socket(self.sid)]
         if _is_empty(_STDERR):
             useless.append(self.home.stderr(self.sid))

@@ -142,7 +142,7 @@ class RequestRunner:
             self.refuse(client, client.request.id, exc)
             return
         fail_point("reply.flushed")
-        feed_result = self.runner.feed(is_accepted=client.state is RequestState.ACCEPTED)
+        feed_result = self.runner.feed_result(is_accepted=client.state is RequestState.ACCEPTED)
         data: Record = {"kind": "feed", "session_id": self.speaker.sid, "feed_result": feed_result}
         if client.refused:
             data["refused"] = [{"query_id": item.query_id, "reason": item.reason} for item in client.refused]

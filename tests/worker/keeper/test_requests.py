@@ -65,7 +65,7 @@ class ScriptedSession:
     def flush(self) -> None:
         """Nothing is recorded."""
 
-    def feed(self, *, is_accepted: bool) -> Record:
+    def feed_result(self, *, is_accepted: bool) -> Record:
         return {"accepted": is_accepted}
 
 

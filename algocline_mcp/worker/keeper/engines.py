@@ -1,0 +1,126 @@
+"""Processes of the engines of one session, at most one per stream, and the replays that some of them go through.
+
+Contract: knows streams by name and nothing of records. An engine is in `by_stream` from its start until it is dropped;
+a dropped engine is unwatched, killed and reaped.
+"""
+
+from collections.abc import Callable, Sequence
+
+from algocline_mcp.errors import AlcError
+from algocline_mcp.protocol import messages as protocol
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.streams import MAIN
+from algocline_mcp.worker.engine.preload import Preloaded
+from algocline_mcp.worker.engine.process import Spawned, spawn_engine
+from algocline_mcp.worker.keeper.connections import Engine
+from algocline_mcp.worker.keeper.replay import Diverged, Replay
+
+
+class Engines:
+    def __init__(
+        self,
+        preloaded: Preloaded,
+        spare: Spawned | None,
+        *,
+        watch: Callable[[Engine], None],
+        unwatch: Callable[[Engine], None],
+    ) -> None:
+        """`spare`: an engine that was forked already and waits for its start. `watch`: poll the engine's socket; called
+        again when something is left to write."""
+        self.by_stream: dict[str, Engine] = {}
+        self.divergences: dict[str, Diverged] = {}  # by stream: of a first replay, until the stream pauses
+        self._replays: dict[str, Replay] = {}  # by stream: of engines that may not have come to the journal's end
+        self._limits = preloaded.limits
+        self._runtimes = preloaded.runtimes
+        self._spare = spare
+        self._watch = watch
+        self._unwatch = unwatch
+
+    # ── observing ─────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def computing(self) -> int:
+        """How many engines compute."""
+        return sum(engine.is_computing for engine in self.by_stream.values())
+
+    @property
+    def is_replaying(self) -> bool:
+        """An engine has not come to where the journal ends, and may never come there."""
+        return any(not replay.is_over(stream) for stream, replay in self._replays.items() if stream in self.by_stream)
+
+    @property
+    def due(self) -> float | None:
+        """When a pending call is due next, monotonic."""
+        return min(
+            (engine.pending_call.retry_at for engine in self.by_stream.values() if engine.pending_call is not None),
+            default=None,
+        )
+
+    def is_current(self, engine: Engine) -> bool:
+        """It was not dropped."""
+        return self.by_stream.get(engine.stream) is engine
+
+    def replay_of(self, engine: Engine) -> Replay | None:
+        return self._replays.get(engine.stream)
+
+    # ── starting and ending ───────────────────────────────────────────────────────────────────────────────
+
+    def start(self, stream: str, start: Record, replay: Replay | None) -> None:
+        """Forks an engine, or takes the spare one, and sends its start. Raises AlcError where no process is left."""
+        try:
+            pid, sock = self._spare or spawn_engine(self._runtimes, self._limits)
+        except OSError as exc:
+            sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
+            raise AlcError(sentence, code="no_process") from exc
+        self._spare = None
+        if replay is not None:
+            self._replays[stream] = replay
+        engine = self.by_stream[stream] = Engine(pid, sock, self._limits.line_bytes, stream=stream)
+        engine.begin_step(self._limits.step_cpu_s)
+        engine.send_start(protocol.encode(start))
+        self._watch(engine)
+
+    def end_spare(self) -> None:
+        """Ends the spare engine if no stream needed it."""
+        if self._spare is not None:
+            Engine(*self._spare, self._limits.line_bytes, stream=MAIN).kill()
+            self._spare = None
+
+    def drop(self, engine: Engine) -> str:
+        """Returns how the engine ended."""
+        self.by_stream.pop(engine.stream, None)
+        self._replays.pop(engine.stream, None)
+        self._unwatch(engine)
+        return engine.kill()
+
+    def stop(self) -> None:
+        for engine in list(self.by_stream.values()):
+            self.drop(engine)
+
+    # ── pausing and going on ──────────────────────────────────────────────────────────────────────────────
+
+    def pause(self, engine: Engine, query_ids: list[str], answers: dict[str, Record]) -> None:
+        """It is where the journal ends, and computes no more for now. `answers`: those that its prompt has already."""
+        engine.pause(query_ids, answers)
+        self._replays.pop(engine.stream, None)
+        self.divergences.pop(engine.stream, None)
+
+    def resume(self, engine: Engine, reply: Record) -> None:
+        """Begins a new step with the reply that the engine waits for."""
+        engine.begin_step(self._limits.step_cpu_s)
+        self.reply(engine, reply)
+
+    def reply(self, engine: Engine, reply: Record) -> None:
+        """Answers a message within a step."""
+        engine.send(protocol.encode(reply))
+        if engine.has_output:  # longer than the socket holds; the event may be a client's, so the loop does not see it
+            self._watch(engine)
+
+    def deliver(self, items: Sequence[Record]) -> None:
+        """Hands recorded answers to the engines that wait for them; resumes those whose prompt is complete."""
+        by_query = {query_id: engine for engine in self.by_stream.values() for query_id in engine.query_ids}
+        for item in items:
+            engine = by_query[item["id"]]
+            reply = engine.add_answer(item)
+            if reply is not None:
+                self.resume(engine, reply)

@@ -1,0 +1,152 @@
+"""Carries out the messages of engines: prompts, effects, log lines, children of alc.fork and ends.
+
+Contract: `process` takes one message. While a replay is under way the message is served from the journal; after it the
+message is recorded and answered. Methods raise ProtocolError for an engine that breaks the protocol, Diverged from a
+replay, StorageFailed and StorageBroken from the journal.
+"""
+
+from collections.abc import Callable, Sequence
+
+from algocline_mcp.errors import ProtocolError
+from algocline_mcp.session.events import Asked, Ended, Forked, Logged
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Phase, Session
+from algocline_mcp.session.streams import MAIN, fork_of
+from algocline_mcp.storage.clock import now_s
+from algocline_mcp.worker.engine import messages
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
+from algocline_mcp.worker.keeper.connections import Engine
+from algocline_mcp.worker.keeper.effect_runner import EffectRunner
+from algocline_mcp.worker.keeper.engines import Engines
+from algocline_mcp.worker.keeper.journaled_session import JournaledSession
+from algocline_mcp.worker.keeper.replay import Outcome
+from algocline_mcp.worker.lowlevel.failpoints import fail_point
+
+
+class MessageRunner:
+    def __init__(
+        self,
+        journaled: JournaledSession,
+        effect_runner: EffectRunner,
+        engines: Engines,
+        *,
+        start_engines: Callable[[], None],
+        on_progress: Callable[[Record], None],
+    ) -> None:
+        """`start_engines` starts those that are missing. `on_progress` gets `{step, total, message}`."""
+        self._journaled = journaled
+        self._effect_runner = effect_runner
+        self._engines = engines
+        self._start_engines = start_engines
+        self._on_progress = on_progress
+
+    @property
+    def _session(self) -> Session:
+        return self._journaled.session
+
+    def process(self, engine: Engine, message: Message) -> None:
+        if not engine.is_computing or engine.pending_call is not None:
+            raise ProtocolError("engine spoke while it should wait")
+        ends_bytes = fork_of(self._session.streams, engine.stream).ends_bytes if engine.stream else 0
+        if (sentence := messages.too_large(message, self._session.limits, ends_bytes=ends_bytes)) is not None:
+            if not isinstance(message, End):
+                self._engines.reply(engine, {"error": sentence})
+                return
+            message = End({"error": sentence})
+        served: Outcome | Record = Outcome.LIVE
+        if (replay := self._engines.replay_of(engine)) is not None:
+            served = replay.serve(engine.stream, message)
+        if isinstance(served, dict):
+            self._engines.reply(engine, served)
+        elif served is Outcome.OPEN:
+            assert replay is not None
+            self._on_replayed(engine, *replay.open_prompt(engine.stream))
+        elif served is Outcome.LIVE:
+            self._carry_out(engine, message)
+
+    def _carry_out(self, engine: Engine, message: Message) -> None:
+        if isinstance(message, Call):
+            self._effect_runner.run(engine, message)
+            return
+        self._effect_runner.record_clock(engine)
+        match message:
+            case Log(entry):
+                self._journaled.record(Logged(engine.stream, entry))
+                if "progress" in entry:
+                    self._on_progress(self._progress(engine.stream, entry["progress"]))
+            case Ask(queries):
+                self._ask(engine, queries)
+            case Fork():
+                self._fork(engine, message)
+            case End(outcome):
+                self._journaled.record(Ended(engine.stream, outcome, now_s(), engine.spent_s))
+                fail_point("final.recorded")
+                self._engines.drop(engine)
+                if engine.stream != MAIN:
+                    self._on_child_ended(engine.stream)
+
+    def _progress(self, stream: str, progress: Record) -> Record:
+        """For a call that waits: the message of a child's progress names its strategy."""
+        if not stream:
+            return progress
+        strategy, message = self._session.streams[stream].strategy, progress["message"]
+        return progress | {"message": f"{strategy}: {message}" if message else strategy}
+
+    # ── prompts ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def _ask(self, engine: Engine, queries: tuple[Record, ...]) -> None:
+        if self._effect_runner.refuse_if_over_budget(engine, queries):
+            return
+        (prompt,) = self._journaled.record(Asked(engine.stream, queries, now_s(), engine.spent_s))
+        fail_point("prompt.recorded")
+        self._engines.pause(engine, [query["id"] for query in prompt["queries"]], {})
+        self._answer_from_parent(self._effect_runner.inherited.ask(prompt))
+
+    def _on_replayed(self, engine: Engine, query_ids: list[str], answers: dict[str, Record]) -> None:
+        """A replay reached the open prompt or fork. A session that was stuck is so no longer when no other step is
+        still to prove itself; a record says so."""
+        self._engines.pause(engine, query_ids, answers)
+        if not query_ids:
+            self._join(engine)
+        if self._session.phase is Phase.STUCK and not self._engines.computing:
+            entry = {"level": "info", "message": "tried again, and the step came through", "by": "keeper"}
+            self._journaled.record(Logged(MAIN, entry))
+        unanswered = [query_id for query_id in engine.query_ids if query_id in self._session.pending]
+        self._answer_from_parent(self._effect_runner.inherited.items(unanswered))
+
+    def _answer_from_parent(self, items: Sequence[Record]) -> None:
+        """Answers that a branch inherited: recorded and delivered as a host's are, before a host sees the prompt."""
+        if items:
+            self._journaled.append({"kind": "answer", "answers": list(items), "t": now_s()})
+            self._engines.deliver(items)
+
+    # ── children of alc.fork ──────────────────────────────────────────────────────────────────────────────
+
+    def _fork(self, engine: Engine, fork: Fork) -> None:
+        if self._effect_runner.refuse_fork_if_over_limit(engine, fork):
+            return
+        t, spent_s = now_s(), engine.spent_s
+        self._journaled.record(Forked(engine.stream, fork.strategies, fork.ctx, fork.on_error, t, spent_s))
+        fail_point("fork.recorded")
+        self._engines.pause(engine, [], {})
+        self._start_engines()
+
+    def _on_child_ended(self, child: str) -> None:
+        """Drops siblings that ended with the child, starts those that have their turn now, resumes the parent if it has
+        waited for this child."""
+        for engine in list(self._engines.by_stream.values()):
+            if self._session.streams[engine.stream].is_over:
+                self._engines.drop(engine)
+        self._start_engines()
+        parent = self._session.streams[child].parent
+        assert parent is not None
+        waiting = self._engines.by_stream.get(parent)
+        if waiting is not None and not waiting.is_computing:
+            self._join(waiting)
+
+    def _join(self, engine: Engine) -> None:
+        """Resumes a stream that waits at a fork with the results of its children, if the fork is over."""
+        fork = self._session.streams[engine.stream].fork
+        assert fork is not None
+        if not fork.is_open:
+            self._engines.resume(engine, fork.reply())
