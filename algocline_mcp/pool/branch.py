@@ -1,13 +1,13 @@
-"""Starts sessions that share what another one has already asked and been answered. The parent is only read.
+"""Starts branches: sessions that share prompts and answers of another session, the parent. The parent is only read.
 
-Two ways. *Exact*: with `at` alone, or with a `response` to it, the branch begins with the parent's own records up to
-the answer of `at`, and replays them. *By prompt*: with changed code or ctx, without `at`, or where another version
-wrote the parent, the branch runs from its beginning, and each prompt that the parent has asked as often is answered
-from it (worker/keeper/inherited.py); only the others are asked. This is the way out of `diverged` and of
-`needs_version`.
+A branch shares in one of two ways. *Exact*: with `at` alone, or with `at` and a `response` to it, the branch begins
+with the parent's own records up to the answer to `at`, and replays them. *By prompt*: with changed code or ctx, without
+`at`, or if another version wrote the parent, the strategy runs from its beginning. When it asks a prompt for the nth
+time, it gets the parent's nth answer to that prompt (worker/keeper/inherited.py); only other prompts are asked. A
+session that is `diverged` or `needs_version` can be continued this way.
 
-Contract: `plan` is pure and decides everything but the id; `branch_via_pool` carries it out, in this home or, for a dry
-run, in one that is thrown away.
+Contract: `plan` is pure and decides all records of the branch except its id. `branch_via_pool` starts the branch, for a
+dry run in a home that is removed afterwards.
 """
 
 import json
@@ -37,21 +37,21 @@ _LEFT_OUT = ("flushed", "crash", "final")
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """What is to be different. `at`: a query id of the parent; `response`: the answer to it."""
+    """What differs from the parent. `at`: a query id of the parent; `response`: the answer to that query."""
 
     at: str | None = None
     response: str | None = None
     code: str | None = None
     ctx: Mapping[str, Any] | None = None
-    chunk: str | None = None  # of code that comes from a file, with where its `require` looks first
-    lib_paths: tuple[str, ...] = ()
+    chunk: str | None = None  # name of the file that `code` comes from
+    lib_paths: tuple[str, ...] = ()  # directories in which `require` of that code looks first
 
     @property
     def is_edited(self) -> bool:
         return self.code is not None or self.ctx is not None
 
 
-# ── what a branch begins with: pure ───────────────────────────────────────────────────────────────────────
+# ── the records of a branch: pure ─────────────────────────────────────────────────────────────────────────
 
 
 def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: float) -> list[Record]:
@@ -60,9 +60,9 @@ def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: fl
     if parent.get("kept"):
         raise Refused(f"session {parent['sid']} was scrubbed (ALC_KEEP={parent['kept']}): it has no answers to share")
     if branch.response is not None and branch.at is None:
-        raise Refused("response answers the prompt at: give at, a query id of that session")
+        raise Refused("response is the answer to the query at: give at, a query id of that session")
     header = _header(parent, branch, limits, now_s)
-    shared = [_clean(record) for record in records[1:]] if branch.at is None else before(records, branch.at)
+    shared = [_clean(record) for record in records[1:]] if branch.at is None else records_before(records, branch.at)
     if branch.at is not None and branch.response is not None:
         item = {"id": branch.at, "response": branch.response}
         shared.append({"kind": "answer", "answers": [item], "t": now_s})
@@ -72,7 +72,7 @@ def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: fl
 
 
 def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Record:
-    """As if the changed strategy were started now, but with the parent's chances: seed, clock, time zone, limits."""
+    """The header of a new session, but with the parent's seed, start of the clock, time zone and limits."""
     strategy = Strategy(
         code=parent["code"] if branch.code is None else branch.code,
         chunk=branch.chunk or parent["chunk"],
@@ -83,39 +83,42 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
         variants=parent.get("variants", {}),
     )
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
-    made: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}
-    made["parent"] = {"session_id": parent["sid"], "at": branch.at}
-    return header_of(limits, strategy, sid="") | same | made
+    own: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}
+    own["parent"] = {"session_id": parent["sid"], "at": branch.at}
+    return header_of(limits, strategy, sid="") | same | own
 
 
-def before(records: Sequence[Record], at: str) -> list[Record]:
-    """Everything that was recorded before the answer to `at`, and all answers to the queries asked together with it:
-    a beginning of the file, so every stream is where it was. Deaths and the end of the session are left out. A query
-    that was dropped with its fork is open again: the branch begins before the child failed."""
-    beside = _asked_with(records, at)
+def records_before(records: Sequence[Record], at: str) -> list[Record]:
+    """The records before the answer to `at`, and all answers to the queries that were asked together with `at`.
+
+    This is a beginning of the file, so every stream stands where it stood. Crashes and the end of the session are left
+    out. A query that was dropped when its fork failed is open again: the branch begins before that failure.
+    Raises Refused for an unknown query id.
+    """
+    asked_together = _asked_with(records, at)
     shared: list[Record] = []
     is_over = False
     session = fold(records[:1])
-    for each in records[1:]:
-        record, kind, was_open = _clean(each), each["kind"], at in session.pending
-        evolve(session, each)
+    for parent_record in records[1:]:
+        record, kind, was_open = _clean(parent_record), parent_record["kind"], at in session.pending
+        evolve(session, parent_record)
         if kind == "end" and was_open and at not in session.pending:
             is_over = True
         if kind == "answer":
             is_over = is_over or any(item["id"] == at for item in record["answers"])
             if is_over:
-                items = [item for item in record["answers"] if item["id"] in beside]
+                items = [item for item in record["answers"] if item["id"] in asked_together]
                 record = {**record, "answers": items}
             if not record["answers"]:
                 continue
-        elif is_over or kind in _LEFT_OUT or "by" in record:  # a keeper's own note belongs to a death
+        elif is_over or kind in _LEFT_OUT or "by" in record:  # a log record of the keeper belongs to a crash
             continue
         shared.append(record)
     return shared
 
 
 def _asked_with(records: Sequence[Record], at: str) -> set[str]:
-    """The other queries of its prompt. Raises Refused where there is no such query."""
+    """The ids of the other queries in the prompt of `at`. Raises Refused for an unknown query id."""
     asked: list[str] = []
     for record in records:
         if record["kind"] == "prompt":
@@ -123,12 +126,12 @@ def _asked_with(records: Sequence[Record], at: str) -> set[str]:
             if at in ids:
                 return set(ids) - {at}
             asked += ids
-    known = f"it asked {', '.join(asked[:_ASKS_NAMED])}" + (f" … {asked[-1]}" if len(asked) > _ASKS_NAMED else "")
-    raise Refused(f"at={at[:80]!r} is no query of that session: {known if asked else 'it asked nothing'}")
+    asked_ids = f"it asked {', '.join(asked[:_ASKS_NAMED])}" + (f" … {asked[-1]}" if len(asked) > _ASKS_NAMED else "")
+    raise Refused(f"at={at[:80]!r} is not a query of that session: {asked_ids if asked else 'it asked nothing'}")
 
 
 def _clean(record: Record) -> Record:
-    """As it is appended to another journal; answers say that they are shared."""
+    """The record as it is written to the journal of a branch: its answers are marked as shared."""
     copy = {key: value for key, value in record.items() if key not in ("s", "revived")}
     if record["kind"] == "answer":
         copy["answers"] = [{**item, "shared": True} for item in record["answers"]]
@@ -136,25 +139,25 @@ def _clean(record: Record) -> Record:
 
 
 def inherited(records: Sequence[Record]) -> Record:
-    """The header's field for a branch by prompt."""
-    said = {item["id"]: item for record in records if record["kind"] == "answer" for item in record["answers"]}
+    """The header field `carried` of a branch by prompt: `{answers: {digest: [item | null]}, effects: […]}`."""
+    by_query = {item["id"]: item for record in records if record["kind"] == "answer" for item in record["answers"]}
     answers: dict[str, list[Record | None]] = {}
     effects = []
     for record in records:
         if record["kind"] == "prompt":
             for query in record["queries"]:
-                answers.setdefault(query["digest"], []).append(said.get(query["id"]))
+                answers.setdefault(query["digest"], []).append(by_query.get(query["id"]))
         elif record["kind"] == "effect":
             outcome = {key: record[key] for key in ("result", "error") if key in record}
             effects.append([record["name"], record["args"], outcome, record.get("times", 1)])
     return {"answers": answers, "effects": effects}
 
 
-# ── carrying it out ───────────────────────────────────────────────────────────────────────────────────────
+# ── starting a branch ─────────────────────────────────────────────────────────────────────────────────────
 
 
 async def project_of(pool: Pool, sid: str) -> str:
-    """Where the files of a session are looked for; empty where it named no project. Raises as branch_via_pool."""
+    """The project directory of a session; "" if it has none. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
     read = partial(readable_records, pool.home, pool.limits, sid)
     records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)
@@ -171,31 +174,39 @@ async def branch_via_pool(
     wait_s: float,
     on_progress: OnProgress | None = None,
 ) -> PoolReply:
-    """One branch: as run_via_pool, with `branch`. Several: `{status: branched, branches: […]}`. A dry run:
-    `{status: dry_run, shared, asks: […] or ends: …}`. Raises Refused, JournalCorrupt, StorageFailed, Unreachable."""
+    """Starts `n` branches of a session. The result:
+
+    one branch: as run_via_pool, and `branch: {session_id, at, shared}`
+    several: `{status: branched, session_id, branches: […], warnings?}`
+    dry run: `{status: dry_run, session_id, shared, asks: […] | ends: {…}}`
+
+    Raises Refused, JournalCorrupt, StorageFailed, Unreachable.
+    """
     dispatch.check_sid(pool, sid)
     if n > pool.limits.branches:
-        raise Refused(f"n is {n}, at most {pool.limits.branches} at once: start them in parts")
+        raise Refused(
+            f"n is {n}, at most {pool.limits.branches} branches are started at once: call alc_branch several times"
+        )
     read = partial(readable_records, pool.home, pool.limits, sid)
-    records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)  # of a damaged one what stands before
+    records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)  # of a damaged journal: the records before
     try:
         fold(records)
     except IllegalRecord as exc:
         raise Refused(f"session {sid} cannot be branched: {exc}", code=exc.code) from exc
     planned = plan(records, branch, pool.limits, now_s=now_s())
     if is_dry:
-        return PoolReply(sid, await _verified(pool, sid, planned, wait_s), None)
+        return PoolReply(sid, await _dry_run(pool, sid, planned, wait_s), None)
     if n == 1:
         return await _begin(pool, planned, wait_s, on_progress)
     return await _begin_many(pool, sid, planned, n, wait_s)
 
 
 async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int, wait_s: float) -> PoolReply:
-    """All at once. Raises what the first one raised, if none came to be."""
+    """Starts all at once. Raises the first error if no branch was started."""
     replies: list[PoolReply] = []
     errors: list[AlcError] = []
 
-    async def one() -> None:
+    async def start_one() -> None:
         try:
             replies.append(await _begin(pool, planned, wait_s, None))
         except AlcError as exc:
@@ -203,7 +214,7 @@ async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int
 
     async with anyio.create_task_group() as tasks:
         for _ in range(n):
-            tasks.start_soon(one)
+            tasks.start_soon(start_one)
     if not replies:
         raise errors[0]
     replies.sort(key=lambda reply: reply.session_id)
@@ -217,27 +228,27 @@ async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int
 async def _begin(pool: Pool, planned: Sequence[Record], wait_s: float, on_progress: OnProgress | None) -> PoolReply:
     header = {**planned[0], "sid": dispatch.gen_pool_sid()}
     reply = await dispatch.begin_via_pool(pool, [header, *planned[1:]], wait_s=wait_s, on_progress=on_progress)
-    shared = await anyio.to_thread.run_sync(_shared, pool, reply.session_id, limiter=pool.files)
+    shared = await anyio.to_thread.run_sync(_shared_answers, pool, reply.session_id, limiter=pool.files)
     return reply._replace(result=reply.result | {"branch": header["parent"] | {"shared": shared}})
 
 
-def _shared(pool: Pool, sid: str) -> int:
-    """How many answers it did not have to ask for."""
+def _shared_answers(pool: Pool, sid: str) -> int:
+    """The number of answers that it has from its parent."""
     records = records_of(pool.home, pool.limits, sid)
     return sum(bool(turn.get("shared")) for turn in turns(timeline(records)))
 
 
-async def _verified(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
-    surroundings = {**pool.environ, "ALC_SPAWN": "exec"}  # one worker: a fork server would take longer
-    async with verify.scratch_pool(pool.home, pool.limits, surroundings) as stage:
-        reply = await _begin(stage, planned, wait_s, None)
-        records = records_of(stage.home, stage.limits, reply.session_id)
-        await dispatch.stop_via_pool(stage, reply.session_id, "delete")
+async def _dry_run(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
+    environ = {**pool.environ, "ALC_SPAWN": "exec"}  # for one worker a fork server would take longer
+    async with verify.scratch_pool(pool.home, pool.limits, environ) as scratch:
+        reply = await _begin(scratch, planned, wait_s, None)
+        records = records_of(scratch.home, scratch.limits, reply.session_id)
+        await dispatch.stop_via_pool(scratch, reply.session_id, "delete")
     result, redaction = reply.result, Redaction.of(records)
-    told: dict[str, Any] = {"status": "dry_run", "session_id": parent, "shared": result["branch"]["shared"]}
+    report: dict[str, Any] = {"status": "dry_run", "session_id": parent, "shared": result["branch"]["shared"]}
     asks = result.get("queries") or ([result] if result["status"] == "needs_response" else [])
     if asks:
-        told["asks"] = [{key: each[key] for key in ("query_id", "prompt", "system")} for each in asks]
+        report["asks"] = [{key: query[key] for key in ("query_id", "prompt", "system")} for query in asks]
     else:
-        told["ends"] = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
-    return {key: redaction.value(value) for key, value in told.items()}
+        report["ends"] = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
+    return {key: redaction.value(value) for key, value in report.items()}

@@ -1,9 +1,10 @@
-"""The server's side of its fork server: asks it for workers, notices its end, replaces it.
+"""Client of the fork server: requests workers from it, notices its exit, and replaces it.
 
-Contract: `spawn` returns the new worker's pid or raises SpawnFailed; in both cases the descriptors it was given are
-closed here. A fork server that says nothing for `fork_s` while somebody waits is killed, which frees the locks of
-all descriptors on their way to it; then another one is started and the caller takes the second way, exec. One that
-ends before it was ever ready is not replaced: `warning` says why, and exec is the only way.
+Contract: `spawn` returns the pid of a new worker or raises SpawnFailed; in both cases the descriptors that it was given
+are closed. A fork server that sends no message for `fork_s` while a request waits is killed: that closes descriptors
+which were sent and not received yet, and so frees their locks. Then another fork server is started, and the caller
+spawns by exec. A fork server that ends before it was ready is not replaced: `warning` says why, and workers are spawned
+by exec from then on.
 """
 
 import contextlib
@@ -35,11 +36,12 @@ class ForkServerClient:
         self,
         home: Home,
         limits: Limits,
+        *,
         environ: Mapping[str, str],
         on_exit: Callable[[int, int], None],
         process: ForkServerProcess | None = None,
     ) -> None:
-        """`on_exit(pid, code)`: a worker ended; negative codes are signals. `process`: one that was started early."""
+        """`on_exit(pid, code)`: a worker exited; a negative code is a signal. `process`: a fork server that runs."""
         self._home = home
         self._limits = limits
         self._environ = environ
@@ -49,8 +51,8 @@ class ForkServerClient:
         self._pending: dict[int, _PendingSpawn] = {}
         self._count = 0
         self._send_lock = anyio.Lock(fast_acquire=True)
-        self._last_message_s = 0.0  # of the last message
-        self._has_failed = False  # while its successor starts, exec is faster than waiting
+        self._last_message_s = 0.0  # time of its last message
+        self._has_failed = False  # exec is faster than waiting until the next fork server is ready
         self.warning: str | None = None
 
     @property
@@ -62,11 +64,11 @@ class ForkServerClient:
         return self._process.pid if self._process else None
 
     async def started(self) -> None:
-        """Returns when one is ready, or when it is known that none will be."""
+        """Returns when a fork server is ready, or when it is certain that none will be."""
         await self._ready.wait()
 
     async def run(self) -> None:
-        """Reads what fork servers say, one after the other, until cancelled; then ends the last one."""
+        """Reads the messages of one fork server after the other. When cancelled, it ends the last one."""
         try:
             while self.warning is None:
                 try:
@@ -78,13 +80,13 @@ class ForkServerClient:
                 was_ready = self._ready.is_set()
                 self._end(process)
                 if not was_ready:
-                    self._give_up("it ended before it was ready; its error is in this server's log")
+                    self._give_up("it ended before it was ready; the log of this server has its error")
         finally:
             if self._process is not None:
                 self._end(self._process)
 
     def _give_up(self, why: str) -> None:
-        self.warning = f"workers are started by exec, which takes longer: no fork server ({why})"
+        self.warning = f"workers are started by exec, which takes longer: there is no fork server ({why})"
         self._ready.set()
 
     async def _listen(self, control: socket.socket) -> None:
@@ -112,13 +114,13 @@ class ForkServerClient:
             pending.done.set()
 
     def _end(self, process: ForkServerProcess) -> None:
-        """Kills and reaps it; whoever waits for a worker of it learns that none comes."""
+        """Kills and reaps the fork server; all requests that wait for it fail."""
         self._process = None
-        self._ready.set()  # whoever waits for this one goes on, and finds its socket closed
+        self._ready.set()  # requests that wait for it go on, and find the socket closed
         self._ready = anyio.Event()
         self._has_failed = True
         with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signal.SIGKILL)  # our own child, not yet reaped: the pid is still its own
+            os.kill(process.pid, signal.SIGKILL)  # a child that is not reaped yet: no other process has its pid
         process.control.close()
         with contextlib.suppress(ChildProcessError):
             os.waitpid(process.pid, 0)
@@ -127,7 +129,7 @@ class ForkServerClient:
         self._pending.clear()
 
     async def _send(self, control: socket.socket, request: bytes, fds: tuple[int, int, int]) -> None:
-        """In a burst the socket holds some 270 requests; the next ones wait until the fork server has read."""
+        """Waits for room in the socket, which holds some 270 requests."""
         async with self._send_lock:
             with anyio.fail_after(self._limits.fork_s):
                 while True:
@@ -138,13 +140,13 @@ class ForkServerClient:
                         await anyio.wait_writable(control)
 
     async def spawn(self, sid: str, fds: tuple[int, int, int]) -> int:
-        """`fds`: locked journal, listener, stderr log. Raises SpawnFailed."""
+        """See WorkerSpawner."""
         pending = _PendingSpawn()
         process = self._process
         try:
             if process is None:
                 raise SpawnFailed("no fork server")
-            if not self._ready.is_set():  # to wait for an event that is set is still a round of the loop
+            if not self._ready.is_set():  # waiting for a set event costs a round of the event loop
                 with anyio.move_on_after(self._limits.fork_start_s):
                     await self._ready.wait()
             self._count += 1
@@ -153,7 +155,7 @@ class ForkServerClient:
             request = {"id": number, "sid": sid}
             try:
                 await self._send(process.control, json.dumps(request).encode(), fds)
-            except OSError as exc:  # EPIPE, EBADF: it has ended
+            except OSError as exc:  # EPIPE, EBADF: the fork server has ended
                 self._pending.pop(number, None)
                 raise SpawnFailed(str(exc.strerror)) from exc
         finally:
@@ -167,7 +169,7 @@ class ForkServerClient:
             if self._last_message_s <= last_message_s and not pending.done.is_set():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
-                await pending.done.wait()  # `run` sees the end of the control socket at once
+                await pending.done.wait()  # `run` notices the end of the control socket
             last_message_s = self._last_message_s
         if pending.pid is None:
             raise SpawnFailed(pending.error)

@@ -60,7 +60,9 @@ class Pool:
         self.registry = RegistryWriter(home, limits)
         self.exits: dict[str, str] = {}  # sid -> exit of its last worker, for error messages
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
-        self.fork_server = ForkServerClient(home, limits, self.environ, self._record_exit, fork_process)
+        self.fork_server = ForkServerClient(
+            home, limits, environ=self.environ, on_exit=self._record_exit, process=fork_process
+        )
         self.leaving: set[str] = set()  # sids whose worker is being asked to hibernate, see admission
         self.keep = retention.keep_of(environ)
         self._expired_removed_at = float("-inf")

@@ -3,7 +3,7 @@
 A session has at most one owner: the process that holds the exclusive lock (flock) on its journal. The lock goes with
 the journal's descriptor from the launcher to the keeper and is free as soon as the last process that has the descriptor
 is dead, however it died. The socket name only says where the owner can be reached; a name without an owner means
-nothing. Hence the loop: connect; if nobody listens, try the lock; with the lock, spawn a worker, which replays the
+nothing. Hence the loop: connect; if no process listens, try the lock; with the lock, spawn a worker, which replays the
 journal. Not getting the lock may mean three things:
 
 - the owner is starting: it has the lock and will bind the socket in a moment;

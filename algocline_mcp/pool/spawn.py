@@ -1,8 +1,8 @@
-"""Starts workers, copies of this same executable, by exec; and the fork server, which starts them by fork.
+"""Starts workers by exec, and the fork server, which starts them by fork. All are copies of this same executable.
 
-Contract: the socket listens under its final name before the process runs, so readiness is never waited for. Whoever
-holds the journal's lock binds; the name appears by rename, with its permissions. The launcher's own copies of both
-descriptors are closed as soon as the child has them: a copy kept longer would keep a dead worker's lock.
+Contract: the socket listens under its final name before the process runs, so nothing waits until a worker is ready. The
+launcher closes its own copies of both descriptors as soon as the child has them: a copy that is kept longer would keep
+the lock of a dead worker.
 """
 
 import os
@@ -23,7 +23,7 @@ _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH") 
 
 
 def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
-    """Exactly what a worker may know of the server's environment, whichever way it is started."""
+    """The environment of a worker, the same for fork and exec: no other variable of the server reaches it."""
     allowed = [name.strip() for name in environ.get("ALC_ENV_ALLOW", "").split(",")]
     names = [*_INHERITED, *allowed, *(name for name in environ if name.startswith("ALC_"))]
     inherited = {name: environ[name] for name in names if name in environ}
@@ -31,19 +31,19 @@ def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]
 
 
 class SpawnFailed(Exception):
-    """No worker came of it; its journal's lock is free again."""
+    """No worker was started; the lock of its journal is free again."""
 
 
 class WorkerSpawner(Protocol):
-    """The fork server, seen from here."""
+    """What spawn_worker needs of a fork server. A test may replace it."""
 
     @property
     def is_usable(self) -> bool: ...
 
     async def spawn(self, sid: str, fds: tuple[int, int, int]) -> int:
-        """The pid of a worker that inherits `fds`: locked journal, listener, stderr log. Closes them.
+        """Returns the pid of a new worker that inherits `fds`: locked journal, listener, stderr log.
 
-        Raises SpawnFailed.
+        Closes them in any case. Raises SpawnFailed.
         """
         ...
 
@@ -57,23 +57,23 @@ async def spawn_worker(
     environ: Mapping[str, str],
     fork_server: WorkerSpawner,
 ) -> int:
-    """Starts a worker in a process session of its own, by fork where that is usable, else by exec; returns its pid.
+    """Starts a worker in a process session of its own, by fork if that is usable, else by exec. Returns its pid.
 
-    Both descriptors are closed here in any case. Raises SpawnFailed (the next try takes the other way), and OSError
-    where no process is to be had.
+    Closes both descriptors in any case. Raises SpawnFailed if the fork failed (the next call uses exec), and OSError if
+    no process can be started.
     """
-    with ExitStack() as held:
-        held.callback(os.close, journal_fd)
-        held.enter_context(listener)
+    with ExitStack() as descriptors:
+        descriptors.callback(os.close, journal_fd)
+        descriptors.enter_context(listener)
         log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         log_fd = os.open(home.stderr(sid), log_flags, 0o600)
-        held.callback(os.close, log_fd)
+        descriptors.callback(os.close, log_fd)
         if fork_server.is_usable:
-            held.pop_all()  # `spawn` closes them
+            descriptors.pop_all()  # `spawn` closes them
             return await fork_server.spawn(sid, (journal_fd, listener.detach(), log_fd))
-        descriptors = ["--journal", str(journal_fd), "--listener", str(listener.fileno())]
+        arguments = ["--journal", str(journal_fd), "--listener", str(listener.fileno())]
         return _start(
-            ["pool-worker", sid, *descriptors, "--program", __version__],
+            ["pool-worker", sid, *arguments, "--program", __version__],
             pass_fds=(journal_fd, listener.fileno()),
             stderr=log_fd,
             env=worker_environment(home, environ),
@@ -82,14 +82,14 @@ async def spawn_worker(
 
 @dataclass(frozen=True, slots=True)
 class ForkServerProcess:
-    """A running fork server: our end of its control socket, and its pid, which is ours to reap."""
+    """A running fork server: this end of its control socket, and its pid. This process has to reap it."""
 
     control: socket.socket
     pid: int
 
 
 def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkServerProcess:
-    """Starts a fork server by exec; it ends when the control socket is closed. Raises OSError."""
+    """Starts a fork server by exec. It ends when the control socket is closed. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
@@ -104,7 +104,7 @@ def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkServerProce
 
 
 def is_forking(environ: Mapping[str, str]) -> bool:
-    """Whether workers come from a fork server: on Linux, unless ALC_SPAWN=exec. Raises HomeUnusable."""
+    """Whether a fork server starts the workers: on Linux, unless ALC_SPAWN=exec. Raises HomeUnusable."""
     chosen = environ.get("ALC_SPAWN", "") or "fork"
     if chosen not in ("fork", "exec"):
         raise HomeUnusable(f"ALC_SPAWN={chosen!r} is neither fork nor exec: correct it or unset it")
@@ -112,18 +112,20 @@ def is_forking(environ: Mapping[str, str]) -> bool:
 
 
 def start_early(environ: Mapping[str, str] = os.environ) -> ForkServerProcess | None:
-    """A fork server that gets ready while the server imports the SDK. None where that is not wanted or not possible:
-    the pool then tells why, or starts one itself."""
+    """Starts a fork server that gets ready while the server imports the SDK.
+
+    None if that is not wanted or fails: the pool then starts one itself, or reports why it cannot.
+    """
     with suppress(HomeUnusable, OSError):
-        Limits.from_env(environ)  # a limit that is none is told once, by the server, and not by its fork server too
+        Limits.from_env(environ)  # an invalid limit is reported by the server, not by the fork server as well
         if is_forking(environ):
             return start_fork_server(Home.from_env(environ), environ)
     return None
 
 
 def _start(arguments: Sequence[str], *, pass_fds: Sequence[int], stderr: int | None, env: Mapping[str, str]) -> int:
-    # -s -P: neither the user's site-packages nor the current directory may change what a worker imports;
-    # -I would do that too, but ignores PYTHONHASHSEED.
+    # -s -P: neither the user's site-packages nor the current directory may change what a worker imports.
+    # -I would do the same, but ignores PYTHONHASHSEED.
     child = subprocess.Popen(
         [sys.executable, "-s", "-P", "-m", "algocline_mcp", *arguments],
         stdin=subprocess.DEVNULL,
@@ -134,5 +136,5 @@ def _start(arguments: Sequence[str], *, pass_fds: Sequence[int], stderr: int | N
         cwd="/",
         env=dict(env),
     )
-    child.returncode = 0  # it is reaped through its pidfd: Popen must neither wait for it nor warn of it
+    child.returncode = 0  # it is reaped through its pidfd: Popen must neither wait for it nor warn about it
     return child.pid

@@ -8,7 +8,7 @@ import pytest
 
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import JournalCorrupt, Refused
-from algocline_mcp.pool.branch import Branch, before, branch_via_pool, inherited, plan
+from algocline_mcp.pool.branch import Branch, branch_via_pool, inherited, plan, records_before
 from algocline_mcp.pool.dispatch import (
     Pool,
     PoolReply,
@@ -46,7 +46,7 @@ def ids(records: list[Record], kind: str) -> list[str]:
 
 def test_a_branch_holds_what_came_before_the_answer_and_folds_to_the_open_prompt() -> None:
     records = [header(SID), prompt("q-0"), answer("q-0"), prompt("q-1"), answer("q-1"), prompt("q-2"), final()]
-    shared = before(records, "q-1")
+    shared = records_before(records, "q-1")
 
     assert ids(shared, "prompt") == ["q-0", "q-1"]
     assert ids(shared, "answer") == ["q-0"]
@@ -59,7 +59,7 @@ def test_what_was_asked_together_keeps_its_answers(is_one_call: bool) -> None:
     said = [answer(f"q-{n}") for n in range(3)]
     if is_one_call:
         said = [{"kind": "answer", "answers": [each["answers"][0] for each in said], "t": 1002.0}]
-    shared = before([header(SID), prompt("q-0", "q-1", "q-2"), *said, prompt("q-3")], "q-1")
+    shared = records_before([header(SID), prompt("q-0", "q-1", "q-2"), *said, prompt("q-3")], "q-1")
 
     assert ids(shared, "answer") == ["q-0", "q-2"]
     assert ids(shared, "prompt") == ["q-0", "q-1", "q-2"]
@@ -70,8 +70,8 @@ def test_deaths_and_the_notes_of_a_keeper_are_not_shared() -> None:
     note = {"kind": "note", "bytes": 1, "level": "info", "message": "tried again", "by": "keeper"}
     records = [header(SID), prompt("q-0"), *[crash] * 3, note, {"kind": "flushed"}, answer("q-0"), prompt("q-1")]
 
-    assert [each["kind"] for each in before(records, "q-1")] == ["prompt", "answer", "prompt"]
-    assert fold([records[0], *before(records, "q-1")]).strikes == 0
+    assert [each["kind"] for each in records_before(records, "q-1")] == ["prompt", "answer", "prompt"]
+    assert fold([records[0], *records_before(records, "q-1")]).strikes == 0
 
 
 def test_carried_answers_stand_by_digest_in_the_order_of_their_asking() -> None:
@@ -90,7 +90,7 @@ def test_carried_answers_stand_by_digest_in_the_order_of_their_asking() -> None:
 @pytest.mark.parametrize(
     ("branch", "sentence"),
     [
-        (Branch(at="q-7"), "at='q-7' is no query of that session: it asked q-0, q-1"),
+        (Branch(at="q-7"), "at='q-7' is not a query of that session: it asked q-0, q-1"),
         (Branch(response="x"), "give at, a query id"),
         (Branch(code="x" * 2_000_000), "code has 2000000 bytes"),
     ],
