@@ -1,7 +1,8 @@
-"""The MCP server: `build()` registers, the lifespan opens the home, `serve()` runs it over our own stdio.
+"""The MCP server: registers tools and resources, opens the home, and serves one host over stdio.
 
-MCPServer was called FastMCP before version 2 of the SDK. It is a proxy: it holds no session, so that it may end
-at any moment and another one goes on. Nothing happens at import or in `build()` that touches the home.
+Contract. The server is a proxy and holds no session: it may end at any moment, and another server continues each
+session. `build()` registers, the lifespan opens the home, `serve()` runs until the host closes stdin. Neither the
+import nor `build()` touches the home. (MCPServer was called FastMCP before version 2 of the SDK.)
 """
 
 import logging
@@ -29,7 +30,7 @@ from algocline_mcp.server import resources
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
 from algocline_mcp.server.tool_call.lifespan import ServerState
-from algocline_mcp.server.tools.sessions import tools
+from algocline_mcp.server.tools import branches, catalog, sessions
 from algocline_mcp.transport.stdio import StdioTransport, leave
 
 if TYPE_CHECKING:
@@ -39,45 +40,47 @@ if TYPE_CHECKING:
     from algocline_mcp.pool.spawn import ForkServerProcess
 
 INSTRUCTIONS = """\
-algocline runs strategies: Lua code decides what to ask next, you do the thinking, and every answer is kept.
+Use algocline for tasks of many prompts that must be complete, independent of each other, or safe from a restart: \
+begin with alc_run, or continue a session that alc_status() lists.
+A strategy is Lua code that decides what to ask next; you do the thinking, and every answer is stored on disk.
 
 THE LOOP
 1. alc_run(code, code_file or strategy, ctx) starts a session and returns its first pause.
 2. status needs_response: answer EVERY pending prompt in ONE alc_continue, each with its query_id: \
-responses=[{query_id, response}, …]. Do this again until the status is another one.
-3. running: it still computes; call alc_status(session_id, wait_s=45). accepted: answer what is listed in pending. \
-completed: use `result`. error: the strategy failed; tell why, or follow `next`. truncated: do what `next` says.
+responses=[{query_id, response}, …]. Repeat this until the status is a different one.
+3. running: the code still computes; call alc_status(session_id, wait_s=45). accepted: answer the prompts in pending. \
+completed: use `result`. error: the strategy failed; report the reason, or follow `next`. truncated: follow `next`.
 Do not stop in the middle: item 20 of 50 deserves the same care as item 1.
 
 HOW TO ANSWER
-- Exactly in the form asked for (a number, JSON, one line) and nothing around it: code reads it.
-- `system` is your role for that prompt alone. Take each prompt on its own: mix in no other prompt nor this chat, \
-and judge a draft as if somebody else had written it.
+- Exactly in the form that the prompt asks for (a number, JSON, one line) and nothing around it: code reads it.
+- `system` is your role for this prompt alone. Take each prompt on its own: use neither other prompts nor this chat, \
+and judge a draft as if another author had written it.
 - grounded: check with your tools (files, search, tests) before you answer. underspecified: ask the user first.
-- Rather than invent an answer, refuse: refuse="reason" in place of response. The strategy can deal with it.
+- Do not invent an answer: send refuse="reason" in place of response. The strategy can deal with it.
 
-SESSIONS OUTLIVE restarts, chats and this server. Before you start a task again, look at alc_status(): \
-an unfinished session goes on with alc_continue, and nothing that was answered is asked twice. \
-To send the same answer again is safe.
+SESSIONS OUTLIVE restarts, chats and this server. Before you start a task again, call alc_status(): \
+an unfinished session continues with alc_continue, and no answered prompt is asked again. \
+Sending the same answer again is safe.
 """
 
 
 class Server(MCPServer[ServerState]):
-    """Turns every failed call into one sentence: the SDK would prefix its own words, pydantic's, or none at all."""
+    """Turns every failed call into one sentence and its code; the SDK would show its own text, or that of pydantic."""
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[ServerState, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         try:
             if context is not None:
-                await context.request_context.lifespan_context.ready()
+                await context.request_context.lifespan_context.wait_until_open()
             return await super().call_tool(name, arguments, context)
         except AlcError as exc:
             return results.sentence(exc)
         except ToolError as exc:
-            return self._told(name, exc)
+            return self._refusal(name, exc)
 
-    def _told(self, name: str, error: ToolError) -> CallToolResult:
+    def _refusal(self, name: str, error: ToolError) -> CallToolResult:
         cause = error.__cause__
         tool = self._tool_manager.get_tool(name)
         if tool is None:
@@ -90,14 +93,14 @@ class Server(MCPServer[ServerState]):
             return results.sentence(cause)
         traceback.print_exception(error)
         sentence = (
-            f"{name} met a fault of this server ({type(cause or error).__name__}; the details are in its log): "
-            "no answer was lost, look at alc_status() and try again"
+            f"{name} failed by an internal error of this server ({type(cause or error).__name__}; details are in its "
+            "log). No answer is lost: check alc_status(), then retry"
         )
         return results.refusal(sentence, "internal")
 
 
 def build(fork_process: "ForkServerProcess | None" = None) -> MCPServer[ServerState]:
-    """`fork_process`: a fork server that was started before the SDK was imported."""
+    """The server, not yet running. `fork_process`: a fork server that was started before the SDK was imported."""
     app = Server(
         "algocline",
         title="algocline",
@@ -107,44 +110,44 @@ def build(fork_process: "ForkServerProcess | None" = None) -> MCPServer[ServerSt
         tools=_tools(os.environ),
         lifespan=partial(_lifespan, fork_process),
         log_level="WARNING",
-        subscriptions=False,  # the lists never change, and clients that would listen wait for the SDK
+        subscriptions=False,  # lists never change within a connection; clients that would subscribe wait for the SDK
     )
     resources.register(app)
     return app
 
 
 def _tools(environ: Mapping[str, str]) -> list[Tool]:
-    """Those of ALC_TOOLS. With a value that is none the core is listed, and each of its calls tells what is wrong."""
+    """The set that ALC_TOOLS names. For an unknown set the core is listed, and each call says what is wrong."""
     chosen = environ.get("ALC_TOOLS", "") or "core"
-    found = tools()
+    listed = [*sessions.tools(), *branches.tools(), *catalog.tools()]
     if chosen in ("author", "full"):
-        from algocline_mcp.server.tools import packages  # not for the others: each module adds to the start
+        from algocline_mcp.server.tools import packages  # only for these sets: each module adds to the start
 
-        found += packages.tools()
+        listed += packages.tools()
     if chosen == "full":
-        from algocline_mcp.server.compat import sessions
+        from algocline_mcp.server.compat import sessions as compat
 
-        found = sessions.tools(found)
-    return found
+        listed = compat.tools(listed)
+    return listed
 
 
 @asynccontextmanager
 async def _lifespan(
     fork_process: "ForkServerProcess | None", app: MCPServer[ServerState]
 ) -> AsyncIterator[ServerState]:
-    """A home or a setting that does not work is told by every call: hosts hide the stderr of a server that died."""
+    """Opens the home. A home or a setting that does not work is reported by every tool call: the server stays up."""
     limits = Limits()
     try:
         limits = Limits.from_env(os.environ)
         tool_set(os.environ)
         home = Home.from_env(os.environ)
     except HomeUnusable as exc:
-        opened = ServerState(limits, exc)
+        server = ServerState(limits, exc)
     else:
-        opened = ServerState(limits, partial(_pool, home, limits, fork_process))
+        server = ServerState(limits, partial(_pool, home, limits, fork_process))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(opened.run)
-        yield opened
+        tasks.start_soon(server.run)
+        yield server
         tasks.cancel_scope.cancel()
 
 
@@ -154,23 +157,23 @@ def _pool(home: Home, limits: Limits, fork_process: "ForkServerProcess | None") 
     return Pool(home, limits, fork_process=fork_process)
 
 
-def serve(wire: StdioTransport, fork_process: "ForkServerProcess | None" = None) -> NoReturn:
-    """Until the host closes our stdin; then the process ends."""
+def serve(transport: StdioTransport, fork_process: "ForkServerProcess | None" = None) -> NoReturn:
+    """Serves until the host closes stdin; then the process ends with exit code 0, or 1 after an internal error."""
     logging.captureWarnings(True)
     try:
-        anyio.run(_serve, build(fork_process), wire)
-    except BaseException:  # noqa: BLE001 - whatever it was, the process has to end: a thread stands in `read`
+        anyio.run(_serve, build(fork_process), transport)
+    except BaseException:  # noqa: BLE001 - the process has to end: a thread is blocked in `read`
         traceback.print_exc()
         leave(1)
     leave()
 
 
-async def _serve(app: MCPServer[ServerState], wire: StdioTransport) -> None:
-    # What `stdio_server` asks of its streams is: iterate over lines; write and flush. MCPServer.run has no way to
-    # hand them in, so this is its own body, with them.
-    stdin: AsyncFile[str] = wire.lines  # type: ignore[assignment]
-    stdout: AsyncFile[str] = wire.output  # type: ignore[assignment]
+async def _serve(app: MCPServer[ServerState], transport: StdioTransport) -> None:
+    # This is the body of MCPServer.run, which cannot be given other streams. Of its streams `stdio_server` needs only
+    # iteration over lines, `write` and `flush`.
+    stdin: AsyncFile[str] = transport.lines  # type: ignore[assignment]
+    stdout: AsyncFile[str] = transport.output  # type: ignore[assignment]
     lowlevel = app._lowlevel_server
-    wire.cache.close()
+    transport.cache.close()
     async with stdio_server(stdin=stdin, stdout=stdout) as (incoming, outgoing):
         await lowlevel.run(incoming, outgoing, lowlevel.create_initialization_options())

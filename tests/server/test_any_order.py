@@ -72,7 +72,7 @@ class _Player:
         (content,) = [each for each in reply.content if isinstance(each, TextContent)]
         about = f"{tool}({arguments}): {content.text[:1000]}"
         if reply.is_error:
-            assert "fault of this server" not in content.text, about
+            assert "internal error of this server" not in content.text, about
             assert "Traceback" not in content.text, about
             return
         assert reply.structured_content is not None, about

@@ -140,7 +140,7 @@ def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, source: 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"action": "update"}, 'action is "update": it is one of install, remove, link, unlink'),
+        ({"action": "update"}, 'action is "update": use one of install, remove, link, unlink'),
         ({"action": "install"}, "install needs a source: a directory, or a git URL"),
         ({"action": "link"}, "link needs a source: a directory"),
         ({"action": "link", "source": "https://x.org/y"}, "only a directory can be linked"),

@@ -103,8 +103,8 @@ def test_an_over_long_line_is_refused_under_its_id_and_the_next_one_is_read(shar
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (b'"code":"x","ctx":{"a":[NaN]}', "ctx holds NaN or an infinity"),
-        (b'"code":"x","ctx":{"a":-Infinity}', "ctx holds NaN or an infinity"),
+        (b'"code":"x","ctx":{"a":[NaN]}', "ctx contains NaN or an infinity"),
+        (b'"code":"x","ctx":{"a":-Infinity}', "ctx contains NaN or an infinity"),
         (b'"code":"x","wait_s":NaN', "wait_s is NaN: give a number of seconds"),
     ],
 )

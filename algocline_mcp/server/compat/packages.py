@@ -17,15 +17,20 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.packages import check, install, lookup, overrides, scaffold, specs
 from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
 from algocline_mcp.packages.project import find_root, project_of
-from algocline_mcp.pool import dispatch
 from algocline_mcp.server.compat import table
 from algocline_mcp.server.compat.state import Names, names_of
 from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.tool_call.arguments import ABSENT, Force, Text, an_object, count, flag, text
-from algocline_mcp.server.tool_call.deadline import allowed_s
+from algocline_mcp.server.tool_call.arguments import ABSENT, Force, Text, count, flag, json_object, text
+from algocline_mcp.server.tool_call.pool_call import (
+    call_with_progress,
+    granted_wait_s,
+    host_result,
+    run_in_thread,
+    server_state,
+)
 from algocline_mcp.server.tool_call.source import read_source
-from algocline_mcp.server.tool_call.tool import Host, Listing, ask, client_name, hints, look, opened, tool
-from algocline_mcp.server.tools.packages import change
+from algocline_mcp.server.tool_call.tool import Listing, ToolContext, hints, make_tool
+from algocline_mcp.server.tools.packages import change_packages
 
 _READ = hints(read_only=True, idempotent=True)
 AutoSearchPaths = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
@@ -51,11 +56,11 @@ _SCOPES = {"project": "variant", "path": "path"}
 def _filter(value: Any) -> Any:
     """Words, an object, or an object as JSON text."""
     is_object = isinstance(value, dict) or (isinstance(value, str) and value.lstrip().startswith("{"))
-    return an_object("filter", '{"scope": "global"}')(value) if is_object else text(value)
+    return json_object("filter", '{"scope": "global"}')(value) if is_object else text(value)
 
 
 async def alc_pkg_list(
-    host: Host,
+    context: ToolContext,
     project_root: Text = ABSENT,
     limit: Annotated[Any, PlainValidator(count("limit", -1)), Field(description="Maximum number; 0 lists all")] = None,
     sort: Text = "-active,-installed_at",
@@ -66,12 +71,12 @@ async def alc_pkg_list(
     verbose: Annotated[Text, Field(description="Fields to show: summary or full")] = "summary",
 ) -> Annotated[CallToolResult, Listing]:
     """List the packages that a session would find, with their versions and where they come from."""
-    package_context = _package_context(host, project_root)
+    package_context = _package_context(context, project_root)
     sets = {"summary": _SUMMARY_FIELDS, "full": _FULL_FIELDS}
     selected = table.select_fields(verbose, names_of(fields), sets)
     unlimited = replace(package_context, limits=replace(package_context.limits, listed_max=_NO_LIMIT))
-    page = await look(host, partial(catalog, unlimited, "packages", CatalogQuery(limit=_NO_LIMIT)))
-    search_path = await look(host, package_context.search_path)
+    page = await run_in_thread(context, partial(catalog, unlimited, "packages", CatalogQuery(limit=_NO_LIMIT)))
+    search_path = await run_in_thread(context, package_context.search_path)
     lines = table.sorted_by(table.matching(list(map(_line, page["packages"])), filter), sort, _FULL_FIELDS)
     shown = lines[: _DEFAULT_LIMIT if limit is None else limit if limit > 0 else _NO_LIMIT]
     result: dict[str, Any] = {
@@ -112,21 +117,21 @@ def _line(entry: dict[str, Any]) -> dict[str, Any]:
     return line | ({"error": "; ".join(entry["warnings"])} if is_broken else {})
 
 
-def _package_context(host: Host, project_root: str) -> PackageContext:
-    held = opened(host)
+def _package_context(context: ToolContext, project_root: str) -> PackageContext:
+    server = server_state(context)
     root = Path(os.path.abspath(os.path.expanduser(project_root))) if project_root else None
-    return PackageContext(held.usable().home, held.limits, os.environ, root)
+    return PackageContext(server.pool().home, server.limits, os.environ, root)
 
 
 async def alc_pkg_install(
-    host: Host, url: Text, name: Text = ABSENT, force: Force = False
+    context: ToolContext, url: Text, name: Text = ABSENT, force: Force = False
 ) -> Annotated[CallToolResult, Listing]:
     """Install packages from a git URL or a directory. Same as alc_package(action="install")."""
-    return await change(host, "install", source=url, name=name or None, force=force)
+    return await change_packages(context, "install", source=url, name=name or None, force=force)
 
 
 async def alc_pkg_remove(
-    host: Host,
+    context: ToolContext,
     name: Text,
     project_root: Text = ABSENT,
     version: Annotated[Text, Field(description="Remove only if the package has this version")] = ABSENT,
@@ -139,14 +144,14 @@ async def alc_pkg_remove(
     alc.local.toml.
     """
     _check_scope(scope, ("project", "global", "all"))
-    package_context = _package_context(host, project_root)
+    package_context = _package_context(context, project_root)
     if version:
-        await look(host, partial(_check_version, package_context, name, version))
+        await run_in_thread(context, partial(_check_version, package_context, name, version))
     removed: dict[str, Any] = {}
     if scope != "global":
         try:
             root = _project_root(package_context, scope)
-            file = await look(host, partial(overrides.remove_override, root, name))
+            file = await run_in_thread(context, partial(overrides.remove_override, root, name))
             removed = {"status": "removed", "removed": [name], "alc_local_toml": str(file)}
         except Refused:
             if scope == "project":
@@ -154,7 +159,7 @@ async def alc_pkg_remove(
     if scope == "project":
         return results.result(removed)
     try:
-        return await change(host, "remove", source="", name=name, force=False)
+        return await change_packages(context, "remove", source="", name=name, force=False)
     except Refused:
         if not removed:
             raise
@@ -162,7 +167,7 @@ async def alc_pkg_remove(
 
 
 async def alc_pkg_link(
-    host: Host,
+    context: ToolContext,
     path: Text,
     name: Text = ABSENT,
     force: Force = False,
@@ -175,10 +180,10 @@ async def alc_pkg_link(
     """
     _check_scope(scope, ("global", "variant"))
     if scope == "global":
-        return await change(host, "link", source=path, name=name or None, force=force)
+        return await change_packages(context, "link", source=path, name=name or None, force=force)
     if force:
         raise Refused("force needs scope global: an entry of alc.local.toml is not replaced; remove the entry first")
-    package_context = _package_context(host, project_root)
+    package_context = _package_context(context, project_root)
     root = _project_root(package_context, scope)
 
     def add() -> dict[str, Any]:
@@ -186,7 +191,7 @@ async def alc_pkg_link(
         file = overrides.add_overrides(root, targets)
         return {"status": "linked", "linked": list(targets), "scope": scope, "alc_local_toml": str(file)}
 
-    return results.result(await look(host, add))
+    return results.result(await run_in_thread(context, add))
 
 
 def _check_scope(scope: str, allowed: tuple[str, ...]) -> None:
@@ -209,34 +214,33 @@ def _check_version(package_context: PackageContext, name: str, version: str) -> 
         raise Refused(f"package '{name}' is version {metadata.version}, not {version[:40]}: nothing was removed")
 
 
-async def alc_pkg_unlink(host: Host, name: Text) -> Annotated[CallToolResult, Listing]:
+async def alc_pkg_unlink(context: ToolContext, name: Text) -> Annotated[CallToolResult, Listing]:
     """Remove a link to a package; its directory stays. Same as alc_package(action="unlink")."""
-    return await change(host, "unlink", source="", name=name, force=False)
+    return await change_packages(context, "unlink", source="", name=name, force=False)
 
 
 async def alc_pkg_doctor(
-    host: Host, name: Text = ABSENT, project_root: Text = ABSENT
+    context: ToolContext, name: Text = ABSENT, project_root: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
     """Check which packages are healthy, and which are incomplete, lack metadata or specs, or have a dangling link."""
-    return results.result(await look(host, partial(check.check_packages, _package_context(host, project_root), name)))
+    return results.result(
+        await run_in_thread(context, partial(check.check_packages, _package_context(context, project_root), name))
+    )
 
 
 async def alc_pkg_repair(
-    host: Host, name: Text = ABSENT, project_root: Text = ABSENT
+    context: ToolContext, name: Text = ABSENT, project_root: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
     """Install incomplete packages (see alc_pkg_doctor) again from their recorded source and commit."""
-    limits = opened(host).limits
-    fetch_s = allowed_s(limits.package_fetch_s, client_name(host), limits.wait_max_s)
-    package_context = _package_context(host, project_root)
-
-    async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
-        return dispatch.PoolReply("", await check.repair(package_context, name, fetch_s), None)
-
-    return await ask(host, fetch_s, call, unanswered="some packages may be repaired; check with alc_pkg_doctor")
+    limits = server_state(context).limits
+    fetch_s = granted_wait_s(context, limits.package_fetch_s)
+    repair = partial(check.repair, _package_context(context, project_root), name, fetch_s)
+    advice = "some packages may be repaired; check with alc_pkg_doctor"
+    return host_result(context, await call_with_progress(context, fetch_s, repair, timeout_advice=advice))
 
 
 async def alc_pkg_test(
-    host: Host,
+    context: ToolContext,
     pkg: Annotated[Text, Field(description="Name or directory of a package")] = ABSENT,
     code_file: Annotated[Text, Field(description="Path of one spec file")] = ABSENT,
     code: Annotated[Text, Field(description="Text of one spec")] = ABSENT,
@@ -254,27 +258,27 @@ async def alc_pkg_test(
     """
     if bool(pkg) + bool(code_file) + (code is not ABSENT) != 1:
         raise Refused("Provide exactly one of: pkg, code_file, code.")
-    package_context, paths = _package_context(host, project_root), names_of(search_paths)
+    package_context, paths = _package_context(context, project_root), names_of(search_paths)
     if pkg:
         select = partial(specs.select_specs, package_context, pkg, spec_dir=spec_dir, words=filter)
-        spec_run = await look(host, partial(select, search_paths=paths, is_auto=auto_search_paths))
+        spec_run = await run_in_thread(context, partial(select, search_paths=paths, is_auto=auto_search_paths))
     else:
         source = await read_source(
             code, code_file, ABSENT, project_root, home=package_context.home, limits=package_context.limits
         )
         spec = specs.Spec(source.chunk if code_file else "spec", source.code)
-        spec_run = await look(host, partial(specs.select_text, package_context, spec, paths, source.lib_paths))
+        spec_run = await run_in_thread(
+            context, partial(specs.select_text, package_context, spec, paths, source.lib_paths)
+        )
 
-    async def call(pool: dispatch.Pool, wait_s: float, told: dispatch.OnProgress) -> dispatch.PoolReply:
-        return dispatch.PoolReply("", await specs.run_specs(spec_run, package_context.limits, os.environ, wait_s), None)
-
-    return await ask(
-        host, package_context.limits.package_specs_s, call, unanswered="run fewer files at once, with filter"
-    )
+    wait_s = granted_wait_s(context, package_context.limits.package_specs_s)
+    run = partial(specs.run_specs, spec_run, package_context.limits, os.environ, wait_s)
+    advice = "run fewer files at once, with filter"
+    return host_result(context, await call_with_progress(context, wait_s, run, timeout_advice=advice))
 
 
 async def alc_pkg_scaffold(
-    host: Host,
+    context: ToolContext,
     name: Annotated[Text, Field(description="Small letters, digits and _")],
     target_dir: Annotated[Text, Field(description="Directory for the package, relative to the project")] = ".",
     category: Text = ABSENT,
@@ -282,7 +286,9 @@ async def alc_pkg_scaffold(
 ) -> Annotated[CallToolResult, Listing]:
     """Write the skeleton of a new package: a directory with an init.lua. Then alc_pkg_link makes it usable."""
     root = project_of(os.environ) or "~"
-    return results.result(await look(host, partial(scaffold.write, root, target_dir, name, category, description)))
+    return results.result(
+        await run_in_thread(context, partial(scaffold.write, root, target_dir, name, category, description))
+    )
 
 
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────
@@ -291,13 +297,13 @@ async def alc_pkg_scaffold(
 def tools() -> list[Tool]:
     changing = hints(destructive=True, idempotent=True)
     return [
-        tool(alc_pkg_list, "List packages", _READ, None),
-        tool(alc_pkg_install, "Install packages", hints(destructive=True, is_open=True), None),
-        tool(alc_pkg_remove, "Delete a package", changing, None),
-        tool(alc_pkg_link, "Link packages", changing, None),
-        tool(alc_pkg_unlink, "Unlink a package", changing, None),
-        tool(alc_pkg_doctor, "Check packages", _READ, None),
-        tool(alc_pkg_repair, "Repair packages", hints(destructive=True, idempotent=True, is_open=True), None),
-        tool(alc_pkg_test, "Run specs", hints(), None),
-        tool(alc_pkg_scaffold, "Create a package", hints(), None),
+        make_tool(alc_pkg_list, "List packages", _READ, None),
+        make_tool(alc_pkg_install, "Install packages", hints(destructive=True, is_open=True), None),
+        make_tool(alc_pkg_remove, "Delete a package", changing, None),
+        make_tool(alc_pkg_link, "Link packages", changing, None),
+        make_tool(alc_pkg_unlink, "Unlink a package", changing, None),
+        make_tool(alc_pkg_doctor, "Check packages", _READ, None),
+        make_tool(alc_pkg_repair, "Repair packages", hints(destructive=True, idempotent=True, is_open=True), None),
+        make_tool(alc_pkg_test, "Run specs", hints(), None),
+        make_tool(alc_pkg_scaffold, "Create a package", hints(), None),
     ]

@@ -25,10 +25,22 @@ from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
 from algocline_mcp.server.compat import cards, logs, packages, state
 from algocline_mcp.server.compat.status import PREVIEW_CHARS, PendingFilter, parse_pending_filter, snapshot
 from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.tool_call.arguments import ABSENT, Ctx, Limit, Opts, Text, View, WaitS, count, flag
-from algocline_mcp.server.tool_call.deadline import within
-from algocline_mcp.server.tool_call.tool import Host, Listing, Outcome, checked_sid, hints, look, opened, room_of, tool
-from algocline_mcp.server.tool_call.truncation import BESIDE_BYTES, beside, beside_each
+from algocline_mcp.server.tool_call.arguments import (
+    ABSENT,
+    Ctx,
+    Limit,
+    Opts,
+    Text,
+    View,
+    WaitS,
+    checked_session_id,
+    count,
+    flag,
+)
+from algocline_mcp.server.tool_call.deadline import with_deadline
+from algocline_mcp.server.tool_call.pool_call import max_result_bytes, run_in_thread, server_state
+from algocline_mcp.server.tool_call.tool import Listing, Outcome, ToolContext, hints, make_tool
+from algocline_mcp.server.tool_call.truncation import OMISSION_NOTE_BYTES, with_snapshot, with_snapshots
 from algocline_mcp.server.tools import sessions as core
 from algocline_mcp.storage.clock import now_s
 
@@ -46,7 +58,7 @@ _READ = hints(read_only=True, idempotent=True)
 
 
 async def alc_run(
-    host: Host,
+    context: ToolContext,
     code: Text = ABSENT,
     code_file: Text = ABSENT,
     strategy: Annotated[Text, Field(description="Name of an installed strategy")] = ABSENT,
@@ -58,11 +70,11 @@ async def alc_run(
     host_mode: Annotated[HostMode, Field(description="No effect: every session has its own worker")] = False,
     wait_s: WaitS = None,
 ) -> Annotated[CallToolResult, Outcome]:
-    return await core.alc_run(host, code, code_file, strategy, task, opts, ctx, title, project_root, wait_s)
+    return await core.alc_run(context, code, code_file, strategy, task, opts, ctx, title, project_root, wait_s)
 
 
 async def alc_advice(
-    host: Host,
+    context: ToolContext,
     strategy: Text,
     task: Text = ABSENT,
     opts: Opts = {},  # noqa: B006 - read only
@@ -72,11 +84,13 @@ async def alc_advice(
     """Run an installed strategy. Same as alc_run(strategy=, task=, opts=)."""
     if not strategy:
         raise Refused('strategy is empty: alc_catalog(kind="strategies") lists what is installed')
-    return await core.alc_run(host, strategy=strategy, task=task, opts=opts, project_root=project_root, wait_s=wait_s)
+    return await core.alc_run(
+        context, strategy=strategy, task=task, opts=opts, project_root=project_root, wait_s=wait_s
+    )
 
 
 async def alc_status(
-    host: Host,
+    context: ToolContext,
     session_id: Annotated[Text, Field(description="Leave out to list the sessions")] = ABSENT,
     wait_s: WaitS = None,
     view: View = None,
@@ -88,15 +102,17 @@ async def alc_status(
     include_history: History = False,
 ) -> Annotated[CallToolResult, Outcome]:
     filter = _filter(pending_filter)
-    reply = await core.looked(host, session_id, wait_s, view, limit, cursor, 0 if view else BESIDE_BYTES)
+    reply = await core.status_result(
+        context, session_id, wait_s, view, limit, cursor, 0 if view else OMISSION_NOTE_BYTES
+    )
     if view:
         return reply
     result: dict[str, Any] = reply.structured_content or {}
     sids = [session_id] if session_id else [line["session_id"] for line in result.get("sessions", [])]
-    snapshots = await look(host, partial(_snapshots, host, sids, filter, include_history))
+    snapshots = await run_in_thread(context, partial(_snapshots, context, sids, filter, include_history))
     if session_id:
-        return results.result(beside(result, snapshots.get(session_id, {}), room_of(host)))
-    return results.result(beside_each(result, snapshots, room_of(host)) if sids else result)
+        return results.result(with_snapshot(result, snapshots.get(session_id, {}), max_result_bytes(context)))
+    return results.result(with_snapshots(result, snapshots, max_result_bytes(context)) if sids else result)
 
 
 def _filter(value: Any) -> PendingFilter | None:
@@ -107,13 +123,13 @@ def _filter(value: Any) -> PendingFilter | None:
 
 
 def _snapshots(
-    host: Host, sids: list[str], filter: PendingFilter | None, include_history: bool
+    context: ToolContext, sids: list[str], filter: PendingFilter | None, include_history: bool
 ) -> dict[str, dict[str, Any]]:
-    held = opened(host)
+    server = server_state(context)
     snapshots = {}
     for sid in sids:
         try:
-            records = records_of(held.usable().home, held.limits, sid)
+            records = records_of(server.pool().home, server.limits, sid)
             snapshots[sid] = snapshot(records, now_s=now_s(), pending=filter, include_history=include_history)
         except AlcError:
             continue  # the line of the session shows the error
@@ -123,30 +139,30 @@ def _snapshots(
 # ── the pool ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def alc_pool_status(host: Host, sid: Text = ABSENT) -> Annotated[CallToolResult, Listing]:
+async def alc_pool_status(context: ToolContext, sid: Text = ABSENT) -> Annotated[CallToolResult, Listing]:
     """List the live workers. A session without a worker is not lost: alc_status lists it, alc_continue revives it."""
-    entries = await look(host, partial(_live, host, sid))
+    entries = await run_in_thread(context, partial(_live, context, sid))
     lines = [_line(entry) | {"created_at": entry.created_at, "status": "running"} for entry in entries]
     return results.result({"sessions": lines, "pool_version": __version__})
 
 
-async def alc_pool_ensure(host: Host) -> Annotated[CallToolResult, Listing]:
+async def alc_pool_ensure(context: ToolContext) -> Annotated[CallToolResult, Listing]:
     """List the live workers. Nothing is started: a session gets a worker when it needs one."""
-    entries = await look(host, partial(_live, host, ""))
+    entries = await run_in_thread(context, partial(_live, context, ""))
     return results.result({"sessions": [_line(entry) for entry in entries], "pool_version": __version__})
 
 
 async def alc_pool_stop(
-    host: Host, sid: Annotated[Text, Field(description="Leave out to stop all")] = ABSENT
+    context: ToolContext, sid: Annotated[Text, Field(description="Leave out to stop all")] = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
     """End workers. Their sessions are kept: alc_continue revives them. To end a session use alc_stop(mode="cancel")."""
-    held = opened(host)
-    entries = await look(host, partial(_live, host, sid))
+    server = server_state(context)
+    entries = await run_in_thread(context, partial(_live, context, sid))
     stopped, errors = [], []
 
     async def stop(entry: PoolSessionEntry) -> None:
         try:
-            await dispatch.stop_via_pool(held.usable(), entry.sid, "hibernate")
+            await dispatch.stop_via_pool(server.pool(), entry.sid, "hibernate")
             stopped.append(entry.sid)
         except AlcError as exc:
             errors.append(f"sid={entry.sid}: {exc}")
@@ -156,13 +172,13 @@ async def alc_pool_stop(
             for entry in entries:
                 tasks.start_soon(stop, entry)
 
-    await within(held.limits.grace_s, stop_all(), unanswered="check with alc_pool_status, then try again")
+    await with_deadline(server.limits.grace_s, stop_all(), timeout_advice="check with alc_pool_status, then try again")
     return results.result({"stopped": sorted(stopped), "errors": errors})
 
 
-def _live(host: Host, sid: str) -> list[PoolSessionEntry]:
+def _live(context: ToolContext, sid: str) -> list[PoolSessionEntry]:
     try:
-        entries = PoolRegistry.load(opened(host).usable().home.registry).sessions
+        entries = PoolRegistry.load(server_state(context).pool().home.registry).sessions
     except (OSError, ValueError):
         entries = []  # the next write sets a corrupt registry aside and rebuilds it
     return [entry for entry in entries if sid in ("", entry.sid) and entry.identity.is_alive()]
@@ -175,11 +191,11 @@ def _line(entry: PoolSessionEntry) -> dict[str, Any]:
 # ── info, logs, annotations, statistics ──────────────────────────────────────────────────────────────────────────────
 
 
-async def alc_info(host: Host) -> Annotated[CallToolResult, Listing]:
+async def alc_info(context: ToolContext) -> Annotated[CallToolResult, Listing]:
     """Show the version, the settings, and the directories of logs and packages."""
-    held = opened(host)
-    home = held.usable().home
-    search_path = await look(host, lambda: SearchPath.of(home, os.environ, find_root(os.environ)))
+    server = server_state(context)
+    home = server.pool().home
+    search_path = await run_in_thread(context, lambda: SearchPath.of(home, os.environ, find_root(os.environ)))
     info: dict[str, Any] = {
         "version": __version__,
         "preset_catalog_version": None,
@@ -197,33 +213,37 @@ async def alc_info(host: Host) -> Annotated[CallToolResult, Listing]:
 
 
 async def alc_log_view(
-    host: Host,
+    context: ToolContext,
     session_id: Annotated[Text, Field(description="Leave out to list the logs")] = ABSENT,
     limit: Limit = None,
     max_chars: Annotated[MaxChars, Field(description="Maximum length as JSON; 0: no limit")] = None,
 ) -> Annotated[CallToolResult, Listing]:
     """Show the log of a finished session: its prompts, its answers and its notes."""
-    home = opened(host).usable().home
+    home = server_state(context).pool().home
     if not session_id:
-        lines = await look(host, partial(logs.list_logs, home, limit or _DEFAULT_LOGS))
+        lines = await run_in_thread(context, partial(logs.list_logs, home, limit or _DEFAULT_LOGS))
         return results.result({"sessions": lines})
     chars = _LOG_CHARS if max_chars is None else max_chars
-    return results.result(await look(host, partial(logs.read_log, home, checked_sid(session_id), chars)))
+    return results.result(
+        await run_in_thread(context, partial(logs.read_log, home, checked_session_id(session_id), chars))
+    )
 
 
 async def alc_note(
-    host: Host, session_id: Text, content: Text, title: Text = ABSENT
+    context: ToolContext, session_id: Text, content: Text, title: Text = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
     """Add a note to the log of a finished session."""
-    home, sid = opened(host).usable().home, checked_sid(session_id)
-    count = await look(host, partial(logs.annotate, home, sid, content, title or None))
+    home, sid = server_state(context).pool().home, checked_session_id(session_id)
+    count = await run_in_thread(context, partial(logs.annotate, home, sid, content, title or None))
     return results.result({"session_id": sid, "notes_count": count})
 
 
-async def alc_stats(host: Host, strategy: Text = ABSENT, days: Days = None) -> Annotated[CallToolResult, Listing]:
+async def alc_stats(
+    context: ToolContext, strategy: Text = ABSENT, days: Days = None
+) -> Annotated[CallToolResult, Listing]:
     """Show averages and totals of the finished sessions, by strategy."""
-    home = opened(host).usable().home
-    statistics = await look(host, partial(logs.statistics, home, strategy=strategy or None, days=days))
+    home = server_state(context).pool().home
+    statistics = await run_in_thread(context, partial(logs.statistics, home, strategy=strategy or None, days=days))
     sinks = [path for path in os.environ.get("ALC_CARD_SINKS", "").split("|") if path]
     return results.result(statistics | {"card_sinks": sinks})
 
@@ -238,15 +258,15 @@ def tools(listed: list[Tool]) -> list[Tool]:
         replaced = by_name[function.__name__]
         function.__doc__ = getattr(core, function.__name__).__doc__
         assert replaced.annotations is not None
-        by_name[replaced.name] = tool(function, cast("str", replaced.title), replaced.annotations, replaced.meta)
+        by_name[replaced.name] = make_tool(function, cast("str", replaced.title), replaced.annotations, replaced.meta)
     own = [
-        tool(alc_advice, "Run a strategy by name", hints(), None),
-        tool(alc_info, "About this server", _READ, None),
-        tool(alc_pool_status, "List workers", _READ, None),
-        tool(alc_pool_ensure, "List workers", _READ, None),
-        tool(alc_pool_stop, "End workers", hints(idempotent=True), None),
-        tool(alc_log_view, "Show logs", _READ, None),
-        tool(alc_note, "Add a note", hints(), None),
-        tool(alc_stats, "Show statistics", _READ, None),
+        make_tool(alc_advice, "Run a strategy by name", hints(), None),
+        make_tool(alc_info, "About this server", _READ, None),
+        make_tool(alc_pool_status, "List workers", _READ, None),
+        make_tool(alc_pool_ensure, "List workers", _READ, None),
+        make_tool(alc_pool_stop, "End workers", hints(idempotent=True), None),
+        make_tool(alc_log_view, "Show logs", _READ, None),
+        make_tool(alc_note, "Add a note", hints(), None),
+        make_tool(alc_stats, "Show statistics", _READ, None),
     ]
     return [*by_name.values(), *own, *packages.tools(), *state.tools(), *cards.tools()]

@@ -15,8 +15,9 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.history import database_reader
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import Text
-from algocline_mcp.server.tool_call.effect import carried_out
-from algocline_mcp.server.tool_call.tool import Host, Listing, hints, look, opened, tool
+from algocline_mcp.server.tool_call.effect import run_effect
+from algocline_mcp.server.tool_call.pool_call import run_in_thread, server_state
+from algocline_mcp.server.tool_call.tool import Listing, ToolContext, hints, make_tool
 
 Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
 Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
@@ -58,39 +59,45 @@ return { backup = backup, steps = steps, fields = fields }
 """
 
 
-async def alc_state_list(host: Host, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
+async def alc_state_list(context: ToolContext, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
     """List the keys of a namespace of alc.state."""
-    path = opened(host).usable().home.state_database
-    rows, _ = await look(host, lambda: database_reader.keys(path, namespace, query="", after="", limit=_MAX_KEYS))
+    path = server_state(context).pool().home.state_database
+    rows, _ = await run_in_thread(
+        context, lambda: database_reader.keys(path, namespace, query="", after="", limit=_MAX_KEYS)
+    )
     return results.result({"keys": [key for key, _ in rows]})
 
 
-async def alc_state_show(host: Host, key: Text, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
+async def alc_state_show(
+    context: ToolContext, key: Text, namespace: Text = "default"
+) -> Annotated[CallToolResult, Listing]:
     """Show one value of alc.state."""
-    path = opened(host).usable().home.state_database
-    values = await look(host, partial(database_reader.value, path, namespace, key))
+    path = server_state(context).pool().home.state_database
+    values = await run_in_thread(context, partial(database_reader.value, path, namespace, key))
     if not values:
         raise Refused(f"key '{key[:80]}' not found in namespace '{namespace[:80]}': alc_state_list lists the keys")
     return results.result({"namespace": namespace, "key": key, "value": values[0]})
 
 
 async def alc_state_set(
-    host: Host, key: Text, value: Value, namespace: Text = "default"
+    context: ToolContext, key: Text, value: Value, namespace: Text = "default"
 ) -> Annotated[CallToolResult, Listing]:
     """Store a value in alc.state; null removes it."""
     code = "alc.state.set(ctx.key, ctx.value)"
-    await carried_out(host, code, {"_ns": namespace, "key": key, "value": value})
+    await run_effect(context, code, {"_ns": namespace, "key": key, "value": value})
     return results.result({"ok": True})
 
 
-async def alc_state_delete(host: Host, key: Text, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
+async def alc_state_delete(
+    context: ToolContext, key: Text, namespace: Text = "default"
+) -> Annotated[CallToolResult, Listing]:
     """Remove a value from alc.state."""
-    existed = await carried_out(host, "return alc.state.delete(ctx.key)", {"_ns": namespace, "key": key})
+    existed = await run_effect(context, "return alc.state.delete(ctx.key)", {"_ns": namespace, "key": key})
     return results.result({"ok": True, "existed": existed})
 
 
 async def alc_state_reset(
-    host: Host,
+    context: ToolContext,
     key: Text,
     namespace: Text = "default",
     steps: Annotated[Names, Field(description="Names to remove from its `steps`")] = None,
@@ -98,7 +105,7 @@ async def alc_state_reset(
 ) -> Annotated[CallToolResult, Listing]:
     """Remove steps and fields from a value that holds the progress of an orchestration. A copy is kept."""
     steps, fields = names_of(steps), names_of(fields)
-    reset = await carried_out(host, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
+    reset = await run_effect(context, _RESET, {"_ns": namespace, "key": key, "steps": steps, "fields": fields})
     removed = {name: [] if reset[name] == {} else reset[name] for name in ("steps", "fields")}
     return results.result(
         {
@@ -118,9 +125,9 @@ async def alc_state_reset(
 def tools() -> list[Tool]:
     changing = hints(destructive=True, idempotent=True)
     return [
-        tool(alc_state_list, "List keys", _READ, None),
-        tool(alc_state_show, "Show a value", _READ, None),
-        tool(alc_state_set, "Store a value", changing, None),
-        tool(alc_state_delete, "Remove a value", changing, None),
-        tool(alc_state_reset, "Reset progress", hints(destructive=True), None),
+        make_tool(alc_state_list, "List keys", _READ, None),
+        make_tool(alc_state_show, "Show a value", _READ, None),
+        make_tool(alc_state_set, "Store a value", changing, None),
+        make_tool(alc_state_delete, "Remove a value", changing, None),
+        make_tool(alc_state_reset, "Reset progress", hints(destructive=True), None),
     ]

@@ -1,8 +1,8 @@
-"""From the arguments of alc_continue to the answers it brings.
+"""Answers from the arguments of alc_continue.
 
-Contract: a call brings `response` or `refuse` for one prompt, or `responses` for any number. Items of `responses`
-are judged one by one, here for their form and in the session for their meaning: one bad item costs the others
-nothing. Refused: nothing usable was brought.
+Contract. A call has `response` or `refuse` for one prompt, or `responses` for any number of prompts. Each item of
+`responses` is checked on its own, here for its form and by the session for its meaning: an invalid item does not affect
+the others. Refused is raised where no item is valid.
 """
 
 from dataclasses import replace
@@ -11,30 +11,34 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.server.tool_call.arguments import kind, quoted, refuse, text, usage
+from algocline_mcp.server.tool_call.arguments import quoted, refuse, text, type_name, usage
 from algocline_mcp.session.events import Answer
 
 ITEM_KEYS = ("query_id", "response", "refuse", "usage", "by")
 
-Unusable = dict[str, Any]  # {query_id, reason}, as in `refused` of a result
+Invalid = dict[str, Any]  # {query_id, reason}, as in `refused` of a result
 
 
-def gather(single: Answer, responses: list[Any] | None, answer_bytes: int) -> tuple[list[Answer], list[Unusable]]:
-    """The answers to send, and the items that cannot be."""
-    unusable: list[Unusable] = []
+def gather(single: Answer, responses: list[Any] | None, answer_bytes: int) -> tuple[list[Answer], list[Invalid]]:
+    """The valid answers, and the reasons why the other items are invalid. `answer_bytes`: limit of all texts."""
+    invalid: list[Invalid] = []
     if responses is None:
         answers = [_checked(single)]
     else:
         extra = [name for name in ("response", "refuse", "query_id", "usage") if getattr(single, name) is not None]
         if extra:
-            raise Refused(f"responses came together with {' and '.join(extra)}: put all of it into the list's items")
+            raise Refused(
+                f"responses came together with {' and '.join(extra)}: put everything into the items of responses"
+            )
         if not responses:
             raise Refused("Empty responses array: give one {query_id, response} for each pending prompt")
-        answers, unusable = _read_items(responses, single.by)
+        answers, invalid = _read_items(responses, single.by)
     size = sum(len((answer.response or answer.refuse or "").encode("utf-8", "replace")) for answer in answers)
     if size > answer_bytes:
-        raise Refused(f"the answers have {size} bytes, at most {answer_bytes} in one call: shorten", code="too_large")
-    return answers, unusable
+        raise Refused(
+            f"the answers have {size} bytes, at most {answer_bytes} in one call: shorten them", code="too_large"
+        )
+    return answers, invalid
 
 
 def _checked(single: Answer) -> Answer:
@@ -48,41 +52,41 @@ def _checked(single: Answer) -> Answer:
     return single
 
 
-def _read_items(items: list[Any], by: str | None) -> tuple[list[Answer], list[Unusable]]:
+def _read_items(items: list[Any], by: str | None) -> tuple[list[Answer], list[Invalid]]:
     answers: list[Answer] = []
-    unusable: list[Unusable] = []
+    invalid: list[Invalid] = []
     for item in items:
         try:
             answer = _read_item(item)
         except PydanticCustomError as exc:
-            named = item.get("query_id", item.get("id")) if isinstance(item, dict) else None
-            unusable.append({"query_id": named if isinstance(named, str) else None, "reason": exc.message()})
+            query_id = item.get("query_id", item.get("id")) if isinstance(item, dict) else None
+            invalid.append({"query_id": query_id if isinstance(query_id, str) else None, "reason": exc.message()})
         else:
             answers.append(answer if answer.by else replace(answer, by=by))
     if not answers:
-        raise Refused(unusable[0]["reason"])
-    return answers, unusable
+        raise Refused(invalid[0]["reason"])
+    return answers, invalid
 
 
 def _read_item(item: Any) -> Answer:
     if not isinstance(item, dict):
-        raise refuse(f"an item of responses is {kind(item)}: give an object with query_id and response")
-    given = {key: value for key, value in item.items() if value is not None}
-    if "id" in given:  # a list of pending queries shows both names
-        given.setdefault("query_id", given["id"])
-        del given["id"]
-    unknown = [key for key in given if key not in ITEM_KEYS]
+        raise refuse(f"an item of responses is {type_name(item)}: give an object with query_id and response")
+    fields = {key: value for key, value in item.items() if value is not None}
+    if "id" in fields:  # lists of pending queries show the id under both names
+        fields.setdefault("query_id", fields["id"])
+        del fields["id"]
+    unknown = [key for key in fields if key not in ITEM_KEYS]
     if unknown:
-        fields = ", ".join(ITEM_KEYS)
-        raise refuse(f"an item of responses has no field {quoted(unknown[0])}: its fields are {fields}")
-    if "query_id" not in given:
-        raise refuse("an item of responses has no query_id: name the prompt that it answers")
-    if ("response" in given) == ("refuse" in given):
-        raise refuse("each item of responses needs either a response, or refuse with a reason")
+        names = ", ".join(ITEM_KEYS)
+        raise refuse(f"an item of responses has no field {quoted(unknown[0])}: its fields are {names}")
+    if "query_id" not in fields:
+        raise refuse("an item of responses has no query_id: name the prompt that the item answers")
+    if ("response" in fields) == ("refuse" in fields):
+        raise refuse("an item of responses needs either a response, or refuse with a reason")
     return Answer(
-        query_id=text(given["query_id"]),
-        response=text(given["response"]) if "response" in given else None,
-        refuse=text(given["refuse"]) if "refuse" in given else None,
-        usage=usage(given.get("usage")),
-        by=text(given["by"]) if "by" in given else None,
+        query_id=text(fields["query_id"]),
+        response=text(fields["response"]) if "response" in fields else None,
+        refuse=text(fields["refuse"]) if "refuse" in fields else None,
+        usage=usage(fields.get("usage")),
+        by=text(fields["by"]) if "by" in fields else None,
     )

@@ -1,25 +1,31 @@
-"""What a tool call may bring: the argument types, what each accepts, and the sentence for everything else.
+"""Types and validators of tool arguments, and one sentence for each wrong argument.
 
-Contract. Every annotation is either exactly `str`, which the SDK hands over untouched, or has a validator that
-also takes the JSON text of its value, because hosts send objects as strings. Absent is ABSENT (or None for a
-number), `""` is `""`: compare with `is`. JSON null counts as absent, since hosts send it for what they leave out.
-Validators raise `refuse(sentence)`; `sentence_for` turns whatever pydantic reports into one sentence.
+Contract. Every annotation is either exactly `str`, which the SDK hands over unchanged, or has a validator that also
+accepts the JSON text of its value, because hosts send objects as strings. An absent text is ABSENT (an absent number
+is None) and differs from `""`: compare with `is`. JSON null counts as absent, because hosts send null for what they
+leave out. Validators raise `refuse(sentence)`; `sentence_for` turns every error of pydantic into one sentence.
+The `checked_…` functions need limits or the form of an id; they raise Refused.
 """
 
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-SHOWN_CHARS = 60  # of a wrong value in the sentence about it
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import Refused
+
+SHOWN_CHARS = 60  # so much of a wrong value is shown in the sentence about it
+_SESSION_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 
 class Absent(str):
-    """The default of an optional text. A `str`, so that the annotation can be exactly `str`."""
+    """Default of an optional text. A subclass of `str`, so that the annotation can be exactly `str`."""
 
     __slots__ = ()
 
@@ -28,7 +34,7 @@ ABSENT = Absent()
 
 
 def refuse(sentence: str) -> PydanticCustomError:
-    return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})  # no braces of its own are read
+    return PydanticCustomError("refused", "{sentence}", {"sentence": sentence})  # braces in `sentence` stay
 
 
 def _json(value: Any) -> str:
@@ -36,25 +42,25 @@ def _json(value: Any) -> str:
 
 
 def quoted(value: Any) -> str:
-    """`value` as it may stand in a sentence."""
+    """`value` as JSON, shortened for a sentence."""
     shown = _json(value)
     return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
 
 
 def text(value: Any) -> str:
-    """Models send `{"score": 3}` where a text is meant: it arrives as its JSON text."""
+    """`value` as a string. Models send `{"score": 3}` where a string is meant: it becomes its JSON text."""
     if value is None:
         return ABSENT
     return value if isinstance(value, str) else _json(value)
 
 
 def _from_text(value: Any) -> Any:
-    """`value`, parsed if it is JSON text. ValueError or RecursionError where it is no JSON."""
+    """`value`, parsed if it is a string. Raises ValueError or RecursionError where the string is not JSON."""
     return json.loads(value) if isinstance(value, str) else value
 
 
 def _is_json(value: Any) -> bool:
-    """Whether `value` holds neither NaN nor an infinity; walks without recursion."""
+    """False where `value` contains NaN or an infinity. Does not recurse."""
     rest = [value]
     while rest:
         item = rest.pop()
@@ -73,32 +79,34 @@ def _object(value: Any, name: str, example: str) -> dict[str, Any]:
     except RecursionError:
         raise refuse(f"{name} is nested too deeply: flatten it") from None
     except ValueError:
-        raise refuse(f"{name} is a text that is no JSON: give an object such as {example}") from None
+        raise refuse(f"{name} is a string that is not JSON: give an object such as {example}") from None
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise refuse(f"{name} is {kind(value)}: give an object such as {example}")
+        raise refuse(f"{name} is {type_name(value)}: give an object such as {example}")
     if not _is_json(value):
-        raise refuse(f"{name} holds NaN or an infinity, which JSON does not have: leave it out or send null")
+        raise refuse(f"{name} contains NaN or an infinity, which JSON does not have: leave the value out or send null")
     return value
 
 
-def kind(value: Any) -> str:
-    kinds = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
-    return "null" if value is None else kinds.get(type(value), "something else")
+def type_name(value: Any) -> str:
+    """Of a JSON value, with its article."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
 def _ctx(value: Any) -> dict[str, Any]:
     return _object(value, "ctx", '{"task": "…"}')
 
 
-def an_object(name: str, example: str) -> Callable[[Any], dict[str, Any]]:
+def json_object(name: str, example: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: _object(value, name, example)
 
 
 def usage(value: Any) -> dict[str, int] | None:
-    told = _object(value, "usage", '{"prompt_tokens": 100, "completion_tokens": 20}')
-    chosen = {key: told[key] for key in ("prompt_tokens", "completion_tokens") if told.get(key) is not None}
+    """The two known counts that are present, or None. Further fields are ignored: hosts send their own."""
+    sent = _object(value, "usage", '{"prompt_tokens": 100, "completion_tokens": 20}')
+    chosen = {key: sent[key] for key in ("prompt_tokens", "completion_tokens") if sent.get(key) is not None}
     for key, count in chosen.items():
         if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count < 2**53:
             raise refuse(f"usage.{key} is {quoted(count)}: give a whole number of tokens, 0 or more")
@@ -118,15 +126,15 @@ def _wait_s(value: Any) -> float | None:
 
 
 def _responses(value: Any) -> list[Any] | None:
-    sentence = 'give a list such as [{"query_id": "q-0", "response": "…"}]'
+    cure = 'give a list such as [{"query_id": "q-0", "response": "…"}]'
     try:
         value = _from_text(value)
     except (ValueError, RecursionError):
-        raise refuse(f"responses is a text that is no JSON: {sentence}") from None
+        raise refuse(f"responses is a string that is not JSON: {cure}") from None
     if isinstance(value, dict):
         value = [value]
     if value is not None and not isinstance(value, list):
-        raise refuse(f"responses is {kind(value)}: {sentence}")
+        raise refuse(f"responses is {type_name(value)}: {cure}")
     return value
 
 
@@ -152,26 +160,26 @@ def flag(name: str) -> Callable[[Any], bool]:
 def _action(value: Any) -> str:
     if isinstance(value, str) and value in ACTIONS:
         return value
-    raise refuse(f"action is {quoted(value)}: it is one of {', '.join(ACTIONS)}")
+    raise refuse(f"action is {quoted(value)}: use one of {', '.join(ACTIONS)}")
 
 
 def _mode(value: Any) -> str:
     if value is None or value in MODES:
         return value or "hibernate"
-    told = "'hibernate' (goes on later), 'cancel' (ends for good) or 'delete' (its journal too)"
-    raise refuse(f"mode is {quoted(value)}: it is {told}")
+    modes = "hibernate (the session can go on later), cancel (ends it for good) or delete (also deletes its journal)"
+    raise refuse(f"mode is {quoted(value)}: use {modes}")
 
 
 def _view(value: Any) -> str | None:
     if value is None or value in ("", *VIEWS):
         return value or None
-    raise refuse(f"view is {quoted(value)}: it is one of {', '.join(VIEWS)}; without view the state comes")
+    raise refuse(f"view is {quoted(value)}: use one of {', '.join(VIEWS)}, or leave view out for the current state")
 
 
 def _kind(value: Any) -> str:
     if value is None or value in ("", *KINDS):
         return value or KINDS[0]
-    raise refuse(f"kind is {quoted(value)}: it is one of {', '.join(KINDS)}")
+    raise refuse(f"kind is {quoted(value)}: use one of {', '.join(KINDS)}")
 
 
 def count(name: str, least: int = 1) -> Callable[[Any], int | None]:
@@ -180,19 +188,21 @@ def count(name: str, least: int = 1) -> Callable[[Any], int | None]:
             return None
         is_whole = isinstance(value, int | float | str) and not isinstance(value, bool)
         try:
-            found = int(value) if is_whole and float(value) == int(float(value)) else least - 1
+            number = int(value) if is_whole and float(value) == int(float(value)) else least - 1
         except (ValueError, OverflowError):
-            found = least - 1
-        if found < least:
-            raise refuse(f"{name} is {quoted(value)}: give a whole number from {least} on")
-        return found
+            number = least - 1
+        if number < least:
+            raise refuse(f"{name} is {quoted(value)}: give a whole number of at least {least}")
+        return number
 
     return check
 
 
 Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
 Ctx = Annotated[dict[str, Any], PlainValidator(_ctx), WithJsonSchema({"type": "object"})]
-Opts = Annotated[dict[str, Any], PlainValidator(an_object("opts", '{"rounds": 3}')), WithJsonSchema({"type": "object"})]
+Opts = Annotated[
+    dict[str, Any], PlainValidator(json_object("opts", '{"rounds": 3}')), WithJsonSchema({"type": "object"})
+]
 Usage = Annotated[
     dict[str, int] | None,
     PlainValidator(usage),
@@ -231,7 +241,7 @@ Responses = Annotated[
 
 
 def sentence_for(tool: str, names: list[str], error: ValidationError) -> str:
-    """One sentence for the first thing that is wrong with the arguments of `tool`, which takes `names`."""
+    """One sentence about the first wrong argument of `tool`, whose arguments are `names`."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "refused":
@@ -242,4 +252,24 @@ def sentence_for(tool: str, names: list[str], error: ValidationError) -> str:
         close = difflib.get_close_matches(name, names, n=1)
         meant = f" (did you mean {close[0]}?)" if close else ""
         return f"{tool} has no argument {quoted(name)}{meant}: its arguments are {', '.join(names)}"
-    return f"{name} of {tool} cannot be read: its arguments are {', '.join(names)}"
+    return f"{name} of {tool} cannot be read; the arguments of {tool} are {', '.join(names)}"
+
+
+def checked_session_id(session_id: str) -> str:
+    if not session_id:
+        raise Refused("session_id is empty: take it from the result of alc_run, or from the list of alc_status()")
+    if not _SESSION_ID.fullmatch(session_id):
+        raise Refused(f"Session {quoted(session_id)} not found: this is not a session id; alc_status() lists the ids")
+    return session_id
+
+
+def checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    from algocline_mcp.protocol.messages import is_deeper  # the server's start does not need it
+
+    if is_deeper(ctx, limits.json_depth):
+        raise Refused(f"ctx nests more than {limits.json_depth} levels deep: flatten it")
+    size = len(json.dumps(ctx, ensure_ascii=False).encode("utf-8", "replace"))
+    if size > limits.ctx_bytes:
+        cure = "shorten it, or put the bulk into a file that the host reads"
+        raise Refused(f"ctx has {size} bytes, at most {limits.ctx_bytes}: {cure}", code="too_large")
+    return ctx

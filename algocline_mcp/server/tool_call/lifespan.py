@@ -1,10 +1,10 @@
-"""What a running server holds: its limits, and its pool, opened by the first call or when the host has been quiet.
+"""State of a running server: its limits and its pool.
 
-The pool and all that it imports take 45 ms, a tenth of a whole start; what a host asks first, who the server is and
-which tools it has, needs none of it.
-
-Contract: `run` is a task of the server's whole life. `ready` returns when the pool is there, or when it is known why
-there is none; only then `usable` may be called, which tells every call the same.
+Contract. `ServerState.run` is a task for the whole life of the server. It opens the pool at the first tool call, or
+when the host has been quiet for _QUIET_S: the pool and its imports take 45 ms, a tenth of a whole start, and the first
+requests of a host (who is this server, which tools does it have) do not need them. `wait_until_open` returns when the
+pool is open or the reason why it cannot be opened is known; `pool` may be called only then. A home that does not work
+is reported by every tool call, because hosts hide the stderr of a server that died.
 """
 
 from collections.abc import Callable
@@ -17,53 +17,55 @@ import anyio.to_thread
 
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable
-from algocline_mcp.server.tool_call.deadline import within
+from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
 
 if TYPE_CHECKING:
     from algocline_mcp.pool.pool import Pool
 
 _QUIET_S = 0.2
-_LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
 
 
 class ServerState:
-    def __init__(self, limits: Limits, make: "Callable[[], AbstractAsyncContextManager[Pool]] | HomeUnusable") -> None:
-        """`make`: the pool, not yet entered, or why there can be none."""
+    def __init__(
+        self, limits: Limits, make_pool: "Callable[[], AbstractAsyncContextManager[Pool]] | HomeUnusable"
+    ) -> None:
+        """`make_pool`: returns the pool, not yet entered; or the reason why there cannot be a pool."""
         self.limits = limits
-        self._make = make
+        self._make_pool = make_pool
         self._pool: Pool | HomeUnusable | None = None
         self._is_wanted = anyio.Event()
         self._is_known = anyio.Event()
 
     async def run(self) -> None:
         try:
-            if isinstance(self._make, HomeUnusable):
-                raise self._make
+            if isinstance(self._make_pool, HomeUnusable):
+                raise self._make_pool
             with anyio.move_on_after(_QUIET_S):
                 await self._is_wanted.wait()
-            await anyio.to_thread.run_sync(import_module, "algocline_mcp.pool.dispatch")  # the host goes on meanwhile
-            async with self._make() as pool:
-                self._know(pool)
+            await anyio.to_thread.run_sync(import_module, "algocline_mcp.pool.dispatch")  # requests are read meanwhile
+            async with self._make_pool() as pool:
+                self._publish(pool)
                 await anyio.sleep_forever()
         except HomeUnusable as exc:
-            self._know(exc)
-        except ImportError as exc:  # told by every call: hosts hide the stderr of a server that died
-            self._know(HomeUnusable(f"this program is not whole: {exc}; install it anew", code="internal"))
+            self._publish(exc)
+        except ImportError as exc:
+            reason = f"algocline-mcp is installed incompletely: {exc}; install it again"
+            self._publish(HomeUnusable(reason, code="internal"))
 
-    def _know(self, pool: "Pool | HomeUnusable") -> None:
+    def _publish(self, pool: "Pool | HomeUnusable") -> None:
         self._pool = pool
         self._is_known.set()
 
-    async def ready(self) -> None:
-        """Raises Unreachable where the home's disk does not answer."""
+    async def wait_until_open(self) -> None:
+        """Raises Unreachable where the disk with the home does not answer."""
         self._is_wanted.set()
-        again = "the disk with the home hangs; mend it, or set ALC_HOME elsewhere and restart this server"
-        await within(max(self.limits.grace_s, _LEAST_S), self._is_known.wait(), unanswered=again)
+        advice = "the disk with the home hangs; repair it, or set ALC_HOME to another disk and restart this server"
+        await with_deadline(max(self.limits.grace_s, MIN_DISK_S), self._is_known.wait(), timeout_advice=advice)
 
-    def usable(self) -> "Pool":
+    def pool(self) -> "Pool":
         """Raises HomeUnusable."""
-        assert self._pool is not None, "ready comes first"
+        assert self._pool is not None, "call wait_until_open first"
         if isinstance(self._pool, HomeUnusable):
-            # A new one each time: an exception that is raised again and again grows its traceback.
+            # A new exception each time: one that is raised again and again grows its traceback.
             raise HomeUnusable(f"{self._pool}; then restart this server", code=self._pool.code)
         return self._pool

@@ -1,9 +1,9 @@
-"""What a tool returns to the host: a flat JSON result, or one sentence.
+"""Results of tool calls for the SDK: a flat JSON object, or one sentence for a refused call.
 
-Contract: the text of a result is its structured content as minified JSON, because hosts show one or the other; a
-truncated one has a link to the whole beside it. An error is text alone: some hosts would show the structured part
-instead of the sentence. Neither holds half of a surrogate pair or a NaN, which would end the SDK's writer or make the
-two forms differ.
+Contract. The text of a result is its structured content as minified JSON, because hosts show one or the other; a
+truncated result has a link to the whole too. A refusal is text alone, `sentence [code]`: some hosts would show
+structured content instead of the sentence. Neither contains half of a surrogate pair or a NaN: the first would end the
+SDK's writer, the second would make the two forms differ.
 """
 
 import json
@@ -25,7 +25,7 @@ def result(value: dict[str, Any]) -> CallToolResult:
 
 
 def text_of(value: dict[str, Any]) -> str:
-    """As the text of a result has it."""
+    """`value` as in the text of a result."""
     return _writable(value)[1]
 
 
@@ -56,7 +56,7 @@ def _whole(text: str) -> str:
 
 
 def _clean(value: Any) -> Any:
-    """A copy that can be written. It nests no deeper than a strategy's result may."""
+    """A copy that can be written. Recurses: a result of a strategy nests at most `limits.json_depth` deep."""
     if isinstance(value, str):
         return _whole(value)
     if isinstance(value, float):

@@ -1,7 +1,7 @@
-"""Where the code of a strategy comes from: the call itself, a file that the server reads, or an installed package.
+"""Source of a strategy: the code in the call, a file that the server reads, or an installed package.
 
-Contract: `read_source` reads on a thread of its own, so that a hung file system delays neither the event loop nor the
-call beyond its deadline. Refused names the path and the cure.
+Contract. `read_source` reads in a thread, so that a hung file system delays neither the event loop nor the call beyond
+its deadline. Refused names the path and the cure.
 """
 
 import os
@@ -19,15 +19,13 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.packages.project import find_root, read_project
 from algocline_mcp.server.tool_call.arguments import ABSENT
-from algocline_mcp.server.tool_call.deadline import within
-
-_LEAST_S = 0.5  # that a disk gets to answer, also where no grace is set
+from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """`chunk` names the code in errors. Its `require` looks first among `variants` (name -> directory), then in
-    `lib_paths`. `name`: of an installed strategy."""
+    """Code and its surroundings. `chunk` names the code in errors. `require` searches `variants` (name -> directory)
+    first, then `lib_paths`. `name`: of an installed strategy, else None."""
 
     code: str
     chunk: str
@@ -41,27 +39,28 @@ class Source:
 async def read_source(
     code: str, code_file: str, strategy: str, project_root: str, *, home: Home, limits: Limits
 ) -> Source:
-    """Exactly one of `code`, which is ABSENT or may be empty, `code_file`, and `strategy`, the name of a package."""
-    given = [name for name, value in (("code", code), ("code_file", code_file), ("strategy", strategy)) if value]
-    if code is not ABSENT and "code" not in given:
-        given.insert(0, "code")
-    if not given:
+    """Reads the one source that is given: `code` (given also where it is ""), `code_file`, or `strategy`, the name of a
+    package. Raises Refused; Unreachable where the disk does not answer."""
+    sources = [name for name, value in (("code", code), ("code_file", code_file), ("strategy", strategy)) if value]
+    if code is not ABSENT and "code" not in sources:
+        sources.insert(0, "code")
+    if not sources:
         raise Refused(
             'Either `code` or `code_file` must be provided. Or `strategy`: alc_catalog(kind="strategies") lists them'
         )
-    if len(given) > 1:
-        named = " or ".join(f"`{name}`" for name in given)
-        raise Refused(f"Provide either {named}, not {'both' if len(given) == 2 else 'all of them'}.")
+    if len(sources) > 1:
+        names = " or ".join(f"`{name}`" for name in sources)
+        raise Refused(f"Provide either {names}, not {'both' if len(sources) == 2 else 'all of them'}.")
     if strategy:
-        find = partial(_installed, strategy, project_root, home, limits)
+        read = partial(_read_installed, strategy, project_root, home, limits)
     else:
-        find = partial(_own, code, code_file, project_root, limits)
-    found = anyio.to_thread.run_sync(find, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
-    unanswered = "the disk with the strategy, or with its project, hangs; nothing was started"
-    return await within(max(limits.grace_s, _LEAST_S), found, unanswered=unanswered)
+        read = partial(_read_own, code, code_file, project_root, limits)
+    reading = anyio.to_thread.run_sync(read, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    advice = "the disk with the strategy, or with its project, hangs; nothing was started"
+    return await with_deadline(max(limits.grace_s, MIN_DISK_S), reading, timeout_advice=advice)
 
 
-def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source:
+def _read_own(code: str, code_file: str, project_root: str, limits: Limits) -> Source:
     root = _root(project_root)
     project = read_project(root or find_root(os.environ))
     near = (str(root),) if root is not None else ()
@@ -75,19 +74,19 @@ def _own(code: str, code_file: str, project_root: str, limits: Limits) -> Source
     return replace(source, code=text, chunk=path.name, lib_paths=lib_paths)
 
 
-def _installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
-    from algocline_mcp.packages import installed, lookup  # 5 ms of a start, for those alone who run an installed one
+def _read_installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:
+    from algocline_mcp.packages import installed, lookup  # 5 ms of a start, needed by installed strategies only
 
     installed.recover(home)
     search_path = lookup.SearchPath.of(home, os.environ, _root(project_root) or find_root(os.environ))
-    package, code, told = lookup.find_strategy(search_path, name, limits.code_bytes)
+    package, code, metadata = lookup.find_strategy(search_path, name, limits.code_bytes)
     return Source(
         code,
         f"{name}/{package.file.name}",
         _text(search_path.project.root),
         name=name,
         variants=search_path.project.variants,
-        warnings=tuple(lookup.warnings_for(search_path, package, told)),
+        warnings=tuple(lookup.warnings_for(search_path, package, metadata)),
     )
 
 
@@ -104,7 +103,7 @@ def _root(project_root: str) -> Path | None:
     except (OSError, ValueError):
         is_directory = False
     if not is_directory:
-        raise Refused(f"project_root {project_root} is no directory: give the absolute path of your project")
+        raise Refused(f"project_root {project_root} is not a directory: give the absolute path of your project")
     return root
 
 
@@ -114,14 +113,14 @@ def _absolute(path: str, root: Path | None) -> Path:
 
 def _read(path: Path, code_bytes: int) -> str:
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        # O_NONBLOCK: opening a pipe without a writer would wait for ever.
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         with open(fd, "rb") as file:
             status = os.fstat(fd)
             if stat.S_ISDIR(status.st_mode):
                 raise IsADirectoryError(21, "Is a directory")
             if not stat.S_ISREG(status.st_mode):
-                raise Refused(f"Failed to read {path}: it is no regular file; name a file with Lua code")
+                raise Refused(f"Failed to read {path}: not a regular file; name a file with Lua code")
             content = file.read(code_bytes + 1)
             _check_size(str(path), max(len(content), status.st_size), code_bytes)
     except OSError as exc:
@@ -129,15 +128,15 @@ def _read(path: Path, code_bytes: int) -> str:
             f"Failed to read {path}: {exc.strerror} (os error {exc.errno}); check the path as this server sees it, "
             "or send the text as code"
         ) from exc
-    except ValueError as exc:  # its words differ between versions of Python
-        raise Refused(f"Failed to read {str(path)!r}: the path holds a null byte; check the path") from exc
+    except ValueError as exc:  # the text of the exception differs between versions of Python
+        raise Refused(f"Failed to read {str(path)!r}: the path contains a null byte; check the path") from exc
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise Refused(f"Failed to read {path}: byte {exc.start} is not UTF-8; save the file as UTF-8") from exc
 
 
-def _check_size(what: str, size: int, limit: int) -> None:
+def _check_size(name: str, size: int, limit: int) -> None:
     if size > limit:
         cure = "shorten it, or move parts into modules for require"
-        raise Refused(f"{what} has {size} bytes, at most {limit}: {cure}", code="too_large")
+        raise Refused(f"{name} has {size} bytes, at most {limit}: {cure}", code="too_large")

@@ -7,13 +7,13 @@ import pytest
 
 from algocline_mcp.history.chunking import part_of, size_of
 from algocline_mcp.server.tool_call.truncation import (
-    BESIDE_BYTES,
+    OMISSION_NOTE_BYTES,
     SHOWN_BY_CLIENT_BYTES,
     SHOWN_BYTES,
-    beside,
-    beside_each,
-    fit,
     shown_bytes,
+    truncate,
+    with_snapshot,
+    with_snapshots,
 )
 
 SID = "p-1-0123456789abcdef"
@@ -33,10 +33,10 @@ def several(*prompts: str) -> dict[str, Any]:
 
 def told(result: dict[str, Any]) -> list[dict[str, Any]]:
     """All that a host sees which follows the cursor to the end."""
-    seen = [fit(result, MOST)]
+    seen = [truncate(result, MOST)]
     while "cursor" in seen[-1]:
         assert len(seen) < 100, "the cursor goes in circles"
-        seen.append(fit(result, MOST, seen[-1]["cursor"]))
+        seen.append(truncate(result, MOST, seen[-1]["cursor"]))
     for each in seen:
         assert size_of(each) <= MOST
         assert ("cursor" in each) == (each.get("truncated") is True) == ("resource" in each) == ("next" in each)
@@ -79,7 +79,7 @@ def test_a_long_prompt_comes_in_parts_that_fit(text: str) -> None:
 
 def test_of_several_prompts_as_many_come_as_fit_each_whole() -> None:
     result = several(*(f"{n} " + "x" * 800 for n in range(7)))
-    first = fit(result, MOST)
+    first = truncate(result, MOST)
 
     assert first["queries"] == result["queries"][:2]
     assert "2 of 7 prompts: answer these" in first["next"]
@@ -95,7 +95,7 @@ def test_a_long_prompt_among_several_is_cut_alone() -> None:
         for query in page["queries"]:
             texts[query["query_id"]] += query.get("prompt", "")
     assert texts == {"q-0": "a" * 7000, "q-1": "b", "q-2": "c" * 7000}
-    assert "q-0 goes on" in seen[0]["next"]
+    assert "q-0 is only a part" in seen[0]["next"]
 
 
 @pytest.mark.parametrize(
@@ -117,8 +117,8 @@ def test_a_long_end_comes_in_parts_that_fit(result: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("cursor", ["q-3:900", "q-7:0", "completed:5", "q-7:x", "q-7", "7", ":", "q-7:9999999999999"])
 def test_a_cursor_of_what_is_over_begins_anew(cursor: str) -> None:
-    assert fit(one("a new prompt"), MOST, cursor) == one("a new prompt")
-    assert fit(several("a", "b"), MOST, cursor) == several("a", "b")
+    assert truncate(one("a new prompt"), MOST, cursor) == one("a new prompt")
+    assert truncate(several("a", "b"), MOST, cursor) == several("a", "b")
 
 
 def test_a_field_that_the_strategy_chose_is_cut_like_any_other() -> None:
@@ -130,17 +130,17 @@ def test_a_field_that_the_strategy_chose_is_cut_like_any_other() -> None:
 
 def test_a_long_list_says_how_to_ask_for_its_rest() -> None:
     lines = [{"session_id": f"p-{n}", "title": "t" * 200} for n in range(50)]
-    shown = fit({"active_sessions": 90, "sessions": lines, "counts": {}, "cursor": "p-49"}, MOST)
+    shown = truncate({"active_sessions": 90, "sessions": lines, "counts": {}, "cursor": "p-49"}, MOST)
 
     assert shown["sessions"] == lines[: len(shown["sessions"])]
     assert 5 < len(shown["sessions"]) < 15
-    assert shown["next"].startswith(f"ask again with limit={len(shown['sessions'])},")
+    assert shown["next"].startswith(f"ask again with limit={len(shown['sessions'])}:")
     assert "cursor" not in shown, "it would pass over the lines that are not shown"
 
 
 def test_branches_that_do_not_fit_keep_their_ids() -> None:
     branches = [one("x" * 900) | {"session_id": f"p-{n}"} for n in range(6)]
-    shown = fit({"status": "branched", "session_id": SID, "branches": branches}, MOST)
+    shown = truncate({"status": "branched", "session_id": SID, "branches": branches}, MOST)
 
     assert [each["session_id"] for each in shown["branches"]] == [f"p-{n}" for n in range(6)]
     assert shown["branches"][0] == branches[0]
@@ -187,8 +187,8 @@ SHOT = {
     ],
 )
 def test_a_snapshot_comes_as_far_as_it_fits_and_the_rest_is_named(bytes_of_prompt: int, left_out: list[str]) -> None:
-    shown = fit(one("a" * bytes_of_prompt), MOST - BESIDE_BYTES)
-    told = beside(shown, SHOT, MOST)
+    shown = truncate(one("a" * bytes_of_prompt), MOST - OMISSION_NOTE_BYTES)
+    told = with_snapshot(shown, SHOT, MOST)
 
     assert size_of(told) <= MOST
     assert told.items() >= {key: value for key, value in shown.items() if key != "next"}.items()
@@ -203,7 +203,9 @@ def test_a_list_has_the_snapshots_that_fit() -> None:
     lines = [{"session_id": f"p-{n}", "status": "paused"} for n in range(5)]
     shown = {"active_sessions": 5, "sessions": lines}
 
-    assert beside_each(shown, {"p-1": {"state": "x"}}, MOST)["sessions"][1] == lines[1] | {"state": "x"}
-    told = beside_each(shown, {f"p-{n}": SHOT for n in range(5)}, size_of(shown) + BESIDE_BYTES + 2 * size_of(SHOT))
+    assert with_snapshots(shown, {"p-1": {"state": "x"}}, MOST)["sessions"][1] == lines[1] | {"state": "x"}
+    told = with_snapshots(
+        shown, {f"p-{n}": SHOT for n in range(5)}, size_of(shown) + OMISSION_NOTE_BYTES + 2 * size_of(SHOT)
+    )
     assert ["metrics" in line for line in told["sessions"]] == [True, True, False, False, False]
-    assert "for 3 of them metrics are left out" in told["next"]
+    assert "3 sessions are shown without metrics" in told["next"]

@@ -282,7 +282,7 @@ def test_a_file_that_cannot_be_read_is_named_with_the_cure(
     expected = {
         "absent": f"Failed to read {path}: No such file or directory (os error 2); check",
         "directory": f"Failed to read {path}: Is a directory (os error 21); check",
-        "pipe": "no regular file; name a file",
+        "pipe": "not a regular file; name a file",
         "large": "11 bytes, at most 10: shorten",
         "binary": "byte 0 is not UTF-8; save the file",
         "nul": "null byte; check the path",
@@ -305,16 +305,16 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({"code": "", "strategy": "y"}, "Provide either `code` or `strategy`, not both."),
     ({"code": "x", "code_file": "y", "strategy": "z"}, "Provide either `code` or `code_file` or `strategy`, not all"),
     ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other strategy is. To install some: alc "),
-    ({"code": "x", "opts": "{"}, "opts is a text that is no JSON: give an object such as"),
+    ({"code": "x", "opts": "{"}, "opts is a string that is not JSON: give an object such as"),
     ({"code": "x", "cod_file": "y"}, 'no argument "cod_file" (did you mean code_file?): its arguments are code,'),
     ({"code": "x", "host_mode": True}, "its arguments are code, code_file, strategy, task, opts, ctx, title, "),
     ({"code": "x" * 1_048_577}, "1048577 bytes, at most 1048576: shorten"),
-    ({"code": "x", "ctx": "{"}, "ctx is a text that is no JSON: give an object"),
-    ({"code": "x", "ctx": "hello"}, "ctx is a text that is no JSON: give an object"),
+    ({"code": "x", "ctx": "{"}, "ctx is a string that is not JSON: give an object"),
+    ({"code": "x", "ctx": "hello"}, "ctx is a string that is not JSON: give an object"),
     ({"code": "x", "ctx": [1]}, "ctx is a list: give an object"),
     ({"code": "x", "ctx": "[1]"}, "ctx is a list: give an object"),
     ({"code": "x", "ctx": 3}, "ctx is a number: give an object"),
-    ({"code": "x", "ctx": True}, "ctx is true or false: give an object"),
+    ({"code": "x", "ctx": True}, "ctx is a boolean: give an object"),
     ({"code": "x", "ctx": '{"a": [1e999]}'}, "NaN or an infinity"),
     ({"code": "x", "ctx": DEEP}, "more than 128 levels deep: flatten"),
     ({"code": "x", "ctx": '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"}, "ctx is nested too deeply: flatten it"),
@@ -323,7 +323,7 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({"code": "x", "wait_s": "nan"}, 'wait_s is "nan": give a number of seconds'),
     ({"code": "x", "wait_s": [45]}, "wait_s is [45]: give a number of seconds"),
     ({"code": "x", "wait_s": "soon"}, 'wait_s is "soon": give a number of seconds'),
-    ({"code": "x", "project_root": "/no/such/place"}, "/no/such/place is no directory: give the absolute path"),
+    ({"code": "x", "project_root": "/no/such/place"}, "/no/such/place is not a directory: give the absolute path"),
     ({"code": '{"do": "refuse"}'}, "the fake refuses this: ask for something else [busy]"),
 ]  # fmt: skip
 
@@ -343,9 +343,9 @@ BAD_CONTINUE: list[tuple[dict[str, Any], str]] = [
     ({**S, "response": None}, "Either 'response' or 'responses' must be provided"),
     ({**S, "responses": []}, "Empty responses array"),
     ({**S, "responses": "[]"}, "Empty responses array"),
-    ({**S, "responses": "nonsense"}, "responses is a text that is no JSON: give a list"),
+    ({**S, "responses": "nonsense"}, "responses is a string that is not JSON: give a list"),
     ({**S, "responses": 3}, "responses is a number: give a list"),
-    ({**S, "responses": ["yes"]}, "an item of responses is a text: give an object"),
+    ({**S, "responses": ["yes"]}, "an item of responses is a string: give an object"),
     ({**S, "responses": [{"response": "x"}]}, "has no query_id: name the prompt"),
     ({**S, "responses": [{"query_id": "q-0"}]}, "needs either a response, or refuse"),
     ({**S, "responses": [{"query_id": "q-0", "respnse": "x"}]}, 'no field "respnse": its fields are query_id'),
@@ -358,11 +358,11 @@ BAD_CONTINUE: list[tuple[dict[str, Any], str]] = [
     ({**S, "response": "x" * 4_194_305}, "4194305 bytes, at most 4194304 in one call: shorten"),
     ({**S, "response": "x", "query_id": "q-9"}, "unknown query_id: q-9"),
     ({"response": "x"}, "alc_continue needs session_id: its arguments are session_id, response,"),
-    ({"session_id": "", "response": "x"}, "session_id is empty: take it from alc_run"),
-    ({"session_id": None, "response": "x"}, "session_id is empty: take it from alc_run"),
+    ({"session_id": "", "response": "x"}, "session_id is empty: take it from the result of alc_run"),
+    ({"session_id": None, "response": "x"}, "session_id is empty: take it from the result of alc_run"),
     ({"session_id": "p-9-0123456789abcdef", "response": "x"}, "Session p-9-0123456789abcdef not found: start one"),
-    ({"session_id": "../../etc/passwd", "response": "x"}, "not found: no id looks like this"),
-    ({"session_id": "p\0", "response": "x"}, "not found: no id looks like this"),
+    ({"session_id": "../../etc/passwd", "response": "x"}, "not found: this is not a session id"),
+    ({"session_id": "p\0", "response": "x"}, "not found: this is not a session id"),
     ({**S, "respnse": "x"}, '"respnse" (did you mean response?)'),
 ]  # fmt: skip
 
@@ -382,14 +382,14 @@ def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
 @pytest.mark.parametrize(
     ("tool", "arguments", "sentence"),
     [
-        ("alc_stop", {"session_id": SID, "mode": "remove"}, "mode is \"remove\": it is 'hibernate'"),
+        ("alc_stop", {"session_id": SID, "mode": "remove"}, 'mode is "remove": use hibernate'),
         ("alc_stop", {}, "alc_stop needs session_id"),
         ("alc_status", {"session_id": SID}, "not found"),
         ("alc_status", {"include_history": True}, "its arguments are session_id, wait_s"),
         ("alc_status", {"view": "log"}, "view=log needs a session_id"),
-        ("alc_status", {"session_id": SID, "view": "all"}, 'view is "all": it is one of summary, prompts'),
-        ("alc_status", {"session_id": SID, "limit": 3}, "limit is of the list or of a view"),
-        ("alc_status", {"limit": 0}, "limit is 0: give a whole number from 1 on"),
+        ("alc_status", {"session_id": SID, "view": "all"}, 'view is "all": use one of summary, prompts'),
+        ("alc_status", {"session_id": SID, "limit": 3}, "limit applies to the list of sessions and to a view"),
+        ("alc_status", {"limit": 0}, "limit is 0: give a whole number of at least 1"),
         ("alc_status", {"limit": 1.5}, "limit is 1.5: give a whole number"),
         ("alc_branch", {"session_id": SID, "n": True}, "n is true: give a whole number"),
         ("alc_branch", {"session_id": SID, "dry_run": "maybe"}, 'dry_run is "maybe": give true or false'),
@@ -404,7 +404,7 @@ def test_other_bad_input_gets_one_sentence(tools: "Tools", tool: str, arguments:
 def test_a_fault_of_the_server_is_told_without_its_details(tools: "Tools", capfd: pytest.CaptureFixture[str]) -> None:
     text = _refusal(tools.call("alc_run", code='{"do": "break"}'))
 
-    assert "alc_run met a fault of this server (KeyError" in text
+    assert "alc_run failed by an internal error of this server (KeyError" in text
     assert "secret" not in text
     assert "secret" in capfd.readouterr().err
 
@@ -418,7 +418,7 @@ def test_a_pool_that_hangs_is_left_at_the_deadline(tools: "Tools", monkeypatch: 
     text = _refusal(tools.call("alc_run", code='{"do": "hang"}', wait_s=0.1))
 
     assert "no answer within 0.3 s" in text
-    assert "look at alc_status() before you start it again [timeout]" in text
+    assert "Check alc_status() before you start it again [timeout]" in text
     assert time.monotonic() - began_s < LIMIT_S / 2
 
 
@@ -475,7 +475,7 @@ def test_a_program_that_is_not_whole_says_so_in_each_call(tools: "Tools", monkey
 
     told = [_refusal(reply) for reply in tools.calls(("alc_status", {}), ("alc_run", {"code": ONE}))]
 
-    assert all("not whole: no module named portalocker; install it anew" in each for each in told)
+    assert all("installed incompletely: no module named portalocker; install it again" in each for each in told)
 
 
 @pytest.mark.parametrize(

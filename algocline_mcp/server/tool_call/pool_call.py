@@ -1,0 +1,105 @@
+"""Calls from a tool into the pool: their deadline, their progress notifications, and the size of their result.
+
+Contract. Each call answers within a deadline, whatever hangs: `call_pool` and `call_with_progress` within the granted
+wait plus `limits.grace_s`, `run_in_thread` within `limits.grace_s`. At the deadline Unreachable (code `timeout`) says
+`timeout_advice`; the session, the thread or the process that was waited for goes on. While the home does not work,
+each function raises HomeUnusable before it does anything else: no other advice helps then.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+import anyio.to_thread
+from mcp_types import CallToolResult
+
+from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.deadline import allowed_wait_s, with_deadline, with_progress
+from algocline_mcp.server.tool_call.lifespan import ServerState
+from algocline_mcp.server.tool_call.tool import ToolContext
+from algocline_mcp.server.tool_call.truncation import shown_bytes, truncate
+
+if TYPE_CHECKING:
+    from algocline_mcp.pool import dispatch
+
+    PoolCall = Callable[[dispatch.Pool, float, dispatch.OnProgress], Awaitable[dispatch.PoolReply]]
+
+Found = TypeVar("Found")
+
+
+def server_state(context: ToolContext) -> ServerState:
+    server: ServerState = context.request_context.lifespan_context
+    server.pool()
+    return server
+
+
+def client_name(context: ToolContext) -> str:
+    """The name by which the host introduced itself, or ""."""
+    params = context.session.client_params
+    return params.client_info.name if params is not None else ""
+
+
+def granted_wait_s(context: ToolContext, wait_s: float | None) -> float:
+    """The wait that a call gets which asks for `wait_s`; None asks for the default of the settings."""
+    limits = server_state(context).limits
+    return allowed_wait_s(limits.wait_s if wait_s is None else wait_s, client_name(context), limits.wait_max_s)
+
+
+async def call_pool(
+    context: ToolContext,
+    wait_s: float | None,
+    call: "PoolCall",
+    *,
+    timeout_advice: str,
+    additions: Mapping[str, list[Any]] | None = None,
+) -> dict[str, Any]:
+    """The result of `call(pool, granted wait, on_progress)`, which is about one session.
+
+    `additions`: field -> items that are appended to the list of this name in the result, such as `refused`.
+    """
+    server, granted_s = server_state(context), granted_wait_s(context, wait_s)
+    reply = await with_progress(
+        lambda on_progress: call(server.pool(), granted_s, on_progress),
+        context.report_progress,
+        limit_s=granted_s + server.limits.grace_s,
+        timeout_advice=timeout_advice,
+    )
+    result = dict(reply.result)
+    for name, items in (additions or {}).items():
+        if items:
+            result[name] = [*result.get(name, []), *items]
+    if reply.pool_save_error is not None:
+        result["pool_save_error"] = reply.pool_save_error
+    return result
+
+
+async def call_with_progress(
+    context: ToolContext, wait_s: float, work: Callable[[], Awaitable[Found]], *, timeout_advice: str
+) -> Found:
+    """The result of `work()`, which is not about a session; the host gets a heartbeat while it waits."""
+    server = server_state(context)
+    return await with_progress(
+        lambda on_progress: work(),
+        context.report_progress,
+        limit_s=granted_wait_s(context, wait_s) + server.limits.grace_s,
+        timeout_advice=timeout_advice,
+    )
+
+
+async def run_in_thread(context: ToolContext, work: Callable[[], Found]) -> Found:
+    """The result of `work()`, which blocks on the disk. The thread is not one of those in which the SDK reads stdin."""
+    call = anyio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
+    advice = "ask again, perhaps with a lower limit"
+    return await with_deadline(server_state(context).limits.grace_s, call, timeout_advice=advice)
+
+
+def max_result_bytes(context: ToolContext) -> int:
+    """How many bytes of one result the host shows to the model."""
+    return shown_bytes(client_name(context), server_state(context).limits.output_bytes)
+
+
+def host_result(
+    context: ToolContext, result: dict[str, Any], *, cursor: str = "", reserved_bytes: int = 0
+) -> CallToolResult:
+    """`result` cut to what the host shows, less `reserved_bytes`. `cursor`: of an earlier, truncated result."""
+    return results.result(truncate(result, max_result_bytes(context) - reserved_bytes, cursor))
