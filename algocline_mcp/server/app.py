@@ -107,7 +107,7 @@ def build(fork_process: "ForkServerProcess | None" = None) -> MCPServer[ServerSt
         description="Runs reasoning strategies whose prompts the host's own model answers.",
         instructions=INSTRUCTIONS,
         version=__version__,
-        tools=_tools(os.environ),
+        tools=tools_of(os.environ),
         lifespan=partial(_lifespan, fork_process),
         log_level="WARNING",
         subscriptions=False,  # lists never change within a connection; clients that would subscribe wait for the SDK
@@ -116,7 +116,7 @@ def build(fork_process: "ForkServerProcess | None" = None) -> MCPServer[ServerSt
     return app
 
 
-def _tools(environ: Mapping[str, str]) -> list[Tool]:
+def tools_of(environ: Mapping[str, str]) -> list[Tool]:
     """The set that ALC_TOOLS names. For an unknown set the core is listed, and each call says what is wrong."""
     chosen = environ.get("ALC_TOOLS", "") or "core"
     listed = [*sessions.tools(), *branches.tools(), *catalog.tools()]

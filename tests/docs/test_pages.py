@@ -17,8 +17,8 @@ from algocline_mcp.cli import hosts
 from algocline_mcp.cli.main import alc
 from algocline_mcp.config.limits import KIB, MIB, Limits
 from algocline_mcp.config.settings import WORDS
+from algocline_mcp.server.app import tools_of
 from algocline_mcp.server.tool_call.deadline import CEILING_S, CEILINGS_S
-from algocline_mcp.server.tools.sessions import tools
 from algocline_mcp.session.state import TRANSITIONS, Phase
 
 ROOT = Path(__file__).parents[2]
@@ -125,7 +125,7 @@ def _anchors(page: Path) -> set[str]:
 
 
 def test_pages_name_each_command_tool_host_and_example() -> None:
-    assert [row[0] for row in _table(_page("tools"), "tool")] == [tool.name for tool in tools()]
+    assert [row[0] for row in _table(_page("tools"), "tool")] == [tool.name for tool in tools_of({})]
     commands = " ".join(row[0] for row in _table(_page("terminal"), "command"))
     assert set(re.findall(r"alc ([a-z]+)", commands)) >= set(alc.commands)
     rows = _table(README, "host")
@@ -232,7 +232,7 @@ def test_bundle_names_the_tools_and_an_entry_point_that_exists() -> None:
     server = manifest["server"]
 
     assert manifest["manifest_version"] == "0.4"
-    assert [each["name"] for each in manifest["tools"]] == [each.name for each in tools()]
+    assert [each["name"] for each in manifest["tools"]] == [each.name for each in tools_of({})]
     assert (ROOT / server["entry_point"]).is_file()
     assert (
         server["mcp_config"]["args"][-1] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]

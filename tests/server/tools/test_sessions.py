@@ -12,8 +12,7 @@ import anyio
 import pytest
 
 from algocline_mcp import __version__
-from algocline_mcp.server.app import INSTRUCTIONS
-from algocline_mcp.server.tools.sessions import tools as register
+from algocline_mcp.server.app import INSTRUCTIONS, tools_of
 
 if TYPE_CHECKING:
     from tests.rig.hosts import Tools
@@ -101,11 +100,11 @@ def test_each_tool_has_its_arguments(tools: "Tools", tool: str, arguments: str, 
 
 
 def test_every_tool_is_async_so_that_none_takes_the_threads_of_the_sdk() -> None:
-    assert all(inspect.iscoroutinefunction(tool.fn) for tool in register())
+    assert all(inspect.iscoroutinefunction(tool.fn) for tool in tools_of({}))
 
 
 def test_texts_are_exactly_str_so_that_the_sdk_leaves_json_in_them_alone() -> None:
-    for tool in register():
+    for tool in tools_of({}):
         for name in ("code", "code_file", "session_id", "response", "refuse", "query_id", "title", "by", "at"):
             if name in tool.fn_metadata.arg_model.model_fields:
                 assert tool.fn_metadata.arg_model.model_fields[name].annotation is str, f"{tool.name}.{name}"
