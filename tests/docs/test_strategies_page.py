@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 PAGE = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
 ROW = re.compile(r"^\| `alc\.([\w.]+)(.*?)` \|", re.MULTILINE)

@@ -1,9 +1,10 @@
-"""Writes the journals that this release leaves to the next ones: `python tests/journals/write.py`.
+"""Writes the journals of this release, for the tests of later releases: `python tests/journals/write.py`.
 
-They lie in tests/journals/VERSION beside `expected.json`, what becomes of each. A version that is released is never
-written again: its journals are in people's homes.
+Contract: writes tests/journals/VERSION: the journals, and `expected.json` with the result of each. Never write the
+directory of a released version again: users have its journals.
 """
 
+import argparse
 import json
 import shutil
 import sys
@@ -15,26 +16,28 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
 from algocline_mcp import __version__
-from tests.journals.stories import STORIES, play, write
+from tests.journals.recorded_sessions import SESSIONS, resume, write
 from tests.rig.rig import Rig
 
 
 async def main() -> None:
-    written, played = Rig(), Rig()
+    writing, resuming = Rig(), Rig()
     folder = Path(__file__).parent / __version__
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     expected: dict[str, Any] = {}
-    async with written.pool() as one, played.pool() as other:
-        for name, story in STORIES.items():
-            content = await write(written, one, story)
+    async with writing.pool() as one, resuming.pool() as other:
+        for name, session in SESSIONS.items():
+            content = await write(writing, one, session)
             (folder / f"{name}.journal").write_bytes(content)
-            expected[name] = await play(other, content)
+            expected[name] = await resume(other, content)
     (folder / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
     print(f"{len(expected)} journals in {folder}")
-    for leak in (*written.end(), *played.end()):
+    for leak in (*writing.end(), *resuming.end()):
         print(leak)
 
 
 if __name__ == "__main__":
+    # Parses no arguments, but --help and mistakes end here, before the journals are replaced.
+    argparse.ArgumentParser(description="Writes the journals of this release.").parse_args()
     anyio.run(main)

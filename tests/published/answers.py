@@ -1,6 +1,6 @@
-"""A model that answers in the format that a prompt asks for: numbers, yes or no, letters, lists, JSON.
+"""A model for tests, which answers in the format that a prompt asks for: numbers, yes or no, letters, lists, JSON.
 
-Contract: the same prompt gets the same answer, and different ones mostly different, as from a model at temperature 0.
+Contract: equal prompts get equal answers and different prompts mostly different answers, as at temperature 0.
 """
 
 import hashlib
@@ -11,9 +11,9 @@ from collections.abc import Callable
 Model = Callable[[str, str | None], str]
 
 
-def _number(prompt: str, most: int) -> int:
-    """From 1 to `most`, by the prompt alone."""
-    return 1 + int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4]) % most
+def _number(prompt: str, limit: int) -> int:
+    """A number from 1 to `limit` that depends only on the prompt."""
+    return 1 + int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4]) % limit
 
 
 def _json(prompt: str) -> str:

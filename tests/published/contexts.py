@@ -1,4 +1,4 @@
-"""What each package is given: the same for all, and what some need besides. Lua, because a few take functions."""
+"""The ctx of each package, as Lua because a few packages take functions: a common part, and extra fields by package."""
 
 COMMON = """
   task = "Should a small team rewrite its billing service in another language this year?",
@@ -69,7 +69,7 @@ EXTRA = {
     """,
 }
 
-# What takes something else than one ctx.
+# Packages whose `run` takes other arguments than one ctx.
 _PROFILE = '{ samples = { { "a", "a", "b" }, { "b", "b", "b" } }, correct = { "a", "b" } }'
 ARGUMENTS = {"slm_mux": f"{{ {_PROFILE}, {_PROFILE}, {_PROFILE} }}, 2"}
 

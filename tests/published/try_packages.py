@@ -1,11 +1,11 @@
 """Runs every package of a checkout through real sessions.
 
 `try_packages.py CHECKOUT [--only NAME,…] [--path DIR]… [--hostile KIND]`. CHECKOUT is a directory of packages,
-`<name>/init.lua` each, such as a clone of algocline-bundled-packages; further directories for `require` (evalframe)
-by --path. Each package that has a `run` is run twice against the model of answers in answers.py, with the same seed:
-once undisturbed, and once with its worker killed (SIGKILL) at a pause drawn at random. Both runs must end, with the
-same result. With --hostile each is run once against answers of that kind (`all`: of each kind): it may raise, but must
-come to an end. Prints what did not, and the counts; exits 1 then.
+`<name>/init.lua` each, such as a clone of algocline-bundled-packages; --path adds directories for `require`
+(evalframe). Each package with a `run` runs twice with the answers of answers.py and the same seed: once undisturbed,
+and once with its worker killed (SIGKILL) at a random pause. Both runs must end with the same result. With --hostile,
+each package runs once with answers of that kind (`all`: of each kind): it may raise an error, but must end. Prints the
+packages that failed and the counts; exits 1 if there are any.
 """
 
 import argparse
@@ -40,8 +40,8 @@ WAIT_S = 120.0
 WAITS = 10
 AT_ONCE = 3
 RUNS = itertools.count()
-PAUSES = 3000  # no package asks more often
-# Both runs see the same clock, since some results hold durations.
+PAUSES = 3000  # no package sends more prompts
+# Both runs get the same clock, because some results contain durations.
 CODE = """
 os.clock, os.time, alc.time = function() return 1 end, function() return 2 end, function() return 3 end
 local package = require("%s")
@@ -50,11 +50,11 @@ local out = package.run(%s)
 if type(out) == "table" and out.result ~= nil then out = out.result end
 return { result = out }
 """
-CARD_ID = re.compile(r"_\d{8}T\d{6}_[0-9a-f]+")  # of the time and of the session
+CARD_ID = re.compile(r"_\d{8}T\d{6}_[0-9a-f]+")  # the part of a card id that depends on time and session
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class Run:
     end: dict[str, Any]
     pauses: int
     is_killed: bool
@@ -72,11 +72,11 @@ class Played:
 
 def _answers(result: dict[str, Any], model: Model) -> list[Answer]:
     queries = result.get("queries") or [result]
-    return [Answer(each["query_id"], model(each["prompt"], each["system"])) for each in queries]
+    return [Answer(query["query_id"], model(query["prompt"], query["system"])) for query in queries]
 
 
 async def _continue(pool: Pool, reply: PoolReply, model: Model) -> PoolReply:
-    """Answers what is asked; what is too long to be taken is refused, as a host would in the end."""
+    """Answers all queries. Refuses a query whose answer is too long, as a host would in the end."""
     sid, answers = reply.session_id, _answers(reply.result, model)
     try:
         reply = await continue_via_pool(pool, sid, answers, wait_s=WAIT_S)
@@ -84,12 +84,13 @@ async def _continue(pool: Pool, reply: PoolReply, model: Model) -> PoolReply:
     except Refused:
         ids = [str(answer.query_id) for answer in answers]
     if ids:
-        reply = await continue_via_pool(pool, sid, [Answer(each, refuse="too long") for each in ids], wait_s=WAIT_S)
+        refusals = [Answer(query_id, refuse="too long") for query_id in ids]
+        reply = await continue_via_pool(pool, sid, refusals, wait_s=WAIT_S)
     return reply
 
 
 async def _waited(pool: Pool, reply: PoolReply) -> PoolReply:
-    """A simulation of 40 s of processor time takes minutes on a busy machine; a step that takes 180 s is ended."""
+    """Waits for the end of a step. 40 s of CPU time take minutes on a busy machine; a step may use 180 s."""
     for _ in range(WAITS):
         if reply.result["status"] != "running":
             break
@@ -97,8 +98,8 @@ async def _waited(pool: Pool, reply: PoolReply) -> PoolReply:
     return reply
 
 
-async def play(pool: Pool, name: str, model: Model, *, kill_at: int | None = None) -> Played:
-    ctx = {"_ns": f"{name}-{next(RUNS)}"}  # some go on from what an earlier run left in alc.state
+async def run_package(pool: Pool, name: str, model: Model, *, kill_at: int | None = None) -> Run:
+    ctx = {"_ns": f"{name}-{next(RUNS)}"}  # some packages continue with the alc.state of an earlier run
     strategy = Strategy(CODE % (name, arguments_of(name)), name, ctx=ctx)
     reply = await _waited(pool, await run_via_pool(pool, strategy, wait_s=WAIT_S))
     pauses, is_killed = 0, False
@@ -109,17 +110,17 @@ async def play(pool: Pool, name: str, model: Model, *, kill_at: int | None = Non
             is_killed = True
         pauses += 1
         reply = await _waited(pool, await _continue(pool, reply, model))
-    return Played(reply.result, pauses, is_killed)
+    return Run(reply.result, pauses, is_killed)
 
 
-async def judge(pool: Pool, name: str, rng: random.Random) -> tuple[str, str]:
-    """A word for the counts, and a sentence where something is wrong."""
-    first = await play(pool, name, answer_to)
+async def check(pool: Pool, name: str, rng: random.Random) -> tuple[str, str]:
+    """Returns a word for the counts, and a sentence where the package failed, else an empty one."""
+    first = await run_package(pool, name, answer_to)
     if first.problem:
         return "failed", first.problem
     if first.end["result"] == "a library":
         return "library", ""
-    second = await play(pool, name, answer_to, kill_at=rng.randrange(first.pauses) if first.pauses else None)
+    second = await run_package(pool, name, answer_to, kill_at=rng.randrange(first.pauses) if first.pauses else None)
     if second.problem:
         return "failed after a kill", second.problem
     if second.result != first.result:
@@ -127,13 +128,13 @@ async def judge(pool: Pool, name: str, rng: random.Random) -> tuple[str, str]:
     return ("completed, killed once" if second.is_killed else "completed, asks nothing"), ""
 
 
-async def judge_hostile(pool: Pool, name: str, model: Model) -> tuple[str, str]:
-    played = await play(pool, name, model)
-    if played.end["status"] == "needs_response":
-        return "failed: asks without end", f"{played.pauses} pauses"
-    if played.end["status"] == "error":
+async def check_hostile(pool: Pool, name: str, model: Model) -> tuple[str, str]:
+    hostile_run = await run_package(pool, name, model)
+    if hostile_run.end["status"] == "needs_response":
+        return "failed: asks without end", f"{hostile_run.pauses} pauses"
+    if hostile_run.end["status"] == "error":
         return "raised", ""
-    return ("completed", "") if played.problem is None else ("failed", played.problem)
+    return ("completed", "") if hostile_run.problem is None else ("failed", hostile_run.problem)
 
 
 async def run(paths: Sequence[Path], names: Sequence[str], hostile: Model | None) -> Counter[str]:
@@ -146,9 +147,9 @@ async def run(paths: Sequence[Path], names: Sequence[str], hostile: Model | None
             async def one(name: str) -> None:
                 async with slots:
                     if hostile:
-                        word, problem = await judge_hostile(pool, name, hostile)
+                        word, problem = await check_hostile(pool, name, hostile)
                     else:
-                        word, problem = await judge(pool, name, random.Random(name))
+                        word, problem = await check(pool, name, random.Random(name))
                 counts[word] += 1
                 if problem:
                     print(f"{name}: {word}: {problem}", flush=True)

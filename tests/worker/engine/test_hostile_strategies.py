@@ -1,4 +1,4 @@
-"""Strategies that mean harm, or have gone mad: they harm themselves, and another session does not notice."""
+"""Hostile and broken strategies: they damage only themselves, and another session is not affected."""
 
 import resource
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ PATTERN = 'return (("a"):rep(40)):find(("a?"):rep(40) .. ("a"):rep(40) .. "b")'
 
 @asynccontextmanager
 async def undisturbed(pool: Pool) -> AsyncIterator[None]:
-    """Another session makes its steps meanwhile, each as quickly as ever."""
+    """Another session makes its steps meanwhile, each of them quickly."""
     sid, *_ = await run(pool, 'local n = 0 while true do alc.llm("p") n = n + 1 end')
     number = 0
 
@@ -78,7 +78,7 @@ async def test_harmful_code_ends_with_an_error_of_its_own(rig: Rig, name: str) -
     assert len(end["error"]) < 2000
 
 
-async def test_strategy_may_catch_that_its_prompt_is_too_long_and_go_on(rig: Rig) -> None:
+async def test_strategy_may_catch_the_error_of_a_prompt_that_is_too_long(rig: Rig) -> None:
     code = 'local ok, why = pcall(alc.llm, string.rep("x", 50 << 20)) return alc.llm("then " .. #why)'
     async with rig.pool() as pool:
         end = (await run(pool, code)).result
@@ -90,16 +90,16 @@ async def test_output_of_a_strategy_goes_to_its_log_and_nowhere_else(rig: Rig) -
     code = 'io.write("one\\ntwo") print("three") io.stderr:write("four\\n") alc.log("warn", "five") return 1'
     async with rig.pool() as pool:
         sid, end, _ = await run(pool, code)
-    notes = [(note["level"], note["message"]) for note in rig.records(sid, "note")]
+    logged = [(record["level"], record["message"]) for record in rig.records(sid, "note")]
 
     assert end["result"] == 1
-    assert ("info", "one") in notes
-    assert ("warn", "five") in notes
-    assert {message for _, message in notes} == {"one", "two", "three", "four", "five"}
+    assert ("info", "one") in logged
+    assert ("warn", "five") in logged
+    assert {message for _, message in logged} == {"one", "two", "three", "four", "five"}
 
 
 @pytest.mark.parametrize("code", [ENDLESS, "while true do pcall(error) end", PATTERN], ids=["loop", "pcall", "pattern"])
-async def test_code_that_never_ends_is_struck_by_its_processor_time_until_crash_loop(rig: Rig, code: str) -> None:
+async def test_endless_code_gets_strikes_for_its_processor_time_until_crash_loop(rig: Rig, code: str) -> None:
     async with rig.pool(step_cpu_s=0, strikes=2) as pool, undisturbed(pool):
         sid, stuck, _ = await run(pool, code)
         listed = [line for line in (await list_via_pool(pool))["sessions"] if line["session_id"] == sid]
@@ -109,11 +109,11 @@ async def test_code_that_never_ends_is_struck_by_its_processor_time_until_crash_
     assert (stuck["status"], stuck["error_code"]) == ("error", "crash_loop")
     assert "2 times in this step, last: used up the processor time" in stuck["error"]
     assert listed[0]["status"] == "error"
-    assert engines == []  # it rests until somebody asks again
+    assert engines == []  # no engine starts until the next request
     assert end["status"] == "cancelled"
 
 
-async def test_code_that_never_ends_can_be_cancelled_at_once(rig: Rig) -> None:
+async def test_endless_code_can_be_cancelled_at_once(rig: Rig) -> None:
     async with rig.pool() as pool, undisturbed(pool):
         sid, running, _ = await run(pool, PATTERN, wait_s=0.1)
         began = anyio.current_time()
@@ -131,30 +131,30 @@ burn() alc.llm("first") burn() alc.llm("second") burn() return "through"
 
 
 async def test_each_step_has_its_own_processor_time_also_for_an_ordinary_user(rig: Rig) -> None:
-    """Who lacks CAP_SYS_RESOURCE cannot raise a hard limit that was lowered for the step before."""
+    """Without CAP_SYS_RESOURCE, a process cannot raise a hard limit that was lowered for an earlier step."""
     with Program(rig, "server.py", prefix=ORDINARY, ALC_STEP_CPU_S="1", ALC_STRIKES="1") as server:
-        said = server.ask("run", code=TWO_LONG_STEPS)["result"]
+        reply = server.ask("run", code=TWO_LONG_STEPS)["result"]
         for number in range(2):
-            assert said["status"] == "needs_response"
-            said = server.ask("continue", sid=said["session_id"], answer=[f"q-{number}", "A"])["result"]
+            assert reply["status"] == "needs_response"
+            reply = server.ask("continue", sid=reply["session_id"], answer=[f"q-{number}", "A"])["result"]
 
-    assert said["status"] == "completed", said
+    assert reply["status"] == "completed", reply
 
 
 @pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_FSIZE", "RLIMIT_CPU"])
-async def test_limits_that_the_system_sets_already_are_kept_by_an_ordinary_user(rig: Rig, name: str) -> None:
-    """As under `ulimit -v`: an engine that asked for more than it may have would die before it began."""
-    most = {"RLIMIT_AS": 240 * MIB, "RLIMIT_FSIZE": 256 * 1024, "RLIMIT_CPU": 100}[name]
+async def test_lower_limits_of_the_system_work_for_an_ordinary_user(rig: Rig, name: str) -> None:
+    """As under `ulimit -v`: an engine that asked for a higher limit than the hard limit would fail at its start."""
+    limit = {"RLIMIT_AS": 240 * MIB, "RLIMIT_FSIZE": 256 * 1024, "RLIMIT_CPU": 100}[name]
     option = {"RLIMIT_AS": "--as", "RLIMIT_FSIZE": "--fsize", "RLIMIT_CPU": "--cpu"}[name]
     assert getattr(resource, name) is not None
-    with Program(rig, "server.py", prefix=[*ORDINARY, "prlimit", f"{option}={most}"], ALC_STRIKES="1") as server:
-        said = server.ask("run", code=ASK_TWICE)
-        said = server.ask("continue", sid=said["result"]["session_id"], answer=["q-0", "A"])
+    with Program(rig, "server.py", prefix=[*ORDINARY, "prlimit", f"{option}={limit}"], ALC_STRIKES="1") as server:
+        reply = server.ask("run", code=ASK_TWICE)
+        reply = server.ask("continue", sid=reply["result"]["session_id"], answer=["q-0", "A"])
 
-    assert said["result"].get("prompt") == "second after A", said
+    assert reply["result"].get("prompt") == "second after A", reply
 
 
-async def test_flood_of_log_lines_keeps_journal_and_memory_small_and_nobody_waiting(rig: Rig) -> None:
+async def test_flood_of_log_lines_keeps_journal_and_memory_small_and_delays_no_call(rig: Rig) -> None:
     code = 'local line = string.rep("x", 65000) for _ = 1, 4000 do print(line) end return alc.llm("done")'
     async with rig.pool() as pool, undisturbed(pool):
         sid, *_ = await run(pool, code, wait_s=0.1)
@@ -162,14 +162,14 @@ async def test_flood_of_log_lines_keeps_journal_and_memory_small_and_nobody_wait
         running = (await status_via_pool(pool, sid)).result
         took_s = anyio.current_time() - began
         done = (await status_via_pool(pool, sid, wait_s=2 * WAIT_S)).result
-        notes = rig.records(sid, "note")
+        logged = rig.records(sid, "note")
         resident = rig.resident_bytes(rig.keeper(sid))
 
     assert running["status"] == "running"
     assert took_s < QUICK_S
     assert done["prompt"] == "done"
     assert rig.journal(sid).stat().st_size < 2 * MIB
-    assert notes[-1]["message"].startswith("log full at")
+    assert logged[-1]["message"].startswith("log full at")
     assert resident < 100 * MIB
 
 
@@ -183,11 +183,11 @@ async def test_flood_of_prompts_is_answered_one_by_one_and_none_is_lost(rig: Rig
     assert reply.result["result"] == 200
 
 
-async def test_strategy_finds_no_way_to_python_nor_to_the_registry_of_lua(rig: Rig) -> None:
+async def test_strategy_reaches_neither_python_nor_the_registry_of_lua(rig: Rig) -> None:
     probe = """
-    local found = {}
-    for name, value in pairs(_G) do if type(value) == "userdata" then found[#found + 1] = name end end
-    return {#found, debug.getregistry == nil, python == nil, package.loaded.python == nil}
+    local objects = {}
+    for name, value in pairs(_G) do if type(value) == "userdata" then objects[#objects + 1] = name end end
+    return {#objects, debug.getregistry == nil, python == nil, package.loaded.python == nil}
     """
     async with rig.pool() as pool:
         result = (await run(pool, probe)).result["result"]

@@ -1,4 +1,4 @@
-"""What an engine may say: every message that does not fit is a breach, and what is too large gets a sentence."""
+"""Messages of an engine: an invalid message is a ProtocolError, a message that is too large gets a sentence."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Mess
 from tests.session.histories import LIMITS, query
 
 
-def told(value: Any) -> Message:
+def parsed(value: Any) -> Message:
     return parse(json.dumps(value).encode(), json_depth=8)
 
 
@@ -44,23 +44,21 @@ GOOD: list[tuple[dict[str, Any], Message]] = [
 
 
 @pytest.mark.parametrize(("value", "message"), GOOD)
-def test_message_is_understood(value: dict[str, Any], message: Message) -> None:
-    assert told(value) == message
+def test_message_is_parsed(value: dict[str, Any], message: Message) -> None:
+    assert parsed(value) == message
 
 
 @pytest.mark.parametrize(("value", "message"), GOOD)
-def test_message_whose_field_is_missing_or_of_another_type_is_refused_or_the_same(
-    value: dict[str, Any], message: Message
-) -> None:
-    """Whatever single field is broken: no exception but the breach, and nothing of another type comes through."""
+def test_message_with_one_broken_field_is_refused_or_of_the_same_type(value: dict[str, Any], message: Message) -> None:
+    """Breaks each field alone: `parse` raises ProtocolError or returns a message of the same type."""
     for name in value:
         for wrong in (None, True, 1, 1.5, "x", [], {}, [1], {"a": 1}):
             changed = value | {name: wrong}
             try:
-                got = told(changed)
+                result = parsed(changed)
             except ProtocolError:
                 continue
-            assert type(got) is type(message) or name == "op"
+            assert type(result) is type(message) or name == "op"
 
 
 BAD: dict[str, Any] = {
@@ -98,9 +96,9 @@ BAD: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("value", BAD.values(), ids=BAD.keys())
-def test_message_that_does_not_fit_is_a_breach(value: Any) -> None:
+def test_invalid_message_is_a_protocol_error(value: Any) -> None:
     with pytest.raises(ProtocolError, match=r"^engine "):
-        told(value)
+        parsed(value)
 
 
 LINES = {
@@ -116,13 +114,13 @@ LINES = {
 
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
-def test_line_that_is_no_message_is_a_breach(line: bytes) -> None:
+def test_line_that_is_not_a_message_is_a_protocol_error(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         parse(line, json_depth=128)
 
 
 @given(st.binary(max_size=30) | st.binary(max_size=20).map(lambda raw: b'{"op":"end","result":' + raw + b"}"))
-def test_any_bytes_are_a_message_or_a_breach(line: bytes) -> None:
+def test_any_bytes_are_a_message_or_a_protocol_error(line: bytes) -> None:
     try:
         message = parse(line, json_depth=128)
     except ProtocolError:
@@ -138,10 +136,10 @@ def _nested(depth: int) -> Any:
 
 
 def test_result_may_nest_as_deep_as_the_limit_and_not_much_deeper() -> None:
-    told({"op": "end", "result": _nested(8)})
+    parsed({"op": "end", "result": _nested(8)})
 
     with pytest.raises(ProtocolError, match="nested over 8 levels"):
-        told({"op": "end", "result": _nested(10)})
+        parsed({"op": "end", "result": _nested(10)})
 
 
 # ── too large ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -183,14 +181,14 @@ BAD_FORKS: dict[str, dict[str, Any]] = {
     "name with a line feed": {"strategies": ["a\n"]},
     "name that is no text": {"strategies": [1]},
     "ctx without names": {"ctx": [1]},
-    "mode of the original": {"on_error": "abort"},
+    "mode of upstream": {"on_error": "abort"},
 }
 
 
 @pytest.mark.parametrize("name", BAD_FORKS)
-def test_fork_of_anything_but_named_packages_is_a_breach(name: str) -> None:
+def test_fork_of_anything_but_named_packages_is_a_protocol_error(name: str) -> None:
     with pytest.raises(ProtocolError):
-        told({"op": "fork", "strategies": ["a"], "ctx": {}, "on_error": "skip", **BAD_FORKS[name]})
+        parsed({"op": "fork", "strategies": ["a"], "ctx": {}, "on_error": "skip", **BAD_FORKS[name]})
 
 
 def test_ctx_of_a_fork_has_a_limit() -> None:
@@ -199,6 +197,6 @@ def test_ctx_of_a_fork_has_a_limit() -> None:
 
 
 @pytest.mark.parametrize("outcome", [{"result": "x" * 50}, {"error": "x" * 50}])
-def test_what_the_children_of_one_fork_return_has_a_limit_together(outcome: dict[str, Any]) -> None:
+def test_results_of_all_children_of_one_fork_have_a_common_limit(outcome: dict[str, Any]) -> None:
     assert too_large(End(outcome), LIMITS) is None
     assert "beside 60 of other children" in str(too_large(End(outcome), LIMITS, ends_bytes=60))

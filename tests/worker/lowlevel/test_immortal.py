@@ -24,7 +24,8 @@ import sys
 from algocline_mcp.worker.fork_server import main as fork_server
 from algocline_mcp.worker.lowlevel import immortal
 strings = ["a list"]
-things = [strings, strings[0], fork_server.main, fork_server.main.__code__, fork_server.main.__code__.co_consts, str.join]
+code = fork_server.main.__code__
+things = [strings, strings[0], fork_server.main, code, code.co_consts, str.join]
 immortal.immortalize()
 before = [sys.getrefcount(thing) for thing in things]
 more = things * 3

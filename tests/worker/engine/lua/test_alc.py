@@ -1,10 +1,10 @@
-"""alc.*: what goes to the keeper, what comes back, and where a strategy may ask."""
+"""alc.*: messages to the keeper, results of the replies, and the places where a strategy may call alc.llm."""
 
 from typing import Any
 
 import pytest
 
-from tests.worker.engine.lua.stage import NOW_S, Answer, FakeChannel, Query, echo, play
+from tests.worker.engine.lua.in_process import NOW_S, Answer, FakeChannel, Query, echo, play
 
 PLAIN = {"prompt": "p", "system": None, "max_tokens": 1024}
 
@@ -68,7 +68,7 @@ MISUSED = [
 
 
 @pytest.mark.parametrize(("call", "problem"), MISUSED)
-def test_misuse_is_a_catchable_error_with_its_line_and_asks_nothing(call: str, problem: str) -> None:
+def test_misuse_is_a_catchable_error_with_its_line_and_sends_no_query(call: str, problem: str) -> None:
     channel = FakeChannel()
 
     ended = play(f"local ok, problem = pcall(function()\n {call}\n end)\n return problem", channel)
@@ -143,13 +143,13 @@ def test_llm_works_inside(context: str) -> None:
     assert {query["prompt"] for batch in channel.queries for query in batch} == {"x"}
 
 
-def test_log_progress_and_print_are_told_in_order() -> None:
+def test_log_progress_and_print_are_sent_in_order() -> None:
     channel = FakeChannel()
 
     play("alc.log('warn', 'w') alc.log('loud', {1} and 5) print('a', nil, 2.0, true) alc.progress(1, 3, 'now')"
          " alc.progress(2, 3) io.write('x', 1, '\\ny') io.stderr:write('e\\n') print()", channel)  # fmt: skip
 
-    assert channel.told == [
+    assert channel.sent == [
         {"op": "log", "level": "warn", "message": "w"},
         {"op": "log", "level": "info", "message": "5"},
         {"op": "log", "level": "info", "message": "a\tnil\t2.0\ttrue"},
@@ -179,7 +179,7 @@ CLOCK = [
 
 
 @pytest.mark.parametrize(("code", "result"), CLOCK)
-def test_every_clock_is_the_keepers(code: str, result: Any) -> None:
+def test_every_clock_is_that_of_the_keeper(code: str, result: Any) -> None:
     channel = FakeChannel()
 
     assert play(f"return {code}", channel).result == result
@@ -195,7 +195,7 @@ PURE_TIME = [
 
 
 @pytest.mark.parametrize(("code", "result"), PURE_TIME)
-def test_times_computed_from_given_numbers_ask_nobody(code: str, result: Any) -> None:
+def test_times_computed_from_numbers_send_no_call(code: str, result: Any) -> None:
     channel = FakeChannel()
 
     assert play(f"return {code}", channel).result == result

@@ -1,10 +1,10 @@
-"""alc.card and alc.eval as Lua sees them: what goes to the keeper, and what becomes of its replies."""
+"""alc.card and alc.eval in Lua: the calls that they send to the keeper, and the results of its replies."""
 
 from typing import Any
 
 import pytest
 
-from tests.worker.engine.lua.stage import FakeChannel, echo, play
+from tests.worker.engine.lua.in_process import FakeChannel, echo, play
 from tests.worker.engine.lua.test_state import Keeper
 
 SENT: dict[str, tuple[str, list[Any]]] = {
@@ -59,7 +59,7 @@ MISUSED = [
 
 
 @pytest.mark.parametrize(("call", "problem"), MISUSED)
-def test_misuse_is_an_error_with_its_line_and_asks_nothing(call: str, problem: str) -> None:
+def test_misuse_is_an_error_with_its_line_and_sends_no_call(call: str, problem: str) -> None:
     channel = Keeper()
 
     code = f"local ok, problem = pcall(function()\n {call}\n end)\n return problem"
@@ -117,7 +117,7 @@ MODULES = {
 
 
 class Evaluated(FakeChannel):
-    """Knows a scenario of the home, and gives each card the same id."""
+    """Has one scenario in the home, and returns the same id for each card."""
 
     def __init__(self, modules: dict[str, str] = MODULES) -> None:
         super().__init__(echo, modules=modules)
@@ -140,7 +140,7 @@ REPORTS = [
 ]
 
 
-@pytest.mark.parametrize(("scenario", "name", "counts"), REPORTS, ids=lambda each: str(each)[:20])
+@pytest.mark.parametrize(("scenario", "name", "counts"), REPORTS, ids=lambda argument: str(argument)[:20])
 def test_report_of_a_strategy_on_a_scenario(scenario: str, name: str, counts: list[int]) -> None:
     channel = Evaluated()
 
@@ -183,7 +183,7 @@ UNEVALUATED = [
 
 
 @pytest.mark.parametrize(("arguments", "problem"), UNEVALUATED)
-def test_what_cannot_be_evaluated_is_an_error_at_its_line(arguments: str, problem: str) -> None:
+def test_invalid_evaluation_is_an_error_at_its_line(arguments: str, problem: str) -> None:
     code = f"local ok, problem = pcall(function()\n alc.eval({arguments})\n end)\n return problem"
 
     assert play(code, Evaluated()).result.startswith(f"panel.lua:2: {problem}")

@@ -1,4 +1,4 @@
-"""The same strategy with the same answers does the same in every process: replay rests on it."""
+"""Determinism, which replay needs: the same strategy with the same answers does the same in every process."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 WHATEVER = r"""
 local words = {}
@@ -49,10 +49,10 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 from algocline_mcp.worker.engine.lua import runtime
 exec(sys.argv[2])
-from tests.worker.engine.lua.stage import FakeChannel, last_line
+from tests.worker.engine.lua.in_process import FakeChannel, last_line
 channel = FakeChannel(modules={"m": "return 'm' .. tostring({})"}, environ={"X": "y"})
 line = last_line(sys.stdin.read(), channel, seed=1234567890123456789)
-print(json.dumps([channel.told, channel.queries, channel.calls, line.decode()]))
+print(json.dumps([channel.sent, channel.queries, channel.calls, line.decode()]))
 """
 
 
@@ -75,7 +75,7 @@ def test_processes_in_different_places_do_the_same(tmp_path: Path) -> None:
     assert first == second == third
 
 
-# What pins it, taken away.
+# Each removes one cause of determinism.
 BROKEN = {
     "order of pairs": """
 real = runtime.lua.LuaRuntime
@@ -95,7 +95,7 @@ def cut(old, new):
 
 
 @pytest.mark.parametrize("breaking", BROKEN.values(), ids=BROKEN.keys())
-def test_control_without_what_pins_it_processes_do_not_do_the_same(tmp_path: Path, breaking: str) -> None:
+def test_control_without_one_cause_of_determinism_processes_differ(tmp_path: Path, breaking: str) -> None:
     runs = [_elsewhere(tmp_path, breaking=CUT + breaking) for _ in range(2)]
 
     assert runs[0] != runs[1]
@@ -120,14 +120,14 @@ for name in b"a", b"b", b"c":
 """
 
 
-def test_one_prepared_runtime_serves_every_fork_anew() -> None:
+def test_each_fork_of_one_prepared_runtime_starts_unused() -> None:
     done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, timeout=240, check=True)
 
     results = [json.loads(line)["result"] for line in done.stdout.splitlines()]
     assert results == ["a1", "b1", "c1"]
 
 
-def test_seed_decides_what_chance_brings() -> None:
+def test_seed_decides_the_random_numbers() -> None:
     code = "return {math.random(1, 1 << 40), math.randomseed() and math.random(1, 1 << 40)}"
 
     assert play(code, seed=7).result == play(code, seed=7).result
@@ -153,11 +153,11 @@ SORT = "local list = ctx.list table.sort(list%s) return list"
 
 @given(st.lists(st.integers(-50, 50), max_size=300))
 def test_sort_with_comparator_is_stable(numbers: list[int]) -> None:
-    ctx = json.dumps({"list": [[number, place] for place, number in enumerate(numbers)]})
+    ctx = json.dumps({"list": [[number, index] for index, number in enumerate(numbers)]})
 
     ended = play(SORT % ", function(a, b) return a[1] > b[1] end", ctx=ctx)
 
-    expected = sorted(([n, place] for place, n in enumerate(numbers)), key=lambda each: -each[0])
+    expected = sorted(([n, index] for index, n in enumerate(numbers)), key=lambda pair: -pair[0])
     assert ended.result == expected
 
 
@@ -189,7 +189,7 @@ def test_sort_honours_metamethods_and_leaves_the_list_when_the_comparator_fails(
     assert play(code).result == [list(range(30)), [5, 4, 3, 2, 1], False]
 
 
-def test_text_of_a_value_is_its_serial_number_for_life() -> None:
+def test_text_of_a_value_keeps_its_serial_number() -> None:
     channel = FakeChannel()
 
     play("local a, b = {}, {} print(b, a) collectgarbage() print(a, b) print(('%5s|%-3s'):format(nil, 7), {})", channel)

@@ -1,9 +1,9 @@
-"""A package as the code of a session: what `require` finds under its name, its own lines, its `run`."""
+"""A package as the code of a session: its name under `require`, its line numbers, its `run`."""
 
 import pytest
 
 from algocline_mcp.languages import LUA
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 ENDS = [
     ("return {}", "Package 'one' is a library package, it has no run(ctx): use it by require"),
@@ -18,11 +18,11 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("source", "error"), ENDS)
-def test_lines_are_those_of_the_package_and_what_cannot_be_run_is_told(source: str, error: str) -> None:
+def test_errors_have_the_line_numbers_of_the_package(source: str, error: str) -> None:
     assert play(LUA.entered("one", source)).error.startswith(error)
 
 
-def test_its_run_gets_ctx_and_others_find_it_without_asking_for_it() -> None:
+def test_run_gets_ctx_and_other_modules_require_the_package_without_a_call() -> None:
     source = 'local name = ... return {run = function(ctx) return {ctx.task, name, require("two").same} end}'
     channel = FakeChannel(modules={"two": 'return {same = type(require("one").run) == "function"}'})
 

@@ -1,8 +1,8 @@
-"""What the author of a strategy reads: its own file, its own lines, never an empty text."""
+"""Error texts of a strategy: its own file and lines, and never an empty text."""
 
 import pytest
 
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 RAISED = [
     ("error('intentional')", "panel.lua:1: intentional\nstack traceback:\n\tpanel.lua:1: in main chunk"),
@@ -65,7 +65,7 @@ SYNTAX = [
 
 
 @pytest.mark.parametrize(("code", "text"), SYNTAX)
-def test_syntax_error_says_so_and_says_where(code: str, text: str) -> None:
+def test_syntax_error_names_its_kind_and_its_line(code: str, text: str) -> None:
     assert play(code).error.startswith(text)
 
 

@@ -1,4 +1,4 @@
-"""alc.fork as Lua sees it: what it refuses, what it asks the keeper, what it makes of the reply."""
+"""alc.fork in Lua: refused arguments, the message to the keeper, and the result of its reply."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from algocline_mcp.config.limits import MIB
 from algocline_mcp.languages import LUA
 from algocline_mcp.worker.engine.lua.runtime import prepare
 from algocline_mcp.worker.engine.process import Start
-from tests.worker.engine.lua.stage import BORN_S, FakeChannel, play
+from tests.worker.engine.lua.in_process import CREATED_S, FakeChannel, play
 
 ENTRIES = [{"strategy": "a", "ok": True, "result": {"x": [1]}}, {"strategy": "b", "ok": False, "error": "boom"}]
 
@@ -39,13 +39,13 @@ def test_names_ctx_and_mode_go_to_the_keeper_and_the_entries_come_back() -> None
     ]
 
 
-@pytest.mark.parametrize(("mode", "told"), [("skip", "skip"), ("fail", "fail"), ("abort", "fail")])
-def test_both_words_for_a_fork_that_fails_are_known(mode: str, told: str) -> None:
+@pytest.mark.parametrize(("mode", "sent"), [("skip", "skip"), ("fail", "fail"), ("abort", "fail")])
+def test_fail_and_abort_are_the_same_mode(mode: str, sent: str) -> None:
     channel = Forking({"entries": []})
 
     play(f"return alc.fork({{'a'}}, {{}}, {{on_error = '{mode}'}})", channel)
 
-    assert [each["on_error"] for each in channel.forked] == [told]
+    assert [fork["on_error"] for fork in channel.forked] == [sent]
     assert channel.forked[0]["ctx"] == {}
 
 
@@ -71,21 +71,21 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("call", "told"), REFUSED)
-def test_what_cannot_be_forked_is_refused_without_a_word_to_the_keeper(call: str, told: str) -> None:
+@pytest.mark.parametrize(("call", "problem"), REFUSED)
+def test_invalid_fork_is_refused_without_a_message_to_the_keeper(call: str, problem: str) -> None:
     channel = Forking({"entries": []})
 
     error = play(f"return {call}", channel).error
 
-    assert told in error
+    assert problem in error
     assert channel.forked == []
 
 
 def child(package: str, *, heap_bytes: int = 8 * MIB) -> dict[str, Any]:
-    """The last line of a child whose package this is."""
+    """The last line of a child that runs this package."""
     channel = FakeChannel(modules={"it": package})
     runtime = prepare(heap_bytes=64 * MIB, headroom_bytes=16 * MIB, line_bytes=8 * MIB)
-    start = Start(LUA.child.format("it"), "fork of it", '{"task":"t"}', 1, BORN_S, heap_bytes)
+    start = Start(LUA.child.format("it"), "fork of it", '{"task":"t"}', 1, CREATED_S, heap_bytes)
     message: dict[str, Any] = json.loads(runtime.run(start, channel))
     return message
 
@@ -94,7 +94,7 @@ def test_child_runs_its_package_with_its_ctx() -> None:
     assert child("return {run = function(ctx) return ctx.task .. alc.llm('p') end}")["result"] == "t<p>"
 
 
-def test_child_has_less_memory_and_is_told_what_to_raise() -> None:
+def test_child_has_less_memory_and_its_error_names_the_setting() -> None:
     greedy = "return {run = function() local t = {} for i = 1, 1e9 do t[i] = {} end end}"
 
     error = child(greedy)["error"]
@@ -103,5 +103,5 @@ def test_child_has_less_memory_and_is_told_what_to_raise() -> None:
     assert "ALC_CHILD_HEAP_BYTES" in error
 
 
-def test_child_of_a_package_without_run_says_so() -> None:
+def test_child_of_a_package_without_run_is_an_error() -> None:
     assert "the package does not export run(ctx)" in child("return {}")["error"]

@@ -1,4 +1,4 @@
-"""Memory that runs out is an error of the strategy: catchable, and never a hang or the death of the process."""
+"""Lack of memory is an error of the strategy: catchable, never a hang or the end of the process."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 
 from algocline_mcp.config.limits import MIB
 from algocline_mcp.worker.engine.lua.runtime import prepare
-from tests.worker.engine.lua.stage import play
+from tests.worker.engine.lua.in_process import play
 
 GREEDY = {
     "tables": "local t = {} for i = 1, 1e9 do t[i] = {} end",
@@ -33,10 +33,10 @@ def test_exhaustion_ends_with_a_sentence(way: str) -> None:
 def test_exhaustion_is_catchable_and_the_session_goes_on() -> None:
     code = """
     local ok, e = pcall(function() local t = {} for i = 1, 1e9 do t[i] = {} end end)
-    local kept, n = {}, 0
-    local ok2, e2 = pcall(function() while true do kept[#kept + 1] = ('x'):rep(1 << 20) .. #kept end end)
+    local held, n = {}, 0
+    local ok2, e2 = pcall(function() while true do held[#held + 1] = ('x'):rep(1 << 20) .. #held end end)
     local ok3, e3 = pcall(alc.llm, 'while the heap is full')
-    kept = nil
+    held = nil
     return {ok, e, ok2, e2, ok3, e3, alc.llm('after')}
     """
 
@@ -48,8 +48,9 @@ def test_exhaustion_is_catchable_and_the_session_goes_on() -> None:
     assert result[6] == "<after>"
 
 
-# Fills the heap to the last byte in ever smaller steps and asks at each of them, for long answers, from everywhere.
-# A push that did not fit would hang this process for ever, with the lock of Python held: hence a process of its own.
+# Fills the heap to the last byte in smaller and smaller steps, and asks for long answers at each step and from each
+# kind of code. A push that does not fit would hang the process while it holds Python's lock: so this runs in another
+# process.
 ATTACK = """
 local kept, asked, refused, count = {}, 0, 0, 0
 local function ask()

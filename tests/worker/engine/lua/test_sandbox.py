@@ -1,10 +1,10 @@
-"""What a strategy finds, and what it does not."""
+"""The standard library that a strategy gets: absent functions, refused calls, and the rest as usual."""
 
 from typing import Any
 
 import pytest
 
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 ABSENT = [
     "io.popen", "io.lines", "io.read", "io.tmpfile", "io.input", "io.output", "os.execute", "os.remove", "os.rename",
@@ -15,7 +15,7 @@ ABSENT = [
 
 
 @pytest.mark.parametrize("name", ABSENT)
-def test_absent(name: str) -> None:
+def test_function_is_absent(name: str) -> None:
     assert play(f"return type({name})").result == "nil"
 
 
@@ -24,14 +24,14 @@ def test_require_gives_the_same_table_as_the_global(name: str) -> None:
     assert play(f"return require('{name}') == {name}").result is True
 
 
-def test_nothing_of_python_is_within_reach() -> None:
+def test_strategy_cannot_reach_python() -> None:
     code = """
-    local seen, found = {[ctx.null] = true}, {}
+    local seen, objects = {[ctx.null] = true}, {}
     local function visit(value, path)
       local kind = type(value)
       if seen[value] or kind == 'nil' or kind == 'string' or kind == 'number' or kind == 'boolean' then return end
       seen[value] = true
-      if kind == 'userdata' or kind == 'thread' then found[#found + 1] = path .. ' ' .. kind end
+      if kind == 'userdata' or kind == 'thread' then objects[#objects + 1] = path .. ' ' .. kind end
       local meta = getmetatable(value)
       if type(meta) == 'table' then visit(meta, path .. '<meta>') end
       if kind == 'table' then
@@ -42,7 +42,7 @@ def test_nothing_of_python_is_within_reach() -> None:
     visit(getmetatable(''), 'string<meta>')
     visit(load, 'load')
     local n = 0 for _ in pairs(seen) do n = n + 1 end
-    return {n > 100, getmetatable(ctx.null), found}
+    return {n > 100, getmetatable(ctx.null), objects}
     """
 
     assert play(code, ctx='{"null":null}').result == [True, "null", {}]
@@ -70,7 +70,7 @@ ESCAPES: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("code", "problem"), ESCAPES)
-def test_way_out_is_closed_with_a_sentence(code: str, problem: str) -> None:
+def test_escape_is_refused_with_a_sentence(code: str, problem: str) -> None:
     assert play(f"return (select(2, {code}))", ctx='{"null":null}').result == problem
 
 
@@ -89,7 +89,7 @@ LOADED = [
 
 
 @pytest.mark.parametrize(("code", "result"), LOADED)
-def test_what_stays_works_as_usual(code: str, result: Any) -> None:
+def test_remaining_functions_work_as_usual(code: str, result: Any) -> None:
     assert play(f"return ({code})").result == result
 
 
@@ -108,7 +108,7 @@ return {llm('a', {b = 1}), encode({1.5, {x = {}}}), G.tostring({}), G.print('sti
 """
 
 
-def test_vandalism_of_the_standard_library_hurts_only_the_vandal() -> None:
+def test_damage_to_the_standard_library_affects_only_its_strategy() -> None:
     channel = FakeChannel(modules={"nothing": ""})
 
     ended = play(VANDALISM, channel, ctx='{"list":[]}')

@@ -1,11 +1,11 @@
-"""alc.state, alc.budget_* and alc.stats as Lua sees them: what goes to the keeper, and what becomes of its replies."""
+"""alc.state, alc.budget_* and alc.stats in Lua: the calls that they send, and the results of the replies."""
 
 import json
 from typing import Any
 
 import pytest
 
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 
 class Keeper(FakeChannel):
@@ -67,7 +67,7 @@ MADE: dict[str, tuple[str, list[Any], Any]] = {
 
 
 @pytest.mark.parametrize(("code", "replies", "result"), MADE.values(), ids=MADE.keys())
-def test_reply_becomes(code: str, replies: list[Any], result: Any) -> None:
+def test_reply_becomes_the_result(code: str, replies: list[Any], result: Any) -> None:
     assert play(f"return ({code})", Keeper(*replies), ctx='{"null":null}').result == result
 
 
@@ -88,7 +88,7 @@ MISUSED = [
 
 
 @pytest.mark.parametrize(("call", "problem"), MISUSED)
-def test_misuse_is_an_error_with_its_line_and_asks_nothing(call: str, problem: str) -> None:
+def test_misuse_is_an_error_with_its_line_and_sends_no_call(call: str, problem: str) -> None:
     channel = Keeper()
 
     ended = play(f"local ok, problem = pcall(function()\n {call}\n end)\n return problem", channel)
@@ -103,7 +103,7 @@ def test_error_of_the_keeper_is_raised_where_the_strategy_called() -> None:
     assert ended.result == "panel.lua:2: gone"
 
 
-def test_update_compares_with_what_it_found_even_if_that_was_changed_in_place() -> None:
+def test_update_compares_with_the_stored_value_even_if_its_copy_was_modified() -> None:
     channel = Keeper([{"n": 1}], True)
 
     ended = play("return alc.state.update('k', function(t) t.n = 2 return t end)", channel)
@@ -112,7 +112,7 @@ def test_update_compares_with_what_it_found_even_if_that_was_changed_in_place() 
     assert channel.calls == [["state.get", "k"], ["state.swap", "k", [{"n": 1}], [{"n": 2}]]]
 
 
-def test_update_begins_again_where_others_were_faster() -> None:
+def test_update_tries_again_where_another_session_was_faster() -> None:
     channel = Keeper([], False, [5], True)
 
     ended = play("return alc.state.update('k', function(n) return n + 1 end, 0)", channel)

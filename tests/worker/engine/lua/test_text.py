@@ -1,10 +1,10 @@
-"""Reading answers, cutting and writing text: what alc.* makes of what a model said."""
+"""Functions of alc.* that read answers, cut text and write text."""
 
 from typing import Any
 
 import pytest
 
-from tests.worker.engine.lua.stage import FakeChannel, play
+from tests.worker.engine.lua.in_process import FakeChannel, play
 
 NOTHING = "nil"
 RESULTS: list[tuple[str, Any]] = [
@@ -120,12 +120,12 @@ RESULTS: list[tuple[str, Any]] = [
 def test_result(code: str, result: Any) -> None:
     channel = FakeChannel()
 
-    got = play(f"local value = {code} if value == nil then return '{NOTHING}' end return value", channel).result
+    value = play(f"local value = {code} if value == nil then return '{NOTHING}' end return value", channel).result
 
-    assert got == result
-    assert type(got) is type(result)
+    assert value == result
+    assert type(value) is type(result)
     assert channel.queries == []
-    assert channel.calls == []  # nothing of it is recorded
+    assert channel.calls == []  # nothing is recorded
 
 
 MISUSED = [

@@ -1,4 +1,4 @@
-"""JSON to Lua and back: what a strategy gets as ctx and answers, and what the host gets as a result."""
+"""JSON to Lua and back: ctx and answers for the strategy, the result for the host."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.worker.engine.lua.stage import FakeChannel, last_line, play
+from tests.worker.engine.lua.in_process import FakeChannel, last_line, play
 
 RESULTS = [
     ("", "null"),
@@ -120,7 +120,7 @@ NO_JSON = [
 
 
 @pytest.mark.parametrize(("text", "problem"), NO_JSON)
-def test_text_that_is_no_json_is_refused_with_its_place(text: str, problem: str) -> None:
+def test_text_that_is_not_json_is_refused_with_its_position(text: str, problem: str) -> None:
     ended = play("return select(2, pcall(alc.json_decode, ctx.text))", ctx=json.dumps({"text": text}))
 
     assert ended.result.startswith("panel.lua:1: alc.json_decode: ")
@@ -150,7 +150,7 @@ JSON = st.recursive(
 
 
 @given(JSON, st.booleans())
-def test_any_json_comes_back_as_it_went_in(value: Any, is_ascii: bool) -> None:
+def test_any_json_is_unchanged_after_both_ways(value: Any, is_ascii: bool) -> None:
     ended = play("return ctx.value", ctx=json.dumps({"value": value}, ensure_ascii=is_ascii))
 
     assert repr(ended.result) == repr(_sorted(value))
@@ -159,28 +159,28 @@ def test_any_json_comes_back_as_it_went_in(value: Any, is_ascii: bool) -> None:
 def _sorted(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _sorted(value[key]) for key in sorted(value, key=str.encode)}
-    return [_sorted(each) for each in value] if isinstance(value, list) else value
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
 
 
 @given(st.binary())
-def test_bytes_that_are_no_utf8_are_replaced_as_python_does(raw: bytes) -> None:
+def test_bytes_that_are_not_utf8_are_replaced_as_python_does(raw: bytes) -> None:
     literal = "".join(f"\\x{byte:02x}" for byte in raw)
 
     assert play(f'return "{literal}"').result == raw.decode("utf-8", "replace")
 
 
 @given(st.text(st.sampled_from('a\\"nu0d8c/\n\t{}[]:,1.eE-+ é'), max_size=12))
-def test_decoder_takes_what_python_takes_and_nothing_else(text: str) -> None:
+def test_decoder_accepts_exactly_what_python_accepts(text: str) -> None:
     try:
         expected = [True, json.loads(text)]
     except ValueError:
         expected = [False, None]
 
-    taken = play("return {pcall(alc.json_decode, ctx.text)}", ctx=json.dumps({"text": text})).result
+    decoded = play("return {pcall(alc.json_decode, ctx.text)}", ctx=json.dumps({"text": text})).result
 
-    if not taken[0]:
-        taken, expected = [False], expected[:1] if abs(expected[1] or 0) != math.inf else [False]
-    assert json.dumps(taken, sort_keys=True) == _SURROGATE.sub(r"\\ufffd", json.dumps(expected, sort_keys=True))
+    if not decoded[0]:
+        decoded, expected = [False], expected[:1] if abs(expected[1] or 0) != math.inf else [False]
+    assert json.dumps(decoded, sort_keys=True) == _SURROGATE.sub(r"\\ufffd", json.dumps(expected, sort_keys=True))
 
 
 _SURROGATE = re.compile(r"\\ud[89a-f][0-9a-f]{2}")

@@ -1,8 +1,8 @@
-"""The environment, and what evalframe finds."""
+"""alc.env, and the module std for evalframe."""
 
 import pytest
 
-from tests.worker.engine.lua.stage import NOW_S, FakeChannel, play
+from tests.worker.engine.lua.in_process import NOW_S, FakeChannel, play
 
 ENVIRON = {"A": "1", "B": ""}
 

@@ -1,4 +1,4 @@
-"""Plays a strategy in this process, against a channel that answers from a script."""
+"""Runs a strategy in this process, with a channel that answers from functions and mappings."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +9,7 @@ from algocline_mcp.config.limits import MIB
 from algocline_mcp.worker.engine.lua.runtime import prepare
 from algocline_mcp.worker.engine.process import Start
 
-BORN_S = 1790000000.0
+CREATED_S = 1790000000.0
 NOW_S = 1790000100.125
 
 Query = dict[str, Any]
@@ -21,7 +21,7 @@ def echo(query: Query) -> Answer:
 
 
 class FakeChannel:
-    """Keeps what it was asked and told; answers queries by `answer`, modules and variables from mappings."""
+    """Records all messages. Answers queries by calling `answer`, modules and variables from mappings."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class FakeChannel:
     ) -> None:
         self.queries: list[list[Query]] = []
         self.calls: list[list[Any]] = []
-        self.told: list[dict[str, Any]] = []
+        self.sent: list[dict[str, Any]] = []
         self._answer = answer
         self._modules = modules or {}
         self._environ = environ or {}
@@ -44,18 +44,18 @@ class FakeChannel:
         message = json.loads(line)
         if message["op"] == "ask":
             self.queries.append(message["queries"])
-            reply: dict[str, Any] = {"answers": [self._answer(each) for each in message["queries"]]}
+            reply: dict[str, Any] = {"answers": [self._answer(query) for query in message["queries"]]}
         else:
             self.calls.append([message["name"], *message["args"]])
             reply = self._called(message["name"], *message["args"])
         return json.dumps(reply, ensure_ascii=False).encode()
 
     def send(self, line: bytes) -> None:
-        self.told.append(json.loads(line))
+        self.sent.append(json.loads(line))
 
     @property
     def logged(self) -> list[tuple[str, str]]:
-        return [(each["level"], each["message"]) for each in self.told if each["op"] == "log"]
+        return [(line["level"], line["message"]) for line in self.sent if line["op"] == "log"]
 
     def _called(self, name: str, *args: str) -> dict[str, Any]:
         if name == "time":
@@ -95,13 +95,13 @@ def last_line(
     heap_bytes: int = 64 * MIB,
 ) -> bytes:
     runtime = prepare(heap_bytes=heap_bytes, headroom_bytes=16 * MIB, line_bytes=8 * MIB)
-    start = Start(code=code, chunk="panel.lua", ctx=ctx, seed=seed, created_s=BORN_S)
+    start = Start(code=code, chunk="panel.lua", ctx=ctx, seed=seed, created_s=CREATED_S)
     return runtime.run(start, channel or FakeChannel())
 
 
-def play(code: str, channel: FakeChannel | None = None, **given: Any) -> Ended:
+def play(code: str, channel: FakeChannel | None = None, **options: Any) -> Ended:
     """Runs the code as panel.lua in a fresh runtime."""
-    line = last_line(code, channel, **given)
+    line = last_line(code, channel, **options)
     assert b"\n" not in line
     message = json.loads(line)
     assert message.pop("op") == "end"

@@ -1,7 +1,7 @@
-"""The sessions whose journals each release leaves to the next ones, and what has to become of them.
+"""The sessions whose journals each release keeps for later releases.
 
-Contract: `write` makes a journal with the program as it is; `play` puts one into an empty home and goes on with it as a
-host would, answering each query with its own id. What it returns is the same whenever and wherever it is played.
+Contract: `write` creates a journal with this program. `resume` copies a journal into an empty home and continues it as
+a host would: it answers each query with the query's id. Its result is the same at any time and on any machine.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ end
 local one, two = alc.llm(look(alc.time(), os.date("%H:%M"))), alc.llm(look(os.clock()))
 return {one, two, look()}
 """
-# Where a journal is played, they are not installed.
+# Not installed in the home where a journal is resumed: the journal has their source.
 _PACKAGES = {
     "words": 'return {first = "alpha", last = "omega"}',
     "child": 'return {run = function(ctx) return alc.llm("one of " .. ctx.n) .. alc.llm("two") end}',
@@ -37,62 +37,62 @@ _PACKAGES = {
 
 
 @dataclass(frozen=True)
-class Story:
+class Script:
     code: str
-    answers: Sequence[Sequence[str]] = ()  # the ids that each call answered
+    answers: Sequence[Sequence[str]] = ()  # the ids of the queries that each call answers
     ctx: dict[str, Any] = field(default_factory=dict)
-    branch: Branch | None = None  # the journal is that of a branch
-    crashes: int = 0  # of its engine, before the first prompt
+    branch: Branch | None = None  # the journal is that of this branch
+    crashes: int = 0  # of the engine, before the first prompt
 
 
-STORIES = {
-    "single": Story('local a = alc.llm("first") return a .. alc.llm("second " .. a)', [["q-0"]]),
-    "batch": Story(
+SESSIONS = {
+    "single": Script('local a = alc.llm("first") return a .. alc.llm("second " .. a)', [["q-0"]]),
+    "batch": Script(
         'local r = alc.llm_batch({{prompt = "a"}, {prompt = "b"}, {prompt = "c", system = "s", max_tokens = 7}}) '
         'return {r, alc.llm("then " .. table.concat(r))}',
         [["q-2"]],
     ),
-    "state": Story('local n = alc.state.incr("c") local a = alc.llm("n " .. n) return {n, a, alc.state.keys()}'),
-    "chance": Story(_CHANCE, [["q-0"]]),
-    "module": Story('local m = require("words") return {m.first, alc.llm(m.last), require("words").last}'),
-    "fork": Story('return alc.fork({"child", "child"}, {n = 2})', [["f-1-0"]]),
-    "notes": Story('print("one") alc.progress(1, 2, "half") local a = alc.llm("p") alc.log("warn", "two") return a'),
-    "budget": Story(
+    "state": Script('local n = alc.state.incr("c") local a = alc.llm("n " .. n) return {n, a, alc.state.keys()}'),
+    "chance": Script(_CHANCE, [["q-0"]]),
+    "module": Script('local m = require("words") return {m.first, alc.llm(m.last), require("words").last}'),
+    "fork": Script('return alc.fork({"child", "child"}, {n = 2})', [["f-1-0"]]),
+    "notes": Script('print("one") alc.progress(1, 2, "half") local a = alc.llm("p") alc.log("warn", "two") return a'),
+    "budget": Script(
         'alc.llm("one") local ok = pcall(alc.llm, "two") alc.stats.record("k", 1) return {ok, alc.budget_remaining()}',
         [],
         {"budget": {"max_llm_calls": 1}},
     ),
-    "refused answer": Story('local ok = pcall(alc.llm, "p") return {ok, alc.llm("q")}', [["!q-0"]]),
-    "branch": Story(
+    "refused answer": Script('local ok = pcall(alc.llm, "p") return {ok, alc.llm("q")}', [["!q-0"]]),
+    "branch": Script(
         'local a = alc.llm("first") return a .. alc.llm("second " .. a)',
         [["q-0"]],
         branch=Branch(at="q-0", response="another"),
     ),
-    "edited": Story(
+    "edited": Script(
         'local a = alc.llm("first") return a .. alc.llm("second " .. a)',
         [["q-0"]],
         branch=Branch(code='local a = alc.llm("first") return a .. alc.llm("corrected " .. a)'),
     ),
-    "stuck": Story(f"if ctx.endless then {ENDLESS} end", [], {"endless": True}, crashes=3),
-    "finished": Story('return {alc.llm("p"), 1.5, {}}', [["q-0"]]),
-    "failed": Story('error("no: " .. alc.llm("p"))', [["q-0"]]),
+    "stuck": Script(f"if ctx.endless then {ENDLESS} end", [], {"endless": True}, crashes=3),
+    "finished": Script('return {alc.llm("p"), 1.5, {}}', [["q-0"]]),
+    "failed": Script('error("no: " .. alc.llm("p"))', [["q-0"]]),
 }
 
 
-async def write(rig: Rig, pool: Pool, story: Story) -> bytes:
-    """Its journal, where it waits without a worker or has ended."""
+async def write(rig: Rig, pool: Pool, session: Script) -> bytes:
+    """The journal of the session, hibernated or finished."""
     rig.home.packages.mkdir(exist_ok=True)
     for name, text in _PACKAGES.items():
         (rig.home.packages / f"{name}.lua").write_text(text)
-    sid, *_ = await run(pool, story.code, ctx=story.ctx, wait_s=0 if story.crashes else WAIT_S)
-    for number in range(story.crashes):
+    sid, *_ = await run(pool, session.code, ctx=session.ctx, wait_s=0 if session.crashes else WAIT_S)
+    for number in range(session.crashes):
         await until(lambda: rig.engines(sid))
         await kill(rig.engine(sid))
-        await until(lambda: len(rig.records(sid, "crash")) == number + 1)  # noqa: B023  it is over before the next
-    for ids in story.answers:
-        await continue_via_pool(pool, sid, [_answer(each) for each in ids], wait_s=WAIT_S)
-    if story.branch is not None:
-        sid = (await branch_via_pool(pool, sid, story.branch, wait_s=WAIT_S)).session_id
+        await until(lambda: len(rig.records(sid, "crash")) == number + 1)  # noqa: B023  the wait ends before the next round
+    for ids in session.answers:
+        await continue_via_pool(pool, sid, [_answer(query_id) for query_id in ids], wait_s=WAIT_S)
+    if session.branch is not None:
+        sid = (await branch_via_pool(pool, sid, session.branch, wait_s=WAIT_S)).session_id
     await stop_via_pool(pool, sid, "hibernate")
     await until(lambda: not rig.keepers(sid))
     return rig.journal(sid).read_bytes()
@@ -104,21 +104,22 @@ def _answer(query_id: str) -> Answer:
     return Answer(query_id, f"<{query_id}>")
 
 
-async def play(pool: Pool, content: bytes) -> dict[str, Any]:
-    """`{found, end}`: how it stands on the disk, and what it ends with."""
+async def resume(pool: Pool, content: bytes) -> dict[str, Any]:
+    """Returns `{found, end}`: the session as it is on the disk, and its end."""
     session = fold(journal_lines.scan(content).records)
     is_over = session.phase is Phase.FINISHED
     (pool.home.finished_journal if is_over else pool.home.journal)(session.sid).write_bytes(content)
     reply = await status_via_pool(pool, session.sid)
-    found = _told(reply)
+    on_disk = _shown(reply)
     while reply.result["status"] == "needs_response":
         ids = [query["query_id"] for query in reply.result.get("queries") or [reply.result]]
-        reply = await continue_via_pool(pool, session.sid, [_answer(each) for each in ids], wait_s=WAIT_S)
-    return {"found": found, "end": _told(reply)}
+        reply = await continue_via_pool(pool, session.sid, [_answer(query_id) for query_id in ids], wait_s=WAIT_S)
+    return {"found": on_disk, "end": _shown(reply)}
 
 
-def _told(reply: PoolReply) -> dict[str, Any]:
+def _shown(reply: PoolReply) -> dict[str, Any]:
+    """The part of a reply that does not depend on time or machine."""
     result = reply.result
-    told = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
+    shown = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
     asks = result.get("queries") or ([result] if "prompt" in result else [])
-    return told | ({"asks": [[query["query_id"], query["prompt"]] for query in asks]} if asks else {})
+    return shown | ({"asks": [[query["query_id"], query["prompt"]] for query in asks]} if asks else {})
