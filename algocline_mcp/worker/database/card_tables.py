@@ -83,7 +83,7 @@ def existing_card(context: CallContext, card_id: Any) -> tuple[str, str, int | N
     return row
 
 
-def rows(context: CallContext, columns: str, pkg: str | None, page: tuple[int, int] = (0, -1)) -> Iterator[Any]:
+def rows(context: CallContext, columns: str, *, pkg: str | None, page: tuple[int, int] = (0, -1)) -> Iterator[Any]:
     """Rows of cards, newest first. `pkg`: None for all. `page`: offset and limit, where -1 is no limit."""
     query = f"SELECT {columns} FROM cards WHERE ? IS NULL OR pkg = ? {_NEWEST_FIRST} LIMIT ? OFFSET ?"
     name = None if pkg is None else well_formed(pkg)

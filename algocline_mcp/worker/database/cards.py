@@ -115,7 +115,7 @@ def _find(context: CallContext, query: Any) -> list[Card]:
     is_match = cards.predicate({} if where is None else where)
     matches = [
         (summary, [cards.at(card, path) for path, _ in keys])
-        for summary, text in card_tables.rows(context, "summary, card", pkg)
+        for summary, text in card_tables.rows(context, "summary, card", pkg=pkg)
         if is_match(card := card_tables.as_card(text))
     ]
     end = offset + _capped(context, limit)
@@ -124,7 +124,7 @@ def _find(context: CallContext, query: Any) -> list[Card]:
 
 def _summaries(context: CallContext, pkg: str | None, *, offset: int, limit: int | None) -> list[Card]:
     page = (offset, _capped(context, limit))
-    return [json.loads(text) for (text,) in card_tables.rows(context, "summary", pkg, page)]
+    return [json.loads(text) for (text,) in card_tables.rows(context, "summary", pkg=pkg, page=page)]
 
 
 def _capped(context: CallContext, limit: int | None) -> int:

@@ -223,7 +223,7 @@ class Database:
             raise DatabaseLocked from exc
         self.close()  # the next call opens it again: the cause may be gone by then
         if isinstance(exc, OSError):
-            return f"cannot use {self._path}: {exc.strerror}; nothing was changed: free space on that disk or repair it"
+            return f"cannot use {self._path}: {exc.strerror}; nothing was changed: free or repair that disk"
         cure = _CURES.get(_code(exc), "repair it or move it away")
         return f"cannot use {self._path}: {exc}; nothing was changed: {cure}"
 

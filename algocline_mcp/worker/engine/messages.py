@@ -54,6 +54,7 @@ Message = Ask | Call | Fork | Log | End
 
 
 def parse(line: bytes, *, json_depth: int) -> Message:
+    """The message of one line, without its newline. Raises ProtocolError."""
     raw = messages.decode(line)
     reader = _READERS.get(str(raw.get("op")))
     if reader is None:

@@ -3,8 +3,8 @@
 It imports all modules that a worker can need and prepares the languages, then forks a keeper per request: this takes
 about a millisecond instead of a start of Python, and most memory stays shared. `standby` workers exist in advance, each
 a keeper with its engine. A request is handed to one of them, and the next one is forked while no request comes: so no
-request waits for the two forks and for the pages that they copy. A home never shares a fork server between servers: a
-forked process has the limits, namespaces and privileges of its parent.
+request waits for the two forks and for the pages that they copy. Servers never share a fork server, even in one home:
+a forked process has the limits, namespaces and privileges of its parent.
 
 Contract:
 - argv: `--control FD`, an inherited SOCK_SEQPACKET socket with one JSON object per message.
