@@ -13,7 +13,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.packages.card_install import install_cards
-from algocline_mcp.server.compat.state import Names, names_of
+from algocline_mcp.server.compat.arguments import Names, names_of
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import ABSENT, Limit, Text, count, flag, json_object
 from algocline_mcp.server.tool_call.effect import run_effect

@@ -1,4 +1,4 @@
-"""Upstream's tools for packages; listed with ALC_TOOLS=full.
+"""Upstream's tools that list, install and link packages; listed with ALC_TOOLS=full.
 
 Contract: as in compat/sessions. Lists come from the catalog; changes are those of alc_package.
 """
@@ -11,29 +11,24 @@ from typing import Annotated, Any
 
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field, PlainValidator
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.packages import check, install, lookup, overrides, scaffold, specs
+from algocline_mcp.packages import install, lookup, overrides
 from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
-from algocline_mcp.packages.project import find_root, project_of
+from algocline_mcp.packages.project import find_root
 from algocline_mcp.server.compat import table
-from algocline_mcp.server.compat.state import Names, names_of
+from algocline_mcp.server.compat.arguments import Names, names_of
 from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.tool_call.arguments import ABSENT, Force, Text, count, flag, json_object, text
+from algocline_mcp.server.tool_call.arguments import ABSENT, Force, Text, count, json_object, text
 from algocline_mcp.server.tool_call.pool_call import (
-    call_with_progress,
-    granted_wait_s,
-    host_result,
     run_in_thread,
     server_state,
 )
-from algocline_mcp.server.tool_call.source import read_source
 from algocline_mcp.server.tool_call.tool import Listing, ToolContext, hints, make_tool
 from algocline_mcp.server.tools.packages import change_packages
 
 _READ = hints(read_only=True, idempotent=True)
-AutoSearchPaths = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
 _SUMMARY_FIELDS = ("name", "scope", "version", "active", "resolved_source_path", "resolved_source_kind", "type")
 _MORE_FIELDS = (
     "install_source",
@@ -71,7 +66,7 @@ async def alc_pkg_list(
     verbose: Annotated[Text, Field(description="Fields to show: summary or full")] = "summary",
 ) -> Annotated[CallToolResult, Listing]:
     """List the packages that a session would find, with their versions and where they come from."""
-    package_context = _package_context(context, project_root)
+    package_context = package_context_of(context, project_root)
     sets = {"summary": _SUMMARY_FIELDS, "full": _FULL_FIELDS}
     selected = table.select_fields(verbose, names_of(fields), sets)
     unlimited = replace(package_context, limits=replace(package_context.limits, listed_max=_NO_LIMIT))
@@ -117,7 +112,7 @@ def _line(entry: dict[str, Any]) -> dict[str, Any]:
     return line | ({"error": "; ".join(entry["warnings"])} if is_broken else {})
 
 
-def _package_context(context: ToolContext, project_root: str) -> PackageContext:
+def package_context_of(context: ToolContext, project_root: str) -> PackageContext:
     server = server_state(context)
     root = Path(os.path.abspath(os.path.expanduser(project_root))) if project_root else None
     return PackageContext(server.pool().home, server.limits, os.environ, root)
@@ -144,7 +139,7 @@ async def alc_pkg_remove(
     alc.local.toml.
     """
     _check_scope(scope, ("project", "global", "all"))
-    package_context = _package_context(context, project_root)
+    package_context = package_context_of(context, project_root)
     if version:
         await run_in_thread(context, partial(_check_version, package_context, name, version))
     removed: dict[str, Any] = {}
@@ -183,7 +178,7 @@ async def alc_pkg_link(
         return await change_packages(context, "link", source=path, name=name or None, force=force)
     if force:
         raise Refused("force needs scope global: an entry of alc.local.toml is not replaced; remove the entry first")
-    package_context = _package_context(context, project_root)
+    package_context = package_context_of(context, project_root)
     root = _project_root(package_context, scope)
 
     def add() -> dict[str, Any]:
@@ -219,78 +214,6 @@ async def alc_pkg_unlink(context: ToolContext, name: Text) -> Annotated[CallTool
     return await change_packages(context, "unlink", source="", name=name, force=False)
 
 
-async def alc_pkg_doctor(
-    context: ToolContext, name: Text = ABSENT, project_root: Text = ABSENT
-) -> Annotated[CallToolResult, Listing]:
-    """Check which packages are healthy, and which are incomplete, lack metadata or specs, or have a dangling link."""
-    return results.result(
-        await run_in_thread(context, partial(check.check_packages, _package_context(context, project_root), name))
-    )
-
-
-async def alc_pkg_repair(
-    context: ToolContext, name: Text = ABSENT, project_root: Text = ABSENT
-) -> Annotated[CallToolResult, Listing]:
-    """Install incomplete packages (see alc_pkg_doctor) again from their recorded source and commit."""
-    limits = server_state(context).limits
-    fetch_s = granted_wait_s(context, limits.package_fetch_s)
-    repair = partial(check.repair, _package_context(context, project_root), name, fetch_s)
-    advice = "some packages may be repaired; check with alc_pkg_doctor"
-    return host_result(context, await call_with_progress(context, fetch_s, repair, timeout_advice=advice))
-
-
-async def alc_pkg_test(
-    context: ToolContext,
-    pkg: Annotated[Text, Field(description="Name or directory of a package")] = ABSENT,
-    code_file: Annotated[Text, Field(description="Path of one spec file")] = ABSENT,
-    code: Annotated[Text, Field(description="Text of one spec")] = ABSENT,
-    spec_dir: Annotated[Text, Field(description="Directory of the specs, relative to the package")] = specs.DIRECTORY,
-    filter: Annotated[Text, Field(description="Run only files whose path contains this text")] = ABSENT,
-    search_paths: Annotated[Names, Field(description="Directories in which require looks first")] = None,
-    project_root: Text = ABSENT,
-    auto_search_paths: Annotated[
-        AutoSearchPaths, Field(description="Let require find the packages beside the tested one")
-    ] = True,
-) -> Annotated[CallToolResult, Listing]:
-    """
-    Run the specs of a package, written for the test library lust. Each file runs in a worker of its own; what it
-    stores is removed afterwards.
-    """
-    if bool(pkg) + bool(code_file) + (code is not ABSENT) != 1:
-        raise Refused("Provide exactly one of: pkg, code_file, code.")
-    package_context, paths = _package_context(context, project_root), names_of(search_paths)
-    if pkg:
-        select = partial(specs.select_specs, package_context, pkg, spec_dir=spec_dir, words=filter)
-        spec_run = await run_in_thread(context, partial(select, search_paths=paths, is_auto=auto_search_paths))
-    else:
-        source = await read_source(
-            code, code_file, ABSENT, project_root, home=package_context.home, limits=package_context.limits
-        )
-        spec = specs.Spec(source.chunk if code_file else "spec", source.code)
-        spec_run = await run_in_thread(
-            context, partial(specs.select_text, package_context, spec, paths, source.lib_paths)
-        )
-
-    wait_s = granted_wait_s(context, package_context.limits.package_specs_s)
-    run = partial(specs.run_specs, spec_run, package_context.limits, os.environ, wait_s)
-    advice = "run fewer files at once, with filter"
-    return host_result(context, await call_with_progress(context, wait_s, run, timeout_advice=advice))
-
-
-async def alc_pkg_scaffold(
-    context: ToolContext,
-    name: Annotated[Text, Field(description="Small letters, digits and _")],
-    target_dir: Annotated[Text, Field(description="Directory for the package, relative to the project")] = ".",
-    category: Text = ABSENT,
-    description: Text = ABSENT,
-) -> Annotated[CallToolResult, Listing]:
-    """Write the skeleton of a new package: a directory with an init.lua. Then alc_pkg_link makes it usable."""
-    root = project_of(os.environ) or "~"
-    return results.result(
-        await run_in_thread(context, partial(scaffold.write, root, target_dir, name, category, description))
-    )
-
-
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -302,8 +225,4 @@ def tools() -> list[Tool]:
         make_tool(alc_pkg_remove, "Delete a package", changing, None),
         make_tool(alc_pkg_link, "Link packages", changing, None),
         make_tool(alc_pkg_unlink, "Unlink a package", changing, None),
-        make_tool(alc_pkg_doctor, "Check packages", _READ, None),
-        make_tool(alc_pkg_repair, "Repair packages", hints(destructive=True, idempotent=True, is_open=True), None),
-        make_tool(alc_pkg_test, "Run specs", hints(), None),
-        make_tool(alc_pkg_scaffold, "Create a package", hints(), None),
     ]

@@ -22,7 +22,8 @@ from algocline_mcp.packages.lookup import SearchPath
 from algocline_mcp.packages.project import find_root
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
-from algocline_mcp.server.compat import cards, logs, packages, state
+from algocline_mcp.server.compat import cards, logs, package_authoring, packages, state
+from algocline_mcp.server.compat.arguments import AnyValue
 from algocline_mcp.server.compat.status import PREVIEW_CHARS, PendingFilter, parse_pending_filter, snapshot
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import (
@@ -46,7 +47,6 @@ from algocline_mcp.storage.clock import now_s
 
 HostMode = Annotated[bool, PlainValidator(flag("host_mode")), WithJsonSchema({"type": "boolean"})]
 History = Annotated[bool, PlainValidator(flag("include_history")), WithJsonSchema({"type": "boolean"})]
-AnyValue = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
 MaxChars = Annotated[int | None, PlainValidator(count("max_chars", 0)), WithJsonSchema({"type": "integer"})]
 Days = Annotated[int | None, PlainValidator(count("days")), WithJsonSchema({"type": "integer"})]
 _DEFAULT_LOGS = 50
@@ -269,4 +269,4 @@ def tools(listed: list[Tool]) -> list[Tool]:
         make_tool(alc_note, "Add a note", hints(), None),
         make_tool(alc_stats, "Show statistics", _READ, None),
     ]
-    return [*by_name.values(), *own, *packages.tools(), *state.tools(), *cards.tools()]
+    return [*by_name.values(), *own, *packages.tools(), *package_authoring.tools(), *state.tools(), *cards.tools()]

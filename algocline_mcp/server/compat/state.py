@@ -5,30 +5,23 @@ deleted when it has ended.
 """
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import Field
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.history import database_reader
+from algocline_mcp.server.compat.arguments import AnyValue, Names, names_of
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import Text
 from algocline_mcp.server.tool_call.effect import run_effect
 from algocline_mcp.server.tool_call.pool_call import run_in_thread, server_state
 from algocline_mcp.server.tool_call.tool import Listing, ToolContext, hints, make_tool
 
-Value = Annotated[Any, PlainValidator(lambda value: value), WithJsonSchema({})]
-Names = Annotated[Any, PlainValidator(lambda value: names_of(value)), WithJsonSchema({"type": "array"})]
 _READ = hints(read_only=True, idempotent=True)
 _MAX_KEYS = 100_000
-
-
-def names_of(value: Any) -> list[str]:
-    """The names in a list, or in a text that separates them by commas."""
-    names = value.split(",") if isinstance(value, str) else value or []
-    return [str(name).strip() for name in names] if isinstance(names, list) else []
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -80,7 +73,7 @@ async def alc_state_show(
 
 
 async def alc_state_set(
-    context: ToolContext, key: Text, value: Value, namespace: Text = "default"
+    context: ToolContext, key: Text, value: AnyValue, namespace: Text = "default"
 ) -> Annotated[CallToolResult, Listing]:
     """Store a value in alc.state; null removes it."""
     code = "alc.state.set(ctx.key, ctx.value)"
