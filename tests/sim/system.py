@@ -130,7 +130,7 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (engines, {"spawn_engine": births.spawn_engine}),
         (effect_runner, {"os": system}),
         (connections, {"os": system, "time": clock, "socket": sockets}),
-        (effects, {"_source": births.module}),
+        (effects, {"_read_source": births.module}),
         (pool, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),
         (pool, {"make_directories": lambda *paths: None}),
         (reach, {"os": system, "anyio": loop}),

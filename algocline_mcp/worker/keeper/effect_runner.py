@@ -27,7 +27,7 @@ from algocline_mcp.worker.keeper.connections import Engine
 from algocline_mcp.worker.keeper.environ import Environ
 from algocline_mcp.worker.keeper.inherited import Inherited
 from algocline_mcp.worker.keeper.journaled_session import JournaledSession
-from algocline_mcp.worker.keeper.replay import NO_FORK, OVER_BUDGET, Diverged, fork_digest
+from algocline_mcp.worker.keeper.replay import REFUSED_ASK, REFUSED_FORK, Diverged, fork_digest
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 
@@ -60,7 +60,7 @@ class EffectRunner:
         return effects.World(
             header["language"],
             effects.lib_paths(header, self._home.packages, os.environ),
-            Environ(self.ctx_env, header.get("project"), effects.readable(os.environ)),
+            Environ(self.ctx_env, header.get("project"), effects.allowed_variables(os.environ)),
             self._limits.code_bytes,
             effects.scenario_paths(self._home.scenarios, os.environ),
             header.get("variants", {}),
@@ -121,7 +121,7 @@ class EffectRunner:
         if sentence is None:
             return False
         digests = tuple(query_digest(query) for query in queries)
-        self._journaled.record(Called(engine.stream, OVER_BUDGET, digests, {"error": sentence}))
+        self._journaled.record(Called(engine.stream, REFUSED_ASK, digests, {"error": sentence}))
         self._reply(engine, {"error": sentence})
         return True
 
@@ -140,7 +140,7 @@ class EffectRunner:
         sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
         if sentence is None:
             return False
-        self._journaled.record(Called(engine.stream, NO_FORK, (fork_digest(fork),), {"error": sentence}))
+        self._journaled.record(Called(engine.stream, REFUSED_FORK, (fork_digest(fork),), {"error": sentence}))
         self._reply(engine, {"error": sentence})
         return True
 

@@ -1,4 +1,4 @@
-"""What an engine begins with: the first line that its keeper sends it. Pure."""
+"""Start messages: the first line that a keeper sends to an engine. Pure."""
 
 import json
 
@@ -17,7 +17,7 @@ def of_strategy(header: Record) -> Record:
 
 
 def of_child(session: Session, child: str, limits: Limits) -> Record:
-    """Its code loads the package, so that this is pinned in the child's own records as any module is."""
+    """The code of a child requires the package, so that the child's own records pin the source as of any module."""
     header, strategy = session.header, session.streams[child].strategy
     start = {name: header[name] for name in ("sid", "language", "utc_offset_s")}
     return start | {

@@ -1,7 +1,8 @@
-"""A journal and the session it folds to, kept as one: what is appended is folded, and nothing else changes the session.
+"""A journal and the session that it folds to, kept as one.
 
-Contract: `flush` precedes whatever is told to anybody outside. Methods raise StorageBroken where what the disk holds is
-unknown, any other StorageFailed where nothing was taken.
+Contract: every record that is appended is folded, and nothing else changes the session. `flush` precedes every reply
+that leaves this process. Methods raise StorageBroken where the disk's content is unknown, and any other StorageFailed
+where nothing was written.
 """
 
 from collections.abc import Sequence
@@ -25,15 +26,16 @@ class JournaledSession:
         self._limits = limits
         self._journal: journal.Journal | None = None
         self._is_directory_synced = False
-        self._is_revived = False  # another worker has told something of this session, and nothing was appended since
+        self._is_revived = False  # another worker has acknowledged something, and nothing was appended since
 
     @property
     def is_open(self) -> bool:
-        """There is a journal that can be appended to."""
+        """There is a journal to which records can be appended."""
         return self._journal is not None
 
     def adopt(self, journal_fd: int) -> list[Record]:
-        """Takes over a locked journal. One of another format is not folded. Raises AlcError: there is no going on."""
+        """Takes over a locked journal; returns its records. A journal of another format is not folded. Raises AlcError
+        where the session cannot go on."""
         path = self._home.journal(self.session.sid)
         self._journal, records = journal.Journal.adopt(journal_fd, path, limit=self._limits.journal_bytes)
         if not records:
@@ -46,12 +48,12 @@ class JournaledSession:
         return records
 
     def records(self) -> list[Record]:
-        """All of them, read again. Raises AlcError."""
+        """Reads all records again. Raises AlcError."""
         assert self._journal is not None
         return self._journal.records()
 
     def record(self, event: EngineEvent) -> tuple[Record, ...]:
-        """Appends what the event deserves."""
+        """Appends the records that the event deserves; returns them."""
         records = decide(self.session, event).records
         self.extend(records)
         return records
@@ -67,7 +69,7 @@ class JournaledSession:
         evolve(self.session, record)
 
     def flush(self) -> None:
-        """On return all that was recorded is on the disk."""
+        """On return everything that was recorded is on the disk."""
         assert self._journal is not None
         self._journal.flush()
         if not self._is_directory_synced:
@@ -75,7 +77,7 @@ class JournaledSession:
             self._is_directory_synced = True
 
     def archive(self) -> None:
-        """Moves the journal to where finished ones lie. A failure leaves it where it is."""
+        """Moves the journal to the finished ones. A failure leaves it where it is."""
         assert self._journal is not None
         self._journal.move(self._home.finished_journal(self.session.sid))
         fail_point("archive.moved")

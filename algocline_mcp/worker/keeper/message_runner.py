@@ -46,7 +46,7 @@ class MessageRunner:
 
     def process(self, engine: Engine, message: Message) -> None:
         if not engine.is_computing or engine.pending_call is not None:
-            raise ProtocolError("engine spoke while it should wait")
+            raise ProtocolError("the engine sent a message while it should wait")
         ends_bytes = fork_of(self._session.streams, engine.stream).ends_bytes if engine.stream else 0
         if (sentence := messages.too_large(message, self._session.limits, ends_bytes=ends_bytes)) is not None:
             if not isinstance(message, End):

@@ -177,7 +177,7 @@ class Keeper:
         return bool(silent)
 
     def _turn_away(self, sock: socket.socket) -> None:
-        sentence = f"{len(self.clients)} calls wait on session {self.sid} already: let them end, then ask again"
+        sentence = f"{len(self.clients)} calls wait on session {self.sid} already: wait until one ends, then ask again"
         with sock, contextlib.suppress(OSError):
             sock.setblocking(False)
             sock.send(PoolResponse(0, self.requests.speaker, error=sentence, code="busy").encode())
@@ -188,7 +188,7 @@ class Keeper:
         try:
             for line in client.receive() if mask & ~select.POLLOUT else ():
                 if client.request is not None:
-                    raise ProtocolError("malformed request: one at a time, the last one is not answered yet")
+                    raise ProtocolError("malformed request: one request at a time, the last one is not answered yet")
                 self.requests.accept(client, line, is_busy=self._is_busy())
                 self.is_asked_to_leave |= client.is_asking_to_leave
         except ProtocolError as exc:

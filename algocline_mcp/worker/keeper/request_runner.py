@@ -45,13 +45,13 @@ class RequestRunner:
             return
         sid = self.speaker.sid
         if request.protocol != messages.PROTOCOL:
-            sentence = f"this worker speaks protocol {messages.PROTOCOL}, not {request.protocol}"
+            sentence = f"this worker uses protocol {messages.PROTOCOL}, the request uses {request.protocol}"
             self.refuse(client, request.id, AlcError(sentence, code="protocol"))
         elif request.sid != sid:
             sentence = f"this worker holds session {sid}, not {request.sid}"
             self.refuse(client, request.id, AlcError(sentence, code="wrong_session"))
         elif request.mode == "make_room" and is_busy:
-            sentence = f"session {sid} is asked something just now: let another one make room"
+            sentence = f"session {sid} has a request just now: ask another session to make room"
             self.refuse(client, request.id, AlcError(sentence, code="busy"))
         else:
             client.accept(request, time.monotonic())

@@ -93,7 +93,7 @@ async def test_second_request_before_the_first_is_answered_closes_the_connection
         second = (await say(pool, sid, "q-0", "A")).result
 
     assert response is not None
-    assert "one at a time" in response["error"]
+    assert "one request at a time" in response["error"]
     assert end is None
     assert second["prompt"] == "second after A"
 
@@ -293,7 +293,7 @@ async def test_call_beyond_the_limit_of_those_that_wait_is_told_so(rig: Rig) -> 
             with contextlib.suppress(Refused):  # until the worker has seen that they are gone
                 end = await stop_via_pool(pool, sid, "cancel")
 
-    assert told == [f"busy: 4 calls wait on session {sid} already: let them end, then ask again"]
+    assert told == [f"busy: 4 calls wait on session {sid} already: wait until one ends, then ask again"]
 
 
 async def test_strange_text_goes_through_and_back(rig: Rig) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from algocline_mcp.session.records import Record
-from algocline_mcp.worker.keeper.effects import World, lib_paths, readable
+from algocline_mcp.worker.keeper.effects import World, allowed_variables, lib_paths
 
 CODE_BYTES = 100
 
@@ -134,7 +134,7 @@ def test_fifo_holds_nobody_up(tmp_path: Path) -> None:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 
-    assert outcome == {"error": "module file m.lua is no regular file"}
+    assert outcome == {"error": "module file m.lua is not a regular file"}
 
 
 def test_folder_in_the_place_of_a_file_is_an_error_and_leaves_no_descriptor(tmp_path: Path) -> None:
@@ -143,14 +143,14 @@ def test_folder_in_the_place_of_a_file_is_an_error_and_leaves_no_descriptor(tmp_
 
     outcome = require("m", tmp_path)
 
-    assert outcome == {"error": "module file m.lua is no regular file"}
+    assert outcome == {"error": "module file m.lua is not a regular file"}
     assert os.listdir("/dev/fd") == before
 
 
 def test_device_is_no_module(tmp_path: Path) -> None:
     (tmp_path / "m.lua").symlink_to("/dev/zero")
 
-    assert require("m", tmp_path) == {"error": "module file m.lua is no regular file"}
+    assert require("m", tmp_path) == {"error": "module file m.lua is not a regular file"}
 
 
 # ── precedence and environment ────────────────────────────────────────────────────────────────────────────
@@ -186,7 +186,7 @@ ALLOWED: list[tuple[dict[str, str], dict[str, str]]] = [
 
 @pytest.mark.parametrize(("environ", "expected"), ALLOWED)
 def test_strategy_reads_only_the_variables_that_are_allowed(environ: dict[str, str], expected: dict[str, str]) -> None:
-    assert readable(environ) == expected
+    assert allowed_variables(environ) == expected
 
 
 @pytest.mark.parametrize(("name", "value"), [("A", "1"), ("B", None), ("", None)])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.worker.keeper.environ import Environ, Unreadable, parsed
+from algocline_mcp.worker.keeper.environ import Environ, EnvironUnreadable, parse_dotenv
 
 
 def found(given: Mapping[str, Any], project: Path | None, *names: str) -> list[str | None]:
@@ -51,15 +51,15 @@ G==
 
 
 def test_lines_are_read_as_such_files_are_written() -> None:
-    assert parsed(LINES, "f") == {
+    assert parse_dotenv(LINES, "f") == {
         "A": "1", "B": "two words", "C": '$x # "', "D": 'a\nb "c" \\', "E": "", "F": "a#b", "G": "=",
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("line", ["A", "1A=2", 'A="x', "A='x' y", "= 3", "A B=1"])
 def test_a_line_that_is_none_is_named(line: str) -> None:
-    with pytest.raises(Unreadable, match=r"ctx\.env\.dotenv: parse error in f: line 2 is not NAME=VALUE"):
-        parsed(f"A=1\n{line}\n", "f")
+    with pytest.raises(EnvironUnreadable, match=r"ctx\.env\.dotenv: parse error in f: line 2 is not NAME=VALUE"):
+        parse_dotenv(f"A=1\n{line}\n", "f")
 
 
 def test_a_file_that_is_no_use_is_a_sentence(tmp_path: Path) -> None:
@@ -69,17 +69,17 @@ def test_a_file_that_is_no_use_is_a_sentence(tmp_path: Path) -> None:
     for name, project, sentence in (
         (".env", None, "ctx.env.dotenv: relative path '.env' requires project_root to be set"),
         ("none", tmp_path, "ctx.env.dotenv: failed to open {}: there is no such file"),
-        ("pipe", tmp_path, "ctx.env.dotenv: failed to open {}: it is no regular file"),
+        ("pipe", tmp_path, "ctx.env.dotenv: failed to open {}: it is not a regular file"),
         ("binary", tmp_path, "ctx.env.dotenv: parse error in {}: byte 2 is not UTF-8"),
         ("long", tmp_path, "ctx.env.dotenv: {} has more than 1048576 bytes"),
         ("a\0b", Path("/x"), "ctx.env.dotenv: failed to open '/x/a\\x00b': the path holds a null byte"),
     ):
-        with pytest.raises(Unreadable) as caught:
+        with pytest.raises(EnvironUnreadable) as caught:
             found({"dotenv": name}, project, "A")
         assert str(caught.value) == sentence.format(tmp_path / name)
 
 
 def test_a_project_file_that_is_no_toml_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "alc.toml").write_text("[env")
-    with pytest.raises(Unreadable, match=r"alc\.toml load error: .*; correct "):
+    with pytest.raises(EnvironUnreadable, match=r"alc\.toml load error: .*; correct "):
         found({}, tmp_path, "A")

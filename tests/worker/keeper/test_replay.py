@@ -7,7 +7,15 @@ import pytest
 from algocline_mcp.session.events import Called, Logged
 from algocline_mcp.session.records import Record
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
-from algocline_mcp.worker.keeper.replay import NO_FORK, Diverged, Outcome, Replay, cause, fork_digest, reply_to_ask
+from algocline_mcp.worker.keeper.replay import (
+    REFUSED_FORK,
+    Diverged,
+    Outcome,
+    Replay,
+    fork_digest,
+    likely_cause,
+    reply_to_ask,
+)
 from tests.session import histories
 from tests.session.histories import History, query, said
 
@@ -191,7 +199,7 @@ def test_strict_fork_gets_the_first_failure_in_the_order_of_the_journal() -> Non
 
 def test_refused_fork_is_refused_again() -> None:
     history = histories.running()
-    history.do(Called("", NO_FORK, (fork_digest(AB),), {"error": "too many"}))
+    history.do(Called("", REFUSED_FORK, (fork_digest(AB),), {"error": "too many"}))
 
     assert replay(history).serve("", AB) == {"error": "too many"}
 
@@ -258,4 +266,4 @@ CHANCE = "depends on something that is not recorded"
 def test_cause_is_told_from_two_replays(second: Record | None, said_: str) -> None:
     first = Diverged(PROMPT, {"asked": ["x"]})
 
-    assert said_ in cause(first, None if second is None else Diverged(PROMPT, second))
+    assert said_ in likely_cause(first, None if second is None else Diverged(PROMPT, second))
