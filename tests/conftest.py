@@ -3,10 +3,10 @@ example, nothing written to disk."""
 
 from hypothesis import settings
 
-from tests.rig.fixtures import abroad, anyio_backend, rig
+from tests.rig.fixtures import anyio_backend, rig, use_foreign_environment
 from tests.rig.hosts import environment, host, raw, shared, tools
 
-__all__ = ["abroad", "anyio_backend", "environment", "host", "raw", "rig", "shared", "tools"]
+__all__ = ["anyio_backend", "environment", "host", "raw", "rig", "shared", "tools", "use_foreign_environment"]
 
 settings.register_profile("alc", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("alc")

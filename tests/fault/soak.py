@@ -40,7 +40,7 @@ _PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking 
 
 class Soak:
     def __init__(self, rig: Rig, seed: int) -> None:
-        rig.may_have_drafts = True
+        rig.may_have_temporary_files = True
         self.rig = rig
         rig.home.packages.mkdir(parents=True)
         (rig.home.packages / "child.lua").write_text(CHILD)

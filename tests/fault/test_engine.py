@@ -11,7 +11,7 @@ import pytest
 from algocline_mcp.config.limits import KIB, Limits
 from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.worker.engine import process
-from tests.rig.rig import ASK_TWICE, Rig, finish, run, say, until, watched
+from tests.rig.rig import ASK_TWICE, Rig, finish, open_pidfd, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -42,7 +42,7 @@ async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_ans
             tasks.start_soon(answer)
             for number in range(1, 4):
                 await until(lambda: rig.engines(sid))
-                with watched(rig.engine(sid)) as pidfd:
+                with open_pidfd(rig.engine(sid)) as pidfd:
                     assert pidfd is not None
                     signal.pidfd_send_signal(pidfd, signal.SIGSEGV)
                 await until(lambda: len(rig.records(sid, "crash")) == number)  # noqa: B023  it is over before the next

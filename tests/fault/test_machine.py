@@ -81,12 +81,12 @@ async def test_home_full_of_sessions_and_of_beginnings_wakes_nobody_when_a_serve
         sid, *_ = await run(pool, ASK_TWICE)
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers())
-    paused = [sid_of(number, born_s=1.7e9) for number in range(_MANY)]
+    paused = [sid_of(number, created_s=1.7e9) for number in range(_MANY)]
     for each in paused:
         write(rig.home.journal(each), [header(each), prompt("q-0")])
-    empty = write(rig.home.journal(sid_of(_MANY, born_s=1.7e9)), [], age_s=86400.0)
+    empty = write(rig.home.journal(sid_of(_MANY, created_s=1.7e9)), [], age_s=86400.0)
     for number in range(_MANY + 1, 2 * _MANY):  # servers died before the first line, a day ago
-        os.link(empty, rig.home.journal(sid_of(number, born_s=1.7e9)))
+        os.link(empty, rig.home.journal(sid_of(number, created_s=1.7e9)))
     began = anyio.current_time()
     async with Pool(rig.home, Limits()) as pool:
         started_s = anyio.current_time() - began

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from algocline_mcp.config.home import Home
-from tests.rig.rig import SOON_S, WAIT_S, Program, Rig, has_ended, stopped
+from tests.rig.rig import SOON_S, WAIT_S, Program, Rig, stopped, wait_until_ended
 
 _DISK_BYTES = 16 << 20
 _CUTS = 8 if os.environ.get("ALC_THOROUGH") == "1" else 3
@@ -40,7 +40,7 @@ class Disk:
         """Ends what still runs on it."""
         for each in self._rig.processes():
             os.kill(each.pid, 9)
-            has_ended(each.pid, SOON_S)
+            wait_until_ended(each.pid, SOON_S)
         if self._mounted:
             _system("umount", self.at)
             self._mounted = False
@@ -98,13 +98,13 @@ def test_power_cut_leaves_every_acknowledged_answer_on_the_disk_and_its_session_
             unflushed = b"nobody asked for flush %d." % number
             path = disk.at / f"unflushed-{number}"
             path.write_bytes(unflushed * 1000)
-            server.tell(call="continue", sid=sid, answer=[f"q-{taken}", f"a{taken}"])
+            server.send(call="continue", sid=sid, answer=[f"q-{taken}", f"a{taken}"])
             at_s = time.perf_counter() + chance.uniform(0, _SPREAD_S)
             while time.perf_counter() < at_s:  # no event of ours: the instant is what is tried
                 pass
             cut = (rig.root / f"cut-{len(cuts)}", taken, path)
             _cut(disk, rig, cut[0])
-            server.hear()
+            server.receive()
             taken += 1
             if unflushed not in cut[0].read_bytes():  # a busy kernel may have written it by itself
                 cuts.append(cut)
@@ -163,14 +163,14 @@ def test_power_cut_under_shared_keys_leaves_each_change_once_and_each_count_with
                 server.ask("continue", sid=sid, answer=[f"q-{shown[sid] - 1}", "on"])
                 shown[sid] += 1
             for sid, server in servers.items():  # both at a time, so that they wait for each other's turn
-                server.tell(call="continue", sid=sid, answer=[f"q-{shown[sid] - 1}", "on"])
+                server.send(call="continue", sid=sid, answer=[f"q-{shown[sid] - 1}", "on"])
             at_s = time.perf_counter() + chance.uniform(0, _SPREAD_S)
             while time.perf_counter() < at_s:
                 pass
             cuts.append((rig.root / f"cut-{len(cuts)}", dict(shown)))
             _cut(disk, rig, cuts[-1][0])
             for server in servers.values():
-                server.hear()
+                server.receive()
             shown = {sid: count + 1 for sid, count in shown.items()}
         disk.unmount()
 

@@ -28,7 +28,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def fill(home: Home, count: int) -> list[str]:
-    sids = [sid_of(n, born_s=1.7e9) for n in range(count)]
+    sids = [sid_of(n, created_s=1.7e9) for n in range(count)]
     for sid in sids:
         write(home.journal(sid), [header(sid), prompt("q-0")])
     return sids
@@ -127,7 +127,7 @@ def pages(home: Home, limit: int, project: str | None) -> list[list[str]]:
 @pytest.mark.parametrize("limit", [1, 3, 7, 20, 99, 200])
 @pytest.mark.parametrize("own", [{5}, {0, 1, 2, 3, 50, 110}, set(range(60, 120)), set(range(120)), set()])
 def test_the_projects_own_come_first_and_every_session_once(home: Home, limit: int, own: set[int]) -> None:
-    sids = [sid_of(n, born_s=1.7e9) for n in range(120)]
+    sids = [sid_of(n, created_s=1.7e9) for n in range(120)]
     for n, sid in enumerate(sids):
         write(home.journal(sid), [header(sid, project="/here" if n in own else "/there"), prompt("q-0")])
     found = pages(home, limit, "/here")
@@ -141,7 +141,7 @@ def test_the_projects_own_come_first_and_every_session_once(home: Home, limit: i
 
 
 def test_what_starts_or_ends_between_two_pages_shifts_none(home: Home) -> None:
-    sids = [sid_of(n, born_s=1.7e9) for n in range(8)]
+    sids = [sid_of(n, created_s=1.7e9) for n in range(8)]
     for n, sid in enumerate(sids):
         write(home.journal(sid), [header(sid, project="/here" if n in (1, 6) else None), prompt("q-0")])
     first = list_unfinished(home, LIMITS, limit=3, project="/here")

@@ -26,13 +26,13 @@ SECRET = "a text that must not stay"
 
 
 def finished(home: Home, number: int, age_days: float) -> str:
-    sid = sid_of(number, born_s=OLD_S)
+    sid = sid_of(number, created_s=OLD_S)
     write(home.finished_journal(sid), [header(sid), final()], age_s=age_days * DAY_S)
     return sid
 
 
 def unfinished(home: Home, number: int, age_days: float) -> str:
-    sid = sid_of(number, born_s=OLD_S)
+    sid = sid_of(number, created_s=OLD_S)
     write(home.journal(sid), [header(sid), prompt("q-0")], age_s=age_days * DAY_S)
     return sid
 

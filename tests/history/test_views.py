@@ -14,7 +14,7 @@ from algocline_mcp.session.records import Record
 from tests.rig.journals import answer, final, header, prompt, sid_of
 from tests.rig.rig import Rig, run, say, until
 
-SID = sid_of(1, born_s=1.7e9)
+SID = sid_of(1, created_s=1.7e9)
 SECRET = "hunter2-hunter2"
 
 

@@ -47,10 +47,10 @@ def with_installed_language(content: bytes) -> bytes:
 @pytest.mark.parametrize("way", ["fork", "exec"])
 @pytest.mark.parametrize("written_by", VERSIONS)
 async def test_journals_of_each_release_continue_as_before(
-    rig: Rig, abroad: Callable[[], None], written_by: str, way: str
+    rig: Rig, use_foreign_environment: Callable[[], None], written_by: str, way: str
 ) -> None:
     expected: dict[str, Any] = json.loads((FOLDER / written_by / "expected.json").read_text())
-    abroad()
+    use_foreign_environment()
     async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
         for name, wanted in expected.items():
             content = (FOLDER / written_by / f"{name}.journal").read_bytes()

@@ -15,7 +15,7 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.packages import install as installation
 from algocline_mcp.packages import installed
 from tests.packages.steps import RUNS, install, needs_git, refusal, sources, stores
-from tests.rig.rig import LIMIT_S, has_ended
+from tests.rig.rig import LIMIT_S, wait_until_ended
 
 
 @needs_git
@@ -80,7 +80,7 @@ def test_a_git_that_hangs_is_ended_with_its_children(home: Home, stuck_git: Path
         anyio.run(install_stuck)
     assert caught.group_contains(Refused, match=r"git clone timed out after 2s: https://x.invalid/x")
     assert len(pids) == 2
-    assert all(has_ended(pid, LIMIT_S) for pid in pids)
+    assert all(wait_until_ended(pid, LIMIT_S) for pid in pids)
     assert stores(home) == []
 
 
@@ -93,7 +93,7 @@ def test_git_ends_with_the_process_that_started_it(home: Home, stuck_git: Path) 
         asking.kill()
 
     assert len(pids) == 2
-    assert all(has_ended(pid, LIMIT_S) for pid in pids)
+    assert all(wait_until_ended(pid, LIMIT_S) for pid in pids)
     assert len(stores(home)) == 1
     with pytest.raises(Refused, match="timed out"):
         install(home, "https://x.invalid/x", fetch_s=0.05)

@@ -25,7 +25,7 @@ from algocline_mcp.storage import journal, journal_lines
 from tests.rig.journals import answer, final, header, prompt, sid_of
 from tests.rig.rig import ASK_TWICE, SOON_S, WAIT_S, Rig, finish, kill, run, say, until
 
-SID = sid_of(1, born_s=1.7e9)
+SID = sid_of(1, created_s=1.7e9)
 THREE = (
     'local a = alc.llm("one") local b = alc.llm("two after " .. a) local c = alc.llm("three after " .. b) '
     'return a .. "+" .. b .. "+" .. c'

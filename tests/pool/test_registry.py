@@ -13,7 +13,20 @@ from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, stop_via_pool
 from algocline_mcp.pool.process_identity import identify
 from algocline_mcp.pool.registry import PoolSessionEntry
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, ORDINARY, SOON_S, Program, Rig, ended, has_ended, kill, run, say, until
+from tests.rig.rig import (
+    ASK_ONCE,
+    ASK_TWICE,
+    ORDINARY,
+    SOON_S,
+    Program,
+    Rig,
+    ended,
+    kill,
+    run,
+    say,
+    until,
+    wait_until_ended,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -241,7 +254,7 @@ async def test_only_the_very_process_that_was_registered_is_ever_signalled(rig: 
                 await say(pool, sid, "q-0", "A")
             with pytest.raises(Unreachable):
                 await stop_via_pool(pool, sid, "cancel")
-        ended_too = has_ended(innocent, 0)
+        ended_too = wait_until_ended(innocent, 0)
         await say(pool, sid, "q-0", "A")
 
     assert ended_too == (name == "the same process")

@@ -1,4 +1,4 @@
-"""One home per test, and a check that nothing of it is left when the test is over."""
+"""Fixtures for tests with real workers: a home per test, and a check that the test leaves nothing behind."""
 
 import subprocess
 import sys
@@ -23,9 +23,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def rig() -> Iterator[Rig]:
-    """Fails the test that leaves a process, a socket, a draft or a crash report behind."""
+    """Fails a test that leaves a process, a socket, a temporary file or a crash report behind."""
     if sys.platform != "linux":
-        pytest.skip("processes, descriptors and process sessions are looked at through /proc")
+        pytest.skip("reads processes, descriptors and process sessions from /proc")
     rig = Rig()
     try:
         yield rig
@@ -35,8 +35,8 @@ def rig() -> Iterator[Rig]:
 
 
 @pytest.fixture
-def abroad(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """From the call on, workers are started in another world than ours."""
+def use_foreign_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
+    """A function: from its call on, workers have another environment, directory, time zone and locale than the test."""
     own = spawn.worker_environment
 
     def environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
@@ -45,8 +45,8 @@ def abroad(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None
     def popen(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, **options | {"cwd": tmp_path})
 
-    def leave() -> None:
+    def use() -> None:
         monkeypatch.setattr(spawn, "worker_environment", environment)
         monkeypatch.setattr(spawn, "subprocess", SimpleNamespace(Popen=popen, DEVNULL=subprocess.DEVNULL))
 
-    return leave
+    return use

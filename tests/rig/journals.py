@@ -1,4 +1,4 @@
-"""Journals made without a worker: as many as a test wants, of any shape."""
+"""Journals that are written without a worker: any number, of any shape."""
 
 import os
 import time
@@ -13,10 +13,10 @@ from algocline_mcp.storage import journal_lines
 LIMITS = {"prompt_bytes": 1000, "answer_bytes": 1000, "result_bytes": 1000, "notes_bytes": 1000, "queries": 9}
 
 
-def sid_of(number: int, *, born_s: float | None = None) -> str:
-    """Later numbers are born later."""
-    born_ns = int((time.time() if born_s is None else born_s) * 1e9) + number
-    return f"p-{born_ns:x}-{number:016x}"
+def sid_of(number: int, *, created_s: float | None = None) -> str:
+    """An id; a greater number is a later creation time."""
+    created_ns = int((time.time() if created_s is None else created_s) * 1e9) + number
+    return f"p-{created_ns:x}-{number:016x}"
 
 
 def header(sid: str, **changes: Any) -> Record:
@@ -29,9 +29,9 @@ def header(sid: str, **changes: Any) -> Record:
 
 def prompt(*ids: str, t: float = 1001.0, **options: Any) -> Record:
     queries = []
-    for each in ids:
-        query = {"prompt": f"prompt of {each}", "system": None, "max_tokens": 9, **options}
-        queries.append({"id": each, "digest": query_digest(query), **query})
+    for query_id in ids:
+        query = {"prompt": f"prompt of {query_id}", "system": None, "max_tokens": 9, **options}
+        queries.append({"id": query_id, "digest": query_digest(query), **query})
     return {"kind": "prompt", "queries": queries, "t": t}
 
 

@@ -18,15 +18,15 @@ from tests.rig.rig import (
     Rig,
     descriptors,
     kill,
+    open_pidfd,
     run,
     say,
     until,
-    watched,
 )
 
 pytestmark = pytest.mark.anyio
 
-WATCH_S = 5.0  # for how long paused sessions are watched
+WATCH_S = 5.0  # for how long paused sessions are open_pidfd
 REST_S = 0.3  # far below what a worker that looks again and again would sleep
 ways = pytest.mark.parametrize("way", ["fork", "exec"])
 
@@ -82,7 +82,7 @@ async def test_engine_whose_keeper_is_killed_goes_with_it(rig: Rig, code: str) -
     async with rig.pool() as pool:
         sid, *_ = await run(pool, code, wait_s=0.1)
         await until(lambda: rig.engines(sid))
-        with watched(rig.engine(sid)) as engine:
+        with open_pidfd(rig.engine(sid)) as engine:
             assert engine is not None
             os.kill(rig.keeper(sid), signal.SIGKILL)
             with anyio.fail_after(SOON_S):

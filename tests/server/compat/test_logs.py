@@ -17,7 +17,7 @@ from tests.rig.journals import answered, final, sid_of, write
 def home(tmp_path: Any) -> Home:
     home = Home(tmp_path)
     for number, (strategy, count) in enumerate([("cot", 3), (None, 1), ("cot", 1), ("cot", 0)]):
-        sid = sid_of(number, born_s=1.7e9)
+        sid = sid_of(number, created_s=1.7e9)
         header, *rounds = answered(sid, count)
         records = [{**header, "strategy": strategy}, *rounds, final(1100.0 + number)]
         write(home.finished_journal(sid), records)
@@ -28,10 +28,10 @@ def test_logs_are_of_sessions_that_asked_a_prompt_newest_first(home: Home) -> No
     lines = logs.list_logs(home, 50)
 
     assert [(line["session_id"], line["llm_calls"]) for line in lines] == [
-        (sid_of(number, born_s=1.7e9), calls) for number, calls in ((2, 1), (1, 1), (0, 3))
+        (sid_of(number, created_s=1.7e9), calls) for number, calls in ((2, 1), (1, 1), (0, 3))
     ]
     assert lines[0] == {
-        "session_id": sid_of(2, born_s=1.7e9),
+        "session_id": sid_of(2, created_s=1.7e9),
         "strategy": "cot",
         "task_hint": "made",
         "elapsed_ms": 102_000,
@@ -48,7 +48,7 @@ def test_logs_are_of_sessions_that_asked_a_prompt_newest_first(home: Home) -> No
 
 
 def test_a_log_over_its_limit_omits_its_oldest_rounds_and_says_so(home: Home) -> None:
-    sid = sid_of(0, born_s=1.7e9)
+    sid = sid_of(0, created_s=1.7e9)
     whole = logs.read_log(home, sid, 0)
 
     assert [turn["query_id"] for turn in whole["transcript"]] == ["q-0", "q-1", "q-2"]
@@ -61,7 +61,7 @@ def test_a_log_over_its_limit_omits_its_oldest_rounds_and_says_so(home: Home) ->
 
 
 def test_an_annotation_stays_with_its_log_and_is_deleted_with_it(home: Home) -> None:
-    sid = sid_of(0, born_s=1.7e9)
+    sid = sid_of(0, created_s=1.7e9)
 
     assert [logs.annotate(home, sid, "good", title) for title in ("t", None)] == [1, 2]
     with open(home.annotations(sid), "ab") as file:
@@ -75,7 +75,7 @@ def test_an_annotation_stays_with_its_log_and_is_deleted_with_it(home: Home) -> 
 
 
 def test_only_a_finished_session_has_a_log(home: Home) -> None:
-    gone, unfinished = sid_of(9, born_s=1.7e9), sid_of(10, born_s=1.7e9)
+    gone, unfinished = sid_of(9, created_s=1.7e9), sid_of(10, created_s=1.7e9)
     write(home.journal(unfinished), answered(unfinished, 1))
     for sid in (gone, unfinished):
         with pytest.raises(Refused, match=f"Log file not found for session '{sid}'"):
@@ -85,7 +85,7 @@ def test_only_a_finished_session_has_a_log(home: Home) -> None:
 
 
 def test_a_finished_session_that_is_not_archived_yet_has_a_log(home: Home) -> None:
-    sid = sid_of(11, born_s=1.7e9)
+    sid = sid_of(11, created_s=1.7e9)
     write(home.journal(sid), [*answered(sid, 1), final()])
 
     assert logs.read_log(home, sid, 0)["transcript"][0]["response"] == "a0"
@@ -93,7 +93,7 @@ def test_a_finished_session_that_is_not_archived_yet_has_a_log(home: Home) -> No
 
 
 def test_annotations_have_limits(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    sid = sid_of(0, born_s=1.7e9)
+    sid = sid_of(0, created_s=1.7e9)
     with pytest.raises(Refused, match="at most 65536"):
         logs.annotate(home, sid, "x" * 70_000, None)
     monkeypatch.setattr(logs, "_MAX_ANNOTATIONS", 0)

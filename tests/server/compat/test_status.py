@@ -10,7 +10,7 @@ from algocline_mcp.server.compat.status import PendingFilter, parse_pending_filt
 from algocline_mcp.session.records import Record
 from tests.rig.journals import answer, answered, final, header, prompt, sid_of
 
-SID = sid_of(1, born_s=1.7e9)
+SID = sid_of(1, created_s=1.7e9)
 
 
 def view(records: list[Record], pending: Any = None, *, include_history: bool = False) -> dict[str, Any]:

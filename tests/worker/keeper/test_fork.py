@@ -21,7 +21,7 @@ from algocline_mcp.pool.dispatch import (
 )
 from algocline_mcp.session.events import Answer
 from algocline_mcp.storage.process_stat import read_process_stat
-from tests.rig.rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, run, say, until, watched
+from tests.rig.rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, open_pidfd, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -228,7 +228,7 @@ async def test_death_of_a_computing_child_is_a_strike_and_three_stop_the_session
         for count in (1, 2, 3):
             await until(lambda: [pid for pid in rig.engines(sid) if _is_busy(pid)])
             (busy,) = [pid for pid in rig.engines(sid) if _is_busy(pid)]
-            with watched(busy) as pidfd:
+            with open_pidfd(busy) as pidfd:
                 assert pidfd is not None
                 signal.pidfd_send_signal(pidfd, signal.SIGSEGV)
                 await anyio.wait_readable(pidfd)

@@ -116,7 +116,7 @@ async def test_session_of_a_killed_server_goes_on_at_another(rig: Rig, with_work
 async def test_answer_that_was_taken_outlives_a_server_killed_while_code_computes(rig: Rig, with_worker: bool) -> None:
     server = Program(rig, "server.py")
     sid = server.ask("run", code=SLOW)["result"]["session_id"]
-    server.tell(call="continue", sid=sid, answer=["q-0", "A"])
+    server.send(call="continue", sid=sid, answer=["q-0", "A"])
     await until(lambda: rig.answers(sid))
     server.kill()
     if with_worker:
@@ -131,7 +131,7 @@ async def test_answer_that_was_taken_outlives_a_server_killed_while_code_compute
 
 async def test_run_of_a_killed_server_is_found_and_goes_on(rig: Rig) -> None:
     server = Program(rig, "server.py")
-    server.tell(call="run", code=SLOW)
+    server.send(call="run", code=SLOW)
     await until(lambda: any(path.stat().st_size for path in rig.home.sessions.glob("p-*.journal")))
     server.kill()
     async with rig.pool() as pool:

@@ -41,13 +41,13 @@ return {first, second}
 
 @pytest.mark.parametrize("way", ["fork", "exec"])
 async def test_fickle_strategy_sees_the_same_world_again_abroad(
-    rig: Rig, abroad: Callable[[], None], tmp_path: Path, way: str
+    rig: Rig, use_foreign_environment: Callable[[], None], tmp_path: Path, way: str
 ) -> None:
     async with rig.pool() as pool:
         sid, first, _ = await run(pool, FICKLE)
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers())
-    abroad()
+    use_foreign_environment()
     async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
         second = (await say(pool, sid, "q-0", "A")).result
         is_abroad = os.readlink(f"/proc/{rig.keeper(sid)}/cwd") == str(tmp_path)

@@ -1,0 +1,146 @@
+"""Processes of a home as /proc shows them, and waits for what they do.
+
+No function lets a fixed time pass: a process is awaited through its pidfd; a file or a state, for which the system has
+no event, is looked at again until a limit. The limits are for a machine that is busy with other work: only a test that
+fails takes as long.
+"""
+
+import contextlib
+import os
+import re
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from algocline_mcp.storage.process_stat import read_process_stat
+
+SOON_S = 30.0  # limit for what is expected to happen without a call
+_POLL_S = 0.005
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    parent: int
+    process_session: int
+    state: str
+    title: str  # the command line, or what replaced it
+
+    @property
+    def is_keeper(self) -> bool:
+        """Leads a process session of its own; its engines are in that process session too."""
+        return bool(self.sid) and self.pid == self.process_session
+
+    @property
+    def is_engine(self) -> bool:
+        return bool(self.sid) and self.pid != self.process_session
+
+    @property
+    def is_standing_by(self) -> bool:
+        """A keeper that waits for a session, as its engine does."""
+        return self.title == "alc pool-worker" and self.pid == self.process_session
+
+    @property
+    def is_fork_server(self) -> bool:
+        return not self.sid and "fork-server" in self.title
+
+    @property
+    def sid(self) -> str:
+        return next((word for word in self.title.split() if word.startswith("p-")), "")
+
+
+def read_process(pid: int) -> Process:
+    stat = read_process_stat(pid)
+    title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    return Process(pid, stat.parent, stat.process_session, stat.state, title)
+
+
+@contextmanager
+def open_pidfd(pid: int) -> Iterator[int | None]:
+    """A pidfd, or None if the process is gone."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield pidfd
+    finally:
+        os.close(pidfd)
+
+
+def wait_until_ended(pid: int, limit_s: float) -> bool:
+    """Waits for the end of a process; False after `limit_s`. Reaps a child of this test that no pool watches."""
+    with open_pidfd(pid) as pidfd:
+        if pidfd is None:
+            return True
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        if not poll.poll(limit_s * 1000):
+            return False
+        with contextlib.suppress(ChildProcessError):
+            os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    return True
+
+
+async def ended(pid: int, limit_s: float = SOON_S) -> float:
+    """Waits until the process has ended; returns after how many seconds. Raises TimeoutError."""
+    began = time.perf_counter()
+    with open_pidfd(pid) as pidfd, anyio.fail_after(limit_s):
+        if pidfd is not None:
+            await anyio.wait_readable(pidfd)
+    return time.perf_counter() - began
+
+
+async def kill(pid: int) -> None:
+    """Sends SIGKILL and waits until the process is dead."""
+    with open_pidfd(pid) as pidfd:
+        if pidfd is not None:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            await anyio.wait_readable(pidfd)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Stops the process (SIGSTOP); at the end SIGCONT, if it still exists."""
+    with open_pidfd(pid) as pidfd:
+        assert pidfd is not None
+        signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
+        _until_blocking(lambda: read_process(pid).state in "Tt")
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+
+
+def descriptors(pid: int) -> list[str]:
+    """The target of each descriptor, without inode numbers.
+
+    Left out is the descriptor on itself that some builds of libffi hold open as soon as ctypes is imported.
+    """
+    links = []
+    for fd in sorted(map(int, os.listdir(f"/proc/{pid}/fd"))):
+        with contextlib.suppress(FileNotFoundError):  # in this process: the descriptor that listdir uses
+            links.append(re.sub(r":\[.*", "", os.readlink(f"/proc/{pid}/fd/{fd}")))
+    return [link for link in links if "/libffi.so" not in link]
+
+
+async def until(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
+    """Polls: for facts for which the system has no event."""
+    with anyio.fail_after(limit_s):
+        while not is_so():  # noqa: ASYNC110
+            await anyio.sleep(_POLL_S)
+
+
+def _until_blocking(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
+    deadline = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < deadline, "not so in time"
+        time.sleep(_POLL_S)
