@@ -47,21 +47,21 @@ def main() -> int | None:
 
 
 def serve() -> int:
-    """Reads and answers the host from the first moment on, while the fork server and the SDK get ready."""
+    """Serves the host over stdio. The transport reads and answers while the fork server and the SDK start."""
     from algocline_mcp.transport.stdio import open_transport
 
-    wire = open_transport()
-    sys.setswitchinterval(0.0005)  # the import below holds the interpreter: the reader's thread shall get its turns
+    transport = open_transport()
+    sys.setswitchinterval(0.0005)  # the import below holds the interpreter: the reader thread needs its turns
     try:
         from algocline_mcp.pool.spawn import start_early
 
         fork_process = start_early()
         from algocline_mcp.server.app import serve
-    except BaseException as exc:  # noqa: BLE001  a broken installation: told to the host, which hides our stderr
+    except BaseException as exc:  # noqa: BLE001 - a broken installation: the host hides our stderr, so the reply says it
         traceback.print_exc()
-        wire.refuse_all(f"the server cannot start: {type(exc).__name__}: {exc}; install it anew")
+        transport.refuse_all(f"the server cannot start: {type(exc).__name__}: {exc}; install algocline-mcp again")
     sys.setswitchinterval(0.005)
-    return serve(wire, fork_process)
+    return serve(transport, fork_process)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Whole lines to the host: from any thread, and from the event loop without ever blocking it.
+"""Writer of whole lines to the host, and the requests that still wait for a reply.
 
-Contract. The standard library, and asyncio only once the SDK has imported it anyway. A slow reader delays
-the lines behind its own; that it is gone is told to `on_gone`, once or more often, and nothing is written any more.
+Contract. `Output.send` is for any thread and blocks; `Output.write` is for the event loop and never blocks it. Lines
+never mix. A host that reads slowly delays later lines only. When the host has closed its end, `on_gone` is called
+(possibly more than once) and later lines are dropped. Needs the standard library alone; asyncio is imported by the
+first `write` that has to wait, when the SDK has imported it anyway.
 """
 
 import os
@@ -19,73 +21,76 @@ from algocline_mcp.transport.response_cache import ResponseCache
 if TYPE_CHECKING:
     import asyncio
 
-# One turn of the event loop writes at most this much by itself; a thread writes the rest.
+# The event loop writes at most this much of a line itself; a thread writes the rest.
 WRITE_NOW_BYTES = 64 * 1024
 
 
-class Unanswered:
-    """The requests that wait for their reply; any thread."""
+class UnansweredRequests:
+    """Ids of the requests that wait for a reply. For any thread."""
 
     def __init__(self) -> None:
         self._ids: Counter[bytes] = Counter()
         self._change = threading.Condition()
 
     def add(self, line: bytes) -> None:
-        if (asked := request_id(line)) is not None:
+        if (number := request_id(line)) is not None:
             with self._change:
-                self._ids[asked] += 1
+                self._ids[number] += 1
 
     def remove(self, line: bytes) -> None:
-        if (answered := reply_id(line)) is not None:
+        if (number := reply_id(line)) is not None:
             with self._change:
-                self._ids -= Counter([answered])
+                self._ids -= Counter([number])
                 self._change.notify_all()
 
-    def wait(self, limit_s: float) -> None:
+    def wait_until_empty(self, limit_s: float) -> None:
         with self._change:
             self._change.wait_for(lambda: not self._ids, limit_s)
 
 
 class Output:
-    """Writes whole lines to `fd`, from any thread and, as the SDK's stdout, from the event loop."""
+    """Writes lines to `fd`. Also the stdout of the SDK, which needs `write` and `flush`."""
 
-    def __init__(self, fd: int, unanswered: Unanswered, cache: ResponseCache, *, on_gone: Callable[[], object]) -> None:
+    def __init__(
+        self, fd: int, unanswered: UnansweredRequests, cache: ResponseCache, *, on_gone: Callable[[], object]
+    ) -> None:
         self._fd = fd
-        self._memo = cache
+        self._cache = cache
         self._unanswered = unanswered
-        self._on_gone = on_gone  # the reader of the wire has closed it
-        self._line = threading.Lock()  # held from a line's first byte to its last
+        self._on_gone = on_gone  # the host has closed its end
+        self._line_lock = threading.Lock()  # held from the first byte of a line to its last
         mode = os.fstat(fd).st_mode
-        # The shared file description may belong to a shell too, so it is never made non-blocking. A socket takes
-        # a flag per call; a pipe that polls writable takes PIPE_BUF bytes without blocking.
+        # The descriptor may share its file description with a shell, so it is never made non-blocking. A socket takes
+        # a flag per call; a pipe that polls as writable takes PIPE_BUF bytes without blocking.
         self._socket = socket.socket(fileno=os.dup(fd)) if stat.S_ISSOCK(mode) else None
         self._is_pipe = stat.S_ISFIFO(mode)
         self._poll = select.poll()
         self._poll.register(fd, select.POLLOUT)
 
     def send(self, line: bytes) -> None:
-        """Blocks until all of `line` is written."""
-        with self._line:
+        """Blocks until the whole `line` is written."""
+        with self._line_lock:
             self._write_all(line)
         self._unanswered.remove(line)
 
     async def write(self, text: str) -> None:
+        """Drops a reply that the host already has from the cache."""
         encoded = writable(text)
-        if self._memo.is_repeated(encoded):
+        if self._cache.record_reply(encoded):
             return
         await self._write(memoryview(encoded))
         self._unanswered.remove(encoded)
 
     async def _write(self, line: memoryview) -> None:
-        if self._line.acquire(blocking=False):
+        if self._line_lock.acquire(blocking=False):
             rest = self._write_now(line)
             if not rest:
-                self._line.release()
+                self._line_lock.release()
                 return
             is_begun = True
         else:
             rest, is_begun = line, False
-        import asyncio  # 50 ms, which the SDK has paid for by now
+        import asyncio  # takes 50 ms, but the SDK has imported it by now
 
         loop = asyncio.get_running_loop()
         done = loop.create_future()
@@ -97,25 +102,25 @@ class Output:
         await done
 
     async def flush(self) -> None:
-        """Nothing is ever kept back."""
+        """Does nothing: every `write` has written all of its line."""
 
     def close(self) -> None:
-        """`fd` is closed too. The server never comes here: its end closes everything."""
+        """Closes `fd` too. For tests: the end of the server process closes everything."""
         if self._socket is not None:
             self._socket.close()
         os.close(self._fd)
 
-    def _finish(self, rest: memoryview, is_begun: bool, tell: Callable[[], object]) -> None:
+    def _finish(self, rest: memoryview, is_begun: bool, on_done: Callable[[], object]) -> None:
         if not is_begun:
-            self._line.acquire()
+            self._line_lock.acquire()
         try:
             self._write_all(rest)
         finally:
-            self._line.release()
-        tell()
+            self._line_lock.release()
+        on_done()
 
     def _write_now(self, line: memoryview) -> memoryview:
-        """Writes as much as goes without blocking; returns the rest."""
+        """Writes as much as is possible without blocking; returns the rest."""
         allowed = WRITE_NOW_BYTES
         try:
             while line and allowed > 0:
@@ -139,7 +144,7 @@ class Output:
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
-            except BlockingIOError:  # another owner of the description made it non-blocking
+            except BlockingIOError:  # another owner of the file description made it non-blocking
                 self._poll.poll()
             except OSError:
                 self._on_gone()
@@ -147,5 +152,5 @@ class Output:
 
 
 def resolve(future: "asyncio.Future[None]") -> None:
-    if not future.done():  # whoever waited was cancelled while a thread called
+    if not future.done():  # the waiting task was cancelled while the thread was writing
         future.set_result(None)

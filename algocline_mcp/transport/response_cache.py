@@ -1,13 +1,15 @@
-"""Answers what the SDK has answered before, while it is still being imported: 1.1 s in which a host would wait.
+"""Cache of the SDK's replies from earlier starts, which answers a host while the SDK is still being imported (1.1 s).
 
-Contract. The standard library only. A *question* is a request of MEMOABLE without its id and without the client's
-version; before `initialize` only requests that carry their protocol version in `_meta` count, afterwards a question
-includes what `initialize` said. The answer is the SDK's own reply, to the letter, behind the new id. Every request
-goes to the SDK all the same; its reply to what was answered early is compared, kept if it differs, and dropped.
-`close` is the switch: from the SDK's first look at the queue on, nothing is answered here any more.
+Contract. Needs the standard library alone. A *question* is a request of CACHEABLE without its id and without the
+version of the client. Before `initialize` a request is a question only if its `_meta` names the protocol version;
+afterwards a question includes the parameters of `initialize`. The answer is the SDK's own reply, byte for byte, with
+the new id. Every request goes to the SDK as well: `record_reply` compares the SDK's reply with the early one, stores it
+if it differs, and says that it must not be sent again. `close` is the switch from the cache to the SDK: nothing is
+answered from the cache after it.
 
-The file lies in ALC_HOME/cache, named after all that a reply can depend on: interpreter, ALC_*, and path, inode, mtime
-and size of this program, mcp, mcp_types and pydantic. It is 0600, ours, no link; anything else is ignored.
+The file is in ALC_HOME/cache. Its name is a digest of everything that a reply can depend on: interpreter, ALC_*, and
+path, inode, mtime and size of the files of this program, mcp, mcp_types and pydantic. A file that is not a regular
+file of this user with mode 0600 is ignored.
 """
 
 import hashlib
@@ -25,7 +27,7 @@ from typing import Any
 from algocline_mcp.storage.files import replace_atomically
 from algocline_mcp.transport.lines import request_id, split_reply
 
-MEMOABLE = frozenset(
+CACHEABLE = frozenset(
     (
         "initialize",
         "ping",
@@ -39,47 +41,47 @@ MEMOABLE = frozenset(
 FILE_MAX_BYTES = 1024 * 1024
 QUESTIONS_MAX = 64
 FILES_MAX = 8
-_RESULT = ',"result":'  # errors are not kept
-_LINE_MAX_BYTES = 16 * 1024  # a longer request is none of these questions
+_RESULT = ',"result":'  # errors are not stored
+_LINE_MAX_BYTES = 16 * 1024  # a longer request is not a question
 _PROTOCOL = "io.modelcontextprotocol/protocolVersion"
 _CLIENT = "io.modelcontextprotocol/clientInfo"
 
 
 class ResponseCache:
-    """Used by two threads: the reader asks, the event loop learns."""
+    """For two threads: the reader calls `answer`, the event loop `record_reply`."""
 
     def __init__(self, path: Path | None) -> None:
-        """`path` None: there is nowhere to keep anything, and nothing is answered."""
+        """`path` None: nothing is stored and nothing is answered."""
         self._path = path
         self._replies = _load(path) if path is not None else {}
         self._lock = threading.Lock()
         self._is_closed = path is None
-        self._connection = ""  # what `initialize` said; part of every later question
+        self._connection = ""  # digest of `initialize`; part of every later question
         self._asked: dict[bytes, str] = {}  # id -> question, until the SDK has replied
-        self._early: dict[bytes, bytes] = {}  # id -> the reply that the host has already
+        self._early: dict[bytes, bytes] = {}  # id -> the reply that the host already has
 
     def answer(self, line: bytes) -> bytes | None:
-        """The reply line to a request that was answered before, or None. Called for each line, in order."""
+        """The reply line to a question that an earlier start has answered, or None. Called for each line, in order."""
         with self._lock:
             if self._path is None or len(line) > _LINE_MAX_BYTES:
                 return None
-            question, asked = self._question(line), request_id(line)
-            if question is None or asked is None or asked in self._asked:
+            question, number = self._question(line), request_id(line)
+            if question is None or number is None or number in self._asked:
                 return None
-            self._asked[asked] = question
+            self._asked[number] = question
             tail = self._replies.get(question)
             if tail is None or self._is_closed:
                 return None
-            self._early[asked] = tail.encode()
-            return b'{"jsonrpc":"2.0","id":%s%s\n' % (asked, self._early[asked])
+            self._early[number] = tail.encode()
+            return b'{"jsonrpc":"2.0","id":%s%s\n' % (number, self._early[number])
 
     def close(self) -> None:
-        """The SDK reads from now on."""
+        """From now on the SDK reads and answers every request."""
         with self._lock:
             self._is_closed = True
 
-    def is_repeated(self, line: bytes) -> bool:
-        """Whether the host has this reply of the SDK already. Keeps it for the next start."""
+    def record_reply(self, line: bytes) -> bool:
+        """Stores a reply of the SDK for the next start. Returns True if the host already has a reply to the request."""
         if not self._asked:
             return False
         split = split_reply(line)
@@ -90,7 +92,7 @@ class ResponseCache:
             question = self._asked.pop(replied, None)
             early = self._early.pop(replied, None)
             if question is not None and tail != self._replies.get(question, "").encode():
-                self._keep(question, tail)
+                self._store(question, tail)
             return early is not None
 
     def _question(self, line: bytes) -> str | None:
@@ -99,22 +101,22 @@ class ResponseCache:
         except (ValueError, RecursionError):
             return None
         method = request.get("method") if isinstance(request, dict) else None
-        if not isinstance(method, str) or method not in MEMOABLE or "id" not in request:
+        if not isinstance(method, str) or method not in CACHEABLE or "id" not in request:
             return None
         params = request.get("params") or {}
         meta = params.get("_meta") if isinstance(params, dict) else None
         is_stateless = isinstance(meta, dict) and _PROTOCOL in meta
-        said = _digest([method, _without_version(params)])
+        digest = _digest([method, _without_version(params)])
         if method == "initialize":
-            if self._connection:  # a second one is the SDK's affair
+            if self._connection:  # a second `initialize` is left to the SDK
                 return None
-            self._connection = said
-            return said
+            self._connection = digest
+            return digest
         if is_stateless:
-            return said
-        return _digest([self._connection, said]) if self._connection else None
+            return digest
+        return _digest([self._connection, digest]) if self._connection else None
 
-    def _keep(self, question: str, tail: bytes) -> None:
+    def _store(self, question: str, tail: bytes) -> None:
         if self._path is None or len(self._replies) >= QUESTIONS_MAX or not tail.startswith(_RESULT.encode()):
             return
         self._replies[question] = tail.decode("utf-8", "replace")
@@ -124,7 +126,7 @@ class ResponseCache:
 
 
 def open_response_cache(environ: Mapping[str, str]) -> ResponseCache:
-    """The cache of this program, this interpreter and these settings. Never raises: without one, the SDK answers."""
+    """The cache of this program, this interpreter and these settings. Never raises: without a cache the SDK answers."""
     home = environ.get("ALC_HOME") or (environ.get("HOME") and os.path.join(environ["HOME"], ".algocline-mcp"))
     try:
         return ResponseCache(
@@ -144,17 +146,17 @@ def _identity(environ: Mapping[str, str]) -> Iterator[str]:
         if spec is not None and spec.origin is not None:
             files.append(Path(spec.origin))
     for path in sorted(files):
-        found = path.stat()
-        yield f"{path} {found.st_ino} {found.st_mtime_ns} {found.st_size}"
+        status = path.stat()
+        yield f"{path} {status.st_ino} {status.st_mtime_ns} {status.st_size}"
 
 
 def _load(path: Path) -> dict[str, str]:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(fd, "rb") as file:
-            found = os.fstat(fd)
-            is_private = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
-            if not is_private or found.st_size > FILE_MAX_BYTES:
+            status = os.fstat(fd)
+            is_private = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o077
+            if not is_private or status.st_size > FILE_MAX_BYTES:
                 return {}
             replies = json.loads(file.read(FILE_MAX_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -165,7 +167,7 @@ def _load(path: Path) -> dict[str, str]:
 
 
 def _is_reply(tail: Any) -> bool:
-    """Whether it completes a line to one reply and nothing else."""
+    """True if `tail` completes a line to exactly one reply."""
     if not isinstance(tail, str) or not tail.startswith(_RESULT) or "\n" in tail:
         return False
     try:
@@ -175,18 +177,20 @@ def _is_reply(tail: Any) -> bool:
 
 
 def _save(path: Path, content: bytes) -> None:
-    """Whole or not at all; the oldest files of other programs and settings go."""
+    """Replaces the file atomically; deletes the oldest files of other programs and settings. Ignores a full disk."""
     with suppress(OSError):
-        path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # the home: `mode` is for the last one alone
+        path.parent.parent.mkdir(
+            mode=0o700, parents=True, exist_ok=True
+        )  # the home; `mode` applies to the last directory alone
         path.parent.mkdir(mode=0o700, exist_ok=True)
         replace_atomically(path, content, is_durable=False)
-        others = sorted(path.parent.glob("replies-*.json"), key=lambda each: each.stat().st_mtime, reverse=True)
+        others = sorted(path.parent.glob("replies-*.json"), key=lambda file: file.stat().st_mtime, reverse=True)
         for old in others[FILES_MAX:]:
             old.unlink()
 
 
 def _without_version(params: Any) -> Any:
-    """The client's version changes every week and no reply depends on it."""
+    """`params` without the version of the client: hosts change it every week, and no reply depends on it."""
     if not isinstance(params, dict):
         return params
     params = {name: value for name, value in params.items() if name != "progressToken"}

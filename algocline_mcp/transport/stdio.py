@@ -1,18 +1,20 @@
-"""The wire to the host: stdin and stdout, claimed before anything heavy is imported.
+"""Transport between the host and the SDK: takes over stdin and stdout before any large import.
 
-Contract. The standard library, `host.lines` and `host.output`; asyncio only once the SDK has imported it anyway.
-`open_transport()` comes first of all, once, on the main thread:
-  descriptors   0 and 1 become private duplicates; 0 then reads /dev/null and 1 is stderr, so that a stray print
-                never reaches the host
-  signals       SIGINT, SIGTERM and SIGHUP end the process at once, exit code 0, also as PID 1 and while the SDK
-                is being imported. There is nothing to save: the sessions live in their workers
-  input         a thread reads lines, replaces what the SDK would drop without a reply (half of a surrogate pair,
-                invalid UTF-8), answers what the SDK cannot read at all and, from the cache, what it has answered in
-                an earlier start; the rest, and that too, goes into one `LineQueue`
-  end of input  nothing asked: exit 0 at once; else what was asked is answered if it takes no longer than
-                LAST_REPLIES_S from when the SDK has read it, or FIRST_REPLIES_S where the input ended before the
-                SDK was there, as that of a pipe does; then the SDK winds down, for LEAVE_S at most
-  output        whole lines. A slow reader delays nothing but its replies; one that is gone ends the process, exit 0
+Contract. Needs the standard library and this folder alone; asyncio is used only after the SDK has imported it.
+`open_transport()` is called once, first of all, on the main thread. From then on:
+  descriptors   0 and 1 are duplicated to private numbers; then 0 reads /dev/null and 1 is stderr, so that a stray
+                print never reaches the host
+  signals       SIGINT, SIGTERM and SIGHUP end the process at once with exit code 0, also as PID 1 and while the SDK
+                is being imported. Nothing has to be saved: the sessions run in their workers
+  input         the thread host-reader splits stdin into lines. It repairs what the SDK would drop without a reply
+                (halves of surrogate pairs, invalid UTF-8), refuses what the SDK cannot decode, and answers from the
+                ResponseCache what the SDK answered in an earlier start. Every line that is not refused goes into
+                the LineQueue, which the SDK reads as its stdin
+  end of input  without any request: exit 0 at once. Else the process waits for the replies that are due, for at most
+                LAST_REPLIES_S after the SDK has read the last request (FIRST_REPLIES_S where the input ended before
+                the SDK was imported, as the input from a pipe does), then LEAVE_S for the SDK to end, then exit 0
+  output        whole lines. A host that reads slowly delays its replies only; a host that is gone ends the process
+                with exit code 0
 """
 
 import fcntl
@@ -30,19 +32,19 @@ from types import FrameType
 from typing import NoReturn, Self
 
 from algocline_mcp.transport.lines import EDGE_BYTES, readable, refusal, request_id, why_unreadable
-from algocline_mcp.transport.output import Output, Unanswered, resolve
+from algocline_mcp.transport.output import Output, UnansweredRequests, resolve
 from algocline_mcp.transport.response_cache import ResponseCache, open_response_cache
 
-# A call may carry 1 MiB of code with 2 MiB of ctx, or 4 MiB of answers; JSON escapes make up to six bytes of one.
+# A call may have 1 MiB of code with 2 MiB of ctx, or 4 MiB of answers; a JSON escape makes up to six bytes of one.
 HOST_LINE_MAX_BYTES = 32 * 1024 * 1024
-# LineQueue that wait for the SDK; then the reader stops reading, and the host's pipe fills up instead of our memory.
+# Limits of the LineQueue. At the limit the reader stops reading: the pipe of the host fills up instead of our memory.
 QUEUE_MAX_LINES = 256
 QUEUE_MAX_BYTES = 2 * HOST_LINE_MAX_BYTES
-# Hosts wait about 2 s after they closed our stdin, then send SIGTERM: first for the replies that are due, then
-# for the SDK to wind down.
+# Hosts wait about 2 s after they have closed our stdin, then send SIGTERM: the two limits for the replies that are due
+# and for the end of the SDK stay below.
 LAST_REPLIES_S = 1.0
-# Nobody has spoken with the SDK yet: its import and the first call take no longer than this, also on a busy machine. A
-# host that has no patience sends its SIGTERM.
+# Limits where the input ends before the SDK is imported: the import and the first call take no longer, also on a busy
+# machine. A host that does not want to wait sends SIGTERM.
 IMPORT_S = 60.0
 FIRST_REPLIES_S = 10.0
 LEAVE_S = 0.5
@@ -50,14 +52,14 @@ READ_BYTES = 256 * 1024
 
 
 def leave(code: int = 0) -> NoReturn:
-    """Ends the process without teardown: a thread may stand in `read`, and finalizers would wait for it."""
+    """Ends the process without teardown: finalizers would wait for the thread that is blocked in `read`."""
     os._exit(code)
 
 
 class LineQueue:
-    """The one queue between the reader thread and the SDK, and what `stdio_server` iterates over.
+    """Queue of lines between the reader thread and the SDK, whose `stdio_server` iterates over it as its stdin.
 
-    `put` and `end` come from the thread and may block it while the queue is full. One task iterates.
+    The reader thread calls `put`, which blocks while the queue is full, and `end`. One task iterates.
     """
 
     def __init__(self) -> None:
@@ -65,11 +67,11 @@ class LineQueue:
         self._waiting_chars = 0
         self._change = threading.Condition()
         self._has_ended = False
-        self.is_read = False  # whether the SDK has begun to iterate
-        self._wake: Callable[[], object] | None = None
+        self.is_read = False  # the SDK has begun to iterate
+        self._on_change: Callable[[], object] | None = None
 
     def take(self) -> str | None:
-        """The next line, or None at the end; blocks. For where there is no SDK to iterate."""
+        """The next line, or None at the end. Blocks; used where there is no SDK that iterates."""
         with self._change:
             self._change.wait_for(lambda: self._waiting or self._has_ended)
             return self._pop() if self._waiting else None
@@ -79,7 +81,7 @@ class LineQueue:
             self._change.wait_for(lambda: not self._is_full)
             self._waiting.append(line)
             self._waiting_chars += len(line)
-            self._signal()
+            self._notify()
 
     def wait_until_taken(self, limit_s: float) -> None:
         with self._change:
@@ -88,7 +90,7 @@ class LineQueue:
     def end(self) -> None:
         with self._change:
             self._has_ended = True
-            self._signal()
+            self._notify()
 
     @property
     def _is_full(self) -> bool:
@@ -100,48 +102,47 @@ class LineQueue:
         self._change.notify_all()
         return line
 
-    def _signal(self) -> None:
+    def _notify(self) -> None:
         self._change.notify_all()
-        wake, self._wake = self._wake, None
-        if wake is not None:
-            wake()
+        on_change, self._on_change = self._on_change, None
+        if on_change is not None:
+            on_change()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> str:
-        import asyncio  # 50 ms, which the SDK has paid for by now
+        import asyncio  # takes 50 ms, but the SDK has imported it by now
 
         loop = asyncio.get_running_loop()
         self.is_read = True
         while True:
             with self._change:
                 if self._waiting:
-                    line = self._waiting.popleft()
-                    self._waiting_chars -= len(line)
-                    self._change.notify_all()
-                    return line
+                    return self._pop()
                 if self._has_ended:
                     raise StopAsyncIteration
-                something = loop.create_future()
-                self._wake = partial(loop.call_soon_threadsafe, resolve, something)
-            await something
+                change = loop.create_future()
+                self._on_change = partial(loop.call_soon_threadsafe, resolve, change)
+            await change
 
 
 # ── input ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Reader:
-    """Cuts what `fd` brings into lines, on a thread of its own."""
+    """Reads lines from `fd` until its end, then ends the process. Runs on a thread of its own."""
 
-    def __init__(self, fd: int, lines: LineQueue, output: Output, unanswered: Unanswered, cache: ResponseCache) -> None:
+    def __init__(
+        self, fd: int, lines: LineQueue, output: Output, unanswered: UnansweredRequests, cache: ResponseCache
+    ) -> None:
         self._fd = fd
-        self._memo = cache
+        self._cache = cache
         self._lines = lines
         self._output = output
         self._unanswered = unanswered
         self._line = bytearray()
-        self._dropped = 0  # bytes of an over-long line that are gone from between its two ends
+        self._dropped = 0  # bytes that were dropped between the two ends of an over-long line
         self._was_asked = False
 
     def run(self) -> None:
@@ -156,10 +157,10 @@ class Reader:
             leave()
         limit_s = LAST_REPLIES_S if self._lines.is_read else FIRST_REPLIES_S
         self._lines.wait_until_taken(IMPORT_S)
-        self._unanswered.wait(limit_s)
+        self._unanswered.wait_until_empty(limit_s)
         self._lines.end()
         threading.Event().wait(LEAVE_S)
-        leave()  # a call or a reader that never ends keeps no process alive
+        leave()  # also where a call hangs or the host reads nothing
 
     def _read(self) -> bytes:
         while True:
@@ -167,7 +168,7 @@ class Reader:
                 return os.read(self._fd, READ_BYTES)
             except BlockingIOError:
                 select.select([self._fd], [], [])
-            except OSError:  # the terminal hung up, or nothing was ever open here
+            except OSError:  # the terminal hung up, or the descriptor was never open
                 return b""
 
     def _extend(self, part: bytes) -> None:
@@ -189,7 +190,7 @@ class Reader:
             reason = f"the request has more than {HOST_LINE_MAX_BYTES} bytes: send less, or name a file in code_file"
         if reason is None:
             self._unanswered.add(line)
-            if (early := self._memo.answer(line)) is not None:
+            if (early := self._cache.answer(line)) is not None:
                 self._output.send(early)
             self._lines.put(readable(line))
         elif error := refusal(line[:EDGE_BYTES], line[-EDGE_BYTES:], reason):
@@ -200,12 +201,12 @@ class Reader:
 
 
 class StdioTransport:
-    """`lines` and `output` are the SDK's stdin and stdout."""
+    """`lines` and `output` are the stdin and stdout of the SDK; `cache` is closed when the SDK begins to read."""
 
     def __init__(self, fd_in: int, fd_out: int, cache: ResponseCache) -> None:
         self.lines = LineQueue()
         self.cache = cache
-        unanswered = Unanswered()
+        unanswered = UnansweredRequests()
         self.output = Output(fd_out, unanswered, cache, on_gone=leave)
         self._reader = Reader(fd_in, self.lines, self.output, unanswered, cache)
 
@@ -215,23 +216,25 @@ class StdioTransport:
     def _read(self) -> None:
         try:
             self._reader.run()
-        except BaseException:  # noqa: BLE001 - a server that hears nothing is worse than none: hosts start it again
+        except BaseException:  # noqa: BLE001 - hosts restart a server that ended, not one that does not read
             sys.excepthook(*sys.exc_info())
             leave(1)
 
     def refuse_all(self, reason: str) -> NoReturn:
-        """Answers every request with -32603 and `reason`, until the host closes our stdin: for a server that cannot
-        start. A host shows that; the stderr of a process that died it hides."""
+        """Answers every request with error -32603 and `reason` until the host closes stdin; then exit code 1.
+
+        For a server that cannot start: hosts show the reason of an error, and hide the stderr of a process that died.
+        """
         self.cache.close()
         error = json.dumps({"code": -32603, "message": reason}).encode()
         while (line := self.lines.take()) is not None:
-            if (asked := request_id(line.encode())) is not None:
-                self.output.send(b'{"jsonrpc":"2.0","id":%s,"error":%s}\n' % (asked, error))
+            if (number := request_id(line.encode())) is not None:
+                self.output.send(b'{"jsonrpc":"2.0","id":%s,"error":%s}\n' % (number, error))
         leave(1)
 
 
 def open_transport(environ: Mapping[str, str] = os.environ) -> StdioTransport:
-    """Installs the signals, claims descriptors 0 and 1, starts to read."""
+    """Installs the signal handlers, takes over descriptors 0 and 1, and starts the reader thread."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _on_signal)
     _fill_standard_descriptors()
@@ -244,10 +247,12 @@ def open_transport(environ: Mapping[str, str] = os.environ) -> StdioTransport:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # `leave` flushes nothing
     if os.isatty(fd_in):
-        sys.stderr.write("alc speaks MCP here and waits for a host; `alc --help` shows the commands. Ctrl-D ends.\n")
-    wire = StdioTransport(fd_in, fd_out, open_response_cache(environ))
-    wire.start()
-    return wire
+        sys.stderr.write(
+            "alc serves MCP on stdin and waits for a host; `alc --help` shows the commands. Ctrl-D ends.\n"
+        )
+    transport = StdioTransport(fd_in, fd_out, open_response_cache(environ))
+    transport.start()
+    return transport
 
 
 def _on_signal(number: int, frame: FrameType | None) -> None:
@@ -255,7 +260,7 @@ def _on_signal(number: int, frame: FrameType | None) -> None:
 
 
 def _fill_standard_descriptors() -> None:
-    """A host that started us with one of 0, 1, 2 closed must not find a journal or a socket under that number."""
+    """Opens /dev/null as 0, 1 and 2 where the host closed them: no journal or socket may get such a number."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(fd, True)
     os.close(fd)

@@ -1,4 +1,4 @@
-"""A host on either side: in memory for the tools, over real stdio for the wire, the command line as a process."""
+"""Hosts for tests: a client in memory with the fake pool, raw pipes to a real server, and a server with every tool."""
 
 import importlib.util
 import json
@@ -21,16 +21,15 @@ from algocline_mcp.config.home import Home
 
 HERE = Path(__file__).parent
 FAKE = HERE / "fake"
-LIMIT_S = 60.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
+LIMIT_S = 60.0  # a test that hangs fails after this; no test takes as long, even on a busy machine
 
 
 def server_environment(home: Path, *, fake: bool = True, **settings: str) -> dict[str, str]:
     path = os.pathsep.join(filter(None, [str(FAKE) if fake else "", str(HERE.parent.parent)]))
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ALC_", "PYTHON"))}
-    # These hosts are about lines of any length; what is cut for a host is the affair of test_fit. Nor are they about
-    # how warm a worker is.
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ALC_", "PYTHON"))}
+    # These hosts take lines of any length: tests of truncation.py are elsewhere. No warm-up: it costs time.
     own = {"ALC_HOME": str(home), "ALC_OUTPUT_BYTES": str(1 << 26), "ALC_WARMUP_RUNS": "0"}
-    return {**kept, "PYTHONPATH": path, **own, **settings}
+    return {**inherited, "PYTHONPATH": path, **own, **settings}
 
 
 class RawServer:
@@ -58,7 +57,7 @@ class RawServer:
 
     def line(self) -> dict[str, Any]:
         assert self.process.stdout is not None
-        watchdog = threading.Timer(LIMIT_S, self.process.kill)  # one that says nothing shall not hang the suite
+        watchdog = threading.Timer(LIMIT_S, self.process.kill)  # a mute server must not hang the suite
         watchdog.start()
         try:
             reply: dict[str, Any] = json.loads(self.process.stdout.readline())
@@ -86,9 +85,23 @@ class RawServer:
                 pipe.close()
 
 
+def run_line(number: int, code: bytes) -> bytes:
+    """A request that calls alc_run with `code`, which must be escaped for JSON."""
+    return (
+        b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"alc_run","arguments":{"code":"%s"}}}\n'
+        % (number, code)
+    )
+
+
+def code_of(reply: dict[str, Any]) -> str:
+    """The code that the fake pool was asked to run, which its result repeats."""
+    text: str = reply["result"]["structuredContent"]["result"]["code"]
+    return text
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """Of a server on a home of its own, with the fake pool."""
+    """Environment of a server with a home of its own and the fake pool."""
     return server_environment(tmp_path / "home")
 
 
@@ -101,7 +114,7 @@ def raw(environment: dict[str, str]) -> Iterator[RawServer]:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawServer]:
-    """One initialized server for all tests of a module that leave it in order."""
+    """One initialized server for all tests of a module; each test reads every reply that it causes."""
     app = RawServer(server_environment(tmp_path_factory.mktemp("shared") / "home"))
     app.initialize()
     yield app
@@ -119,7 +132,7 @@ def _fake_dispatch() -> ModuleType:
 
 
 class Tools:
-    """The tools in memory, over the official client and the fake pool."""
+    """The tools through the official client in memory, with the fake pool."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -137,7 +150,7 @@ class Tools:
         return self.calls((tool, arguments))[0]
 
     def calls(self, *calls: tuple[str, dict[str, Any]]) -> list[Any]:
-        """One connection, and so one home, for all."""
+        """All calls over one connection, so with one home."""
 
         async def play() -> list[Any]:
             with anyio.fail_after(LIMIT_S):
@@ -161,7 +174,7 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tools:
     from algocline_mcp.pool import dispatch
     from algocline_mcp.server import app
 
-    importlib.import_module("algocline_mcp.pool.branch")  # before there is a fake that it could import
+    importlib.import_module("algocline_mcp.pool.branch")  # before the fake is in place, which it could import
     fake = _fake_dispatch()
     monkeypatch.setattr(pool, "dispatch", fake)
     monkeypatch.setitem(sys.modules, dispatch.__name__, fake)

@@ -1,4 +1,4 @@
-"""Answers before the SDK is there: the same to the letter, never twice, never lost, and only from a file of ours."""
+"""Answers before the SDK is imported: byte for byte, never twice, never lost, and only from a private file."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from algocline_mcp.transport.response_cache import (
 if TYPE_CHECKING:
     from tests.rig.hosts import RawServer
 
-LIMIT_S = 120.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
+LIMIT_S = 120.0  # a test that hangs fails after this; no test takes as long, even on a busy machine
 
 
 def _initialize(number: int = 1, *, name: str = "host", version: str = "1", protocol: str = "2025-06-18") -> bytes:
@@ -48,11 +48,11 @@ def _reply(number: int, result: Any) -> bytes:
     return b'{"jsonrpc":"2.0","id":%d,"result":%s}\n' % (number, json.dumps(result).encode())
 
 
-def _taught(path: Path, *exchanges: tuple[bytes, bytes]) -> Path:
+def _filled(path: Path, *exchanges: tuple[bytes, bytes]) -> Path:
     cache = ResponseCache(path)
     for request, reply in exchanges:
         cache.answer(request)
-        cache.is_repeated(reply)
+        cache.record_reply(reply)
     return path
 
 
@@ -61,8 +61,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "home" / "cache" / "replies-x.json"
 
 
-def test_what_was_answered_before_is_answered_to_the_letter_under_the_new_id(path: Path) -> None:
-    cache = ResponseCache(_taught(path, (_initialize(1), _reply(1, {"é": 1})), (_plain(2), _reply(2, {"tools": []}))))
+def test_known_question_is_answered_byte_for_byte_under_the_new_id(path: Path) -> None:
+    cache = ResponseCache(_filled(path, (_initialize(1), _reply(1, {"é": 1})), (_plain(2), _reply(2, {"tools": []}))))
 
     assert cache.answer(_initialize(22, version="9.9")) == _reply(22, {"é": 1})
     assert cache.answer(_plain(23)) == _reply(23, {"tools": []})
@@ -83,38 +83,38 @@ def test_what_was_answered_before_is_answered_to_the_letter_under_the_new_id(pat
     ],
 )
 def test_another_question_is_left_to_the_sdk(path: Path, asked: list[bytes]) -> None:
-    cache = ResponseCache(_taught(path, (_initialize(1), _reply(1, {"a": 1})), (_plain(2), _reply(2, {"tools": []}))))
+    cache = ResponseCache(_filled(path, (_initialize(1), _reply(1, {"a": 1})), (_plain(2), _reply(2, {"tools": []}))))
 
     assert [cache.answer(line) for line in asked][-1] is None
 
 
 def test_stateless_request_is_answered_without_any_handshake(path: Path) -> None:
-    cache = ResponseCache(_taught(path, (_stateless(1), _reply(1, {"tools": [1]}))))
+    cache = ResponseCache(_filled(path, (_stateless(1), _reply(1, {"tools": [1]}))))
 
     assert cache.answer(_stateless(5, version="3")) == _reply(5, {"tools": [1]})
 
 
-def test_reply_of_the_sdk_to_what_was_answered_early_is_dropped_and_renews_the_memo(path: Path) -> None:
-    cache = ResponseCache(_taught(path, (_stateless(1), _reply(1, {"tools": ["old"]}))))
+def test_reply_of_the_sdk_to_an_early_answer_is_dropped_and_renews_the_cache(path: Path) -> None:
+    cache = ResponseCache(_filled(path, (_stateless(1), _reply(1, {"tools": ["old"]}))))
     cache.answer(_stateless(2))
 
-    assert cache.is_repeated(_reply(2, {"tools": ["new"]}))
-    assert not cache.is_repeated(_reply(2, {"tools": ["new"]}))
+    assert cache.record_reply(_reply(2, {"tools": ["new"]}))
+    assert not cache.record_reply(_reply(2, {"tools": ["new"]}))
     assert ResponseCache(path).answer(_stateless(3)) == _reply(3, {"tools": ["new"]})
 
 
-def test_after_the_switch_nothing_is_answered_but_what_the_sdk_says_is_kept(path: Path) -> None:
+def test_after_the_switch_nothing_is_answered_but_replies_are_stored(path: Path) -> None:
     cache = ResponseCache(path)
     cache.close()
 
     assert cache.answer(_stateless(1)) is None
-    assert not cache.is_repeated(_reply(1, {"tools": []}))
+    assert not cache.record_reply(_reply(1, {"tools": []}))
     assert ResponseCache(path).answer(_stateless(1)) == _reply(1, {"tools": []})
 
 
-def test_error_of_the_sdk_is_not_kept(path: Path) -> None:
+def test_error_of_the_sdk_is_not_stored(path: Path) -> None:
     cache = ResponseCache(
-        _taught(path, (_stateless(1), b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}}\n'))
+        _filled(path, (_stateless(1), b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}}\n'))
     )
 
     assert cache.answer(_stateless(2)) is None
@@ -156,7 +156,7 @@ def _swell(path: Path) -> None:
     [_cut, _nest, _second_reply, _further_field, _link, _fifo, _swell, Path.unlink, lambda path: path.chmod(0o644)],
 )
 def test_cut_nested_forged_foreign_or_open_file_is_ignored(path: Path, harm: Callable[[Path], None]) -> None:
-    _taught(path, (_stateless(1), _reply(1, {"tools": []})))
+    _filled(path, (_stateless(1), _reply(1, {"tools": []})))
     assert ResponseCache(path).answer(_stateless(1)) is not None
     harm(path)
 
@@ -164,26 +164,26 @@ def test_cut_nested_forged_foreign_or_open_file_is_ignored(path: Path, harm: Cal
 
 
 def test_file_is_for_its_owner_alone(path: Path) -> None:
-    _taught(path, (_stateless(1), _reply(1, {"tools": []})))
+    _filled(path, (_stateless(1), _reply(1, {"tools": []})))
 
-    assert [each.stat().st_mode & 0o777 for each in (path, *path.parents[:2])] == [0o600, 0o700, 0o700]
-    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert [entry.stat().st_mode & 0o777 for entry in (path, *path.parents[:2])] == [0o600, 0o700, 0o700]
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_memo_is_bounded(path: Path) -> None:
+def test_cache_is_bounded(path: Path) -> None:
     path.parent.mkdir(parents=True)
     for number in range(FILES_MAX + 3):
         (path.parent / f"replies-{number}.json").touch()
     cache = ResponseCache(path)
     for number in range(QUESTIONS_MAX + 5):
         cache.answer(_stateless(number, protocol=str(number)))
-        cache.is_repeated(_reply(number, {}))
+        cache.record_reply(_reply(number, {}))
 
     assert len(json.loads(path.read_text())) == QUESTIONS_MAX
     assert len(list(path.parent.iterdir())) == FILES_MAX
 
 
-def test_setting_or_program_that_changes_has_a_memo_of_its_own(tmp_path: Path) -> None:
+def test_each_setting_and_program_has_its_own_cache(tmp_path: Path) -> None:
     def file_of(**settings: str) -> Path | None:
         return open_response_cache({"ALC_HOME": str(tmp_path), **settings})._path
 
@@ -191,12 +191,12 @@ def test_setting_or_program_that_changes_has_a_memo_of_its_own(tmp_path: Path) -
     assert file_of() != file_of(ALC_TOOLS="full")
 
 
-def test_home_that_cannot_be_written_costs_the_memo_and_nothing_else(tmp_path: Path) -> None:
+def test_unwritable_home_costs_the_cache_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the home should be")
     cache = open_response_cache({"ALC_HOME": str(tmp_path / "home")})
 
     assert cache.answer(_stateless(1)) is None
-    assert not cache.is_repeated(_reply(1, {}))
+    assert not cache.record_reply(_reply(1, {}))
 
 
 # ── with a real server ────────────────────────────────────────────────────────────────────────────────────
@@ -213,12 +213,12 @@ def _start(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
 
 
 def _replies(environment: dict[str, str], lines: list[bytes]) -> dict[int, list[bytes]]:
-    """What a server answers to `lines`, one every 2 ms through its start; by id, without the id."""
+    """The replies of a server to `lines`, which are sent every 2 ms while it starts: id -> reply lines without id."""
     server = _start(environment)
     assert server.stdin is not None
     assert server.stdout is not None
-    found: dict[int, list[bytes]] = {}
-    reader = threading.Thread(target=_collect, args=(server.stdout, found, len(lines)), daemon=True)
+    replies: dict[int, list[bytes]] = {}
+    reader = threading.Thread(target=_collect, args=(server.stdout, replies, len(lines)), daemon=True)
     reader.start()
     gap = threading.Event()
     for line in lines:
@@ -229,16 +229,16 @@ def _replies(environment: dict[str, str], lines: list[bytes]) -> dict[int, list[
     server.stdin.close()
     server.wait(LIMIT_S)
     server.stdout.close()
-    return found
+    return replies
 
 
-def _collect(stdout: Any, found: dict[int, list[bytes]], most: int) -> None:
-    for _ in range(most):
+def _collect(stdout: Any, replies: dict[int, list[bytes]], count: int) -> None:
+    for _ in range(count):
         line = stdout.readline()
         if not line:
             return
         number = json.loads(line)["id"]
-        found.setdefault(number, []).append(line.replace(b'"id":%d' % number, b'"id":0', 1))
+        replies.setdefault(number, []).append(line.replace(b'"id":%d' % number, b'"id":0', 1))
 
 
 def test_no_request_is_lost_doubled_or_answered_otherwise_through_the_switch(environment: dict[str, str]) -> None:
@@ -246,11 +246,11 @@ def test_no_request_is_lost_doubled_or_answered_otherwise_through_the_switch(env
     first = _replies(environment, lines[:30])
 
     for _ in range(2):
-        found = _replies(environment, lines)
+        replies = _replies(environment, lines)
 
-        assert sorted(found) == list(range(900))
-        assert {len(replies) for replies in found.values()} == {1}
-        assert all(found[number] == first[number % 3] for number in found)
+        assert sorted(replies) == list(range(900))
+        assert {len(copies) for copies in replies.values()} == {1}
+        assert all(replies[number] == first[number % 3] for number in replies)
 
 
 def test_server_that_cannot_import_the_sdk_answers_every_request_with_the_cause(
@@ -261,18 +261,18 @@ def test_server_that_cannot_import_the_sdk_answers_every_request_with_the_cause(
     (broken / "mcp" / "__init__.py").write_text("raise ImportError('mcp is broken')")
     environment["PYTHONPATH"] = os.pathsep.join([str(broken), environment["PYTHONPATH"]])
 
-    found = _replies(environment, [_initialize(1), _plain(2), _plain(3, "tools/call")])
+    replies = _replies(environment, [_initialize(1), _plain(2), _plain(3, "tools/call")])
 
-    assert sorted(found) == [1, 2, 3]
-    assert all(b"-32603" in replies[0] for replies in found.values())
+    assert sorted(replies) == [1, 2, 3]
+    assert all(b"-32603" in lines[0] for lines in replies.values())
 
 
-def test_raw_second_start_says_the_same_as_the_first(raw: "RawServer", environment: dict[str, str]) -> None:
+def test_second_start_replies_the_same_as_the_first(raw: "RawServer", environment: dict[str, str]) -> None:
     raw.initialize()
     raw.send(_plain(5) + b"\n")
     listed = raw.line()
     raw.close()
 
-    found = _replies(environment, [raw.INITIALIZE.strip().split(b"\n")[0], _plain(5)])
+    replies = _replies(environment, [raw.INITIALIZE.strip().split(b"\n")[0], _plain(5)])
 
-    assert json.loads(found[5][0])["result"] == listed["result"]
+    assert json.loads(replies[5][0])["result"] == listed["result"]

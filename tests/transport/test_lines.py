@@ -1,0 +1,118 @@
+"""Lines from the host, through a real server: repaired, refused under their id, or read."""
+
+from pathlib import Path
+
+import pytest
+
+from algocline_mcp.transport import lines
+from algocline_mcp.transport.stdio import HOST_LINE_MAX_BYTES
+from tests.rig.hosts import RawServer, code_of, run_line
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        (rb"\ud800", "\ufffd"),
+        (rb"\udc00x", "\ufffdx"),
+        (rb"\ud83d\ude00", "\U0001f600"),
+        (rb"\\ud800", "\\ud800"),
+        (rb"\\\ud800", "\\\ufffd"),
+        (rb"\ud800\ud83d\ude00", "\ufffd\U0001f600"),
+        (b"\xff", "\ufffd"),
+        ("\u2028é".encode(), "\u2028é"),
+    ],
+)
+def test_text_that_is_not_unicode_arrives_replaced_and_is_answered(
+    shared: RawServer, sent: bytes, arrives: str
+) -> None:
+    shared.send(run_line(1, sent))
+
+    reply = shared.line()
+    assert reply["id"] == 1
+    assert code_of(reply) == arrives
+
+
+@pytest.mark.parametrize(
+    ("line", "number", "reason"),
+    [
+        (b'{"jsonrpc":"2.0","id":7,"method":"x","params":' + b'{"a":' * 300 + b"1" + b"}" * 301, 7, "levels"),
+        (b'{"method":"x","params":{"a":' + b"[" * 300 + b"]" * 300 + b'},"jsonrpc":"2.0","id":"a"}', "a", "levels"),
+        (b'{"jsonrpc":"2.0","id":8,"method":"x","params":{"a":' + b"9" * 5000 + b"}}", 8, "digits"),
+    ],
+)  # fmt: skip
+def test_line_that_the_sdk_cannot_decode_is_refused_under_its_id(
+    shared: RawServer, line: bytes, number: int | str, reason: str
+) -> None:
+    shared.send(line + b"\n")
+
+    reply = shared.line()
+    assert reply["id"] == number
+    assert reason in reply["error"]["message"]
+
+
+def test_a_duplicate_key_means_its_last_value_and_gets_one_reply(shared: RawServer) -> None:
+    """As most JSON decoders do. The reader and the SDK must not take different values."""
+    shared.send(
+        b'{"jsonrpc":"2.0","id":20,"method":"ping","method":"tools/call","params":{"name":"none"},"params":{"name":'
+        b'"alc_run","arguments":{"code":"first","code":"last"}},"id":21}\n',
+        run_line(22, b"next"),
+    )
+
+    replies = [shared.line(), shared.line()]
+    assert sorted((reply["id"], code_of(reply)) for reply in replies) == [(21, "last"), (22, "next")]
+
+
+def test_an_over_long_line_is_refused_under_its_id_and_the_next_one_is_read(shared: RawServer) -> None:
+    shared.send(run_line(9, b"x" * HOST_LINE_MAX_BYTES), run_line(10, b"short"))
+
+    refused, answered = shared.line(), shared.line()
+    assert refused["id"] == 9
+    assert f"more than {HOST_LINE_MAX_BYTES} bytes" in refused["error"]["message"]
+    assert code_of(answered) == "short"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (b'"code":"x","ctx":{"a":[NaN]}', "ctx contains NaN or an infinity"),
+        (b'"code":"x","ctx":{"a":-Infinity}', "ctx contains NaN or an infinity"),
+        (b'"code":"x","wait_s":NaN', "wait_s is NaN: give a number of seconds"),
+    ],
+)
+def test_nan_from_the_host_is_refused(shared: RawServer, arguments: bytes, sentence: str) -> None:
+    params = b'"params":{"name":"alc_run","arguments":{%s}}' % arguments
+    shared.send(b'{"jsonrpc":"2.0","id":12,"method":"tools/call",%s}\n' % params)
+
+    result = shared.line()["result"]
+    assert result["isError"]
+    assert sentence in result["content"][0]["text"]
+
+
+def test_an_endless_line_takes_no_memory(raw: RawServer) -> None:
+    raw.initialize()
+    raw.send(*[b"x" * HOST_LINE_MAX_BYTES] * 8, b"\n", run_line(13, b"after it"))
+
+    assert code_of(raw.line()) == "after it"
+    status = Path(f"/proc/{raw.process.pid}/status").read_text()
+    peak_kib = int(status.partition("VmHWM:")[2].split()[0])
+    assert peak_kib * 1024 < 5 * HOST_LINE_MAX_BYTES
+
+
+def test_noise_between_the_lines_is_ignored(shared: RawServer) -> None:
+    shared.send(b"\n", b"no json\n", b"\x00\x01\n", b"  \n", run_line(11, b"still here"))
+
+    assert code_of(shared.line()) == "still here"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'{"jsonrpc":"2.0","id":1,"method":"ping"}', b"1"),
+        (b'{"method":"tools/call","params":{"id":5},"jsonrpc":"2.0","id":2}', b"2"),
+        (b'{"method":"tools/call","id":3,"params":{"x":"\\"id\\":9}"},"jsonrpc":"2.0"}', b"3"),
+        (b'{"method":"notifications/initialized","params":{"id":4}}', None),
+        (b'{"jsonrpc":"2.0","id":5,"result":{}}', None),
+    ],
+)
+def test_the_id_of_a_request_is_found_at_either_end(line: bytes, expected: bytes | None) -> None:
+    assert lines.request_id(line) == expected
