@@ -59,16 +59,16 @@ _READ = hints(read_only=True, idempotent=True)
 
 async def alc_run(
     context: ToolContext,
-    code: Text = ABSENT,
-    code_file: Text = ABSENT,
+    code: Annotated[Text, Field(description="Lua source")] = ABSENT,
+    code_file: Annotated[Text, Field(description="Lua file, relative to project_root")] = ABSENT,
     strategy: Annotated[Text, Field(description="Name of an installed strategy")] = ABSENT,
-    task: Annotated[Text, Field(description="ctx.task")] = ABSENT,
-    opts: Annotated[Opts, Field(description="Further fields of ctx")] = {},  # noqa: B006 - read only
-    ctx: Annotated[Ctx, Field(description="Input of the strategy, its global `ctx`")] = {},  # noqa: B006
-    title: Text = ABSENT,
+    task: Annotated[Text, Field(description="Becomes ctx.task")] = ABSENT,
+    opts: Annotated[Opts, Field(description="Merged into ctx")] = {},  # noqa: B006 - read only
+    ctx: Annotated[Ctx, Field(description="Input: the Lua global ctx")] = {},  # noqa: B006
+    title: Annotated[Text, Field(description="Label for lists")] = ABSENT,
     project_root: Text = ABSENT,
     host_mode: Annotated[HostMode, Field(description="No effect: every session has its own worker")] = False,
-    wait_s: WaitS = None,
+    wait_s: Annotated[WaitS, Field(description="Max seconds to the first pause")] = None,
 ) -> Annotated[CallToolResult, Outcome]:
     return await core.alc_run(context, code, code_file, strategy, task, opts, ctx, title, project_root, wait_s)
 
@@ -91,11 +91,11 @@ async def alc_advice(
 
 async def alc_status(
     context: ToolContext,
-    session_id: Annotated[Text, Field(description="Leave out to list the sessions")] = ABSENT,
-    wait_s: WaitS = None,
+    session_id: Annotated[Text, Field(description="Omit to list sessions")] = ABSENT,
+    wait_s: Annotated[WaitS, Field(description="Max seconds to wait, default 0")] = None,
     view: View = None,
     limit: Limit = None,
-    cursor: Text = ABSENT,
+    cursor: Annotated[Text, Field(description="Cursor from the previous page")] = ABSENT,
     pending_filter: Annotated[
         AnyValue, Field(description='Fields of pending queries: "meta", "preview", "full", or an object')
     ] = ABSENT,
@@ -153,7 +153,7 @@ async def alc_pool_ensure(context: ToolContext) -> Annotated[CallToolResult, Lis
 
 
 async def alc_pool_stop(
-    context: ToolContext, sid: Annotated[Text, Field(description="Leave out to stop all")] = ABSENT
+    context: ToolContext, sid: Annotated[Text, Field(description="Omit to stop all")] = ABSENT
 ) -> Annotated[CallToolResult, Listing]:
     """End workers. Their sessions are kept: alc_continue revives them. To end a session use alc_stop(mode="cancel")."""
     server = server_state(context)
@@ -214,7 +214,7 @@ async def alc_info(context: ToolContext) -> Annotated[CallToolResult, Listing]:
 
 async def alc_log_view(
     context: ToolContext,
-    session_id: Annotated[Text, Field(description="Leave out to list the logs")] = ABSENT,
+    session_id: Annotated[Text, Field(description="Omit to list the logs")] = ABSENT,
     limit: Limit = None,
     max_chars: Annotated[MaxChars, Field(description="Maximum length as JSON; 0: no limit")] = None,
 ) -> Annotated[CallToolResult, Listing]:
