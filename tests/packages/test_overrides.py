@@ -88,7 +88,11 @@ def test_an_added_package_can_be_removed_and_the_file_keeps_its_permissions(tmp_
 
 
 REFUSED = [
-    (WHOLE, "a", 'is in {file} already, as {{"path": "p/a"}}: remove it first with alc_pkg_remove(name="a", '),
+    (
+        WHOLE,
+        "a",
+        'is in {file} already, as {{"path": "p/a"}}: remove it first with alc_pkg_remove(name="a", scope="project")',
+    ),
     ('packages = { a = "1" }\n', "d", "are written in a form that cannot be edited here"),
     ("x = ", "d", "alc.local.toml load error"),
     ("packages = 3", "d", "packages is not a table"),
