@@ -1,8 +1,8 @@
 """The one executable: `alc` serves MCP, `alc pool-worker …` is a worker, everything else is the terminal.
 
-Contract: argv decides before anything is imported, because a worker must stay light and a server has to hold its
-descriptors and signals before the SDK's import takes 0.8 s. Exit code 1 and one sentence on stderr where neither
-the system nor the Python will do. This file runs on older Pythons too, up to that sentence.
+Contract: argv decides before anything is imported, because a worker must stay light, and a server must hold its
+descriptors and signals before the import of the SDK takes 0.8 s. Exit code 1 and one sentence on stderr on an
+unsupported system or Python. This file runs on older Pythons too, up to that sentence.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import traceback
 
 
 def unsupported(platform: str, version: tuple[int, ...]) -> str | None:
-    """The sentence for a system or a Python that cannot run this; None for all others."""
+    """The sentence for a system or a Python that cannot run this program, or None."""
     if platform == "win32":
         return (
             "algocline-mcp needs Unix sockets and fork, which Windows does not have: "
             "run it under WSL 2 or in a Linux container."
         )
     if version < (3, 11):
-        found = ".".join(str(part) for part in version[:3])
-        return f"algocline-mcp needs Python 3.11 or newer, and this is Python {found}: install it with a newer one."
+        release = ".".join(str(part) for part in version[:3])
+        return (
+            f"algocline-mcp needs Python 3.11 or newer, and this is Python {release}: install it with a newer Python."
+        )
     return None
 
 
@@ -31,14 +33,14 @@ def main() -> int | None:
         sys.exit(sentence)
     arguments = sys.argv[1:]
     if arguments[:1] == ["pool-worker"]:
-        from algocline_mcp.worker.keeper.main import main as work
+        from algocline_mcp.worker.keeper.main import main as keeper
 
-        return work(arguments[1:])
+        return keeper(arguments[1:])
     if arguments[:1] == ["fork-server"]:
-        from algocline_mcp.worker.fork_server.main import main as bear
+        from algocline_mcp.worker.fork_server.main import main as fork_server
 
-        return bear(arguments[1:])
-    if arguments or "_ALC_COMPLETE" in os.environ:  # a shell that completes calls it without arguments
+        return fork_server(arguments[1:])
+    if arguments or "_ALC_COMPLETE" in os.environ:  # a shell that completes starts the program without arguments
         from algocline_mcp.cli.main import main as command
 
         command()

@@ -1,16 +1,16 @@
-"""What can go wrong, as a tree with stable codes.
+"""Errors as a tree with stable codes.
 
 AlcError                 everything below; `code` never changes once released, the sentence may
-├── Refused              a request that cannot be: nothing was changed; the sentence says what to do
-├── HomeUnusable         ALC_HOME or a setting does not work; every tool call tells it, the server stays up
+├── Refused              a request that cannot be carried out: nothing was changed; the sentence says what to do
+├── HomeUnusable         ALC_HOME or a setting does not work; every tool call reports it, the server stays up
 ├── Unreachable          a worker did not answer within its time; asking again is safe
-├── ProtocolError           the other side of a socket broke the protocol; close that connection
+├── ProtocolError        the other side of a socket broke the protocol; close that connection
 ├── StorageFailed        the disk refused a record; it is not in the journal and was not acknowledged
 │   └── StorageBroken    what the disk holds is unknown: use that descriptor no more, exit, recover
-└── JournalCorrupt       a journal is damaged below its last flushed mark; it is never repaired by guessing
+└── JournalCorrupt       a journal is damaged below its last flushed mark; guessing never repairs it
 
-A class stands here only because some caller does something different with it. The host sees the sentence and
-the code; it never sees a traceback.
+Each class exists because some caller does something different with it. The host sees the sentence and the code, never
+a traceback.
 """
 
 from pathlib import Path
@@ -48,7 +48,7 @@ class StorageFailed(AlcError):
 
 
 class StorageBroken(StorageFailed):
-    """A flush failed (the kernel drops the pages it could not write) or half a record could not be taken back."""
+    """A flush failed (the kernel drops the pages that it could not write), or half a record could not be removed."""
 
     code = "storage_broken"
 
@@ -59,7 +59,7 @@ class JournalCorrupt(AlcError):
     code = "corrupt"
 
     def __init__(self, path: Path, line: int) -> None:
-        begin_again = "go on from what stands before it with alc_branch(session_id)"
+        begin_again = "go on from the records before it with alc_branch(session_id)"
         super().__init__(
             f"journal {path} is damaged in line {line}, below what was acknowledged: "
             f"restore the file from a copy, or {begin_again if line > 1 else 'start the strategy again with alc_run'}"

@@ -1,7 +1,6 @@
-"""The languages a strategy may be written in: what server and worker must both know of each. Pure.
+"""Languages of strategies: the facts of each that server and worker share. Pure.
 
-Contract: adding a language is one more entry here and a folder beside worker/engine/lua that offers `ABI` and
-`prepare`.
+Contract: a new language is one more entry here and a folder beside worker/engine/lua that offers `ABI` and `prepare`.
 """
 
 from collections.abc import Callable
@@ -11,23 +10,23 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`module_forms`: where a module's text may stand below a library path, in order."""
+    """`module_forms`: where a module's text may be below a library path, in order."""
 
     name: str
     suffix: str
-    runtime: str  # the Python module of the engine
-    interpreter: str  # what runs it, with the version that a journal depends on
-    distribution: str  # the installed package that brings it
-    prelude: int  # counts up whenever what we put around it could change a replay
+    runtime: str  # the Python module that runs it in the engine
+    interpreter: str  # the interpreter, with the version that a journal depends on
+    distribution: str  # the installed package that contains it
+    prelude: int  # counts up whenever a change around the interpreter could change a replay
     module_forms: tuple[str, ...]
     warmup: str  # a strategy with two prompts, one after the other
     child: str  # the code of a child of alc.fork; {} is the name of its package, of letters, digits and _
     entered: Callable[[str, str], str]  # (name, source of a strategy package) -> the code that runs it
-    spec_library: str  # where its test library lies, below this package
+    spec_library: str  # directory of its test library, below this package
     spec: str  # a strategy that runs the spec in ctx, {source, chunk}, with that library
 
     def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
-        """What a journal records and a later engine must equal to replay it."""
+        """The facts that a journal records; an engine with other facts does not replay it."""
         return {
             "language": self.name,
             "interpreter": self.interpreter,
@@ -37,8 +36,8 @@ class Language:
 
 
 def _enter_lua(name: str, source: str) -> str:
-    """The package as what `require` finds under its name, then its `run`. Its lines keep their numbers: what goes
-    before them stands on the first one."""
+    """Code that makes the package available to `require` under its name, then calls its `run`. The lines of the package
+    keep their numbers: the added code is on the first line."""
     source = source.removeprefix("\ufeff")
     if source.startswith("#"):  # for a shell
         source = f"--{source}"

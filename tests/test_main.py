@@ -219,14 +219,14 @@ def test_the_version_is_told(terminal: Terminal) -> None:
     ],
 )
 def test_systems_that_cannot_run_it_are_told_so(platform: str, version: tuple[int, ...], sentence: str | None) -> None:
-    told = unsupported(platform, version)
+    sentence_shown = unsupported(platform, version)
 
-    assert (sentence is None) == (told is None)
-    assert sentence is None or sentence in str(told)
+    assert (sentence is None) == (sentence_shown is None)
+    assert sentence is None or sentence in str(sentence_shown)
 
 
 def test_the_worker_is_reached_without_the_sdk(terminal: Terminal) -> None:
-    """The executable decides by argv alone: importing it must bring nothing heavy."""
+    """The executable decides by argv alone: importing it imports nothing heavy."""
     script = (
         "import sys, algocline_mcp.__main__, algocline_mcp.worker.keeper.main; "
         "heavy = {'mcp', 'anyio', 'pydantic', 'portalocker', 'click'} & set(sys.modules); "

@@ -1,4 +1,4 @@
-"""Every path under ALC_HOME."""
+"""Paths under ALC_HOME. Nothing here touches the disk."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ SOCKET_PATH_MAX_BYTES = 107 if os.uname().sysname == "Linux" else 103
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """Where everything lies. `root` is absolute; directories are 0700, files and sockets 0600."""
+    """The paths of one home. `root` is absolute; directories are 0700, files and sockets 0600."""
 
     root: Path
 
@@ -85,7 +85,7 @@ class Home:
 
 
 def check_socket_path(home: Home, sid: str) -> None:
-    """Raises HomeUnusable, naming the cure, where the system could not bind a socket so deep."""
+    """Raises HomeUnusable, naming the cure, if the path is too long for the system to bind."""
     size = len(os.fsencode(home.socket(sid)))
     if size > SOCKET_PATH_MAX_BYTES:
         raise HomeUnusable(

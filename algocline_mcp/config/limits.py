@@ -1,7 +1,7 @@
-"""Every limit with its unit and its environment variable, and every path under ALC_HOME.
+"""Limits, each with its unit and its environment variable.
 
-Contract: `Limits.from_env` and `Home.from_env` read the mapping they are given and nothing else; a value that
-cannot be used raises HomeUnusable, which names the variable and the cure. Nothing here touches the disk.
+Contract: `Limits.from_env` reads only the mapping that it is given. An unusable value raises HomeUnusable, which names
+the variable and the cure. Nothing here touches the disk.
 """
 
 from collections.abc import Mapping
@@ -26,30 +26,30 @@ class Limits:
     wait_max_s: float = _limit(0.0, "ALC_WAIT_MAX_S", "longest wait_s a call may ask for; 0: what its host allows")
     grace_s: float = _limit(5.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
     reach_s: float = _limit(5.0, "ALC_REACH_S", "how long a server tries to reach a worker")
-    fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server silent for so long while asked is replaced")
-    fork_start_s: float = _limit(3.0, "ALC_FORK_START_S", "a fork server is ready by then")
-    stubborn_s: float = _limit(1.0, "ALC_STUBBORN_S", "an owner without a socket gets SIGTERM after this")
-    back_off_max_s: float = _limit(0.25, "ALC_BACK_OFF_MAX_S", "longest pause between two tries to reach")
-    resends: int = _limit(5, "ALC_RESENDS", "how often a request is sent again to a worker that ended over it")
-    registry_lock_s: float = _limit(2.0, "ALC_REGISTRY_LOCK_S", "wait for registry.lock, then pool_save_error")
+    fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server that does not reply within this is replaced")
+    fork_start_s: float = _limit(3.0, "ALC_FORK_START_S", "a fork server is ready within this")
+    stubborn_s: float = _limit(1.0, "ALC_STUBBORN_S", "the owner of a journal without a socket gets SIGTERM after this")
+    back_off_max_s: float = _limit(0.25, "ALC_BACK_OFF_MAX_S", "longest pause between two attempts to reach a worker")
+    resends: int = _limit(5, "ALC_RESENDS", "how often a request is sent again after its worker has ended")
+    registry_lock_s: float = _limit(2.0, "ALC_REGISTRY_LOCK_S", "longest wait for registry.lock, then pool_save_error")
     # Measured (bench/run.py, bench/paused.py): coming back costs 6 ms and 0.2 ms per answer, besides whatever the
     # strategy computes once more; staying costs 3 MiB (5 on Python 3.11) and no processor time. Ten minutes outlast the
     # turns of a conversation: only what was left lying pays, and gives its memory back.
-    idle_s: float = _limit(600.0, "ALC_POOL_IDLE_TIMEOUT", "an unasked worker hibernates after this; 0: never")
-    leave_s: float = _limit(1.0, "ALC_LEAVE_S", "a worker told to go has left after this")
-    client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client of a worker sends a request, takes a reply in this")
-    linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker at its end waits this long for clients on their way")
+    idle_s: float = _limit(600.0, "ALC_POOL_IDLE_TIMEOUT", "a worker without a request hibernates after this; 0: never")
+    leave_s: float = _limit(1.0, "ALC_LEAVE_S", "a worker that is asked to leave has ended within this")
+    client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client sends its request, and reads its reply, within this")
+    linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker with a finished session waits for further clients")
 
     # 1,000 paused sessions take, with their server, 241 MiB on Python 3.11 and 162 on 3.12; with 64 alive 399 on 3.11.
     pool_max: int = _limit(
-        32, "ALC_POOL_MAX", "live workers per home; at the cap the longest idle hibernates; 0: no cap"
+        32, "ALC_POOL_MAX", "live workers per home; at the cap the longest idle worker hibernates; 0: no cap"
     )
     standby: int = _limit(1, "ALC_STANDBY", "workers that a server keeps ready for its next sessions")
     # Python 3.11 specialises a function at its eighth call.
     warmup_runs: int = _limit(
         10, "ALC_WARMUP_RUNS", "sessions that a fork server plays to warm up before its first fork"
     )
-    clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further ones are closed")
+    clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further connections are closed")
     # A prompt, answer or result of 4 MiB takes six times as much on a line if every byte needs an escape.
     line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")
     code_bytes: int = _limit(1 * MIB, "ALC_CODE_BYTES", "the code of a strategy, and of each module")
@@ -57,8 +57,8 @@ class Limits:
     prompt_bytes: int = _limit(4 * MIB, "ALC_PROMPT_BYTES", "all prompts of one pause")
     answer_bytes: int = _limit(4 * MIB, "ALC_ANSWER_BYTES", "all answers to one pause")
     result_bytes: int = _limit(4 * MIB, "ALC_RESULT_BYTES", "the result of a session as JSON")
-    retention_days: float = _limit(30.0, "ALC_RETENTION_DAYS", "a finished session is kept so long; 0: for ever")
-    sweep_s: float = _limit(60.0, "ALC_SWEEP_S", "between two looks of a server for what is over its retention")
+    retention_days: float = _limit(30.0, "ALC_RETENTION_DAYS", "a finished session is kept this long; 0: for ever")
+    sweep_s: float = _limit(60.0, "ALC_SWEEP_S", "pause between two checks for sessions past retention")
     journal_bytes: int = _limit(256 * MIB, "ALC_JOURNAL_BYTES", "one session's journal")
     notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
@@ -71,42 +71,44 @@ class Limits:
     card_bytes: int = _limit(256 * KIB, "ALC_CARD_BYTES", "one card as JSON")
     samples_bytes: int = _limit(4 * MIB, "ALC_SAMPLES_BYTES", "all samples of one card as JSON")
     cards: int = _limit(10_000, "ALC_CARDS", "cards of one package, and those in one answer")
-    budget_wait_s: float = _limit(60.0, "ALC_BUDGET_WAIT_S", "most of one wait for answers that max_elapsed_ms counts")
-    children: int = _limit(16, "ALC_CHILDREN", "children of alc.fork that work at once in a session; others wait")
+    budget_wait_s: float = _limit(60.0, "ALC_BUDGET_WAIT_S", "the part of one wait for answers that counts as elapsed")
+    children: int = _limit(16, "ALC_CHILDREN", "children of alc.fork that run at once in a session; others wait")
     children_max: int = _limit(256, "ALC_CHILDREN_MAX", "children of alc.fork in one session, all together")
-    children_depth: int = _limit(4, "ALC_CHILDREN_DEPTH", "forks within forks")
+    children_depth: int = _limit(4, "ALC_CHILDREN_DEPTH", "depth of forks within forks")
     branches: int = _limit(16, "ALC_BRANCHES", "sessions that one alc_branch starts")
-    output_bytes: int = _limit(0, "ALC_OUTPUT_BYTES", "the result of a tool call; 0: what its host shows")
-    package_fetch_s: float = _limit(60.0, "ALC_PACKAGE_FETCH_S", "git brings packages within this, else it is ended")
-    package_lock_s: float = _limit(2.0, "ALC_PACKAGE_LOCK_S", "wait for others who change the home's packages")
-    package_bytes: int = _limit(64 * MIB, "ALC_PACKAGE_BYTES", "all packages that one install brings")
-    package_files: int = _limit(10_000, "ALC_PACKAGE_FILES", "files that one install brings")
-    package_specs_s: float = _limit(300.0, "ALC_PACKAGE_SPECS_S", "a package's specs have ended by then, at a terminal")
+    output_bytes: int = _limit(0, "ALC_OUTPUT_BYTES", "the result of a tool call; 0: as much as its host shows")
+    package_fetch_s: float = _limit(60.0, "ALC_PACKAGE_FETCH_S", "git fetches packages within this, or is ended")
+    package_lock_s: float = _limit(2.0, "ALC_PACKAGE_LOCK_S", "longest wait for other processes that change packages")
+    package_bytes: int = _limit(64 * MIB, "ALC_PACKAGE_BYTES", "all packages of one install")
+    package_files: int = _limit(10_000, "ALC_PACKAGE_FILES", "files of one install")
+    package_specs_s: float = _limit(
+        300.0, "ALC_PACKAGE_SPECS_S", "the specs of a package end within this, at a terminal"
+    )
     spec_files: int = _limit(500, "ALC_SPEC_FILES", "spec files of one package")
-    listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page that names no limit")
+    listed: int = _limit(20, "ALC_LISTED", "sessions or items on a page without a limit")
     listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 
     heap_bytes: int = _limit(128 * MIB, "ALC_HEAP_BYTES", "memory of a strategy's own values")
     child_heap_bytes: int = _limit(32 * MIB, "ALC_CHILD_HEAP_BYTES", "memory of a child's own values")
-    headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "beyond heap_bytes, for one answer in flight")
+    headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "memory beyond heap_bytes, for one answer in flight")
     step_cpu_s: int = _limit(180, "ALC_STEP_CPU_S", "processor time of one step, then a strike")
     strikes: int = _limit(3, "ALC_STRIKES", "deaths of the engine in one step, then crash_loop")
-    engine_log_bytes: int = _limit(1 * MIB, "ALC_ENGINE_LOG_BYTES", "what an engine may write to stderr")
+    engine_log_bytes: int = _limit(1 * MIB, "ALC_ENGINE_LOG_BYTES", "bytes that an engine may write to stderr")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Limits":
         """Defaults, overridden by the variables that are set. Raises HomeUnusable for a value out of range."""
         chosen: dict[str, Any] = {}
-        for each in fields(cls):
-            variable = each.metadata["variable"]
+        for limit in fields(cls):
+            variable = limit.metadata["variable"]
             text = environ.get(variable, "")
             if text:
-                chosen[each.name] = _number(text, variable, whole=isinstance(each.default, int))
+                chosen[limit.name] = _number(text, variable, whole=isinstance(limit.default, int))
         return cls(**chosen)
 
     def as_env(self) -> dict[str, str]:
         """The variables that make `from_env` yield these limits again."""
-        return {each.metadata["variable"]: str(getattr(self, each.name)) for each in fields(self)}
+        return {limit.metadata["variable"]: str(getattr(self, limit.name)) for limit in fields(self)}
 
 
 def _number(text: str, variable: str, *, whole: bool) -> float:

@@ -1,7 +1,4 @@
-"""The settings that are no limits: which there are, which set of tools is listed, and which variables look like a slip.
-
-Contract: pure; what a setting does is the affair of whoever reads it.
-"""
+"""Settings that are not limits: their names, the set of listed tools, and variables that look like a slip. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -24,10 +21,10 @@ TOOL_SETS = ("core", "author", "full")
 
 
 def tool_set(environ: Mapping[str, str]) -> str:
-    """What `ALC_TOOLS` says. Raises HomeUnusable."""
+    """The value of `ALC_TOOLS`. Raises HomeUnusable for an unknown set."""
     chosen = environ.get("ALC_TOOLS", "") or TOOL_SETS[0]
     if chosen not in TOOL_SETS:
-        raise HomeUnusable(f"ALC_TOOLS={chosen!r} is no set of tools: set it to one of {', '.join(TOOL_SETS)}")
+        raise HomeUnusable(f"ALC_TOOLS={chosen!r} is not a set of tools: set it to one of {', '.join(TOOL_SETS)}")
     return chosen
 
 

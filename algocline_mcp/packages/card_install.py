@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp import cards
+from algocline_mcp.cards.card import check_name
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
@@ -72,7 +72,7 @@ def _cards_in(checkout: Path) -> Iterator[Path]:
 def _defect(copied: Path, card_id: str) -> str:
     """The reason why the file is not a card; empty if it is."""
     try:
-        cards.check_name(card_id, "card_id")
+        check_name(card_id, "card_id")
         tomllib.loads(copied.read_text("utf-8"))
     except (ValueError, RecursionError) as exc:
         return str(exc)

@@ -95,12 +95,12 @@ class PoolClient:
 
     @staticmethod
     def _check(request: PoolRequest, response: PoolResponse) -> None:
-        speaker = response.speaker
-        if speaker.protocol != messages.PROTOCOL:
-            sentence = f"the worker uses protocol {speaker.protocol}, not {messages.PROTOCOL}"
+        worker = response.worker
+        if worker.protocol != messages.PROTOCOL:
+            sentence = f"the worker uses protocol {worker.protocol}, not {messages.PROTOCOL}"
             raise ProtocolError(sentence, code="protocol")
-        if speaker.sid != request.sid:
-            raise ProtocolError(f"the worker holds session {speaker.sid}, not {request.sid}")
+        if worker.sid != request.sid:
+            raise ProtocolError(f"the worker holds session {worker.sid}, not {request.sid}")
 
     def close(self) -> None:
         self._socket.close()

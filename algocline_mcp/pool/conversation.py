@@ -119,7 +119,7 @@ async def _ask(client: PoolClient, request: PoolRequest, call: Call) -> PoolResp
 async def _reply(call: Call, response: PoolResponse) -> PoolReply:
     session_id, feed_result = extract_feed_response(response)
     result = result_of(session_id, response.data or {})
-    pid = response.speaker.pid
+    pid = response.worker.pid
     if "Finished" in feed_result:
         call.pool.apply_retention_soon(call.sid)
         return PoolReply(session_id, result, await remove_entry(call.pool, call.sid, pid))

@@ -159,7 +159,7 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
 
 async def _reply_of_stopped(pool: Pool, response: PoolResponse, mode: StopMode) -> PoolReply:
     sid, feed_result = extract_feed_response(response)
-    pid = response.speaker.pid
+    pid = response.worker.pid
     pool.watch(sid, pid)
     if mode == "hibernate":  # a call that comes before the exit would meet the leaving worker
         await pool.wait_for_exit(sid, pool.limits.leave_s)

@@ -1,10 +1,9 @@
-"""JSON lines between server and worker: framing, codec, requests and responses. Pure: it moves no byte itself.
+"""Protocol of JSON lines between server and worker: framing, codec, requests and responses. Pure: no input or output.
 
-Contract: one JSON object per line, ASCII with escapes (a lone surrogate must not stop a writer), LF at the end.
-A request names the protocol, its own `id` and the `sid` it means, so handshake and request travel together. A
-response names the protocol, the program's version and the worker that speaks. The envelope
-`{ok, data: {kind, …}, error}` and the ops are those of the original `pool-worker`. Everything that does not fit
-raises ProtocolError, whose sentence may be shown to the peer.
+Contract: one JSON object per line, ASCII with escapes (a lone surrogate must not stop a writer), LF at the end. A
+request names the protocol, its own `id` and its session `sid`, so handshake and request travel together. A response
+names the protocol, the program's version and the worker. The envelope `{ok, data: {kind, …}, error}` and the ops are
+those of upstream's `pool-worker`. A malformed line raises ProtocolError, whose sentence may be sent to the other side.
 """
 
 import json
@@ -16,8 +15,8 @@ from typing import Any, Literal, Self
 from algocline_mcp.errors import ProtocolError
 
 PROTOCOL = 1
-WRONG_PROGRAM = 3  # exit code of a worker that a server of another program version started
-MAX_WAIT_S = 86_400.0  # a day: whoever wants to wait longer asks again
+WRONG_PROGRAM = 3  # exit code of a worker that a server of another program version has started
+MAX_WAIT_S = 86_400.0  # a day: a client that wants to wait longer asks again
 
 Op = Literal["run", "continue", "status", "shutdown"]
 OPS: tuple[Op, ...] = ("run", "continue", "status", "shutdown")
@@ -29,11 +28,11 @@ def encode(value: Mapping[str, Any]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The object on one line. Raises ProtocolError for bytes that are no JSON object, NaN and abysmal nesting."""
+    """The object on one line. Raises ProtocolError for other JSON, for NaN and for very deep nesting."""
     try:
         text = line.decode("utf-8")
         value, end = _decoder.raw_decode(text)
-        if end < len(text):  # our own lines end there: what others put around theirs takes the longer way
+        if end < len(text):  # only lines of other programs: white space around the object
             value = _decoder.decode(text)
     except RecursionError as exc:
         raise ProtocolError("malformed request: nested too deeply") from exc
@@ -64,7 +63,7 @@ def is_deeper(value: Any, depth: int) -> bool:
     """Whether lists and objects nest more than `depth` levels. Walks level by level, never recursing."""
     level = [value]
     for _ in range(depth + 1):
-        level = [each for each in level if isinstance(each, (dict, list))]
+        level = [value for value in level if isinstance(value, (dict, list))]
         if not level:
             return False
         level = [inner for outer in level for inner in (outer.values() if isinstance(outer, dict) else outer)]
@@ -82,7 +81,7 @@ class LineBuffer:
         self._size = 0
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """Each line that `chunk` completes, without its LF. Raises ProtocolError for one longer than the limit."""
+        """Each line that `chunk` completes, without its LF. Raises ProtocolError for a line longer than the limit."""
         start = 0
         while (end := chunk.find(b"\n", start)) >= 0:
             self._hold(chunk[start:end])
@@ -104,12 +103,12 @@ class LineBuffer:
 
 @dataclass(frozen=True, slots=True)
 class PoolRequest:
-    """What a client asks of a worker.
+    """A request of a client to a worker.
 
-    run: tell me at the next pause (may be sent again) · continue: take `answers`, then as run · status: what
-    continue would answer now · shutdown: `mode` hibernate or cancel, or make_room, which hibernates a worker that
-    nobody asks anything just then, else it is refused as busy. `answers`: the items of one alc_continue,
-    `{query_id, response | refuse, usage?, by?}`. `wait_s`: how long the worker may keep the answer back.
+    run: reply at the next pause (may be sent again). continue: accept `answers`, then as run. status: what continue
+    would reply now. shutdown: `mode` hibernate, cancel, or make_room, which hibernates a worker without another request
+    and is refused as busy otherwise. `answers`: the items of one alc_continue, `{query_id, response | refuse, usage?,
+    by?}`. `wait_s`: seconds that the worker may wait before it replies.
     """
 
     op: Op
@@ -149,8 +148,8 @@ class PoolRequest:
         return request
 
 
-def _shallow(value: "PoolRequest | Speaker") -> dict[str, Any]:
-    """As dataclasses.asdict, without its copies of all that lies within."""
+def _shallow(value: "PoolRequest | WorkerIdentity") -> dict[str, Any]:
+    """As dataclasses.asdict, without copies of the values."""
     return {name: getattr(value, name) for name in value.__slots__}
 
 
@@ -176,8 +175,8 @@ def _field(raw: Mapping[str, Any], name: str, kind: Any, default: Any = None) ->
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
-    """Who answers: protocol and version, the session it holds, its process (start time in clock ticks)."""
+class WorkerIdentity:
+    """The worker that replies: protocol, version, session, and its process (start time in clock ticks)."""
 
     protocol: int
     version: str
@@ -188,13 +187,13 @@ class Speaker:
 
 @dataclass(frozen=True, slots=True)
 class PoolResponse:
-    """What a worker answers. `data` is tagged by `kind` (feed, shutdown, progress); `error` comes with `code`.
+    """A reply of a worker. `data` is tagged by `kind` (feed, shutdown, progress); `error` comes with `code`.
 
-    A response of kind progress may precede the real one any number of times.
+    Any number of responses of kind progress may precede the reply.
     """
 
     id: int
-    speaker: Speaker
+    worker: WorkerIdentity
     data: Mapping[str, Any] | None = None
     error: str | None = None
     code: str | None = None
@@ -209,7 +208,7 @@ class PoolResponse:
 
     def encode(self) -> bytes:
         envelope = {"id": self.id, "ok": self.is_ok, "data": self.data, "error": self.error, "code": self.code}
-        return encode(_shallow(self.speaker) | envelope)
+        return encode(_shallow(self.worker) | envelope)
 
     @classmethod
     def decode(cls, line: bytes) -> Self:
@@ -220,7 +219,7 @@ class PoolResponse:
             raise ProtocolError("malformed response: data is not an object")
         if (data is None) == (error is None) or not isinstance(error, str | None):
             raise ProtocolError("malformed response: exactly one of data and error is needed")
-        speaker = Speaker(
+        worker = WorkerIdentity(
             protocol=_field(raw, "protocol", int),
             version=_field(raw, "version", str),
             sid=_field(raw, "sid", str),
@@ -229,7 +228,7 @@ class PoolResponse:
         )
         return cls(
             id=_field(raw, "id", int),
-            speaker=speaker,
+            worker=worker,
             data=data,
             error=error,
             code=code if isinstance(code, str) else None,

@@ -221,7 +221,7 @@ def test_a_strategy_that_is_no_lua(server: Server) -> None:
     ("platform", "version", "cure"),
     [
         ("win32", (3, 14, 0), "run it under WSL 2 or in a Linux container"),
-        ("linux", (3, 10, 14), "install it with a newer one"),
+        ("linux", (3, 10, 14), "install it with a newer Python"),
     ],
 )
 def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int, ...], cure: str) -> None:

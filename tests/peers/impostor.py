@@ -13,13 +13,13 @@ import sys
 import threading
 
 path, sid, mode = sys.argv[1:]
-SPEAKER = {"protocol": 1, "version": "0", "sid": sid, "pid": os.getpid(), "start_time": 0}
+WORKER = {"protocol": 1, "version": "0", "sid": sid, "pid": os.getpid(), "start_time": 0}
 FEED = {"kind": "feed", "session_id": sid, "feed_result": {"Running": {}}}
 PROGRESS = {"kind": "progress", "session_id": sid, "progress": {"step": 1, "total": 2, "message": None}}
 
 
-def line(data: object, **speaker: object) -> bytes:
-    said = SPEAKER | speaker | {"id": 1, "ok": True, "data": data, "error": None, "code": None}
+def line(data: object, **worker: object) -> bytes:
+    said = WORKER | worker | {"id": 1, "ok": True, "data": data, "error": None, "code": None}
     return json.dumps(said).encode() + b"\n"
 
 

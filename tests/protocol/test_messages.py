@@ -1,4 +1,4 @@
-"""The wire: lines out of any pieces, JSON of any badness, requests and responses and each field that does not fit."""
+"""The protocol: lines out of any pieces, malformed JSON, requests and responses and each field that does not fit."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from algocline_mcp.errors import ProtocolError
 from algocline_mcp.protocol import messages
-from algocline_mcp.protocol.messages import LineBuffer, PoolRequest, PoolResponse, Speaker
+from algocline_mcp.protocol.messages import LineBuffer, PoolRequest, PoolResponse, WorkerIdentity
 
 texts = st.text(st.characters(codec=None, max_codepoint=0xE000), max_size=5)  # lone surrogates too
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
@@ -21,8 +21,8 @@ lines_without_lf = st.lists(st.binary(max_size=6).map(lambda raw: raw.replace(b"
 # ── lines ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def cut(stream: bytes, places: Iterable[int]) -> list[bytes]:
-    marks = sorted({0, len(stream), *(place for place in places if place < len(stream))})
+def cut(stream: bytes, offsets: Iterable[int]) -> list[bytes]:
+    marks = sorted({0, len(stream), *(offset for offset in offsets if offset < len(stream))})
     return [stream[start:end] for start, end in pairwise(marks)]
 
 
@@ -31,11 +31,11 @@ def feed(lines: LineBuffer, chunks: list[bytes]) -> list[bytes]:
 
 
 @given(lines_without_lf, st.binary(max_size=5), st.lists(st.integers(0, 40)))
-def test_lines_come_out_whole_at_any_chunking(sent: list[bytes], rest: bytes, places: list[int]) -> None:
+def test_lines_come_out_whole_at_any_chunking(sent: list[bytes], rest: bytes, offsets: list[int]) -> None:
     rest = rest.replace(b"\n", b"")
     lines = LineBuffer(6)
 
-    got = feed(lines, cut(b"".join(line + b"\n" for line in sent) + rest, places))
+    got = feed(lines, cut(b"".join(line + b"\n" for line in sent) + rest, offsets))
 
     assert got == sent
     assert list(lines.feed(b"\n")) == [rest]
@@ -227,7 +227,7 @@ def test_answer_that_could_not_be_recorded_never_passes(name: str, change: dict[
 
 # ── responses ─────────────────────────────────────────────────────────────────────────────────────────────
 
-SPEAKER = Speaker(protocol=1, version="0.1.0", sid="p-1", pid=7, start_time=99)
+SPEAKER = WorkerIdentity(protocol=1, version="0.1.0", sid="p-1", pid=7, start_time=99)
 RESPONSES = [
     (PoolResponse(1, SPEAKER, data={"kind": "feed", "feed_result": {"Running": {}}}), True, False),
     (PoolResponse(1, SPEAKER, data={"kind": "progress", "progress": {"step": 1}}), True, True),

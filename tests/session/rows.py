@@ -1,4 +1,4 @@
-"""What each row of the session's three tables shall say, stated once more and by hand, with a history for each."""
+"""The rows of the session's three tables, stated once more by hand, each with a history that reaches it."""
 
 from dataclasses import dataclass
 

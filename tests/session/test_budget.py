@@ -1,4 +1,4 @@
-"""What the reserved keys of ctx ask for, and how the elapsed time of a budget is counted from records."""
+"""Reserved keys of ctx, and the elapsed time of a budget as it is counted from records."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How answers are judged: which are taken, which are refused, and the sentence of every refusal."""
+"""Decisions on answers: accepted items, refused items, and the sentence of every refusal."""
 
 import copy
 
@@ -122,7 +122,7 @@ def test_empty_response_is_an_answer() -> None:
 
 REPEATS = {
     "named": [said("q-0", "a")],
-    "by another, at another price": [said("q-0", "a", usage={"prompt_tokens": 1}, by="somebody")],
+    "by another, at another price": [said("q-0", "a", usage={"prompt_tokens": 1}, by="a person")],
     "twice in one call": [said("q-0", "a"), said("q-0", "a")],
     "beside a bad one": [said("q-9", "a"), said("q-0", "a")],
 }
@@ -179,13 +179,13 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize("index", range(3))
 @pytest.mark.parametrize("code", BAD)
-def test_one_bad_item_costs_the_good_ones_nothing(code: str, place: int) -> None:
+def test_one_bad_item_costs_the_good_ones_nothing(code: str, index: int) -> None:
     history = histories.running().ask("p", "r", "s", "t")
     history.answer(said("q-0", "a"))
     answers = [said("q-3", "d"), said("q-1", "b")]
-    answers.insert(place, BAD[code])
+    answers.insert(index, BAD[code])
 
     decision = history.answer(*answers)
 

@@ -1,4 +1,4 @@
-"""What the host is told, what records an engine's words deserve, and the counts of a result."""
+"""Results: what a host gets to see, the records of an engine's messages, and the counts of a result."""
 
 from typing import Any
 
@@ -56,23 +56,23 @@ ENDS: list[tuple[Start, Any]] = [
 def test_finished_session_is_told_with_its_state_and_counts(start: Start, state: Any) -> None:
     history = start()
 
-    told = view(history.session, now_s=5000.0, computing=1, accepted=True)
+    result = view(history.session, now_s=5000.0, computing=1, accepted=True)
 
-    assert told == {"Finished": {"state": state, "metrics": metrics(history.session, 5000.0)}}
+    assert result == {"Finished": {"state": state, "metrics": metrics(history.session, 5000.0)}}
 
 
 def test_completed_result_that_is_null_is_still_a_result() -> None:
-    told = view(histories.running().end(result=None).session, now_s=0)
+    result = view(histories.running().end(result=None).session, now_s=0)
 
-    assert told["Finished"]["state"] == {"Completed": {"result": None}}
+    assert result["Finished"]["state"] == {"Completed": {"result": None}}
 
 
 def test_prompt_is_told_with_its_options_and_without_digest_and_stream() -> None:
     asked = query("p", "s", grounded=True, temperature=0.5)
 
-    told = view(histories.forked().ask(asked, stream="0").session, now_s=0)
+    result = view(histories.forked().ask(asked, stream="0").session, now_s=0)
 
-    assert told["Paused"]["queries"] == [{"id": "f-0-0", **asked}]
+    assert result["Paused"]["queries"] == [{"id": "f-0-0", **asked}]
 
 
 def test_line_of_a_list_shows_what_waits() -> None:

@@ -64,7 +64,7 @@ histories = st.builds(lambda chosen, last: [*chosen, *([last, MARK] if last else
 
 
 def may_happen(session: Session, event: Any) -> bool:
-    """What a keeper would let happen: an engine speaks only while it computes."""
+    """The events that a keeper lets happen: an engine sends only while it computes."""
     if isinstance(event, dict | Continue | Cancel | Status):
         return True
     stream = session.streams.get(event.stream)
@@ -121,13 +121,13 @@ def test_fold_of_any_prefix_is_the_live_session(chosen: list[Any]) -> None:
 def test_views_are_json_and_equal_after_a_way_through_the_journal(chosen: list[Any]) -> None:
     records, moments = play(chosen)
 
-    found = scan(b"".join(encode(record, 0) for record in records)).records
+    reached = scan(b"".join(encode(record, 0) for record in records)).records
 
     for length, moment in enumerate(moments, 1):
-        again = fold(found[:length])
-        told = [view(moment, now_s=2000.0, computing=n, accepted=a) for n in (0, 1) for a in (False, True)]
-        assert json.loads(json.dumps(told, allow_nan=False)) == told
-        assert told == [view(again, now_s=2000.0, computing=n, accepted=a) for n in (0, 1) for a in (False, True)]
+        again = fold(reached[:length])
+        shown = [view(moment, now_s=2000.0, computing=n, accepted=a) for n in (0, 1) for a in (False, True)]
+        assert json.loads(json.dumps(shown, allow_nan=False)) == shown
+        assert shown == [view(again, now_s=2000.0, computing=n, accepted=a) for n in (0, 1) for a in (False, True)]
         assert summary(again, worker="none") == summary(moment, worker="none")
 
 

@@ -1,4 +1,4 @@
-"""Who of a session's runtimes has its turn, what ends a fork, and what is refused."""
+"""Streams: whose turn it is, what ends a fork, and which forks are refused."""
 
 import pytest
 
@@ -60,9 +60,9 @@ def test_answer_to_what_was_dropped_is_refused_and_says_why() -> None:
 
     refused = {each: history.answer(said(each, "x")).error for each in ("f-0-0", "f-0-1", "f-1-0", "f-9-0")}
 
-    told = {each: refusal.reason if refusal else "" for each, refusal in refused.items()}
-    assert told["f-0-0"] == "f-0-0 is no longer asked: its alc.fork has failed; pending: q-0"
-    assert all(told[each] == f"unknown query_id: {each}; pending: q-0" for each in ("f-0-1", "f-1-0", "f-9-0"))
+    counts = {each: refusal.reason if refusal else "" for each, refusal in refused.items()}
+    assert counts["f-0-0"] == "f-0-0 is no longer asked: its alc.fork has failed; pending: q-0"
+    assert all(counts[each] == f"unknown query_id: {each}; pending: q-0" for each in ("f-0-1", "f-1-0", "f-9-0"))
 
 
 def test_answer_without_an_id_is_not_taken_for_another_prompt_than_the_one_that_was_dropped() -> None:
@@ -94,7 +94,7 @@ def test_fork_is_forgotten_at_the_next_prompt_or_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "more", "told"),
+    ("stream", "more", "counts"),
     [
         ("", 2, None),
         ("", 3, "3 children beside the 2 of this session before, at most 4: fork fewer"),
@@ -102,14 +102,14 @@ def test_fork_is_forgotten_at_the_next_prompt_or_end() -> None:
         ("2", 1, "forks may be nested 2 deep, not deeper"),
     ],
 )
-def test_limits_of_children_are_told(stream: str, more: int, told: str | None) -> None:
+def test_limits_of_children_are_told(stream: str, more: int, counts: str | None) -> None:
     history = histories.running().fork("a", "b")
     if stream == "2":
         history.fork("c", stream="1")
 
     sentence = refusal(history.session.streams, stream, more, history.session.limits)
 
-    assert (sentence is None) if told is None else (told in str(sentence))
+    assert (sentence is None) if counts is None else (counts in str(sentence))
 
 
 def test_session_without_these_limits_forks_nothing() -> None:

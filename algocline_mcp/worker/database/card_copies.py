@@ -7,7 +7,7 @@ import _sqlite3 as sqlite3  # not `sqlite3`: its Python half and datetime are 1 
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.cards import Card
+from algocline_mcp.cards.card import Card
 from algocline_mcp.worker.database import card_files, card_tables
 from algocline_mcp.worker.database.call_context import CallContext
 from algocline_mcp.worker.engine.messages import Call

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.cards import Card
+from algocline_mcp.cards.card import Card
 from algocline_mcp.storage.files import replace_atomically
 from algocline_mcp.worker.database.call_context import CardDirectories
 

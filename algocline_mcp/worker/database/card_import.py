@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from algocline_mcp import cards
+from algocline_mcp.cards.card import check_name, without_null
 from algocline_mcp.config.limits import KIB
 from algocline_mcp.protocol.messages import is_deeper
 from algocline_mcp.worker.database import card_files, card_tables
@@ -80,8 +80,8 @@ def _new_files(context: CallContext, directory: Path, pkg: str) -> Iterator[tupl
 def _import_card(context: CallContext, path: Path, pkg: str, stamp: str) -> None:
     limits, card_id = context.limits, path.stem
     try:
-        cards.check_name(card_id, "card_id")
-        card = cards.without_null(card_files.read_card(path, card_id, max_bytes=limits.card_bytes))
+        check_name(card_id, "card_id")
+        card = without_null(card_files.read_card(path, card_id, max_bytes=limits.card_bytes))
         samples = card_files.read_samples(_samples_of(path), max_bytes=limits.samples_bytes)
         if is_deeper([card, samples], limits.json_depth):
             raise ValueError("too deep")

@@ -8,8 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from algocline_mcp import cards
-from algocline_mcp.cards import Card
+from algocline_mcp.cards.card import Card, prior, summary
 from algocline_mcp.worker.database.call_context import CallContext, json_text, well_formed
 
 SCHEMA = (
@@ -39,8 +38,8 @@ def put_card(context: CallContext, card: Card, pkg: str) -> None:
             "put what belongs to single cases into its samples"
         )
     created_at = card["created_at"] if isinstance(card.get("created_at"), str) else ""
-    prior_id = cards.prior(card)[0]
-    row = (card["card_id"], pkg, created_at, prior_id, json_text(cards.summary(card, pkg)), text)
+    prior_id = prior(card)[0]
+    row = (card["card_id"], pkg, created_at, prior_id, json_text(summary(card, pkg)), text)
     context.connection.execute(
         "INSERT INTO cards (card_id, pkg, created_at, prior, summary, card) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT "
         "DO UPDATE SET created_at = excluded.created_at, prior = excluded.prior, summary = excluded.summary, "

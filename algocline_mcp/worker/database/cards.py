@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from algocline_mcp import __version__, cards
-from algocline_mcp.cards import Card
+from algocline_mcp import __version__
+from algocline_mcp.cards import lineage
+from algocline_mcp.cards.card import Card, check_name, extended, new_card, value_at
+from algocline_mcp.cards.query import order_keys, predicate, sort_rows
 from algocline_mcp.worker.database import card_copies, card_files, card_tables
 from algocline_mcp.worker.database.call_context import CallContext, CallRefused, well_formed
 from algocline_mcp.worker.engine.messages import Call
@@ -49,7 +51,7 @@ def perform(context: CallContext, call: Call) -> Any:
 def _create(context: CallContext, fields: Any) -> Card:
     assert context.mark is not None
     identity = f"{context.mark.sid} {context.mark.stream} {context.mark.n}"
-    card = cards.made(
+    card = new_card(
         fields,
         identity=identity,
         now_s=time.time(),
@@ -67,7 +69,7 @@ def _create(context: CallContext, fields: Any) -> Card:
 
 def _append(context: CallContext, card_id: Any, fields: Any) -> Card:
     pkg, text, _ = card_tables.existing_card(context, card_id)
-    card = cards.appended(json.loads(text), fields)
+    card = extended(json.loads(text), fields)
     card_tables.put_card(context, card, pkg)
     return card
 
@@ -85,7 +87,7 @@ def _write_samples(context: CallContext, card_id: Any, samples: Any) -> Card:
 
 
 def _alias_set(context: CallContext, name: Any, card_id: Any, options: Any) -> Card:
-    cards.check_name(card_tables.as_text(name, "the alias"), "alias")
+    check_name(card_tables.as_text(name, "the alias"), "alias")
     card_tables.existing_card(context, card_id)
     pkg, note = (_option(options, field, str) for field in ("pkg", "note"))
     alias = {"name": name, "card_id": card_id, "pkg": pkg, "note": note}
@@ -109,17 +111,17 @@ def _list(context: CallContext, options: Any) -> list[Card]:
 def _find(context: CallContext, query: Any) -> list[Card]:
     pkg, where, order_by = _option(query, "pkg", str), _option(query, "where"), _option(query, "order_by")
     offset, limit = _option(query, "offset", int) or 0, _option(query, "limit", int)
-    keys = cards.order_keys(order_by)
+    keys = order_keys(order_by)
     if where is None and not keys:
         return _summaries(context, pkg, offset=offset, limit=limit)
-    is_match = cards.predicate({} if where is None else where)
+    is_match = predicate({} if where is None else where)
     matches = [
-        (summary, [cards.at(card, path) for path, _ in keys])
+        (summary, [value_at(card, path) for path, _ in keys])
         for summary, text in card_tables.rows(context, "summary, card", pkg=pkg)
         if is_match(card := card_tables.as_card(text))
     ]
     end = offset + _capped(context, limit)
-    return [json.loads(summary) for summary in cards.ordered(matches, keys)[offset:end]]
+    return [json.loads(summary) for summary in sort_rows(matches, keys)[offset:end]]
 
 
 def _summaries(context: CallContext, pkg: str | None, *, offset: int, limit: int | None) -> list[Card]:
@@ -138,7 +140,7 @@ def _read_samples(context: CallContext, card_id: Any, options: Any) -> list[Any]
     offset = _option(options, "offset", int) or 0
     samples = [json.loads(text) for text in card_tables.sample_texts(context, card_id)]
     if where is not None:
-        is_match = cards.predicate(where)
+        is_match = predicate(where)
         samples = [sample for sample in samples if is_match(sample)]
     return samples[offset:] if limit is None else samples[offset : offset + limit]
 
@@ -167,15 +169,16 @@ def _lineage(context: CallContext, query: Any) -> Any:
         card = _get(context, card_id)
         return card and node(card)
 
-    walked = root and cards.lineage(
-        root,
-        direction=_option(query, "direction", str) or "up",
-        depth=cards.LINEAGE_DEPTH if depth is None else depth,
-        relations=relations,
+    if root is None:
+        return None
+    family = lineage.Family(
         find=find,
         children=lambda card_id: [node(card) for card in card_tables.children(context, card_id)],
+        relations=relations,
     )
-    return root and walked and cards.lineage_result(root["card_id"], walked, with_stats=with_stats is not False)
+    direction = _option(query, "direction", str) or "up"
+    walk = lineage.walk_lineage(root, family, direction=direction, depth=lineage.DEPTH if depth is None else depth)
+    return lineage.lineage_result(root["card_id"], walk, with_stats=with_stats is not False)
 
 
 def _sink_backfill(context: CallContext, options: Any) -> Card:

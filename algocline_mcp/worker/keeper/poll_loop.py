@@ -21,7 +21,7 @@ from typing import Any
 from algocline_mcp import __version__
 from algocline_mcp.errors import ProtocolError, StorageFailed
 from algocline_mcp.protocol import messages
-from algocline_mcp.protocol.messages import PoolResponse, Speaker
+from algocline_mcp.protocol.messages import PoolResponse, WorkerIdentity
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage.process_stat import start_time_of
@@ -56,9 +56,9 @@ class Keeper:
         self.quiet_since = time.monotonic()  # since then no client asks and no engine computes
         callbacks = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, on_progress=self._push_progress)
         self.runner = SessionRunner(sid, journal_fd, preloaded, callbacks, spare)
-        speaker = Speaker(messages.PROTOCOL, __version__, sid, os.getpid(), start_time_of("self") or 0)
+        identity = WorkerIdentity(messages.PROTOCOL, __version__, sid, os.getpid(), start_time_of("self") or 0)
         self.requests = RequestRunner(
-            self.runner, speaker, linger_s=self.limits.linger_s, watch_output=self._watch_output
+            self.runner, identity, linger_s=self.limits.linger_s, watch_output=self._watch_output
         )
 
     def run(self) -> None:
@@ -180,7 +180,7 @@ class Keeper:
         sentence = f"{len(self.clients)} calls wait on session {self.sid} already: wait until one ends, then ask again"
         with sock, contextlib.suppress(OSError):
             sock.setblocking(False)
-            sock.send(PoolResponse(0, self.requests.speaker, error=sentence, code="busy").encode())
+            sock.send(PoolResponse(0, self.requests.identity, error=sentence, code="busy").encode())
 
     def _serve(self, client: Client, mask: int) -> None:
         if mask & select.POLLOUT:

@@ -11,7 +11,7 @@ from typing import Any
 
 from algocline_mcp.errors import AlcError, ProtocolError, StorageBroken, StorageFailed
 from algocline_mcp.protocol import messages
-from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, Speaker
+from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, WorkerIdentity
 from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent, Status
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
@@ -25,11 +25,16 @@ from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 class RequestRunner:
     def __init__(
-        self, runner: SessionRunner, speaker: Speaker, *, linger_s: float, watch_output: Callable[[Client], None]
+        self,
+        runner: SessionRunner,
+        identity: WorkerIdentity,
+        *,
+        linger_s: float,
+        watch_output: Callable[[Client], None],
     ) -> None:
-        """`speaker` stands in every response. `watch_output` is called after something was sent to a client."""
+        """`identity` stands in every response. `watch_output` is called after something was sent to a client."""
         self.runner = runner
-        self.speaker = speaker
+        self.identity = identity
         self._client_s = runner.limits.client_s
         self._linger_s = linger_s
         self._watch_output = watch_output
@@ -43,7 +48,7 @@ class RequestRunner:
         except ProtocolError as exc:
             self.refuse(client, 0, exc)
             return
-        sid = self.speaker.sid
+        sid = self.identity.sid
         if request.protocol != messages.PROTOCOL:
             sentence = f"this worker uses protocol {messages.PROTOCOL}, the request uses {request.protocol}"
             self.refuse(client, request.id, AlcError(sentence, code="protocol"))
@@ -143,15 +148,15 @@ class RequestRunner:
             return
         fail_point("reply.flushed")
         feed_result = self.runner.feed_result(is_accepted=client.state is RequestState.ACCEPTED)
-        data: Record = {"kind": "feed", "session_id": self.speaker.sid, "feed_result": feed_result}
+        data: Record = {"kind": "feed", "session_id": self.identity.sid, "feed_result": feed_result}
         if client.refused:
             data["refused"] = [{"query_id": item.query_id, "reason": item.reason} for item in client.refused]
         if client.op == "continue" and client.state is RequestState.NOT_TAKEN and "Stuck" not in feed_result:
             data["not_taken"] = True
-        self._respond(client, PoolResponse(client.request.id, self.speaker, data=data))
+        self._respond(client, PoolResponse(client.request.id, self.identity, data=data))
 
     def refuse(self, client: Client, request_id: int, error: AlcError) -> None:
-        response = PoolResponse(request_id, self.speaker, error=str(error), code=error.code)
+        response = PoolResponse(request_id, self.identity, error=str(error), code=error.code)
         self._respond(client, response)
 
     def _respond(self, client: Client, response: PoolResponse) -> None:
@@ -168,8 +173,8 @@ class RequestRunner:
 
     def _send_progress(self, client: Client, progress: Record) -> None:
         assert client.request is not None
-        data = {"kind": "progress", "session_id": self.speaker.sid, "progress": progress}
-        client.send(PoolResponse(client.request.id, self.speaker, data=data).encode())
+        data = {"kind": "progress", "session_id": self.identity.sid, "progress": progress}
+        client.send(PoolResponse(client.request.id, self.identity, data=data).encode())
         self._watch_output(client)
 
 

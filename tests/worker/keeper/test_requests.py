@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from algocline_mcp.errors import AlcError, StorageFailed
-from algocline_mcp.protocol.messages import Op, PoolRequest, Speaker
+from algocline_mcp.protocol.messages import Op, PoolRequest, WorkerIdentity
 from algocline_mcp.session.decisions import Decision, Refusal
 from algocline_mcp.session.events import HostEvent
 from algocline_mcp.session.records import Record
@@ -106,9 +106,9 @@ TIME_UP = computing() | {IS_TIME_UP: True}
 class Scene:
     def __init__(self, near: socket.socket, far: socket.socket, op: Op, wait_s: float) -> None:
         self.session = ScriptedSession()
-        speaker = Speaker(1, "0", SID, 1, 1)
+        identity = WorkerIdentity(1, "0", SID, 1, 1)
         watch = lambda client: None  # noqa: E731
-        self.requests = RequestRunner(cast(Any, self.session), speaker, linger_s=0.0, watch_output=watch)
+        self.requests = RequestRunner(cast(Any, self.session), identity, linger_s=0.0, watch_output=watch)
         self.client = WatchedClient(near, LINE_BYTES, deadline=0.0)
         self.far = far
         mode = "cancel" if op == "shutdown" else "hibernate"
