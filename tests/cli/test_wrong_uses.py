@@ -188,7 +188,7 @@ def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: s
         (
             "alc_stop",
             {"session_id": GONE, "mode": "kill"},
-            "it is 'hibernate' (goes on later), 'cancel'",
+            "use hibernate (the session can go on later), cancel",
         ),
     ],
 )
