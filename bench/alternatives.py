@@ -1,4 +1,4 @@
-"""What a user might pick instead and can install from PyPI: the same two-question program in LangGraph and in DBOS.
+"""Alternatives from PyPI: the same two-question program in LangGraph and in DBOS.
 
 Each runs in a process of its own (programs/), without a worker between: their question and answer never leave that
 process, ours go to another one and back. The answer comes after a moment, as a model's does.
@@ -85,14 +85,14 @@ async def _group(stage: Stage, pool: Pool, others: tuple[Other, ...]) -> Group:
     think_s = _THINK_S
     with ExitStack() as stack:
         programs: dict[str, _Program] = {}
-        for each in others:
-            if each.is_slow:
+        for other in others:
+            if other.is_slow:
                 rounds = max(2, int(stage.choose(20, 3) * _ROUNDS_OF_POLL))
                 think_s = _THINK_S + _POLL_S
             try:
-                programs[each.name] = stack.enter_context(_program(stage, each.package, each.setting))
+                programs[other.name] = stack.enter_context(_program(stage, other.package, other.setting))
             except _NotRunning as exc:
-                group.reasons[each.name] = str(exc)
+                group.reasons[other.name] = str(exc)
         group.settings = {name: program.setting for name, program in programs.items()}
         for _ in range(rounds + 1):
             await _ours(pool, group.ours)

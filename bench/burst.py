@@ -1,6 +1,6 @@
 """Many sessions at once: runs and answers in one burst, and steps without a pause over many sessions.
 
-Each session is told its number and asks with it, so that a prompt that reaches the wrong session is seen.
+Each session gets a number and asks with it, so a prompt that reaches the wrong session is noticed.
 """
 
 import time
@@ -10,19 +10,17 @@ from typing import Any
 import anyio
 from mcp import Client
 from measure import Comparison, Row, Stopwatch, figure, none, other, ratio, row
-from original import Original
 from stage import ENDLESS, WAIT_S, Stage, answer, call, cancel_all, processes, run
+from upstream import Upstream
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.pool.dispatch import Pool, PoolReply
 
 PART = "burst"
-PORT = "original's scheme, ported"
+PORT = "upstream's scheme, ported"
 _PORT_AT_MOST = 0.2
 _NUMBERED = 'local a = alc.llm("one " .. ctx.number) return alc.llm("two " .. ctx.number .. " " .. a)'
-_RUST = (
-    "the Rust original, 100 runs through its client, elsewhere: 519 ms host mode (12 of 500 refused), 160 ms in process"
-)
+_UPSTREAM = "upstream, 100 runs through its client, elsewhere: 519 ms host mode (12 of 500 refused), 160 ms in process"
 
 Start = Callable[[int], Awaitable[tuple[str, str]]]  # number of the session -> its id and its prompt
 
@@ -87,11 +85,11 @@ class _Ours:
 
 
 async def _against_port(stage: Stage) -> list[Row]:
-    with Original(stage.directory()) as port:
+    with Upstream(stage.directory()) as port:
         return await _beside(stage, port)
 
 
-async def _beside(stage: Stage, port: Original) -> list[Row]:
+async def _beside(stage: Stage, port: Upstream) -> list[Row]:
     count = stage.choose(100, 5)
     port_times: list[float] = []
     port_wrong = {"refused": 0, "lost": 0}
@@ -125,11 +123,11 @@ async def _whole(stage: Stage) -> list[Row]:
     wrong = {"refused": 0, "lost": 0}
     async with stage.client(home) as client:
         for _ in range(stage.choose(3, 1)):
-            took_ms, found = await _all_at_once(count, _starter(client), "one {}")
+            took_ms, prompts = await _all_at_once(count, _starter(client), "one {}")
             times.append(took_ms)
-            for name, number in found.items():
+            for name, number in prompts.items():
                 wrong[name] += number
-    return [row(PART, f"{count} runs at once, whole", times, none(wrong), note=_RUST)]
+    return [row(PART, f"{count} runs at once, whole", times, none(wrong), note=_UPSTREAM)]
 
 
 def _starter(client: Client) -> Start:

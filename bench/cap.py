@@ -1,4 +1,4 @@
-"""What the first prompt of a session costs below the cap of live workers and at it: `python bench/cap.py [--rounds N]`.
+"""The first prompt of a session below the cap of live workers and at the cap: `python bench/cap.py [--rounds N]`.
 
 Starts as many paused sessions as the cap allows in a home below a temporary directory, then more: each of these has to
 wait for the longest idle one to hibernate. Prints medians in milliseconds as one JSON line. Exit code 1 where the

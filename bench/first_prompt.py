@@ -5,27 +5,27 @@ from contextlib import ExitStack
 from floor import Floor, blocking, fork_floor
 from mcp import Client
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
-from original import Original
 from stage import TWO_QUESTIONS, WAIT_S, Stage, bare_call, call, cancel_all, run
+from upstream import Upstream
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.pool.dispatch import Pool
 
 PART = "first prompt"
 POOL, EXEC = "pool layer", "pool layer, workers by exec"
-PORT, FLOOR = "original's scheme, ported", "floor: fork and flush"
+PORT, FLOOR = "upstream's scheme, ported", "floor: fork and flush"
 WHOLE, BARE = "whole: alc_run", "whole: alc_status()"
 
 _PORT_AT_MOST = 0.1
 _FLOOR_AT_MOST = 2.0
 _WHOLE_MS = 5.0
-_RUST = "the Rust original over its bare call, elsewhere: 58.1 ms host mode, 1.9 ms in process, not durable"
+_UPSTREAM = "upstream over its bare call, elsewhere: 58.1 ms host mode, 1.9 ms in process, not durable"
 
 
 async def measure(stage: Stage) -> list[Row]:
     with ExitStack() as floors:
         floor = floors.enter_context(fork_floor(stage))
-        port = _Port(floors.enter_context(Original(stage.directory())))
+        port = _Port(floors.enter_context(Upstream(stage.directory())))
         home = Home(stage.directory())
         async with stage.pool() as pool, stage.pool(ALC_SPAWN="exec") as by_exec, stage.client(home) as client:
             reason = _trouble(floor)
@@ -46,7 +46,7 @@ async def measure(stage: Stage) -> list[Row]:
         row(PART, EXEC, times[EXEC], ratio(PORT, times[EXEC], times[PORT]), note="without the fork server"),
         other(PART, PORT, times[PORT], note=slept),
         not_run(PART, FLOOR, reason) if reason else other(PART, FLOOR, times[FLOOR]),
-        row(PART, WHOLE, times[WHOLE], beyond(BARE, times[WHOLE], times[BARE], at_most_ms=_WHOLE_MS), note=_RUST),
+        row(PART, WHOLE, times[WHOLE], beyond(BARE, times[WHOLE], times[BARE], at_most_ms=_WHOLE_MS), note=_UPSTREAM),
         other(PART, BARE, times[BARE]),
     ]
 
@@ -73,7 +73,7 @@ def _first(pool: Pool) -> Timed:
 class _Port:
     """A run that the scheme refuses by itself is counted and tried again: only a good one has a time."""
 
-    def __init__(self, port: Original) -> None:
+    def __init__(self, port: Upstream) -> None:
         self._port = port
         self.refused = 0
 

@@ -64,7 +64,7 @@ def _fork_once(directory: Path, control: socket.socket) -> float:
                 os.close(log_fd)
             client.connect(f"{name}.sock")
             _exchange(client)
-    for end in (b'"pid"', b'"exit"'):  # born; and, now that the client has closed, gone
+    for end in (b'"pid"', b'"exit"'):  # spawned; and, now that the client has closed, ended
         if end not in (said := control.recv(4096)):
             raise RuntimeError(f"the fork server said {said!r}")
     return watch.ms

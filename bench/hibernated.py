@@ -101,9 +101,9 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=1000)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="alc") as name:
-        found = anyio.run(partial(measure, Path(name) / "h", args.sessions))
-    print(json.dumps(found))
-    return int(not found["listed"] == found["right"] == args.sessions or found["left"] > 0)
+        figures = anyio.run(partial(measure, Path(name) / "h", args.sessions))
+    print(json.dumps(figures))
+    return int(not figures["listed"] == figures["right"] == args.sessions or figures["left"] > 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from algocline_mcp.config.home import Home
 
 PART = "idle"
 _SETTLE_S = 1.0
-_RUST = "the Rust original, 20 paused sessions in 10 s, elsewhere: 1,324 in host mode, 0 in process"
+_UPSTREAM = "upstream, 20 paused sessions in 10 s, elsewhere: 1,324 in host mode, 0 in process"
 
 
 async def measure(stage: Stage) -> list[Row]:
@@ -24,13 +24,13 @@ async def measure(stage: Stage) -> list[Row]:
             for _ in range(sessions):
                 tasks.start_soon(_start, client)
         await anyio.sleep(_SETTLE_S)
-        pids = [each.pid for each in processes(home.root)]
+        pids = [process.pid for process in processes(home.root)]
         before = {pid: _switches(pid) for pid in pids}
         await anyio.sleep(watched_s)
-        woken = {pid: _switches(pid) - count for pid, count in before.items()}
-    switches = sum(woken.values())
+        switches_of = {pid: _switches(pid) - count for pid, count in before.items()}
+    switches = sum(switches_of.values())
     name = f"context switches of {sessions} paused sessions in {watched_s} s"
-    note = f"{len(pids)} processes, {sum(count > 0 for count in woken.values())} of them woke; {_RUST}"
+    note = f"{len(pids)} processes, {sum(count > 0 for count in switches_of.values())} of them ran; {_UPSTREAM}"
     return [figure(PART, name, switches, at_most(switches, 0, "switches"), unit="switches", n=len(pids), note=note)]
 
 

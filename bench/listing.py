@@ -1,4 +1,4 @@
-"""What a page of the list costs, whatever lies on the disk: `python bench/listing.py [--sessions N] [--answers N]`.
+"""Cost of a page of the list, at any number of sessions: `python bench/listing.py [--sessions N] [--answers N]`.
 
 Makes a home below a temporary directory, of unfinished sessions with as many answers each and as many finished ones,
 lists it a number of times, and prints median, worst and processor time in milliseconds as one JSON line. Exit code 1
@@ -22,11 +22,11 @@ from algocline_mcp.session.digests import query_digest
 from algocline_mcp.storage import journal_lines
 
 
-def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:
-    """As a worker leaves them: each step an answer, a prompt and a mark."""
+def records(sid: str, answers: int, began_s: float) -> list[dict[str, Any]]:
+    """Records as a worker writes them: each step is an answer, a prompt and a mark."""
     limits = {"prompt_bytes": 1 << 22, "answer_bytes": 1 << 22, "result_bytes": 1 << 22, "notes_bytes": 1 << 20}
     head = {
-        "kind": "header", "format": 1, "sid": sid, "t": born_s, "title": "one of many", "version": "0", "abi": {},
+        "kind": "header", "format": 1, "sid": sid, "t": began_s, "title": "one of many", "version": "0", "abi": {},
         "language": "lua", "code": "-- as long as an ordinary strategy\n" * 40, "chunk": "strategy", "lib_paths": [],
         "ctx": json.dumps({"items": [f"item {n}" for n in range(40)]}), "seed": 1, "utc_offset_s": 0,
         "limits": limits | {"queries": 256, "strikes": 3},
@@ -34,7 +34,7 @@ def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [head]
     for n in range(answers + 1):
         query = {"prompt": f"Step {n}: " + "what is asked, at some length. " * 12, "system": None, "max_tokens": 1024}
-        t = born_s + n
+        t = began_s + n
         lines.append({"kind": "prompt", "queries": [{"id": f"q-{n}", "digest": query_digest(query), **query}], "t": t})
         lines.append({"kind": "flushed"})
         if n < answers:
@@ -46,12 +46,12 @@ def records(sid: str, answers: int, born_s: float) -> list[dict[str, Any]]:
 def fill(home: Home, sessions: int, answers: int) -> None:
     home.finished.mkdir(parents=True, exist_ok=True)
     home.pool.mkdir(parents=True, exist_ok=True)
-    born_ns = time.time_ns()
+    began_ns = time.time_ns()
     for n in range(sessions):
-        sid = f"p-{born_ns + n * 1_000_000:x}-{n:016x}"
-        content = b"".join(journal_lines.encode(each, 0) for each in records(sid, answers, born_ns / 1e9))
+        sid = f"p-{began_ns + n * 1_000_000:x}-{n:016x}"
+        content = b"".join(journal_lines.encode(record, 0) for record in records(sid, answers, began_ns / 1e9))
         home.journal(sid).write_bytes(content)
-        home.finished_journal(f"p-{born_ns - n * 1_000_000 - 1:x}-{n:016x}").touch()
+        home.finished_journal(f"p-{began_ns - n * 1_000_000 - 1:x}-{n:016x}").touch()
     os.utime(home.finished, (0, 0))  # nothing has finished within the last second
 
 
@@ -73,9 +73,9 @@ def main() -> int:
             cpu_ms.append((time.process_time() - began_cpu) * 1000)
             took_ms.append((time.perf_counter() - began) * 1000)
     median = statistics.median(took_ms)
-    found = {"sessions": page["active_sessions"], "lines": len(page["sessions"]), "median_ms": round(median, 2)}
-    found |= {"worst_ms": round(max(took_ms), 2), "cpu_ms": round(statistics.median(cpu_ms), 2)}
-    print(json.dumps(found))
+    figures = {"sessions": page["active_sessions"], "lines": len(page["sessions"]), "median_ms": round(median, 2)}
+    figures |= {"worst_ms": round(max(took_ms), 2), "cpu_ms": round(statistics.median(cpu_ms), 2)}
+    print(json.dumps(figures))
     return int(median > args.most)
 
 

@@ -1,4 +1,4 @@
-"""How fast a strategy computes: a simulation with 8.5 million random numbers, here and in plain Lua.
+"""Computing speed of a strategy: a simulation with 8.5 million random numbers, here and in plain Lua.
 
     python bench/lua_numbers.py [--lua lua5.4] [--rounds 7]
 

@@ -1,4 +1,4 @@
-"""Where the figures come from: a table without its machine says nothing."""
+"""The machine of the figures: a table without its machine says nothing."""
 
 import os
 import platform
@@ -20,21 +20,21 @@ def describe(root: Path) -> dict[str, str]:
         "sqlite": sqlite3.sqlite_version,
         "file system": file_system(root),
     }
-    return facts | {name: found for name in _PACKAGES if (found := _version(name))}
+    return facts | {name: version for name in _PACKAGES if (version := _version(name))}
 
 
 def file_system(path: Path) -> str:
     """Its type, such as ext4; "unknown" where the system does not list its mounts in /proc."""
-    found, longest = "unknown", 0
+    file_system, longest = "unknown", 0
     try:
         mounts = Path("/proc/mounts").read_text().splitlines()
     except OSError:
-        return found
+        return file_system
     for line in mounts:
         _, point, kind, *_ = line.split()
         if path.is_relative_to(point) and len(point) >= longest:
-            found, longest = kind, len(point)
-    return found
+            file_system, longest = kind, len(point)
+    return file_system
 
 
 def _cpu_model() -> str:

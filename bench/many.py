@@ -27,7 +27,7 @@ async def measure(stage: Stage) -> list[Row]:
     async with _filled(stage, _FEW) as few_pool, _filled(stage, many) as many_pool:
         few, full = _Steps(few_pool, await run(few_pool, ENDLESS)), _Steps(many_pool, await run(many_pool, ENDLESS))
         calls = {few_step: few.once, many_step: full.once}
-        times = await interleaved(stage.choose(200, 10), calls, settle_s=0.0)
+        times = await interleaved(stage.choose(200, 10), calls, pause_s=0.0)
         pages, page_cpu_ms = await _pages(many_pool, stage.choose(30, 5))
         firsts = await _firsts(many_pool, full.reply, stage.choose(7, 2))
     step_aim = ratio(few_step, times[many_step], times[few_step], at_most=_STEP_AT_MOST)

@@ -1,4 +1,4 @@
-"""What every part of the benchmark measures with: timed rounds side by side, medians, rows with their comparisons.
+"""Measuring: timed rounds side by side, medians, rows with their comparisons.
 
 Contract: times are milliseconds of the monotonic clock. A `Row` is one line of the table and one object of
 results.json; a row that could not be measured says why and has no figure. A ratio is this row's median through the
@@ -17,7 +17,7 @@ import anyio
 Timed = Callable[[], Awaitable[float]]
 
 # Between two timed calls: what one leaves behind (a process that ends, a registry to write) shall not burden the next.
-_SETTLE_S = 0.01
+_PAUSE_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +103,14 @@ def at_most(value: float, bound: float, unit: str, name: str = "") -> Comparison
 
 def none(counts: Mapping[str, int]) -> Comparison:
     """The aim that nothing of all this happened."""
-    told = ", ".join(f"{count} {name}" for name, count in counts.items())
-    return Comparison("", None, f"{told}; none", not any(counts.values()))
+    shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return Comparison("", None, f"{shown}; none", not any(counts.values()))
 
 
 # ── rounds ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def interleaved(
-    rounds: int, calls: Mapping[str, Timed], *, settle_s: float = _SETTLE_S
-) -> dict[str, list[float]]:
+async def interleaved(rounds: int, calls: Mapping[str, Timed], *, pause_s: float = _PAUSE_S) -> dict[str, list[float]]:
     """Calls all of them in each round, in order: A B A B. What disturbs the machine meanwhile disturbs them all.
 
     Each returns its own milliseconds, so that clearing up after it is not counted. One round beforehand is dropped.
@@ -123,7 +121,7 @@ async def interleaved(
             elapsed_ms = await call()
             if number > 0:
                 values[name].append(elapsed_ms)
-            await anyio.sleep(settle_s)
+            await anyio.sleep(pause_s)
     return values
 
 

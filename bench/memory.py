@@ -1,4 +1,4 @@
-"""What live paused sessions cost: memory, and whether a step or a run grows slower with their number.
+"""Memory of live paused sessions, and whether a step or a run grows slower with their number.
 
 Each live session has an entry in the registry, so a run among n of them is a run with n entries.
 """
@@ -49,9 +49,9 @@ async def measure(stage: Stage) -> list[Row]:
         await cancel_all(pool, [reply.session_id for reply in live[least:]])
         again = await _look(stage, pool, live[:least], available)
     return [
-        each
+        row
         for size in sizes
-        for each in _rows(size, seen, seen[least].steps + again.steps, seen[least].runs + again.runs)
+        for row in _rows(size, seen, seen[least].steps + again.steps, seen[least].runs + again.runs)
     ]
 
 
@@ -122,16 +122,16 @@ async def _look(stage: Stage, pool: Pool, live: list[PoolReply], available: floa
 # ── what the kernel says ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _sizes(found: list[Process]) -> tuple[list[float], list[float], float]:
+def _sizes(running: list[Process]) -> tuple[list[float], list[float], float]:
     """Private and proportional MiB of each session, all its processes; private MiB of the rest."""
     private: dict[int, float] = defaultdict(float)
     pss: dict[int, float] = defaultdict(float)
     rest = 0.0
-    for each in found:
-        own, shared = rollup_mib(each.pid)
-        if each.is_worker:
-            private[each.group] += own
-            pss[each.group] += shared
+    for process in running:
+        own, shared = rollup_mib(process.pid)
+        if process.is_worker:
+            private[process.group] += own
+            pss[process.group] += shared
         else:
             rest += own
     return list(private.values()), list(pss.values()), rest

@@ -1,4 +1,4 @@
-"""What many paused sessions take of the memory, with settings as they come: `python bench/paused.py [--sessions N]`.
+"""Memory of many paused sessions with default settings: `python bench/paused.py [--sessions N]`.
 
 Starts them over the official client in a home below a temporary directory, so that a server, its fork server and as
 many workers live as the defaults allow; the others hibernate. Then adds up the proportional memory (PSS) of every
@@ -29,13 +29,13 @@ async def measure(stage: Stage, sessions: int) -> dict[str, Any]:
         for _ in range(sessions):
             await call(client, "alc_run", code=ENDLESS, wait_s=WAIT_S)
         await anyio.sleep(_SETTLE_S)
-        found = processes(home.root)
-        shares = {each.pid: rollup_mib(each.pid)[1] for each in found}
-        workers = {each.pid for each in found if each.is_worker}
-        told = {
+        running = processes(home.root)
+        shares = {process.pid: rollup_mib(process.pid)[1] for process in running}
+        workers = {process.pid for process in running if process.is_worker}
+        figures = {
             "sessions": len(unfinished(home)),
             "live": len(list(home.pool.glob("p-*.sock"))),
-            "processes": len(found),
+            "processes": len(running),
             "all_mib": round(sum(shares.values()), 1),
             "workers_mib": round(sum(share for pid, share in shares.items() if pid in workers), 1),
             "python": machine.describe(stage.root)["python"],
@@ -43,7 +43,7 @@ async def measure(stage: Stage, sessions: int) -> dict[str, Any]:
         for sid in unfinished(home):  # else the stage ends them one by one
             if not home.socket(sid).exists():
                 os.unlink(home.journal(sid))
-    return told
+    return figures
 
 
 def main() -> int:
@@ -52,9 +52,9 @@ def main() -> int:
     parser.add_argument("--most", type=float, default=250.0, metavar="MIB")
     args = parser.parse_args()
     with Stage(is_quick=False) as stage:
-        found = anyio.run(partial(measure, stage, args.sessions))
-    print(json.dumps(found))
-    return int(found["sessions"] != args.sessions or found["all_mib"] > args.most)
+        figures = anyio.run(partial(measure, stage, args.sessions))
+    print(json.dumps(figures))
+    return int(figures["sessions"] != args.sessions or figures["all_mib"] > args.most)
 
 
 if __name__ == "__main__":

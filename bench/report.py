@@ -16,26 +16,26 @@ _COLUMNS = 2
 def table(rows: Sequence[Row]) -> str:
     lines: list[tuple[str, ...]] = [_HEAD]
     notes: list[str] = []
-    for number, each in enumerate(rows):
-        if number == 0 or rows[number - 1].part != each.part:
-            lines.append((each.part.upper(), *[""] * 7))
-        lines += _lines(each, notes)
+    for number, row in enumerate(rows):
+        if number == 0 or rows[number - 1].part != row.part:
+            lines.append((row.part.upper(), *[""] * 7))
+        lines += _lines(row, notes)
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
     shown = [_aligned(line, widths) for line in lines]
     numbered = [f"[{number}] {note}" for number, note in enumerate(notes, 1)]
     return "\n".join([shown[0], "─" * len(shown[0]), *shown[1:], "", *numbered])
 
 
-def _lines(each: Row, notes: list[str]) -> list[tuple[str, ...]]:
-    name = f"  {each.name}"
-    if each.note:
-        if each.note not in notes:
-            notes.append(each.note)
-        name += f" [{notes.index(each.note) + 1}]"
-    if each.median is None:
-        return [(name, "not run", "", "", "", each.reason[:_WIDEST], "", "")]
-    figures = (f"{shown(each.median)} {each.unit}", "" if each.p99 is None else shown(each.p99), str(each.n))
-    first, *others = each.comparisons or (Comparison("", None),)
+def _lines(row: Row, notes: list[str]) -> list[tuple[str, ...]]:
+    name = f"  {row.name}"
+    if row.note:
+        if row.note not in notes:
+            notes.append(row.note)
+        name += f" [{notes.index(row.note) + 1}]"
+    if row.median is None:
+        return [(name, "not run", "", "", "", row.reason[:_WIDEST], "", "")]
+    figures = (f"{shown(row.median)} {row.unit}", "" if row.p99 is None else shown(row.p99), str(row.n))
+    first, *others = row.comparisons or (Comparison("", None),)
     return [(name, *figures, *_cells(first)), *(("", "", "", "", *_cells(other)) for other in others)]
 
 
@@ -62,7 +62,7 @@ def shown(value: float) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Row], machine: Mapping[str, str], **run: Any) -> None:
-    content = {"machine": dict(machine), **run, "rows": [each.as_json() for each in rows]}
+    content = {"machine": dict(machine), **run, "rows": [row.as_json() for row in rows]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -76,10 +76,10 @@ def draw(path: Path, rows: Sequence[Row], machine: Mapping[str, str]) -> bool:
     from matplotlib import pyplot  # after the choice above: a terminal need not have a display
 
     panels: dict[tuple[str, str], list[Row]] = {}
-    for each in rows:
-        if each.median:
-            panels.setdefault((each.part, each.unit), []).append(each)
-    panels = {key: found for key, found in panels.items() if len(found) > 1}
+    for row in rows:
+        if row.median:
+            panels.setdefault((row.part, row.unit), []).append(row)
+    panels = {key: rows_of_panel for key, rows_of_panel in panels.items() if len(rows_of_panel) > 1}
     if not panels:
         return False
     tall = max(map(len, panels.values())) * 0.24 + 0.9
@@ -87,31 +87,31 @@ def draw(path: Path, rows: Sequence[Row], machine: Mapping[str, str]) -> bool:
     drawing, axes = pyplot.subplots(lines, _COLUMNS, figsize=(13, tall * lines), squeeze=False, layout="constrained")
     for axis in axes.flat[len(panels) :]:
         axis.remove()
-    for axis, ((part, unit), found) in zip(axes.flat, panels.items(), strict=False):
-        _panel(axis, f"{part} ({unit})", found, is_logarithmic=unit == "ms")
-    told = ", ".join(machine[name] for name in ("cpu", "system", "python", "file system"))
+    for axis, ((part, unit), rows_of_panel) in zip(axes.flat, panels.items(), strict=False):
+        _panel(axis, f"{part} ({unit})", rows_of_panel, is_logarithmic=unit == "ms")
+    facts = ", ".join(machine[name] for name in ("cpu", "system", "python", "file system"))
     drawing.suptitle(
-        f"{told}, {machine['cores']} cores, load {machine['load']}. Dots: median, whiskers: p99", fontsize=9
+        f"{facts}, {machine['cores']} cores, load {machine['load']}. Dots: median, whiskers: p99", fontsize=9
     )
     drawing.savefig(path, dpi=110)
     pyplot.close(drawing)
     return True
 
 
-def _panel(axis: Any, title: str, found: Sequence[Row], *, is_logarithmic: bool) -> None:
+def _panel(axis: Any, title: str, rows: Sequence[Row], *, is_logarithmic: bool) -> None:
     """Dots, not bars: on a logarithmic scale the length of a bar means nothing."""
-    for at, each in enumerate(found):
-        median = each.median or 0.0
-        colour = "tab:blue" if each.is_ours else "dimgrey"
-        axis.plot([median, each.p99 or median], [at, at], color="lightgrey", linewidth=2, zorder=1)
+    for at, row in enumerate(rows):
+        median = row.median or 0.0
+        colour = "tab:blue" if row.is_ours else "dimgrey"
+        axis.plot([median, row.p99 or median], [at, at], color="lightgrey", linewidth=2, zorder=1)
         axis.plot([median], [at], marker="o", markersize=5, color=colour, zorder=2)
         axis.annotate(shown(median), (median, at), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=6)
     if is_logarithmic:
         axis.set_xscale("log")
     else:
         axis.set_xlim(left=0)
-    axis.set_yticks(range(len(found)), [each.name for each in found])
-    axis.set_ylim(len(found) - 0.5, -0.8)
+    axis.set_yticks(range(len(rows)), [row.name for row in rows])
+    axis.set_ylim(len(rows) - 0.5, -0.8)
     axis.set_title(title, loc="left", fontsize=9)
     axis.tick_params(labelsize=7)
     axis.grid(axis="x", color="whitesmoke")

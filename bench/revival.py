@@ -57,10 +57,10 @@ async def _after_computing(pool: Pool, launches: list[float], rounds: int) -> Ro
         await _hibernate(pool, reply)
         revived_ms, _ = await _revive(pool, reply)
         revived.append(revived_ms)
-    original = statistics.median(computing)
-    bound = statistics.median(launches) + _PER_COMPUTING * original + _PER_ANSWER_MS * _COMPUTING_STEPS
+    first_ms = statistics.median(computing)
+    bound = statistics.median(launches) + _PER_COMPUTING * first_ms + _PER_ANSWER_MS * _COMPUTING_STEPS
     aim = at_most(statistics.median(revived), bound, "ms", "one launch + 1.2 × computing + 0.4 ms per answer")
-    note = f"the same steps took {original:.0f} ms when they were first computed"
+    note = f"the same steps took {first_ms:.0f} ms when they were first computed"
     return row(PART, f"journal of {_COMPUTING_STEPS} answers with computing", revived, aim, note=note)
 
 

@@ -90,15 +90,15 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     with Stage(is_quick=args.quick) as stage:
-        found = machine.describe(stage.root)
+        facts = machine.describe(stage.root)
         rows, is_whole = anyio.run(measure_all, stage, names)
     took_s = round(time.monotonic() - began, 1)
     command = shlex.join(["python", "bench/run.py", *sys.argv[1:]])
     print(report.table(rows))
-    print("\n" + ", ".join(f"{name} {value}" for name, value in found.items()))
+    print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     print(f"{command}: {took_s} s")
-    report.write_json(args.out / "results.json", rows, found, command=command, seconds=took_s, is_quick=args.quick)
-    if not report.draw(args.out / "chart.png", rows, found):
+    report.write_json(args.out / "results.json", rows, facts, command=command, seconds=took_s, is_quick=args.quick)
+    if not report.draw(args.out / "chart.png", rows, facts):
         print("no chart: matplotlib is not installed, or there is nothing to draw", file=sys.stderr)
     return 0 if is_whole else 1
 

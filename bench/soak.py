@@ -35,9 +35,9 @@ def main() -> int:
     try:
         happened = anyio.run(partial(Soak(rig, args.seed).run, args.minutes * 60))
     except BaseException as exc:
-        for each in rig.processes():
+        for process in rig.processes():
             with contextlib.suppress(ProcessLookupError):
-                os.kill(each.pid, signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)
         if not isinstance(exc, Violation):
             raise
         print(f"broken: {exc}\nthe home stays: {rig.home.root}")

@@ -1,4 +1,4 @@
-"""What the measurements stand on: homes of their own, pools and clients in them, their processes seen through /proc.
+"""The ground of the measurements: temporary homes, pools and clients in them, and their processes as /proc shows them.
 
 Contract: everything lies below one temporary directory per file system and goes with it. Whoever leaves `pool` or
 `client` leaves no session behind; `Stage.close` ends by signal, and names, what lives on all the same.
@@ -108,10 +108,10 @@ class Stage:
         """Returns what had to be killed. Only processes of this stage's homes are touched."""
         left = []
         for root in filter(None, (self.root, self.memory_root)):
-            for each in processes(root):
-                left.append(f"{each.pid} {each.title}")
+            for process in processes(root):
+                left.append(f"{process.pid} {process.title}")
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(each.pid, signal.SIGKILL)
+                    os.kill(process.pid, signal.SIGKILL)
             shutil.rmtree(root, ignore_errors=True)
         return left
 
@@ -119,8 +119,8 @@ class Stage:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        for each in self.close():
-            print(f"left behind and killed: {each}", file=sys.stderr)
+        for leak in self.close():
+            print(f"left behind and killed: {leak}", file=sys.stderr)
 
 
 def unfinished(home: Home) -> list[str]:
@@ -193,16 +193,16 @@ class Process:
 
 
 def processes(root: Path) -> list[Process]:
-    """All whose ALC_HOME is `root` or lies below it, whoever started them, without this one."""
-    return [found for name in os.listdir("/proc") if name.isdecimal() for found in _process(int(name), root)]
+    """All processes whose ALC_HOME is `root` or a directory below it, without this one."""
+    return [process for name in os.listdir("/proc") if name.isdecimal() for process in _process(int(name), root)]
 
 
 def _process(pid: int, root: Path) -> Iterator[Process]:
     mark = b"ALC_HOME=" + os.fsencode(root)
     with contextlib.suppress(OSError):
         if pid != os.getpid() and any(
-            each == mark or each.startswith(mark + b"/")
-            for each in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            variable == mark or variable.startswith(mark + b"/")
+            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
         ):
             stat = read_process_stat(pid)
             title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
@@ -212,7 +212,7 @@ def _process(pid: int, root: Path) -> Iterator[Process]:
 async def worker_gone(pool: Pool, sid: str) -> None:
     """As all_gone, for the processes of one session."""
     deadline = time.monotonic() + _LEAVE_S
-    while any(sid in each.title for each in processes(pool.home.root)) and time.monotonic() < deadline:  # noqa: ASYNC110
+    while any(sid in process.title for process in processes(pool.home.root)) and time.monotonic() < deadline:  # noqa: ASYNC110
         await anyio.sleep(_LOOK_S)
 
 

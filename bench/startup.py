@@ -43,7 +43,7 @@ _META = {
         "io.modelcontextprotocol/clientCapabilities": {},
     }
 }
-_RUST = "the Rust original, elsewhere: 9.5 ms to initialize, 19 ms to tools/list"
+_UPSTREAM = "upstream, elsewhere: 9.5 ms to initialize, 19 ms to tools/list"
 
 
 async def measure(stage: Stage) -> list[Row]:
@@ -62,10 +62,10 @@ def _starts(stage: Stage) -> list[Row]:
                 for reply, took_ms in _start(program, environ, era).items():
                     times.setdefault((era, reply, name), []).append(took_ms)
     return [
-        each
+        row
         for era in (HANDSHAKE, STATELESS)
         for reply in (_hello(era), "tools/list")
-        for each in _rows(era, reply, times)
+        for row in _rows(era, reply, times)
     ]
 
 
@@ -81,7 +81,7 @@ def _rows(era: str, reply: str, times: Mapping[tuple[str, str, str], list[float]
             second,
             within,
             ratio(against, second, bare, at_most=_AHEAD_AT_MOST),
-            note=_RUST,
+            note=_UPSTREAM,
         ),
         row(PART, f"{label}: first", first, ratio(against, first, bare, at_most=_FIRST_AT_MOST)),
         other(PART, against, bare),
@@ -177,10 +177,10 @@ def _judge(asked: Mapping[int, float], replies: Mapping[int, list[tuple[float, s
     results = [replies[number][0][1] for number in asked if number in replies]
     seen.wrong["different"] += sum(result != results[-1] for result in results)
     for number, sent_s in asked.items():
-        found = replies.get(number, [])
-        seen.wrong["lost"] += not found
-        seen.wrong["doubled"] += len(found) > 1
-        seen.replied_ms += [(found[0][0] - sent_s) * 1000] if found else []
+        answers = replies.get(number, [])
+        seen.wrong["lost"] += not answers
+        seen.wrong["doubled"] += len(answers) > 1
+        seen.replied_ms += [(answers[0][0] - sent_s) * 1000] if answers else []
 
 
 # ── the pipes ─────────────────────────────────────────────────────────────────────────────────────────────

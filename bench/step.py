@@ -12,8 +12,8 @@ from floor import blocking, echo_floor, flush_floor
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
-from original import Original
 from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, answer, bare_call, call, run
+from upstream import Upstream
 
 from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
@@ -22,14 +22,14 @@ from algocline_mcp.protocol.messages import PoolRequest, PoolResponse
 
 PART = "step"
 POOL, ECHO, FLUSH = "pool layer", "floor: echo and flush", "floor: flush"
-PORT = "original's scheme, ported"
+PORT = "upstream's scheme, ported"
 WHOLE, BARE, STUB = "whole: alc_continue", "whole: alc_status(), empty home", "whole: stub of a bare MCPServer"
 POOL_MEMORY, RAW = "pool layer, tmpfs", "raw socket to the worker, tmpfs"
 
 _WHOLE_MS = 0.8
 _POOL_MS = 0.25
 _RAW_AT_MOST = 2.0
-_RUST = "the Rust original over its bare call, elsewhere: 1.1 ms host mode, 0.2 ms in process, not durable"
+_UPSTREAM = "upstream over its bare call, elsewhere: 1.1 ms host mode, 0.2 ms in process, not durable"
 
 
 async def measure(stage: Stage) -> list[Row]:
@@ -41,7 +41,7 @@ async def _on_disk(stage: Stage) -> list[Row]:
     with ExitStack() as floors:
         echo = floors.enter_context(echo_floor(stage))
         flush = floors.enter_context(flush_floor(stage))
-        port = floors.enter_context(Original(stage.directory()))
+        port = floors.enter_context(Upstream(stage.directory()))
         stub = StdioServerParameters(command=sys.executable, args=[os.fspath(PROGRAMS / "bare_server.py")])
         async with AsyncExitStack() as stack:
             pool = await stack.enter_async_context(stage.pool())
@@ -59,7 +59,7 @@ async def _on_disk(stage: Stage) -> list[Row]:
                 BARE: bare_call(empty),
                 STUB: _Whole(bare, await call(bare, "alc_run", code=ENDLESS)).once,
             }
-            times = await interleaved(stage.choose(200, 10), calls, settle_s=0.0)
+            times = await interleaved(stage.choose(200, 10), calls, pause_s=0.0)
     flush_ms = statistics.median(times[FLUSH])
     bound = beyond(BARE, times[WHOLE], times[BARE], at_most_ms=_WHOLE_MS + flush_ms, why="0.8 + one fdatasync")
     ratios = [ratio(name, times[POOL], times[name]) for name in (ECHO, PORT)]
@@ -69,7 +69,7 @@ async def _on_disk(stage: Stage) -> list[Row]:
         other(PART, ECHO, times[ECHO]),
         other(PART, FLUSH, times[FLUSH]),
         other(PART, PORT, times[PORT], note="not durable"),
-        row(PART, WHOLE, times[WHOLE], bound, ratio(STUB, times[WHOLE], times[STUB]), note=_RUST),
+        row(PART, WHOLE, times[WHOLE], bound, ratio(STUB, times[WHOLE], times[STUB]), note=_UPSTREAM),
         other(PART, BARE, times[BARE]),
         other(PART, STUB, times[STUB], note="the SDK alone: no session, nothing on the disk"),
     ]
@@ -81,7 +81,7 @@ async def _in_memory(stage: Stage) -> list[Row]:
     async with stage.pool(root=stage.memory_root) as pool:
         steps = _Steps(pool, await run(pool, ENDLESS))
         both = {POOL_MEMORY: steps.once, RAW: steps.once_raw}
-        times = await interleaved(stage.choose(400, 10), both, settle_s=0.0)
+        times = await interleaved(stage.choose(400, 10), both, pause_s=0.0)
     bound = ratio(RAW, times[POOL_MEMORY], times[RAW], at_most=_RAW_AT_MOST)
     return [row(PART, POOL_MEMORY, times[POOL_MEMORY], bound), other(PART, RAW, times[RAW])]
 
@@ -139,7 +139,7 @@ class _Whole:
         return watch.ms
 
 
-async def _start(port: Original) -> str:
+async def _start(port: Upstream) -> str:
     """Now and then the scheme refuses a run by itself."""
     while True:
         with contextlib.suppress(ConnectionRefusedError):
@@ -147,7 +147,7 @@ async def _start(port: Original) -> str:
             return sid
 
 
-def _of_port(port: Original, sid: str) -> Timed:
+def _of_port(port: Upstream, sid: str) -> Timed:
     async def once() -> float:
         with Stopwatch() as watch:
             result = await port.continue_via_pool(sid, "A")

@@ -70,8 +70,8 @@ def main(setting: str, directory: str) -> None:
             options = {"durability": "sync"}
         app = graph().compile(checkpointer=saver)
         pragmas = {name: saver.conn.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")}
-        told = f"durability {options.get('durability', 'async')}, {pragmas}"
-        print(json.dumps({"versions": f"langgraph {version('langgraph')}", "setting": told}), flush=True)
+        setting = f"durability {options.get('durability', 'async')}, {pragmas}"
+        print(json.dumps({"versions": f"langgraph {version('langgraph')}", "setting": setting}), flush=True)
         for thread, line in enumerate(sys.stdin):
             print(json.dumps(play(app, thread, json.loads(line)["think_s"], options)), flush=True)
 

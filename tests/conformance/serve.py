@@ -1,4 +1,4 @@
-"""The server over HTTP on this machine, for the official conformance suite, which speaks no stdio: `serve.py PORT`.
+"""The server over HTTP on this machine, for the official conformance suite, which has no stdio: `serve.py PORT`.
 
 The product itself has stdio alone. Ends on SIGTERM.
 """

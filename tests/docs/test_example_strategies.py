@@ -107,8 +107,8 @@ async def test_digest_reads_every_piece_and_merges_what_was_found(rig: Rig) -> N
     assert max(map(len, pieces)) <= 100
     assert result["pieces"] == len(pieces) == 11
     assert result["merges"] == 2
-    found = re.findall(r"\[(\d+)\]", result["answer"])
-    assert sorted(map(int, found)) == [1, *range(3, 12)]
+    numbers = re.findall(r"\[(\d+)\]", result["answer"])
+    assert sorted(map(int, numbers)) == [1, *range(3, 12)]
 
 
 def test_strategy_in_the_readme_is_the_example() -> None:

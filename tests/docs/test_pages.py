@@ -67,20 +67,21 @@ def test_every_limit_stands_on_the_page_of_settings_with_its_value() -> None:
 
     page = (ROOT / "docs" / "settings.md").read_text()
     assert _table(page, "variable", "value") == [
-        [each.metadata["variable"], shown(each.name, each.default), each.metadata["meaning"]] for each in fields(Limits)
+        [limit.metadata["variable"], shown(limit.name, limit.default), limit.metadata["meaning"]]
+        for limit in fields(Limits)
     ]
 
 
 def test_every_other_variable_stands_on_the_page_of_settings() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
-    told = {row[0] for row in _table(page, "variable", "if it is not set")}
+    listed = {row[0] for row in _table(page, "variable", "if it is not set")}
     limits = {each.metadata["variable"] for each in fields(Limits)}
     read = set()
     for path in (ROOT / "algocline_mcp").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"(ALC_[A-Z_]+)\"", path.read_text()))
 
     own_tests = {"ALC_FAILPOINT"}  # breaks the program at a chosen place: nothing for a user
-    assert told == read - limits - own_tests == set(WORDS)
+    assert listed == read - limits - own_tests == set(WORDS)
 
 
 def test_every_variable_that_a_page_names_exists() -> None:
@@ -164,19 +165,19 @@ def test_every_command_of_the_terminal_has_help_with_an_example() -> None:
 
 def test_phases_on_the_page_are_those_of_the_table() -> None:
     page = (ROOT / "docs" / "how-it-works.md").read_text()
-    told = {(row[0], kind.strip()) for row in _table(page, "from", "to") for kind in row[2].split(",")}
+    kinds = {(row[0], kind.strip()) for row in _table(page, "from", "to") for kind in row[2].split(",")}
     moves = {(row[0], row[1]) for row in _table(page, "from", "to")}
     sessions = (ROOT / "docs" / "sessions.md").read_text()  # which another test holds to TRANSITIONS, row by row
-    there = {
+    of_sessions = {
         (phase, then, kind)
         for phase, kind, thens, _ in _table(sessions, "phase", "record", "then")
         for then in re.findall(r"\w+", thens)
         if then != phase
     }
 
-    assert {(start, kind) for start, _, kind in there} == told
-    assert {(start, end) for start, end, _ in there} == moves
-    assert {(str(phase), kind) for phase, kind in TRANSITIONS} >= told
+    assert {(start, kind) for start, _, kind in of_sessions} == kinds
+    assert {(start, end) for start, end, _ in of_sessions} == moves
+    assert {(str(phase), kind) for phase, kind in TRANSITIONS} >= kinds
     for phase in Phase:
         assert re.search(rf"│\s+{phase}\s+│", page), f"{phase} is not in the picture"
 
@@ -194,10 +195,10 @@ def test_phases_on_the_page_are_those_of_the_table() -> None:
     ],
 )
 def test_versions_are_those_of_the_package(path: str) -> None:
-    found = re.findall(r'"version": "([^"]+)"', (ROOT / path).read_text())
+    versions = re.findall(r'"version": "([^"]+)"', (ROOT / path).read_text())
 
-    assert found
-    assert set(found) == {__version__}
+    assert versions
+    assert set(versions) == {__version__}
 
 
 def test_registry_entry_names_the_package_and_the_marker_of_the_readme() -> None:
@@ -215,14 +216,14 @@ def test_registry_entry_names_the_package_and_the_marker_of_the_readme() -> None
 def test_one_command_names_the_publisher_in_both_places(tmp_path: Path) -> None:
     command = (ROOT / "packaging" / "README.md").read_text().partition("<!-- command: publish -->\n```sh\n")[2]
     command = command.partition("\n")[0]
-    assert "io.github.OWNER/" in README, "nobody has published it: then no account stands here"
+    assert "io.github.OWNER/" in README, "the package is not published: no account stands here"
     (tmp_path / "packaging").mkdir()
     for path in ("packaging/server.json", "README.md"):
         (tmp_path / path).write_text((ROOT / path).read_text())
-    subprocess.run(["sh", "-c", command.replace("YOUR-ACCOUNT", "somebody")], cwd=tmp_path, check=True)
+    subprocess.run(["sh", "-c", command.replace("YOUR-ACCOUNT", "a-publisher")], cwd=tmp_path, check=True)
 
     name = json.loads((tmp_path / "packaging/server.json").read_text())["name"]
-    assert name == "io.github.somebody/algocline-mcp"
+    assert name == "io.github.a-publisher/algocline-mcp"
     assert f"<!-- mcp-name: {name} -->" in (tmp_path / "README.md").read_text()
     assert "OWNER" not in (tmp_path / "README.md").read_text()
 
@@ -259,14 +260,15 @@ def _instructions() -> list[tuple[str, str]]:
 
 
 def test_image_runs_as_a_user_of_its_own_behind_tini_on_a_volume() -> None:
-    found = _instructions()
-    last = dict(found[[n for n, (word, _) in enumerate(found) if word == "FROM"][-1] :])
+    instructions = _instructions()
+    stage = [n for n, (word, _) in enumerate(instructions) if word == "FROM"][-1]
+    last = dict(instructions[stage:])
 
     assert json.loads(last["ENTRYPOINT"]) == ["tini", "--", "alc"]
     assert last["USER"] == "alc"
     assert last["HEALTHCHECK"] == "NONE"
     assert f"ALC_HOME={last['VOLUME']}" in last["ENV"]
-    assert any(last["VOLUME"] in rest and "-o alc" in rest for word, rest in found if word == "RUN")
+    assert any(last["VOLUME"] in rest and "-o alc" in rest for word, rest in instructions if word == "RUN")
     assert f"-v alc-home:{last['VOLUME']} algocline-mcp" in _page("container")
     assert f"alc-home:{last['VOLUME']}" in _docker_arguments()
 

@@ -1,9 +1,9 @@
-"""The original's scheme, ported faithfully as a comparison: spawn the executable, look for its socket file every
+"""The upstream's scheme, ported faithfully as a comparison: spawn the executable, look for its socket file every
 50 ms, connect, shake hands, run, add to the registry (algocline_app/pool/dispatch.rs, version 0.51).
 
 Contract: the same steps in the same order with the same time-outs, including what they get wrong: a socket file that
 exists but does not listen yet is a refused run. Only the executable differs: Python with one Lua runtime
-(programs/original_worker.py), which needs longer to start than the Rust program does.
+(programs/upstream_worker.py), which needs longer to start than upstream does.
 """
 
 import fcntl
@@ -24,7 +24,7 @@ POLL_S = 0.05
 SOCKET_S = 5.0
 
 
-class Original:
+class Upstream:
     """The server's half, with its directory of sockets and its registry. On leaving it no worker lives on."""
 
     def __init__(self, directory: Path) -> None:
@@ -50,7 +50,7 @@ class Original:
 
     def _spawn_worker(self, sid: str) -> tuple[int, Path]:
         sock = self._directory / f"{sid}.sock"
-        program = os.fspath(PROGRAMS / "original_worker.py")
+        program = os.fspath(PROGRAMS / "upstream_worker.py")
         worker = subprocess.Popen(
             [sys.executable, "-s", "-P", program, "--sid", sid, "--sock", os.fspath(sock)],
             stdin=subprocess.DEVNULL,
@@ -63,8 +63,8 @@ class Original:
     async def _ask(self, sock: Path, request: dict[str, Any]) -> dict[str, Any]:
         async with await anyio.connect_unix(sock) as stream:
             lines = b""
-            for each in ({"op": "hello"}, request):
-                await stream.send(json.dumps(each).encode() + b"\n")
+            for message in ({"op": "hello"}, request):
+                await stream.send(json.dumps(message).encode() + b"\n")
                 while b"\n" not in lines:
                     lines += await stream.receive()
                 line, _, lines = lines.partition(b"\n")

@@ -1,8 +1,8 @@
-"""The worker of the original's scheme, as light as Python allows: one process, one Lua runtime, no journal.
+"""The worker of upstream's scheme, as light as Python allows: one process, one Lua runtime, no journal.
 
-    python -s -P original_worker.py --sid SID --sock PATH
+    python -s -P upstream_worker.py --sid SID --sock PATH
 
-Contract, as the original's `pool-worker`: binds PATH itself once it runs (its launcher waits for the file) and takes
+Contract, as upstream's `pool-worker`: binds PATH itself once it runs (its launcher waits for the file) and takes
 connections one after the other. Each line is a request, `{op}`: hello, run {code, ctx}, continue {response},
 shutdown; a pause is a coroutine that yields. Nothing is written to disk. Ends with the strategy or after shutdown.
 """
