@@ -62,7 +62,7 @@ async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_ans
     assert rig.answers(sid) == [("q-0", "A"), ("q-1", "B")]
 
 
-async def test_engine_may_write_so_much_to_its_log_and_no_more_whoever_raises_the_limit(rig: Rig) -> None:
+async def test_engine_writes_only_to_its_log_and_its_limit_is_hard(rig: Rig) -> None:
     async with rig.pool(engine_log_bytes=64 * KIB) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         pid = rig.engine(sid)
@@ -74,7 +74,7 @@ async def test_engine_may_write_so_much_to_its_log_and_no_more_whoever_raises_th
     assert outputs == ["/dev/null", "/dev/null", str(rig.home.stderr(sid))]
 
 
-def test_what_an_engine_writes_without_end_stops_at_the_limit_and_kills_nobody(tmp_path: Path) -> None:
+def test_endless_output_of_an_engine_stops_at_the_limit_and_kills_no_process(tmp_path: Path) -> None:
     """Under the limits that an engine sets itself, a gigabyte: what does not fit is an error of the write."""
     log = tmp_path / "log"
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

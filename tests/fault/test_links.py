@@ -30,21 +30,23 @@ async def test_link_in_the_place_of_a_log_stops_that_session_alone_until_it_is_g
         await stop_via_pool(pool, sid, "hibernate")
         log = rig.home.stderr(sid)
         log.symlink_to(precious)
-        with pytest.raises(Unreachable, match=rf"cannot start a worker: .*{log} must be a file .*: remove it") as told:
+        with pytest.raises(
+            Unreachable, match=rf"cannot start a worker: .*{log} must be a file .*: remove it"
+        ) as raised:
             await say(pool, sid, "q-0", "A")
         undisturbed = (await say(pool, other, "q-0", "A")).result
         statuses = {line["session_id"]: line["status"] for line in (await list_via_pool(pool))["sessions"]}
         log.unlink()
         second = (await say(pool, sid, "q-0", "A")).result
 
-    assert told.value.code == "no_process"
+    assert raised.value.code == "no_process"
     assert undisturbed["prompt"] == second["prompt"] == "second after A"
     assert statuses == {sid: "needs_response", other: "needs_response"}
     assert rig.answers(sid) == [("q-0", "A")]
 
 
 @pytest.mark.parametrize("name", ["registry.lock", ".registry.json", "registry.json"])
-async def test_link_in_the_place_of_the_registry_its_draft_or_its_lock_is_not_followed(
+async def test_link_in_the_place_of_the_registry_its_temporary_file_or_its_lock_is_not_followed(
     rig: Rig, precious: Path, name: str
 ) -> None:
     """The lock is never replaced, so its link has to go; registry and draft are new files with each write."""

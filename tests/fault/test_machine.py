@@ -30,7 +30,7 @@ _ROOM = 8
 _AT_ONCE = 4  # calls of each server
 
 
-async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_that_go_on(rig: Rig) -> None:
+async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_that_continue(rig: Rig) -> None:
     """As by the system when memory runs out, or with the container."""
     async with rig.pool() as pool:
         sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(5)]
@@ -44,7 +44,7 @@ async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_tha
     assert told == ["second after A"] * 5
 
 
-async def test_server_without_a_free_descriptor_refuses_and_leaves_no_half_of_a_session(rig: Rig) -> None:
+async def test_server_without_a_free_descriptor_refuses_and_leaves_no_partial_session(rig: Rig) -> None:
     replies: list[dict[str, Any]] = []
     with Program(rig, "server.py", ALC_GRACE_S="1") as server:
         server.ask("run", code="return 1")
@@ -64,7 +64,7 @@ async def test_server_without_a_free_descriptor_refuses_and_leaves_no_half_of_a_
     assert ends == ["got A"] * len(unfinished)
 
 
-async def test_registry_that_finds_no_room_stays_as_it_was(rig: Rig) -> None:
+async def test_registry_on_a_full_disk_stays_unchanged(rig: Rig) -> None:
     async with rig.pool() as pool:
         await run(pool, ASK_ONCE)
         await until(lambda: rig.registry())
@@ -76,7 +76,7 @@ async def test_registry_that_finds_no_room_stays_as_it_was(rig: Rig) -> None:
     assert list(rig.home.pool.glob(".*")) == []
 
 
-async def test_home_full_of_sessions_and_of_beginnings_wakes_nobody_when_a_server_starts(rig: Rig) -> None:
+async def test_server_that_starts_in_a_home_full_of_sessions_revives_none(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         await stop_via_pool(pool, sid, "hibernate")
@@ -103,7 +103,7 @@ async def test_home_full_of_sessions_and_of_beginnings_wakes_nobody_when_a_serve
     assert counts == {"unfinished": _MANY + 1, "live": 1, "finished": 0}
 
 
-async def test_more_runs_than_have_room_each_get_their_prompt_or_are_told_and_none_is_lost(rig: Rig) -> None:
+async def test_more_runs_than_the_cap_each_get_a_prompt_or_busy_and_none_is_lost(rig: Rig) -> None:
     """By two servers at once. What is told as busy has left no session."""
     prompts: dict[str, str] = {}
     refused: list[str] = []
@@ -138,7 +138,7 @@ async def test_more_runs_than_have_room_each_get_their_prompt_or_are_told_and_no
     assert ends == [f"answer to {prompts[sid]}" for sid in sample]
 
 
-async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher(
+async def test_failed_launch_removes_no_socket_name_of_the_next_launcher(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its lock is free as soon as the spawn has failed: before it tidies up, somebody else may have bound."""
@@ -166,7 +166,7 @@ async def test_launch_that_comes_to_nothing_takes_no_name_from_the_next_launcher
     assert end["result"] == "got A"
 
 
-async def test_worker_of_another_protocol_is_told_to_hibernate_and_the_session_goes_on(
+async def test_worker_of_another_protocol_is_replaced_and_the_session_continues(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with rig.pool() as pool:

@@ -84,7 +84,7 @@ def _cut(disk: Disk, rig: Rig, to: Path) -> None:
         disk.copy(to)
 
 
-def test_power_cut_leaves_every_acknowledged_answer_on_the_disk_and_its_session_goes_on(rig: Rig, disk: Disk) -> None:
+def test_power_cut_loses_no_acknowledged_answer_and_the_session_continues(rig: Rig, disk: Disk) -> None:
     chance = random.Random(11)
     # What the disk held, how many answers had been acknowledged, a file that nobody flushed.
     cuts: list[tuple[Path, int, Path]] = []

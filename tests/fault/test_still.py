@@ -114,7 +114,7 @@ async def _standing(rig: Rig, pool: Pool, victim: str, sids: list[str]) -> Async
 
 
 @pytest.mark.parametrize("victim", ["keeper", "engine", "fork server", "lock holder", "state writer"])
-async def test_whatever_stands_still_each_tool_replies_in_time_and_nothing_is_lost(rig: Rig, victim: str) -> None:
+async def test_each_tool_replies_in_time_while_a_process_is_stopped_and_nothing_is_lost(rig: Rig, victim: str) -> None:
     took_s: dict[str, float] = {}
     refused: dict[str, str] = {}
 

@@ -1,4 +1,4 @@
-"""The cap of live workers per home: the longest idle one makes room, and nothing is lost by it."""
+"""The cap of live workers per home: the longest idle worker hibernates for a new one, and nothing is lost."""
 
 import contextlib
 import os
@@ -65,11 +65,11 @@ async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_o
             with pytest.raises(Refused, match="raise ALC_POOL_MAX"):
                 await run(pool, ASK_ONCE, wait_s=0.1)
 
-    assert len(asked) == 1  # each takes leave_s
+    assert len(asked) == 1  # each request takes leave_s
 
 
-async def test_two_runs_at_once_ask_two_sessions_to_go(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each would else wait for the place that the other one gets."""
+async def test_two_runs_at_once_ask_two_sessions_to_leave(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise both would wait for one place, which only one of them gets."""
     asked: list[str] = []
     both = anyio.Event()
     hibernate = admission._hibernate
@@ -96,25 +96,25 @@ async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:
     async with rig.pool(pool_max=1) as pool:
         one, *_ = await run(pool, ASK_TWICE)
         two, *_ = await run(pool, ASK_TWICE)
-        told = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in (one, two, one)]
+        prompts = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in (one, two, one)]
         live = live_sessions(rig.home)
 
-    assert told == ["second after A"] * 3
+    assert prompts == ["second after A"] * 3
     assert live == {one}
 
 
-async def test_computing_sessions_are_never_asked_to_go_and_busy_is_told_in_time(rig: Rig) -> None:
+async def test_computing_sessions_are_never_asked_to_leave_and_busy_comes_in_time(rig: Rig) -> None:
     async with rig.pool(pool_max=2) as pool:
         sids = [(await run(pool, ENDLESS, wait_s=0.05)).session_id for _ in range(2)]
         for sid in sids:
             age(rig, sid, 1000)
         began = anyio.current_time()
-        with pytest.raises(Refused, match="raise ALC_POOL_MAX") as told:
+        with pytest.raises(Refused, match="raise ALC_POOL_MAX") as raised:
             await run(pool, ASK_ONCE, wait_s=0.3)
         took_s = anyio.current_time() - began
         journals = {path.stem for path in rig.home.sessions.glob("*.journal")}
 
-    assert told.value.code == "busy"
+    assert raised.value.code == "busy"
     assert 0.3 <= took_s < WAIT_S / 2
     assert journals == set(sids)  # no half-created session
 
@@ -159,7 +159,7 @@ async def test_the_name_of_a_killed_worker_does_not_hold_a_place_for_ever(rig: R
 
 
 @pytest.mark.parametrize("is_paused", [True, False])
-async def test_a_name_that_no_server_saw_die_is_taken_away(rig: Rig, is_paused: bool) -> None:
+async def test_socket_name_of_a_worker_that_died_unwatched_is_removed(rig: Rig, is_paused: bool) -> None:
     async with rig.pool(pool_max=1) as pool:
         dead = sid_of(1)
         write(rig.home.journal(dead), [header(dead), *([prompt("q-0")] if is_paused else [])])
@@ -172,28 +172,28 @@ async def test_a_name_that_no_server_saw_die_is_taken_away(rig: Rig, is_paused: 
 
 async def test_many_starts_at_once_all_get_their_turn(rig: Rig) -> None:
     async with rig.pool(pool_max=3) as pool:
-        told: list[str] = []
+        statuses: list[str] = []
 
         async def start() -> None:
-            told.append((await run(pool, ASK_ONCE)).result["status"])
+            statuses.append((await run(pool, ASK_ONCE)).result["status"])
 
         async with anyio.create_task_group() as tasks:
             for _ in range(10):
                 tasks.start_soon(start)
         live = len(live_sessions(rig.home))
 
-    assert told == ["needs_response"] * 10
+    assert statuses == ["needs_response"] * 10
     assert live <= 3
 
 
-async def test_a_cap_of_zero_is_none(rig: Rig) -> None:
+async def test_a_cap_of_zero_means_no_cap(rig: Rig) -> None:
     async with rig.pool(pool_max=0) as pool:
         sids = {(await run(pool, ASK_ONCE)).session_id for _ in range(3)}
         await until(lambda: live_sessions(rig.home) == sids)
 
 
-async def test_session_that_is_on_its_way_back_for_somebody_is_not_the_one_that_makes_room(rig: Rig) -> None:
-    """Its journal shows it paused all the time, and whoever had sent the answer was told that it computes."""
+async def test_session_that_is_being_revived_for_a_call_does_not_make_room(rig: Rig) -> None:
+    """Its journal shows it paused all the time, while the call that sent the answer waits for it."""
     slow = 'alc.llm("first") for _ = 1, 3e7 do end return alc.llm("second")'
     ends: list[dict[str, Any]] = []
     async with rig.pool(pool_max=1) as here, rig.pool(pool_max=1) as there:

@@ -1,4 +1,4 @@
-"""Branches: what they share is not asked, what they change is; and the parent stays as it was."""
+"""Branches of real sessions: shared prompts are not asked again, and the parent stays unchanged."""
 
 import json
 import os
@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import JournalCorrupt, Refused
-from algocline_mcp.pool.branch import Branch, branch_via_pool, inherited, plan, records_before
+from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import (
     Pool,
     PoolReply,
@@ -19,11 +18,11 @@ from algocline_mcp.pool.dispatch import (
     view_via_pool,
 )
 from algocline_mcp.session.events import Answer
-from algocline_mcp.session.records import Record
-from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal, journal_lines
-from tests.rig.journals import answer, final, header, prompt, sid_of
+from tests.rig.journals import sid_of
 from tests.rig.rig import ASK_TWICE, SOON_S, WAIT_S, Rig, finish, kill, run, say, until
+
+pytestmark = pytest.mark.anyio
 
 SID = sid_of(1, created_s=1.7e9)
 THREE = (
@@ -34,84 +33,6 @@ BATCH = (
     'local t = alc.llm_batch({{prompt="a"}, {prompt="b"}, {prompt="c"}}) '
     'return table.concat(t, ",") .. alc.llm("last after " .. t[2])'
 )
-
-
-def ids(records: list[Record], kind: str) -> list[str]:
-    name = "queries" if kind == "prompt" else "answers"
-    return [item["id"] for record in records if record["kind"] == kind for item in record[name]]
-
-
-# ── what a branch begins with ─────────────────────────────────────────────────────────────────────────────
-
-
-def test_a_branch_holds_what_came_before_the_answer_and_folds_to_the_open_prompt() -> None:
-    records = [header(SID), prompt("q-0"), answer("q-0"), prompt("q-1"), answer("q-1"), prompt("q-2"), final()]
-    shared = records_before(records, "q-1")
-
-    assert ids(shared, "prompt") == ["q-0", "q-1"]
-    assert ids(shared, "answer") == ["q-0"]
-    assert list(fold([records[0], *shared]).pending) == ["q-1"]
-    assert all(item["shared"] for record in shared if record["kind"] == "answer" for item in record["answers"])
-
-
-@pytest.mark.parametrize("is_one_call", [True, False])
-def test_what_was_asked_together_keeps_its_answers(is_one_call: bool) -> None:
-    said = [answer(f"q-{n}") for n in range(3)]
-    if is_one_call:
-        said = [{"kind": "answer", "answers": [each["answers"][0] for each in said], "t": 1002.0}]
-    shared = records_before([header(SID), prompt("q-0", "q-1", "q-2"), *said, prompt("q-3")], "q-1")
-
-    assert ids(shared, "answer") == ["q-0", "q-2"]
-    assert ids(shared, "prompt") == ["q-0", "q-1", "q-2"]
-
-
-def test_deaths_and_the_notes_of_a_keeper_are_not_shared() -> None:
-    crash = {"kind": "crash", "reason": "ended by SIGSEGV", "t": 1001.5}
-    note = {"kind": "note", "bytes": 1, "level": "info", "message": "tried again", "by": "keeper"}
-    records = [header(SID), prompt("q-0"), *[crash] * 3, note, {"kind": "flushed"}, answer("q-0"), prompt("q-1")]
-
-    assert [each["kind"] for each in records_before(records, "q-1")] == ["prompt", "answer", "prompt"]
-    assert fold([records[0], *records_before(records, "q-1")]).strikes == 0
-
-
-def test_carried_answers_stand_by_digest_in_the_order_of_their_asking() -> None:
-    one, two, three = prompt("q-0"), prompt("q-1"), prompt("q-2")
-    for each in (two, three):
-        each["queries"][0]["digest"] = one["queries"][0]["digest"]
-    effect = {"kind": "effect", "name": "time", "args": [], "result": 1.5, "times": 3}
-    module = {"kind": "module", "name": "module", "args": ["m"], "result": {}}
-    found = inherited([one, answer("q-0", "A"), effect, module, two, three, answer("q-2", "C")])
-
-    (items,) = found["answers"].values()
-    assert [item and item["response"] for item in items] == ["A", None, "C"]
-    assert found["effects"] == [["time", [], {"result": 1.5}, 3]]
-
-
-@pytest.mark.parametrize(
-    ("branch", "sentence"),
-    [
-        (Branch(at="q-7"), "at='q-7' is not a query of that session: it asked q-0, q-1"),
-        (Branch(response="x"), "give at, a query id"),
-        (Branch(code="x" * 2_000_000), "code has 2000000 bytes"),
-    ],
-)
-def test_a_branch_that_cannot_be_is_refused(branch: Branch, sentence: str) -> None:
-    with pytest.raises(Refused, match=sentence):
-        plan([header(SID), prompt("q-0", "q-1")], branch, Limits(), now_s=1.0)
-
-
-def test_a_scrubbed_session_has_nothing_to_share() -> None:
-    with pytest.raises(Refused, match="was scrubbed"):
-        plan([header(SID, kept="result"), final()], Branch(), Limits(), now_s=1.0)
-
-
-def test_a_parent_of_another_version_is_shared_by_prompt() -> None:
-    (first,) = plan([header(SID), prompt("q-0"), answer("q-0")], Branch(at="q-0"), Limits(), now_s=1.0)
-
-    assert "carried" in first
-
-
-# ── with workers ──────────────────────────────────────────────────────────────────────────────────────────
 
 
 async def played(pool: Pool, code: str, *texts: str) -> PoolReply:
@@ -125,13 +46,12 @@ async def branched(pool: Pool, sid: str, n: int = 1, is_dry: bool = False, **cha
     return (await branch_via_pool(pool, sid, Branch(**change), n=n, is_dry=is_dry, wait_s=WAIT_S)).result
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("is_finished", [True, False])
 async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", *(["C"] if is_finished else []))
         if is_finished:
-            await pool.wait_for_exit(reply.session_id, SOON_S)  # its worker has put its journal away by then
+            await pool.wait_for_exit(reply.session_id, SOON_S)  # then the worker has archived the journal
         parent = rig.journal(reply.session_id).read_bytes()
         branch = await branched(pool, reply.session_id, at="q-1", response="X")
         end = await finish(pool, PoolReply(branch["session_id"], branch, None), "Y")
@@ -143,23 +63,21 @@ async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None
     assert unchanged
 
 
-@pytest.mark.anyio
-async def test_the_same_session_several_times_each_asks_at_anew(rig: Rig) -> None:
+async def test_several_branches_of_one_session_each_ask_the_query_again(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B")
         made = await branched(pool, reply.session_id, n=3, at="q-1")
         branches = made["branches"]
         ends = [
-            await finish(pool, await say(pool, each["session_id"], "q-1", f"B{n}"), "C")
-            for n, each in enumerate(branches)
+            await finish(pool, await say(pool, branch["session_id"], "q-1", f"B{n}"), "C")
+            for n, branch in enumerate(branches)
         ]
 
     assert made["status"] == "branched"
-    assert [each["prompt"] for each in branches] == ["two after A"] * 3
+    assert [branch["prompt"] for branch in branches] == ["two after A"] * 3
     assert [end["result"] for end in ends] == ["A+B0+C", "A+B1+C", "A+B2+C"]
 
 
-@pytest.mark.anyio
 async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, BATCH)
@@ -171,7 +89,6 @@ async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -
     assert end["result"] == "0,X,2!"
 
 
-@pytest.mark.anyio
 async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", "C")
@@ -182,7 +99,6 @@ async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
     assert (changed["prompt"], changed["query_id"], changed["branch"]["shared"]) == ("finally after B", "q-2", 2)
 
 
-@pytest.mark.anyio
 async def test_change_that_the_parent_made_is_not_made_twice(rig: Rig) -> None:
     code = 'local n = alc.state.incr("runs") return n .. alc.llm("ask " .. n)'
     async with rig.pool() as pool:
@@ -194,7 +110,6 @@ async def test_change_that_the_parent_made_is_not_made_twice(rig: Rig) -> None:
     assert count == 1.0
 
 
-@pytest.mark.anyio
 async def test_another_ctx_asks_only_what_changed(rig: Rig) -> None:
     code = 'local r = {} for i, x in ipairs(ctx.items) do r[i] = alc.llm("do " .. x) end return r'
     async with rig.pool() as pool:
@@ -210,8 +125,7 @@ async def test_another_ctx_asks_only_what_changed(rig: Rig) -> None:
     assert end["result"] == ["2", "1", "new", "3", "newer"]
 
 
-@pytest.mark.anyio
-async def test_what_was_read_from_the_world_is_shared_as_well(rig: Rig) -> None:
+async def test_results_of_effects_are_shared_as_well(rig: Rig) -> None:
     code = 'local t = alc.time() local a = alc.llm("at " .. t) return alc.llm("then " .. alc.time() .. a)'
     async with rig.pool() as pool:
         reply = await played(pool, code, "A", "B")
@@ -221,8 +135,7 @@ async def test_what_was_read_from_the_world_is_shared_as_well(rig: Rig) -> None:
     assert branch["result"] == "B"
 
 
-@pytest.mark.anyio
-async def test_branch_of_what_was_read_is_listed_and_shown_without_what_came_from_the_environment(rig: Rig) -> None:
+async def test_views_of_a_branch_hide_values_of_the_environment(rig: Rig) -> None:
     code = """
     local t, key = alc.time(), os.getenv("BRANCH_KEY")
     alc.state.incr("runs")
@@ -236,7 +149,7 @@ async def test_branch_of_what_was_read_is_listed_and_shown_without_what_came_fro
         listed = (await list_via_pool(pool))["sessions"]
         history = await view_via_pool(pool, branch["session_id"], "history")
 
-    assert branch["prompt"] == "now hunter2-hunter2A"  # to whoever answers it
+    assert branch["prompt"] == "now hunter2-hunter2A"  # in the reply it is not hidden
     assert dry["asks"][0]["prompt"] == "now [hidden]A"
     assert {line["session_id"]: line["prompt"] for line in listed} == {
         reply.session_id: "then [hidden]A",
@@ -245,8 +158,7 @@ async def test_branch_of_what_was_read_is_listed_and_shown_without_what_came_fro
     assert [turn["prompt"] for turn in history["history"]] == ["with [hidden]", "now [hidden]A"]
 
 
-@pytest.mark.anyio
-async def test_killed_branch_goes_on_with_what_it_shares(rig: Rig) -> None:
+async def test_killed_branch_continues_with_its_shared_answers(rig: Rig) -> None:
     code = 'local r = {} for i = 1, 4 do r[i] = alc.llm("same") end return table.concat(r)'
     async with rig.pool() as pool:
         reply = await played(pool, code, "1", "2", "3", "4")
@@ -260,8 +172,7 @@ async def test_killed_branch_goes_on_with_what_it_shares(rig: Rig) -> None:
         assert [text for _, text in rig.answers(sid)] == ["go", "1", "2", "3", "4"]
 
 
-@pytest.mark.anyio
-async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_parent_all_the_same(rig: Rig) -> None:
+async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_parent(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B")
         branch = await branched(pool, reply.session_id, code=f"{THREE} -- edited")
@@ -269,18 +180,17 @@ async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_par
         await stop_via_pool(pool, sid, "hibernate")
         path = rig.journal(sid)
         records = journal.read(path)
-        first = next(n for n, each in enumerate(records) if each["kind"] == "prompt")
+        first = next(n for n, record in enumerate(records) if record["kind"] == "prompt")
         path.write_bytes(
-            b"".join(journal_lines.encode(each, 0) for each in records[: first + 1])
+            b"".join(journal_lines.encode(record, 0) for record in records[: first + 1])
         )  # as killed just then
         with pytest.raises(Refused):
-            await say(pool, sid, "q-9", "wakes it")
-        told = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
+            await say(pool, sid, "q-9", "revives it")
+        after = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
 
-    assert told["prompt"] == "three after B"
+    assert after["prompt"] == "three after B"
 
 
-@pytest.mark.anyio
 async def test_a_branch_is_the_way_out_of_diverged(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B")
@@ -288,7 +198,7 @@ async def test_a_branch_is_the_way_out_of_diverged(rig: Rig) -> None:
         await stop_via_pool(pool, sid, "hibernate")
         head, *rest = journal.read(rig.journal(sid))
         head["code"] = THREE.replace("two after", "second after")  # as a changed engine might
-        rig.journal(sid).write_bytes(b"".join(journal_lines.encode(each, 0) for each in (head, *rest)))
+        rig.journal(sid).write_bytes(b"".join(journal_lines.encode(record, 0) for record in (head, *rest)))
         stuck = (await say(pool, sid, "q-2", "C")).result
         branch = await branched(pool, sid)
 
@@ -297,8 +207,7 @@ async def test_a_branch_is_the_way_out_of_diverged(rig: Rig) -> None:
     assert (branch["prompt"], branch["branch"]["shared"]) == ("second after A", 1)
 
 
-@pytest.mark.anyio
-async def test_damaged_session_shows_what_stands_before_the_damage_and_a_branch_goes_on_from_there(rig: Rig) -> None:
+async def test_damaged_session_shows_the_records_before_the_damage_and_can_be_branched_there(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B")
         sid = reply.session_id
@@ -323,8 +232,7 @@ async def test_damaged_session_shows_what_stands_before_the_damage_and_a_branch_
     assert unchanged
 
 
-@pytest.mark.anyio
-async def test_nothing_stands_before_a_damaged_header(rig: Rig) -> None:
+async def test_session_with_a_damaged_header_shows_nothing_and_cannot_be_branched(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid = (await played(pool, THREE, "A")).session_id
         await stop_via_pool(pool, sid, "hibernate")
@@ -339,11 +247,10 @@ async def test_nothing_stands_before_a_damaged_header(rig: Rig) -> None:
     assert rig.journal(sid).read_bytes() == damaged
 
 
-@pytest.mark.anyio
 async def test_dry_run_says_what_would_be_asked_and_starts_nothing(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", "C")
-        before_ = sorted(path.name for path in rig.home.sessions.rglob("*.journal"))
+        before = sorted(path.name for path in rig.home.sessions.rglob("*.journal"))
         asks = await branched(pool, reply.session_id, is_dry=True, code=THREE.replace("three", "3"))
         ends = await branched(pool, reply.session_id, is_dry=True)
         after = sorted(path.name for path in rig.home.sessions.rglob("*.journal"))
@@ -351,10 +258,9 @@ async def test_dry_run_says_what_would_be_asked_and_starts_nothing(rig: Rig) -> 
     query = {"query_id": "q-2", "prompt": "3 after B", "system": None}
     assert asks == {"status": "dry_run", "session_id": reply.session_id, "shared": 2, "asks": [query]}
     assert ends["ends"] == {"status": "completed", "result": "A+B+C"}
-    assert after == before_
+    assert after == before
 
 
-@pytest.mark.anyio
 async def test_a_branch_can_be_branched_and_names_its_parent(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, ASK_TWICE, "A", "B")
@@ -366,7 +272,6 @@ async def test_a_branch_can_be_branched_and_names_its_parent(rig: Rig) -> None:
         assert json.loads(json.dumps(head["parent"])) == {"session_id": child["session_id"], "at": "q-0"}
 
 
-@pytest.mark.anyio
 async def test_too_many_branches_and_unknown_sessions_are_refused(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, ASK_TWICE)

@@ -1,4 +1,4 @@
-"""The loop a host goes through: run, answer what is asked, until the session is over."""
+"""The calls of a host: run, then an answer to each prompt, until the session is over."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool.dispatch import Progress, Strategy, continue_via_pool, list_via_pool, run_via_pool
+from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool
 from algocline_mcp.pool.dispatch import status_via_pool as status
 from algocline_mcp.session.events import Answer
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, run, say
@@ -62,12 +62,12 @@ async def test_batch_is_answered_in_any_order_and_each_part_is_kept(rig: Rig) ->
 async def test_one_bad_item_among_good_ones_is_refused_alone(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, BATCH)
-        said = [("q-0", "A"), ("q-9", "?"), ("q-1", "B"), ("q-1", "other"), ("q-2", "C")]
-        answers = [Answer(query_id, text) for query_id, text in said]
+        texts = [("q-0", "A"), ("q-9", "?"), ("q-1", "B"), ("q-1", "other"), ("q-2", "C")]
+        answers = [Answer(query_id, text) for query_id, text in texts]
         end = (await continue_via_pool(pool, sid, answers, wait_s=WAIT_S)).result
 
     assert end["result"] == "A,B,C"
-    assert [(each["query_id"], each["reason"].split(";")[0]) for each in end["refused"]] == [
+    assert [(item["query_id"], item["reason"].split(";")[0]) for item in end["refused"]] == [
         ("q-9", "unknown query_id: q-9"),
         ("q-1", "already responded to query_id: q-1 with another text"),
     ]
@@ -112,16 +112,16 @@ async def test_answer_sent_twice_is_taken_once_and_another_text_is_refused(rig: 
     assert rig.answers(sid) == [("q-0", "A")]
 
 
-async def test_finished_session_tells_its_result_again(rig: Rig) -> None:
+async def test_finished_session_returns_its_result_again(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_ONCE)
         end = (await say(pool, sid, "q-0", "A")).result
-        told = (await status(pool, sid)).result
+        seen = (await status(pool, sid)).result
         again = (await say(pool, sid, "q-0", "A")).result
         with pytest.raises(Refused, match="the first answer stands"):
             await say(pool, sid, "q-0", "B")
 
-    assert end == told == again
+    assert end == seen == again
 
 
 async def test_two_sessions_take_turns_and_keep_their_answers_apart(rig: Rig) -> None:
@@ -208,61 +208,17 @@ async def test_ctx_reaches_the_strategy_as_it_was_given(rig: Rig) -> None:
 async def test_usage_of_the_host_replaces_the_estimate_in_the_stats(rig: Rig) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 50}
     async with rig.pool() as pool:
-        told, *_ = await run(pool, ASK_ONCE)
+        counted, *_ = await run(pool, ASK_ONCE)
         answer = Answer("q-0", "yes", usage=usage, by="model-x")
-        provided = (await continue_via_pool(pool, told, [answer], wait_s=WAIT_S)).result["stats"]["auto"]
-        untold, *_ = await run(pool, ASK_ONCE)
-        estimated = (await say(pool, untold, "q-0", "yes")).result["stats"]["auto"]
+        provided = (await continue_via_pool(pool, counted, [answer], wait_s=WAIT_S)).result["stats"]["auto"]
+        uncounted, *_ = await run(pool, ASK_ONCE)
+        estimated = (await say(pool, uncounted, "q-0", "yes")).result["stats"]["auto"]
 
     assert provided["prompt_tokens"] == {"tokens": 100, "source": "provided"}
     assert provided["total_tokens"] == {"tokens": 150, "source": "provided"}
     assert estimated["total_tokens"]["source"] == "estimated"
     assert (provided["llm_calls"], provided["pauses"], provided["rounds"]) == (1, 1, 1)
-    assert rig.records(told, "answer")[0]["answers"][0]["by"] == "model-x"
-
-
-async def test_progress_is_told_while_a_call_waits(rig: Rig) -> None:
-    told: list[Progress] = []
-
-    async def note(progress: Progress) -> None:
-        told.append(progress)
-
-    code = """
-    local function rest() local began = alc.time() while alc.time() - began < 0.15 do end end
-    for i = 1, 3 do rest() alc.progress(i, 3, "step " .. i) end
-    rest()
-    return 1
-    """
-    async with rig.pool() as pool:
-        await run_via_pool(pool, Strategy(code), wait_s=WAIT_S, on_progress=note)
-
-    assert told == [Progress(step, 3, f"step {step}") for step in (1, 2, 3)]
-
-
-async def test_progress_from_before_somebody_listened_is_told_at_once(rig: Rig) -> None:
-    told: list[Progress] = []
-
-    async def note(progress: Progress) -> None:
-        told.append(progress)
-
-    code = 'alc.progress(1, 2, "begun") local t = alc.time() while alc.time() - t < 1.5 do end return 1'
-    async with rig.pool() as pool:
-        sid, soon, _ = await run(pool, code, wait_s=0.1)
-        late = (await status(pool, sid, wait_s=WAIT_S, on_progress=note)).result
-
-    assert (soon["status"], late["status"]) == ("running", "completed")
-    assert told == [Progress(1, 2, "begun")]
-
-
-async def test_step_longer_than_wait_s_answers_running_and_status_waits_on(rig: Rig) -> None:
-    code = 'local t = alc.time() while alc.time() - t < 1.0 do end return alc.llm("late")'
-    async with rig.pool() as pool:
-        sid, soon, _ = await run(pool, code, wait_s=0.05)
-        late = (await status(pool, sid, wait_s=WAIT_S)).result
-
-    assert soon["status"] == "running"
-    assert "alc_status" in soon["next"]
-    assert late["prompt"] == "late"
+    assert rig.records(counted, "answer")[0]["answers"][0]["by"] == "model-x"
 
 
 async def test_list_shows_the_unfinished_newest_first(rig: Rig) -> None:

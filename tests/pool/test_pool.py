@@ -1,4 +1,4 @@
-"""What a pool shows of itself: the workers it watches, the registry writes it owes, the sessions it archives."""
+"""The repr of a pool: the workers it watches, the registry writes it owes, the sessions it archives."""
 
 import anyio
 import pytest

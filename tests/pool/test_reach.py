@@ -1,4 +1,4 @@
-"""The one way to a worker, whatever lies in it: stale and missing sockets, held locks, impostors, races."""
+"""Reaching a worker in spite of stale and missing sockets, held locks, impostors and races."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def session_without_server(rig: Rig, *, with_worker: bool = True) -> str:
-    """A session that pauses at q-0. Without worker: that was killed, and its socket's name is still there."""
+    """A session that pauses at q-0. Without worker: the worker was killed, and its socket still has a name."""
     with Program(rig, "server.py") as server:
         sid: str = server.ask("run", code=ASK_TWICE)["result"]["session_id"]
     if not with_worker:
@@ -62,7 +62,7 @@ async def test_server_removes_stale_sockets_when_it_starts_and_leaves_live_ones(
     assert workers == {live: "live", dead: "none"}
 
 
-async def test_worker_whose_socket_was_deleted_is_told_to_leave_and_the_session_goes_on(rig: Rig) -> None:
+async def test_worker_whose_socket_was_deleted_is_terminated_and_the_session_continues(rig: Rig) -> None:
     async with rig.pool(stubborn_s=0.1) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
@@ -90,16 +90,16 @@ async def test_worker_whose_socket_was_deleted_can_be_stopped(rig: Rig, mode: st
         sid, *_ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
         rig.home.socket(sid).unlink()
-        told = (await stop_via_pool(pool, sid, mode)).result  # type: ignore[arg-type]
+        stopped_at = (await stop_via_pool(pool, sid, mode)).result  # type: ignore[arg-type]
         await ended(keeper)
 
-    assert told["status"] == {"hibernate": "needs_response", "cancel": "cancelled"}[mode]
+    assert stopped_at["status"] == {"hibernate": "needs_response", "cancel": "cancelled"}[mode]
 
 
-async def test_owner_that_nobody_knows_is_told_within_reach_s_and_nothing_is_signalled(rig: Rig) -> None:
+async def test_unknown_owner_is_an_error_within_reach_s_and_no_process_is_signalled(rig: Rig) -> None:
     sid = await session_without_server(rig)
     async with rig.pool(stubborn_s=0.05, reach_s=0.3) as pool:
-        assert await pool.registry.prune().error(SOON_S) is None  # so no write of the start brings the file back
+        assert await pool.registry.prune().error(SOON_S) is None  # so no write of the start creates the file again
         rig.home.socket(sid).unlink()
         rig.home.registry.unlink()
         keeper = rig.keeper(sid)
@@ -112,7 +112,7 @@ async def test_owner_that_nobody_knows_is_told_within_reach_s_and_nothing_is_sig
         assert rig.keepers(sid) == [keeper]
 
 
-async def test_journal_held_by_a_stopped_keeper_without_socket_is_told_with_its_pid_and_stop_frees_it(rig: Rig) -> None:
+async def test_stopped_keeper_without_socket_is_named_by_its_pid_and_stop_frees_the_session(rig: Rig) -> None:
     async with rig.pool(stubborn_s=0.05, reach_s=0.3, leave_s=0.2) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
@@ -178,7 +178,7 @@ IMPOSTORS = {
 
 
 @pytest.mark.parametrize("mode", IMPOSTORS)
-async def test_impostor_in_the_place_of_a_worker_is_told_in_time_and_changes_nothing(rig: Rig, mode: str) -> None:
+async def test_impostor_in_the_place_of_a_worker_is_an_error_in_time_and_changes_nothing(rig: Rig, mode: str) -> None:
     more: dict[str, Any] = {"grace_s": 1.0} if IMPOSTORS[mode] == "has not answered within" else {}
     async with rig.pool(line_bytes=1 << 20, linger_s=0.01, **more) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -198,7 +198,7 @@ async def test_impostor_in_the_place_of_a_worker_is_told_in_time_and_changes_not
     assert second["prompt"] == "second after A"
 
 
-async def test_directory_of_sockets_that_was_cleaned_away_is_made_again(rig: Rig) -> None:
+async def test_directory_of_sockets_that_was_deleted_is_created_again(rig: Rig) -> None:
     async with rig.pool(stubborn_s=0.1) as pool:
         one, *_ = await run(pool, ASK_TWICE)
         shutil.rmtree(rig.home.pool)
@@ -210,7 +210,7 @@ async def test_directory_of_sockets_that_was_cleaned_away_is_made_again(rig: Rig
         assert rig.registered() == {one, two}
 
 
-async def test_too_long_a_path_is_told_with_its_bytes_and_the_cure() -> None:
+async def test_too_long_a_path_is_refused_with_its_bytes_and_the_cure() -> None:
     home = Home(Path("/tmp") / ("x" * 100))
     with pytest.raises(HomeUnusable, match=r"has \d+ bytes, at most \d+: set ALC_HOME to a shorter path"):
         async with Pool(home, Limits()):
@@ -219,7 +219,7 @@ async def test_too_long_a_path_is_told_with_its_bytes_and_the_cure() -> None:
     assert not home.root.exists()
 
 
-async def test_longest_path_that_can_be_works(rig: Rig) -> None:
+async def test_longest_possible_path_works(rig: Rig) -> None:
     tail = len(os.fsencode(Home(rig.root / "h").socket(home_setup._PROBE_SID))) - 1
     rig.home = Home(rig.root / ("h" * (SOCKET_PATH_MAX_BYTES - tail)))
     async with rig.pool() as pool:
@@ -248,13 +248,13 @@ NO_IDS = ["", "p-1", "../../etc/passwd", "p-1-000000000000000/", "p-1-0000000000
 
 
 @pytest.mark.parametrize("sid", NO_IDS)
-async def test_id_that_is_none_is_not_found_and_the_unfinished_are_named(rig: Rig, sid: str) -> None:
+async def test_text_that_is_not_an_id_is_not_found_and_unfinished_sessions_are_named(rig: Rig, sid: str) -> None:
     async with rig.pool() as pool:
         known, *_ = await run(pool, ASK_ONCE, title="review")
         for call in (say(pool, sid, "q-0", "A"), status_via_pool(pool, sid), stop_via_pool(pool, sid, "cancel")):
-            with pytest.raises(Refused, match="not found") as told:
+            with pytest.raises(Refused, match="not found") as raised:
                 await call
 
-            assert told.value.code == "not_found"
-            assert f'{known} "review" (waits for q-0)' in str(told.value)
-            assert len(str(told.value)) < 400
+            assert raised.value.code == "not_found"
+            assert f'{known} "review" (waits for q-0)' in str(raised.value)
+            assert len(str(raised.value)) < 400

@@ -1,4 +1,4 @@
-"""registry.json: every live worker is in it, and whatever is wrong with it, the sessions live without it."""
+"""registry.json lists every live worker, and no session depends on the file."""
 
 import json
 import signal
@@ -45,14 +45,14 @@ CORRUPT = {
 
 @pytest.fixture
 def innocent() -> Iterator[int]:
-    """A process that has nothing to do with us."""
+    """A process that is not a worker."""
     process = subprocess.Popen(["sleep", "600"])
     yield process.pid
     process.kill()
     process.wait()
 
 
-async def test_registry_lists_a_worker_in_the_original_shape_while_it_lives(rig: Rig) -> None:
+async def test_registry_lists_a_worker_in_upstreams_shape_while_it_lives(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, _, error = await run(pool, ASK_ONCE)
         (entry,) = rig.registry()
@@ -100,7 +100,7 @@ async def test_corrupt_registry_is_set_aside_and_rebuilt(rig: Rig, name: str) ->
         assert aside.read_bytes() == CORRUPT[name]
 
 
-async def test_registry_that_is_corrupt_when_a_server_starts_hinders_nothing(rig: Rig) -> None:
+async def test_registry_that_is_corrupt_when_a_server_starts_delays_no_session(rig: Rig) -> None:
     rig.home.pool.mkdir(parents=True)
     rig.home.registry.write_bytes(CORRUPT["half"])
     async with rig.pool() as pool:
@@ -119,7 +119,7 @@ async def test_registry_that_vanished_is_written_again_with_all_that_this_server
 
 
 @pytest.mark.parametrize("name", ["registry.json", "registry.lock"])
-async def test_directory_in_its_place_is_told_as_pool_save_error_and_the_run_goes_on(rig: Rig, name: str) -> None:
+async def test_directory_in_its_place_is_a_pool_save_error_and_the_run_continues(rig: Rig, name: str) -> None:
     async with rig.pool() as pool:
         assert await pool.registry.prune().error(SOON_S) is None  # so no write of the start comes in between
         (rig.home.pool / name).unlink(missing_ok=True)
@@ -154,7 +154,7 @@ async def test_directory_that_became_read_only_stops_no_live_session_and_refuses
     assert [path.stem for path in rig.home.sessions.rglob("p-*.journal")] == [sid]
 
 
-async def test_lock_that_another_process_holds_is_waited_for_and_then_told(rig: Rig) -> None:
+async def test_lock_that_another_process_holds_is_awaited_and_then_an_error(rig: Rig) -> None:
     async with rig.pool(registry_lock_s=1.0) as pool:
         await until(rig.home.registry_lock.exists)
         with Program(rig, "lock_holder.py", rig.home.registry_lock):
@@ -168,11 +168,11 @@ async def test_lock_that_another_process_holds_is_waited_for_and_then_told(rig: 
         assert "is held by another process" in error or "is not written yet" in error
         assert took_s < SOON_S
         assert none is None
-        assert rig.registered() == {sid, other}  # what could not be written then is written now
+        assert rig.registered() == {sid, other}  # the entry that could not be written then is written now
 
 
 @pytest.mark.parametrize("starter", ["this server", "another"])
-async def test_entry_is_removed_when_its_worker_dies_whoever_started_it(rig: Rig, starter: str) -> None:
+async def test_entry_is_removed_when_its_worker_dies_also_of_another_server(rig: Rig, starter: str) -> None:
     async with rig.pool() as pool:
         if starter == "another":
             with Program(rig, "server.py") as server:
@@ -200,7 +200,7 @@ async def test_server_drops_the_entries_of_the_dead_when_it_starts_and_keeps_the
     assert before == {live, dead}
 
 
-async def test_three_hundred_entries_hinder_nothing(rig: Rig, innocent: int) -> None:
+async def test_three_hundred_entries_delay_no_session(rig: Rig, innocent: int) -> None:
     entry = PoolSessionEntry.of("p-1-0000000000000000", rig.home.socket("p"), identify(innocent)).model_dump()
     foreign = [entry | {"sid": f"p-1-{n:016x}", "ours": n} for n in range(300)]
     rig.home.pool.mkdir(parents=True)
@@ -211,7 +211,7 @@ async def test_three_hundred_entries_hinder_nothing(rig: Rig, innocent: int) -> 
         await say(pool, sid, "q-0", "A")
 
         assert (first["prompt"], error) == ("question", None)
-        assert listed == {each["sid"] for each in foreign} | {sid}
+        assert listed == {entry["sid"] for entry in foreign} | {sid}
         assert rig.registry() == foreign
         assert json.loads(rig.home.registry.read_text())["note"] == "kept"
         assert (await list_via_pool(pool))["active_sessions"] == 0
@@ -239,8 +239,8 @@ IDENTITIES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", IDENTITIES)
-async def test_only_the_very_process_that_was_registered_is_ever_signalled(rig: Rig, innocent: int, name: str) -> None:
-    """A pid that is used again: the entry names it, the session's journal is held, and no socket answers."""
+async def test_only_the_process_that_was_registered_is_ever_signalled(rig: Rig, innocent: int, name: str) -> None:
+    """A pid that is used again: the entry names it, another process holds the journal, and no socket exists."""
     reach_s = 1.5 if name == "the same process" else 0.3  # it has ended by then
     async with rig.pool(stubborn_s=0.05, reach_s=reach_s, leave_s=0.1) as pool:
         sid, *_ = await run(pool, ASK_ONCE)
@@ -250,24 +250,24 @@ async def test_only_the_very_process_that_was_registered_is_ever_signalled(rig: 
         entry = PoolSessionEntry.of(sid, rig.home.socket(sid), identify(innocent)).model_dump() | IDENTITIES[name]
         rig.home.registry.write_text(json.dumps({"sessions": [entry]}))
         with Program(rig, "lock_holder.py", rig.home.journal(sid)):
-            with pytest.raises(Unreachable, match="held by") as told:
+            with pytest.raises(Unreachable, match="held by") as raised:
                 await say(pool, sid, "q-0", "A")
             with pytest.raises(Unreachable):
                 await stop_via_pool(pool, sid, "cancel")
-        ended_too = wait_until_ended(innocent, 0)
+        has_ended = wait_until_ended(innocent, 0)
         await say(pool, sid, "q-0", "A")
 
-    assert ended_too == (name == "the same process")
-    assert "unknown process" in str(told.value)  # the innocent that was signalled has ended by then
+    assert has_ended == (name == "the same process")
+    assert "unknown process" in str(raised.value)  # the process that was signalled has ended by then
 
 
-async def test_signal_reaches_the_process_that_is_meant(innocent: int) -> None:
+async def test_signal_reaches_the_identified_process(innocent: int) -> None:
     assert identify(innocent).signal(signal.SIGTERM)
     await ended(innocent)
 
 
-async def test_registry_that_was_corrupt_or_gone_lists_again_what_other_servers_have_started(rig: Rig) -> None:
-    """With the pid of the keeper, as its socket tells it: so its owner is known if that socket goes as well."""
+async def test_rebuilt_registry_lists_the_workers_of_other_servers(rig: Rig) -> None:
+    """The kernel names the keeper that listens on a socket: the owner is known if the socket is deleted later."""
     with Program(rig, "server.py") as server:
         sids = [server.ask("run", code=ASK_TWICE)["result"]["session_id"] for _ in range(2)]
     keepers = {sid: rig.keeper(sid) for sid in sids}
@@ -279,5 +279,5 @@ async def test_registry_that_was_corrupt_or_gone_lists_again_what_other_servers_
         second = (await say(pool, sids[0], "q-0", "A")).result
 
         assert listed == keepers
-        assert rig.keeper(sids[0]) != keepers[sids[0]]  # that one was told to leave
+        assert rig.keeper(sids[0]) != keepers[sids[0]]  # that worker was terminated
         assert second["prompt"] == "second after A"

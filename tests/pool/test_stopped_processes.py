@@ -1,4 +1,4 @@
-"""SIGSTOP of whatever can stand still × whatever can be asked: a reply in bounded time, nothing lost after SIGCONT."""
+"""Each kind of process is stopped (SIGSTOP) during each call: a reply in bounded time, nothing lost after SIGCONT."""
 
 import contextlib
 from typing import Any
@@ -46,7 +46,7 @@ async def test_stopped_keeper_holds_up_no_call_and_loses_nothing(rig: Rig, call:
         sid, first, _ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
         with stopped(keeper):
-            told = await timed(pool, call, sid)
+            result = await timed(pool, call, sid)
         second = (await say(pool, sid, "q-0", "A")).result
 
         assert second["prompt"] == "second after A"
@@ -54,15 +54,15 @@ async def test_stopped_keeper_holds_up_no_call_and_loses_nothing(rig: Rig, call:
         assert rig.keeper(sid) == keeper
         match call:
             case "run":
-                assert told["prompt"] == "question"
+                assert result["prompt"] == "question"
             case "continue":
-                assert f"(process {keeper}) has not answered within" in told["unreachable"]
-                assert "alc_stop ends that worker" in told["unreachable"]
-            case "status":  # what the journal holds, with a word about the worker
-                assert {key: value for key, value in told.items() if key != "warnings"} == first
-                assert f"process {keeper}" in told["warnings"][0]
+                assert f"(process {keeper}) has not answered within" in result["unreachable"]
+                assert "alc_stop ends that worker" in result["unreachable"]
+            case "status":  # from the journal, with a warning about the worker
+                assert {key: value for key, value in result.items() if key != "warnings"} == first
+                assert f"process {keeper}" in result["warnings"][0]
             case "list":
-                assert told["sessions"][0]["session_id"] == sid
+                assert result["sessions"][0]["session_id"] == sid
 
 
 @pytest.mark.parametrize("call", ["hibernate", "cancel"])
@@ -71,11 +71,11 @@ async def test_stop_ends_a_stopped_keeper_and_the_session_is_as_it_was(rig: Rig,
         sid, first, _ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
         with stopped(keeper):
-            told = await timed(pool, call, sid)
+            result = await timed(pool, call, sid)
             await ended(keeper)
         after = (await say(pool, sid, "q-0", "A")).result if call == "hibernate" else {}
 
-    assert told == first if call == "hibernate" else told["status"] == "cancelled"
+    assert result == first if call == "hibernate" else result["status"] == "cancelled"
     assert after.get("prompt") == ("second after A" if call == "hibernate" else None)
 
 
@@ -84,30 +84,30 @@ async def test_stopped_engine_holds_up_no_call_and_loses_nothing(rig: Rig, call:
     async with rig.pool(**LIMITS) as pool:
         sid, first, _ = await run(pool, ASK_TWICE)
         with stopped(rig.engine(sid)):
-            told = await timed(pool, call, sid)
-        after = (await say(pool, sid, "q-0", "A")).result if call != "cancel" else told
+            result = await timed(pool, call, sid)
+        after = (await say(pool, sid, "q-0", "A")).result if call != "cancel" else result
 
-        assert "unreachable" not in told
+        assert "unreachable" not in result
         assert after["status"] == "cancelled" if call == "cancel" else after["prompt"] == "second after A"
         match call:
             case "continue":
-                assert told["status"] == "running"  # the answer is taken
+                assert result["status"] == "running"  # the answer is taken
                 assert rig.answers(sid) == [("q-0", "A")]
             case "status" | "hibernate":
-                assert told == first
+                assert result == first
 
 
-async def test_stopped_engine_that_computes_is_told_as_running_and_can_be_cancelled(rig: Rig) -> None:
+async def test_stopped_engine_that_computes_is_shown_as_running_and_can_be_cancelled(rig: Rig) -> None:
     async with rig.pool(**LIMITS) as pool:
         sid, *_ = await run(pool, "while true do end", wait_s=0)
         await until(lambda: rig.engines(sid))
         engine = rig.engine(sid)
         with stopped(engine):
-            told = await timed(pool, "status", sid)
+            result = await timed(pool, "status", sid)
             end = await timed(pool, "cancel", sid)
             await ended(engine)
 
-    assert (told["status"], end["status"]) == ("running", "cancelled")
+    assert (result["status"], end["status"]) == ("running", "cancelled")
 
 
 async def test_stopped_fork_server_holds_up_no_call(rig: Rig) -> None:
@@ -115,10 +115,10 @@ async def test_stopped_fork_server_holds_up_no_call(rig: Rig) -> None:
         sid, *_ = await run(pool, ASK_TWICE)
         assert pool.fork_server.pid is not None
         with stopped(pool.fork_server.pid):
-            told = await timed(pool, "run", sid)
+            result = await timed(pool, "run", sid)
             second = await timed(pool, "continue", sid, WAIT_S)
 
-    assert told["prompt"] == "question"
+    assert result["prompt"] == "question"
     assert second["prompt"] == "second after A"
 
 
@@ -134,13 +134,13 @@ async def test_stopped_keeper_with_a_full_backlog_holds_up_no_call(rig: Rig, cal
                     clients.append(RawClient(rig.home.socket(sid), limit_s=0))
             except BlockingIOError:
                 pass
-            told = await timed(pool, call, sid)
+            result = await timed(pool, call, sid)
         for client in clients:
             client.socket.close()
         after = (await status_via_pool(pool, sid)).result
 
     assert len(clients) > 10
-    assert told == first if call == "hibernate" else True
+    assert result == first if call == "hibernate" else True
     assert after["status"] == ("cancelled" if call == "cancel" else "needs_response")
 
 

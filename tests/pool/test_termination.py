@@ -1,4 +1,4 @@
-"""How sessions and workers come to an end: stop, cancel, idle time, SIGTERM. Whoever leaves takes all with it."""
+"""Ends of sessions and workers: stop, cancel, idle time, SIGTERM. A worker that leaves removes all that it made."""
 
 import contextlib
 import os
@@ -32,18 +32,18 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize("with_worker", [True, False])
-async def test_hibernated_session_goes_on_where_it_was(rig: Rig, with_worker: bool) -> None:
+async def test_hibernated_session_continues_where_it_was(rig: Rig, with_worker: bool) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         second = (await say(pool, sid, "q-0", "A")).result
         if not with_worker:
             await kill(rig.keeper(sid))
-        told = (await stop_via_pool(pool, sid, "hibernate")).result
+        stopped = (await stop_via_pool(pool, sid, "hibernate")).result
         await until(lambda: not rig.workers())
         listed = (await list_via_pool(pool))["sessions"][0]
         end = await finish(pool, await status_via_pool(pool, sid), "B")
 
-    assert told == second
+    assert stopped == second
     assert (listed["worker"], listed["status"]) == ("none", "needs_response")
     assert end["result"] == "A+B"
 
@@ -54,7 +54,7 @@ async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -
         sid, *_ = await run(pool, ASK_TWICE)
         if not with_worker:
             await kill(rig.keeper(sid))
-        told = (await stop_via_pool(pool, sid, "cancel")).result
+        stopped = (await stop_via_pool(pool, sid, "cancel")).result
         await until(lambda: not rig.workers())
         lies = [path.parent for path in rig.home.sessions.rglob(f"{sid}.journal")]
         with pytest.raises(Refused, match="the session is finished"):
@@ -62,10 +62,10 @@ async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -
         again = [(await stop_via_pool(pool, sid, mode)).result for mode in MODES]
         seen = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
 
-        assert told["status"] == "cancelled"
-        assert told["stats"]["auto"]["llm_calls"] == 1
-        assert again == [told, told]
-        assert seen == told
+        assert stopped["status"] == "cancelled"
+        assert stopped["stats"]["auto"]["llm_calls"] == 1
+        assert again == [stopped, stopped]
+        assert seen == stopped
         assert lies == [rig.home.finished]
         assert rig.workers() == []
 
@@ -73,24 +73,24 @@ async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -
 MODES: tuple[Literal["hibernate", "cancel"], ...] = ("hibernate", "cancel")
 
 
-async def test_worker_that_was_told_to_stop_twice_stops_once(rig: Rig) -> None:
+async def test_worker_that_is_asked_to_stop_several_times_stops_once(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, first, _ = await run(pool, ASK_ONCE)
-        told = [(await stop_via_pool(pool, sid, "hibernate")).result for _ in range(3)]
+        stopped = [(await stop_via_pool(pool, sid, "hibernate")).result for _ in range(3)]
 
-    assert told == [first] * 3
+    assert stopped == [first] * 3
 
 
 async def test_finished_session_stays_finished_when_it_is_stopped(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, end, _ = await run(pool, "return 1")
-        told = [(await stop_via_pool(pool, sid, mode)).result for mode in MODES]
+        stopped = [(await stop_via_pool(pool, sid, mode)).result for mode in MODES]
 
-    assert told == [end, end]
+    assert stopped == [end, end]
 
 
 @pytest.mark.parametrize("code", [ASK_ONCE, ENDLESS], ids=["paused", "computing"])
-async def test_sigterm_hibernates_within_leave_s_and_takes_all_with_it(rig: Rig, code: str) -> None:
+async def test_sigterm_hibernates_within_leave_s_and_leaves_nothing_behind(rig: Rig, code: str) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, code, wait_s=0.1)
         await until(lambda: rig.engines(sid))
@@ -120,13 +120,13 @@ async def test_engine_ends_by_no_signal_that_a_terminal_sends(rig: Rig, number: 
         assert rig.engine(sid) == engine
 
 
-async def test_call_that_waits_gets_an_answer_when_the_worker_is_told_to_leave(rig: Rig) -> None:
-    told = []
+async def test_call_that_waits_gets_a_reply_when_the_worker_is_asked_to_leave(rig: Rig) -> None:
+    stopped = []
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ENDLESS, wait_s=0)
 
         async def wait() -> None:
-            told.append((await status_via_pool(pool, sid, wait_s=WAIT_S)).result["status"])
+            stopped.append((await status_via_pool(pool, sid, wait_s=WAIT_S)).result["status"])
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
@@ -136,11 +136,11 @@ async def test_call_that_waits_gets_an_answer_when_the_worker_is_told_to_leave(r
             await stop_via_pool(pool, sid, "hibernate")
         took_s = anyio.current_time() - began
 
-    assert told == ["running"]
+    assert stopped == ["running"]
     assert took_s < WAIT_S / 2
 
 
-async def test_worker_that_nobody_asks_leaves_after_idle_s(rig: Rig) -> None:
+async def test_worker_without_requests_leaves_after_idle_s(rig: Rig) -> None:
     async with rig.pool(idle_s=0.3) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         await until(lambda: not rig.keepers(sid))
@@ -152,7 +152,7 @@ async def test_worker_that_nobody_asks_leaves_after_idle_s(rig: Rig) -> None:
     assert second["prompt"] == "second after A"
 
 
-async def test_idle_time_counts_from_the_last_question_and_not_while_code_computes(rig: Rig) -> None:
+async def test_idle_time_counts_from_the_last_request_and_not_while_code_computes(rig: Rig) -> None:
     code = 'local t = alc.time() while alc.time() - t < 0.8 do end return alc.llm("late")'
     async with rig.pool(idle_s=0.3) as pool:
         sid, *_ = await run(pool, code, wait_s=0)
@@ -167,7 +167,7 @@ async def test_worker_of_a_finished_session_leaves_at_most_a_moment_after_its_la
         await ended(keeper)  # linger_s is 0.1, idle_s 600
 
 
-async def test_who_connects_again_and_again_does_not_keep_a_finished_worker(rig: Rig) -> None:
+async def test_repeated_connections_do_not_keep_a_finished_worker(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_ONCE)
         keeper = rig.keeper(sid)
@@ -195,7 +195,7 @@ async def test_client_that_stays_connected_does_not_keep_a_finished_worker(rig: 
     assert "Finished" in response["data"]["feed_result"]
 
 
-async def test_who_asks_again_and_again_does_not_keep_a_worker_that_cannot_go_on(rig: Rig) -> None:
+async def test_repeated_requests_do_not_keep_a_worker_that_cannot_continue(rig: Rig) -> None:
     """The next one may be able to: with the file restored, or on a disk that reads again."""
     async with rig.pool() as pool:
         sid = await paused_without_worker(rig, pool, ASK_TWICE)

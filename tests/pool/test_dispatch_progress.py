@@ -1,0 +1,53 @@
+"""Calls that wait for a computing session: progress reports, and `running` after wait_s."""
+
+import pytest
+
+from algocline_mcp.pool.dispatch import Progress, Strategy, run_via_pool
+from algocline_mcp.pool.dispatch import status_via_pool as status
+from tests.rig.rig import WAIT_S, Rig, run
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_progress_is_reported_while_a_call_waits(rig: Rig) -> None:
+    reports: list[Progress] = []
+
+    async def collect(progress: Progress) -> None:
+        reports.append(progress)
+
+    code = """
+    local function rest() local began = alc.time() while alc.time() - began < 0.15 do end end
+    for i = 1, 3 do rest() alc.progress(i, 3, "step " .. i) end
+    rest()
+    return 1
+    """
+    async with rig.pool() as pool:
+        await run_via_pool(pool, Strategy(code), wait_s=WAIT_S, on_progress=collect)
+
+    assert reports == [Progress(step, 3, f"step {step}") for step in (1, 2, 3)]
+
+
+async def test_progress_from_before_a_call_is_reported_at_once(rig: Rig) -> None:
+    reports: list[Progress] = []
+
+    async def collect(progress: Progress) -> None:
+        reports.append(progress)
+
+    code = 'alc.progress(1, 2, "begun") local t = alc.time() while alc.time() - t < 1.5 do end return 1'
+    async with rig.pool() as pool:
+        sid, soon, _ = await run(pool, code, wait_s=0.1)
+        late = (await status(pool, sid, wait_s=WAIT_S, on_progress=collect)).result
+
+    assert (soon["status"], late["status"]) == ("running", "completed")
+    assert reports == [Progress(1, 2, "begun")]
+
+
+async def test_step_longer_than_wait_s_answers_running_and_status_waits_on(rig: Rig) -> None:
+    code = 'local t = alc.time() while alc.time() - t < 1.0 do end return alc.llm("late")'
+    async with rig.pool() as pool:
+        sid, soon, _ = await run(pool, code, wait_s=0.05)
+        late = (await status(pool, sid, wait_s=WAIT_S)).result
+
+    assert soon["status"] == "running"
+    assert "alc_status" in soon["next"]
+    assert late["prompt"] == "late"
