@@ -86,7 +86,7 @@ def test_a_set_that_is_none_is_told_by_every_call(
 
     assert list(chosen.listed()) == CORE
     said = chosen.call("alc_status").content[0].text
-    assert "ALC_TOOLS='all' is no set of tools: set it to one of core, author, full" in said
+    assert "ALC_TOOLS='all' is not a set of tools: set it to one of core, author, full" in said
 
 
 # ── through a real server ─────────────────────────────────────────────────────────────────────────────────
