@@ -53,7 +53,7 @@ def decide(session: Session, event: HostEvent | EngineEvent) -> Decision:
 
 
 def event_name(event: HostEvent) -> str:
-    """The column of REPLIES. `bare` is a continue that brings no answer."""
+    """The column of REPLIES. `bare` is a continue without an answer."""
     if isinstance(event, Continue):
         return "continue" if event.answers else "bare"
     return "status" if isinstance(event, Status) else "cancel"

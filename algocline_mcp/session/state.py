@@ -20,7 +20,7 @@ at most `budget_wait_s`, and a step at most `spent_s`, what its engine has compu
 nor a clock that was set uses up a budget.
 
 What does not fit these rules: `flushed` is a mark for recovery and changes nothing here. A header of a scrubbed journal
-brings counts of records that are gone. Why a session cannot be replayed at all (`diverged`, `needs_version`, `corrupt`)
+contains counts of records that are gone. Why a session cannot be replayed at all (`diverged`, `needs_version`, `corrupt`)
 is no record: the journal stays as it is, and the keeper reports it.
 """
 
