@@ -1,27 +1,27 @@
-"""Life of one request as a table `(state, event) -> state`. Pure: the request runner observes, looks up and performs.
+"""Life of a request as a table `(state, event) -> state`. Pure: `request_runner` observes, looks up and performs.
 
-A client has at most one request at a time. A request waits for two things, one after the other: for its decision, and
-then for the end of the computing that it allowed.
+A client has at most one request at a time. A request first waits for its decision, then until the computing that
+followed from it has ended.
 
-Decision. A request is decided only where no replay is under way: until an engine has come to where the journal ends,
-the replay may still diverge, and then nothing may be taken. Computing does not delay a decision: an answer to one
-stream is taken while another one computes. A cancel waits for nothing, because it ends every engine. A journal that
-cannot go on (`fatal`) leaves nothing to decide: the request is answered with the reason.
+Decision. A request is not decided while a replay is under way: before an engine has come to the end of the journal,
+the replay may still diverge, and then no answer may be taken. Computing delays no decision: an answer to one stream is
+taken while another stream computes. A cancel waits for nothing, because it ends every engine. A journal that cannot go
+on (`fatal`) leaves nothing to decide: the reply is the reason.
 
-Second try. A session is stuck when its engine died too often in one step. The decision about a request that waits
-(`wait_s` over 0) is then RETRY: the engines are started again and the request is decided once more when nothing
-computes any more, so that the outcome of the whole step is its answer. A request is retried at most once. One that
-waited while a replay was under way has had its try: the death of that engine is its answer, else every waiting
-request would buy three more deaths. A session that is still stuck puts the request off.
+Second try. A session is stuck when its engine died too often in one step. For a request that waits (`wait_s` over 0)
+the decision is then RETRY: the engines start again, and the request is decided once more when nothing computes, so that
+the outcome of the whole step is the reply. A request is retried at most once. A request that waited during a replay has
+had its try: the death of that engine is its reply, else each waiting request would cost as many deaths again. A session
+that is still stuck then, or whose request does not wait, puts the request off.
 
-Answer. A decided request is answered as soon as nothing computes. A host may take the state in that reply as the
-outcome of its answers, so answers that let nothing run are acknowledged as accepted, not as a state.
+Reply. A decided request is answered as soon as nothing computes. Answers that were taken but complete no prompt let
+nothing run; the reply says so at once (ACCEPTED).
 
-Answer without a decision. The time of a request ends at `wait_s`, or when the worker leaves. A step that failed (no
-process for an engine, a disk that is full) ends it as soon as nothing computes; while other streams compute, the
-failure may still pass. Such a reply, as that of a request that was put off, tells that the answers were not taken.
+Reply without a decision. The time of a request is up after `wait_s`, or when the worker leaves. A step that failed (no
+process for an engine, a full disk) is reported as soon as nothing computes; while another stream computes, the failure
+may still pass. The reply to a request that was not decided, or was put off, says that its answers were not taken.
 
-Not in the table: a request that is malformed or meant for another session is refused before it has a state.
+Not in the table: a malformed request, and one for another session, is refused on arrival and never has a state.
 """
 
 from enum import Enum, auto
