@@ -53,7 +53,8 @@ class Keeper:
         self.clients: list[Client] = []  # a list, so that a simulated schedule is the same again from its seed
         self.is_asked_to_leave = False
         self.is_archived = False
-        self.quiet_since = time.monotonic()  # since then no client asks and no engine computes
+        self._quiet_since = time.monotonic()  # since then no client asks and no engine computes
+        self._leave_at: float | None = None  # monotonic; None while a client asks or an engine computes
         callbacks = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, on_progress=self._push_progress)
         self.runner = SessionRunner(sid, journal_fd, preloaded, callbacks, spare)
         identity = WorkerIdentity(messages.PROTOCOL, __version__, sid, os.getpid(), start_time_of("self") or 0)
@@ -97,8 +98,8 @@ class Keeper:
         deadlines = [client.deadline for client in self.clients]
         if (due := self.runner.due) is not None:
             deadlines.append(due)
-        if (quiet_s := self._quiet_limit_s()) is not None and not self._is_asked():
-            deadlines.append(self.quiet_since + quiet_s)
+        if self._leave_at is not None:
+            deadlines.append(self._leave_at)
         return max(0.0, min(deadlines) - time.monotonic()) * 1000 if deadlines else None
 
     @property
@@ -113,9 +114,11 @@ class Keeper:
         return self.limits.linger_s if self._is_over else self.limits.idle_s or None
 
     def _is_asked(self) -> bool:
-        """A client needs the worker. At its end only a request counts: a client that connects again and again without
-        asking must not keep the worker alive."""
-        return any(not self._is_over or client.request is not None or client.has_output for client in self.clients)
+        """A client needs the worker. At the end of a session only a request counts: a client that connects again and
+        again without asking must not keep the worker alive."""
+        if not self._is_over:
+            return bool(self.clients)
+        return any(client.request is not None or client.has_output for client in self.clients)
 
     def _process_due(self) -> bool:
         """After every event: advances requests, answers what is due. False: it is time to leave."""
@@ -137,9 +140,10 @@ class Keeper:
         self.runner.close_database()
         quiet_s = self._quiet_limit_s()
         if quiet_s is None or self._is_asked():
-            self.quiet_since = now
+            self._quiet_since, self._leave_at = now, None
             return True
-        return now < self.quiet_since + quiet_s
+        self._leave_at = self._quiet_since + quiet_s
+        return now < self._leave_at
 
     def _on_deadline(self, client: Client) -> None:
         """Answers a request with the state as it is; drops a client that sends or reads nothing."""
@@ -189,7 +193,7 @@ class Keeper:
             for line in client.receive() if mask & ~select.POLLOUT else ():
                 if client.request is not None:
                     raise ProtocolError("malformed request: one request at a time, the last one is not answered yet")
-                self.requests.accept(client, line, is_busy=self._is_busy())
+                self.requests.accept(client, line, is_busy=self._is_busy)
                 self.is_asked_to_leave |= client.is_asking_to_leave
         except ProtocolError as exc:
             self.requests.refuse(client, client.request.id if client.request else 0, exc)

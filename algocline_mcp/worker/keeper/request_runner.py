@@ -41,8 +41,8 @@ class RequestRunner:
 
     # ── arrival ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def accept(self, client: Client, line: bytes, *, is_busy: bool) -> None:
-        """Accepts one request, or refuses it and keeps the connection. `is_busy`: another client has a request."""
+    def accept(self, client: Client, line: bytes, *, is_busy: Callable[[], bool]) -> None:
+        """Accepts one request, or refuses it and keeps the connection. `is_busy`: some client has a request."""
         try:
             request = PoolRequest.decode(line)
         except ProtocolError as exc:
@@ -55,7 +55,7 @@ class RequestRunner:
         elif request.sid != sid:
             sentence = f"this worker holds session {sid}, not {request.sid}"
             self.refuse(client, request.id, AlcError(sentence, code="wrong_session"))
-        elif request.mode == "make_room" and is_busy:
+        elif request.mode == "make_room" and is_busy():
             sentence = f"session {sid} has a request just now: ask another session to make room"
             self.refuse(client, request.id, AlcError(sentence, code="busy"))
         else:

@@ -113,7 +113,7 @@ class Scene:
         self.far = far
         mode = "cancel" if op == "shutdown" else "hibernate"
         line = PoolRequest(op, 7, SID, wait_s=wait_s, mode=mode).encode()
-        self.requests.accept(self.client, line, is_busy=False)
+        self.requests.accept(self.client, line, is_busy=lambda: False)
 
     def play(self, step: Step) -> None:
         for name, value in step.items():
