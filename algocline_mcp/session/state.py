@@ -19,9 +19,9 @@ The budget's time is the sum of gaps between prompts and answers, from the `t` o
 at most `budget_wait_s`, and a step at most `spent_s`, what its engine has computed. So neither a night without a worker
 nor a clock that was set uses up a budget.
 
-What does not fit these rules: `flushed` is a mark for recovery and changes nothing here. A header of a scrubbed journal
-contains counts of records that are gone. Why a session cannot be replayed at all (`diverged`, `needs_version`, `corrupt`)
-is no record: the journal stays as it is, and the keeper reports it.
+What does not fit these rules: `flushed` is a mark for recovery and changes nothing here. The header of a scrubbed
+journal contains counts of records that are gone. The reason why a session cannot be replayed (`diverged`,
+`needs_version`, `corrupt`) is not a record: the journal stays as it is, and the keeper reports the reason.
 """
 
 from collections.abc import Callable, Mapping, Sequence

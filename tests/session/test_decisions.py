@@ -5,12 +5,11 @@ import copy
 import pytest
 
 from algocline_mcp.session.decisions import Refusal, decide
-from algocline_mcp.session.events import Answer, Asked, Continue
+from algocline_mcp.session.events import Answer, Continue
 from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Phase
-from algocline_mcp.session.streams import MAIN
 from tests.session import histories
-from tests.session.histories import History, Start, query, said
+from tests.session.histories import History, Start, said
 
 NEEDED = "an answer after the first prompt needs its query_id: send it again with the id of this prompt"
 
@@ -259,53 +258,6 @@ def test_answers_of_one_call_are_one_record_in_the_order_of_the_call() -> None:
 
     assert len(decision.records) == 1
     assert [item["id"] for item in decision.records[0]["answers"]] == ["q-2", "q-0"]
-
-
-# ── streams ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_ids_are_numbered_by_stream_and_never_used_again() -> None:
-    history = histories.running().ask("m")
-    history.answer(said("q-0", "a"))
-    history.fork("a", "b").ask("p", "r", stream="0").ask("p", stream="1")
-
-    history.answer(said("f-0-0", "a"), said("f-0-1", "b"))
-    history.ask("s", stream="0").answer(said("f-0-2", "a"))
-    history.end("0").answer(said("f-1-0", "a"))
-    history.end("1").fork("a").ask("p", stream="2").answer(said("f-2-0", "a"))
-    history.end("2").ask("m")
-
-    assert list(history.session.answered) == ["q-0", "f-0-0", "f-0-1", "f-0-2", "f-1-0", "f-2-0"]
-    assert list(history.session.pending) == ["q-1"]
-
-
-def test_prompt_record_names_its_stream_and_the_main_one_has_no_name() -> None:
-    child = decide(histories.forked().session, Asked("0", (query("p"),), 9.0)).records
-    main = decide(histories.running().session, Asked(MAIN, (query("p"),), 9.0)).records
-
-    assert (child[0]["stream"], child[0]["queries"][0]["stream"]) == ("0", "0")
-    assert "stream" not in main[0]
-    assert "stream" not in main[0]["queries"][0]
-
-
-def test_session_is_paused_only_when_every_stream_waits() -> None:
-    history = histories.forked()
-    phases = []
-
-    history.ask("p", stream="0")
-    phases.append(history.session.phase)
-    history.ask("p", stream="1")
-    phases.append(history.session.phase)
-    history.answer(said("f-0-0", "a"))
-    phases.append(history.session.phase)
-
-    assert phases == [Phase.RUNNING, Phase.PAUSED, Phase.RUNNING]
-
-
-def test_unnamed_answer_means_the_one_query_of_a_child_too() -> None:
-    decision = histories.running_beside_a_prompt().answer(said(None, "a"))
-
-    assert decision.records[0]["answers"] == [{"id": "f-0-0", "response": "a"}]
 
 
 def test_deciding_changes_nothing() -> None:

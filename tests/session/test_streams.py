@@ -2,11 +2,13 @@
 
 import pytest
 
+from algocline_mcp.session.decisions import decide
+from algocline_mcp.session.events import Asked
 from algocline_mcp.session.results import children
 from algocline_mcp.session.state import Phase, fold
-from algocline_mcp.session.streams import child_seed, refusal
+from algocline_mcp.session.streams import MAIN, child_seed, refusal
 from tests.session import histories
-from tests.session.histories import History, said
+from tests.session.histories import History, query, said
 
 
 def turns(history: History) -> dict[str, str]:
@@ -145,3 +147,47 @@ def test_children_draw_other_numbers_than_their_siblings_and_the_same_ones_again
     assert len(set(seeds)) == 100
     assert all(0 <= seed < 2**63 for seed in seeds)
     assert seeds == [child_seed(7, str(n)) for n in range(100)]
+
+
+def test_ids_are_numbered_by_stream_and_never_used_again() -> None:
+    history = histories.running().ask("m")
+    history.answer(said("q-0", "a"))
+    history.fork("a", "b").ask("p", "r", stream="0").ask("p", stream="1")
+
+    history.answer(said("f-0-0", "a"), said("f-0-1", "b"))
+    history.ask("s", stream="0").answer(said("f-0-2", "a"))
+    history.end("0").answer(said("f-1-0", "a"))
+    history.end("1").fork("a").ask("p", stream="2").answer(said("f-2-0", "a"))
+    history.end("2").ask("m")
+
+    assert list(history.session.answered) == ["q-0", "f-0-0", "f-0-1", "f-0-2", "f-1-0", "f-2-0"]
+    assert list(history.session.pending) == ["q-1"]
+
+
+def test_prompt_record_names_its_stream_and_the_main_one_has_no_name() -> None:
+    child = decide(histories.forked().session, Asked("0", (query("p"),), 9.0)).records
+    main = decide(histories.running().session, Asked(MAIN, (query("p"),), 9.0)).records
+
+    assert (child[0]["stream"], child[0]["queries"][0]["stream"]) == ("0", "0")
+    assert "stream" not in main[0]
+    assert "stream" not in main[0]["queries"][0]
+
+
+def test_session_is_paused_only_when_every_stream_waits() -> None:
+    history = histories.forked()
+    phases = []
+
+    history.ask("p", stream="0")
+    phases.append(history.session.phase)
+    history.ask("p", stream="1")
+    phases.append(history.session.phase)
+    history.answer(said("f-0-0", "a"))
+    phases.append(history.session.phase)
+
+    assert phases == [Phase.RUNNING, Phase.PAUSED, Phase.RUNNING]
+
+
+def test_unnamed_answer_means_the_one_query_of_a_child_too() -> None:
+    decision = histories.running_beside_a_prompt().answer(said(None, "a"))
+
+    assert decision.records[0]["answers"] == [{"id": "f-0-0", "response": "a"}]
