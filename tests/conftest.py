@@ -5,8 +5,19 @@ from hypothesis import settings
 
 from tests.rig.fixtures import anyio_backend, rig, use_foreign_environment
 from tests.rig.hosts import environment, host, raw, shared, tools
+from tests.rig.subject import subject
 
-__all__ = ["anyio_backend", "environment", "host", "raw", "rig", "shared", "tools", "use_foreign_environment"]
+__all__ = [
+    "anyio_backend",
+    "environment",
+    "host",
+    "raw",
+    "rig",
+    "shared",
+    "subject",
+    "tools",
+    "use_foreign_environment",
+]
 
 settings.register_profile("alc", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("alc")

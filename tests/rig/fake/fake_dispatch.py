@@ -1,59 +1,90 @@
-"""A pool without workers, behind the seam of `algocline_mcp.pool.dispatch`.
+"""A pool without workers, which takes the place of `algocline_mcp.pool.dispatch`.
 
-Its "strategy" is JSON: `{"pauses": [["prompt", …], …]}` asks pause by pause and returns all answers; `{"do": …}` plays
-one of the troubles of `_TROUBLES`. Anything else completes at once and echoes what it was started with.
+Contract. Sessions are records in memory; the pure parts of the product (`decide`, `view`, `view_of`, `result_of`)
+decide and show. So results and refusals have the shapes of the real module: tests/pool/test_dispatch_contract.py holds both to
+the same tests. There are no workers, no journals, no hibernation and no time.
+
+The code of a strategy is JSON: `{"pauses": [["prompt", …], …]}` asks pause by pause and returns all answers;
+`{"status": "error", …}` is the result; `{"do": …}` is a fault of `_FAULTS`. Any other code completes at once and
+returns the fields of its Strategy and `wait_s`.
 """
 
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Self
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.session.events import Answer
+from algocline_mcp.history.new_session import Strategy, header_of
+from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
+from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress, result_of
+from algocline_mcp.session.decisions import decide
+from algocline_mcp.session.events import Answer, Asked, Cancel, Continue, Ended, EngineEvent, HostEvent
+from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import summary, view
+from algocline_mcp.session.state import fold
+from algocline_mcp.session.streams import MAIN
+from algocline_mcp.storage.clock import now_s
+
+__all__ = [
+    "OnProgress",
+    "Pool",
+    "PoolReply",
+    "Progress",
+    "StopMode",
+    "Strategy",
+    "continue_via_pool",
+    "list_via_pool",
+    "run_via_pool",
+    "status_via_pool",
+    "stop_via_pool",
+    "view_via_pool",
+]
 
 StopMode = Literal["hibernate", "cancel", "delete"]
 
 
-class Progress(NamedTuple):
-    step: int
-    total: int
-    message: str | None
-
-
-OnProgress = Callable[[Progress], Awaitable[None]]
-
-
-class PoolReply(NamedTuple):
-    session_id: str
-    result: dict[str, Any]
-    pool_save_error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Strategy:
-    code: str
-    chunk: str = "strategy"
-    ctx: Mapping[str, Any] = field(default_factory=dict)
-    title: str | None = None
-    project_root: str | None = None
-    lib_paths: tuple[str, ...] = ()
-    name: str | None = None
-    variants: Mapping[str, str] = field(default_factory=dict)
-
-
 @dataclass
 class Session:
-    pauses: list[list[str]]
-    asked: int = 0
-    pending: dict[str, str] = field(default_factory=dict)
-    answers: list[Any] = field(default_factory=list)
-    is_cancelled: bool = False
+    records: list[Record]
+    pauses: list[list[str]]  # prompts that are not asked yet
+
+    def on_event(self, event: HostEvent | EngineEvent) -> dict[str, Any]:
+        """Decides as a keeper does. Returns the data of its response, or raises Refused."""
+        decision = decide(fold(self.records), event)
+        if decision.error is not None:
+            raise Refused(decision.error.reason, code=decision.error.code)
+        self.records += decision.records
+        refused = [{"query_id": refusal.query_id, "reason": refusal.reason} for refusal in decision.refused]
+        return self.data(is_accepted=bool(decision.records)) | {"refused": refused}
+
+    def data(self, *, is_accepted: bool = False) -> dict[str, Any]:
+        self._run()
+        return {"feed_result": view(fold(self.records), now_s=now_s(), accepted=is_accepted and not self._has_asked)}
+
+    def _run(self) -> None:
+        """What an engine does: asks the prompts of the next pause, or ends with all answers as its result."""
+        session = fold(self.records)
+        self._has_asked = False
+        if session.pending or session.final is not None:
+            return
+        if self.pauses:
+            first = session.streams[MAIN].asked
+            queries = tuple(
+                {"prompt": prompt, "system": f"role q-{first + n}", "max_tokens": 1024}
+                for n, prompt in enumerate(self.pauses.pop(0))
+            )
+            self.records += decide(session, Asked(MAIN, queries, now_s())).records
+            self._has_asked = True
+        else:
+            answers = [item for record in self.records if record["kind"] == "answer" for item in record["answers"]]
+            self.records += decide(session, Ended(MAIN, {"result": answers}, now_s())).records
 
 
 class Pool:
@@ -61,6 +92,8 @@ class Pool:
         self, home: Home, limits: Limits, *, environ: Mapping[str, str] = os.environ, fork_process: object = None
     ) -> None:
         self.home = home
+        self.limits = limits
+        self.files = anyio.CapacityLimiter(2)
         self.sessions: dict[str, Session] = {}
 
     async def __aenter__(self) -> Self:
@@ -95,7 +128,7 @@ async def _progress(on_progress: OnProgress | None) -> dict[str, Any]:
     assert on_progress is not None
     for step in (1, 2, 1):
         await on_progress(Progress(step, 2, f"step {step}"))
-        await anyio.sleep(0.15)  # longer than the gap between two notices
+        await anyio.sleep(0.15)  # longer than the gap between two notifications
     return {}
 
 
@@ -106,7 +139,7 @@ async def _print(on_progress: OnProgress | None) -> dict[str, Any]:
     return {"stdin": os.read(0, 100).decode()}
 
 
-_TROUBLES: dict[str, Callable[[OnProgress | None], Awaitable[dict[str, Any]]]] = {
+_FAULTS: dict[str, Callable[[OnProgress | None], Awaitable[dict[str, Any]]]] = {
     "refuse": _refuse,
     "break": _break,
     "hang": _hang,
@@ -119,50 +152,69 @@ _TROUBLES: dict[str, Callable[[OnProgress | None], Awaitable[dict[str, Any]]]] =
 async def run_via_pool(
     pool: Pool, strategy: Strategy, *, wait_s: float, on_progress: OnProgress | None = None
 ) -> PoolReply:
-    try:
-        plan = json.loads(strategy.code)
-    except ValueError:
-        plan = None
     sid = f"p-{len(pool.sessions) + 1:x}-0123456789abcdef"
-    if isinstance(plan, dict) and "do" in plan:
-        result = await _TROUBLES[plan["do"]](on_progress)
-        return PoolReply(sid, _completed(sid, result), None)
-    if isinstance(plan, dict) and plan.get("status") == "error":
+    session = Session([header_of(pool.limits, strategy, sid=sid)], [])
+    plan = _plan(strategy.code)
+    if "pauses" in plan:
+        session.pauses = plan["pauses"]
+        pool.sessions[sid] = session
+        return PoolReply(sid, result_of(sid, session.data()), None)
+    if plan.get("status") == "error":
         return PoolReply(sid, {"session_id": sid, **plan}, None)
-    if isinstance(plan, dict) and "pauses" in plan:
-        pool.sessions[sid] = Session(plan["pauses"])
-        return PoolReply(sid, _state(sid, pool.sessions[sid]), None)
-    echo = {name: getattr(strategy, name) for name in strategy.__slots__}
-    return PoolReply(sid, _completed(sid, echo | {"wait_s": wait_s}), "registry.json: disk full")
+    if "do" in plan:
+        result, error = await _FAULTS[plan["do"]](on_progress), None
+    else:
+        result = {field.name: getattr(strategy, field.name) for field in fields(strategy)} | {"wait_s": wait_s}
+        error = "registry.json: disk full"
+    pool.sessions[sid] = session
+    return PoolReply(sid, result_of(sid, session.on_event(Ended(MAIN, {"result": result}, now_s()))), error)
+
+
+def _plan(code: str) -> dict[str, Any]:
+    try:
+        plan = json.loads(code)
+    except ValueError:
+        return {}
+    return plan if isinstance(plan, dict) else {}
 
 
 async def continue_via_pool(
     pool: Pool, sid: str, answers: Sequence[Answer], *, wait_s: float, on_progress: OnProgress | None = None
 ) -> PoolReply:
-    session = _session(pool, sid)
-    refused = []
-    for answer in answers:
-        query_id = answer.query_id or next(iter(session.pending), "")
-        if query_id in session.pending:
-            del session.pending[query_id]
-            session.answers.append({**answer.item(query_id)})
-        else:
-            refused.append({"query_id": query_id, "reason": f"unknown query_id: {query_id}"})
-    if len(refused) == len(answers):
-        raise Refused(refused[0]["reason"])
-    return PoolReply(sid, _state(sid, session) | ({"refused": refused} if refused else {}), None)
+    data = _session(pool, sid).on_event(Continue(tuple(answers), now_s()))
+    return PoolReply(sid, result_of(sid, data), None)
 
 
 async def status_via_pool(
-    pool: Pool, sid: str, *, wait_s: float = 0, on_progress: OnProgress | None = None
+    pool: Pool, sid: str, *, wait_s: float = 0.0, on_progress: OnProgress | None = None
 ) -> PoolReply:
-    return PoolReply(sid, _state(sid, _session(pool, sid)), None)
+    return PoolReply(sid, result_of(sid, _session(pool, sid).data()), None)
+
+
+async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
+    session = _session(pool, sid)
+    if mode == "delete":
+        del pool.sessions[sid]
+        return PoolReply(sid, {"status": "deleted", "session_id": sid}, None)
+    data = session.on_event(Cancel(now_s())) if mode == "cancel" else session.data()
+    return PoolReply(sid, result_of(sid, data), None)
 
 
 async def list_via_pool(
     pool: Pool, *, limit: int | None = None, cursor: str | None = None, project: str | None = None
 ) -> dict[str, Any]:
-    return {"active_sessions": len(pool.sessions), "sessions": [{"session_id": sid} for sid in pool.sessions]}
+    folds = [fold(session.records) for session in reversed(pool.sessions.values())]
+    unfinished = [session for session in folds if session.final is None]
+    if not unfinished:
+        return {"active_sessions": 0, "sessions": []}
+    count = len(unfinished)
+    lines = [
+        summary(session, worker="live") | {"prompt": next(iter(session.pending.values()))["prompt"]}
+        for session in unfinished[: limit or pool.limits.listed]
+    ]
+    counts = {"unfinished": count, "live": count, "finished": len(folds) - count}
+    more = {"cursor": lines[-1]["session_id"]} if len(lines) < count else {}
+    return {"active_sessions": count, "sessions": lines, "counts": counts} | more
 
 
 async def view_via_pool(
@@ -172,43 +224,15 @@ async def view_via_pool(
     *,
     limit: int | None = None,
     cursor: str | None = None,
-    page_bytes: int,
+    page_bytes: int = PAGE_BYTES,
     is_whole: bool = False,
 ) -> dict[str, Any]:
-    asked = {"limit": limit, "cursor": cursor, "page_bytes": page_bytes}
-    return {"status": "running", "session_id": sid, "view": view, **asked}
-
-
-async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
-    session = _session(pool, sid)
-    session.is_cancelled = mode == "cancel"
-    return PoolReply(sid, _state(sid, session), None)
+    items = sys.maxsize if is_whole else limit or pool.limits.listed
+    page = Page(limit=items, cursor=cursor, max_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
+    return view_of(_session(pool, sid).records, view, page, worker="live", now_s=now_s())
 
 
 def _session(pool: Pool, sid: str) -> Session:
     if sid not in pool.sessions:
         raise Refused(f"Session {sid} not found: start one with alc_run", code="not_found")
     return pool.sessions[sid]
-
-
-def _completed(sid: str, result: Any) -> dict[str, Any]:
-    return {"status": "completed", "session_id": sid, "result": result, "stats": {"auto": {}, "custom": {}}}
-
-
-def _state(sid: str, session: Session) -> dict[str, Any]:
-    if session.is_cancelled:
-        return {"status": "cancelled", "session_id": sid, "stats": {}}
-    if not session.pending and session.pauses:
-        for prompt in session.pauses.pop(0):
-            session.pending[f"q-{session.asked}"] = prompt
-            session.asked += 1
-    if not session.pending:
-        return _completed(sid, session.answers)
-    queries = [
-        {"id": query_id, "query_id": query_id, "prompt": prompt, "system": f"role {query_id}", "max_tokens": 1024}
-        for query_id, prompt in session.pending.items()
-    ]
-    if len(queries) == 1:
-        del queries[0]["id"]
-        return {"status": "needs_response", "session_id": sid, **queries[0]}
-    return {"status": "needs_response", "session_id": sid, "queries": queries}

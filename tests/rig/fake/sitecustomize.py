@@ -1,4 +1,4 @@
-"""On PYTHONPATH it puts the fake pool in the place of the real one, so that a server runs without workers."""
+"""Puts the fake pool in the place of the real one where this directory is on PYTHONPATH: a server without workers."""
 
 import importlib.util
 import sys

@@ -201,14 +201,16 @@ def test_a_prompt_keeps_system_and_max_tokens_and_a_result_its_null(tools: "Tool
 def test_responses_are_taken_item_by_item(tools: "Tools", is_text: bool) -> None:
     items = [
         {"query_id": "q-1", "response": "B", "usage": {"prompt_tokens": 3, "total": 9}},
-        {"response": "for nobody"},
+        {"response": "without an id"},
         {"id": "q-0", "refuse": "no idea", "by": "human"},
         {"query_id": "q-7", "response": "x"},
     ]
     call = {"session_id": SID, "responses": json.dumps(items) if is_text else items, "by": "model"}
 
     replies = tools.calls(
-        ("alc_run", {"code": TWO}), ("alc_continue", call), ("alc_continue", {"session_id": SID, "response": "C"})
+        ("alc_run", {"code": TWO}),
+        ("alc_continue", call),
+        ("alc_continue", {"session_id": SID, "response": "C", "query_id": "q-2"}),
     )
 
     assert [item["query_id"] for item in _result(replies[1])["refused"]] == ["q-7", None]
@@ -228,7 +230,7 @@ def test_sessions_are_listed_where_no_session_id_is_given(tools: "Tools") -> Non
     )
 
     assert _text(empty) == '{"active_sessions":0,"sessions":[]}'
-    assert _result(one)["sessions"] == [{"session_id": SID}]
+    assert [(line["session_id"], line["status"]) for line in _result(one)["sessions"]] == [(SID, "needs_response")]
     assert _result(same) == _result(one)
 
 
@@ -502,7 +504,11 @@ def test_what_does_not_work_is_told_by_every_tool(
         assert text.endswith("then restart this server [home_unusable]")
 
 
-def test_a_view_goes_through_with_its_page(tools: "Tools") -> None:
-    arrived = _result(tools.call("alc_status", session_id=SID, view="history", limit="5", cursor="7"))
+def test_a_view_is_shown_by_pages(tools: "Tools") -> None:
+    code = json.dumps({"pauses": [["a"], ["b"], ["c"], ["d"]]})
+    answers = [("alc_continue", {"session_id": SID, "query_id": f"q-{n}", "response": str(n)}) for n in range(3)]
+    page = {"session_id": SID, "view": "history", "limit": "1", "cursor": "1"}
+    shown = _result(tools.calls(("alc_run", {"code": code}), *answers, ("alc_status", page))[-1])
 
-    assert (arrived["view"], arrived["limit"], arrived["cursor"]) == ("history", 5, "7")
+    assert (shown["view"], shown["total"], shown["cursor"]) == ("history", 4, "2")
+    assert [turn["response"] for turn in shown["history"]] == ["1"]
