@@ -19,8 +19,8 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from tests.fault.expected_session import Violation
 from tests.fault.soak import Soak
-from tests.fault.story import Violation
 from tests.rig.rig import Rig
 
 

@@ -1,4 +1,4 @@
-"""A server of tests/peers that is asked many things at a time, and may be killed over them."""
+"""Client of tests/peers/server.py: many calls at the same time; the server may be killed during them."""
 
 import json
 from contextlib import suppress
@@ -9,41 +9,41 @@ import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from tests.fault.story import Violation, require
+from tests.fault.expected_session import Violation, require
 
-_LATE_S = 60.0  # beyond wait_s, on a machine that is busy with killing
+_LATE_S = 60.0  # beyond wait_s: the soak loads the machine
 _LINE_BYTES = 1 << 20
 
 
 class ServerGone(Exception):
-    """Nobody knows whether it took the call."""
+    """The server died; it is unknown whether it accepted the call."""
 
 
 @dataclass
 class _Waiting:
     done: anyio.Event = field(default_factory=anyio.Event)
-    said: dict[str, Any] | None = None
+    reply: dict[str, Any] | None = None
 
 
 class Server:
-    """tests/peers/server.py as a process; calls go side by side."""
+    """A process of tests/peers/server.py."""
 
     def __init__(self, process: Process) -> None:
         self.process = process
-        self.is_alive = True  # until somebody ends it
+        self.is_alive = True  # until the soak ends it
         self._waiting: dict[int, _Waiting] = {}
         self._count = 0
 
     async def listen(self) -> None:
-        """Until it ends."""
+        """Reads replies until the process ends."""
         assert self.process.stdout is not None
         stream = BufferedByteReceiveStream(self.process.stdout)
         async with self.process:
             with suppress(anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError):
                 while True:
-                    said = json.loads(await stream.receive_until(b"\n", _LINE_BYTES))
-                    if (waiting := self._waiting.pop(said.pop("id", 0), None)) is not None:
-                        waiting.said = said
+                    reply = json.loads(await stream.receive_until(b"\n", _LINE_BYTES))
+                    if (waiting := self._waiting.pop(reply.pop("id", 0), None)) is not None:
+                        waiting.reply = reply
                         waiting.done.set()
         for waiting in self._waiting.values():
             waiting.done.set()
@@ -59,7 +59,7 @@ class Server:
             raise ServerGone
         with anyio.move_on_after(order["wait_s"] + _LATE_S):
             await waiting.done.wait()
-            if waiting.said is None:
+            if waiting.reply is None:
                 raise ServerGone
-            return waiting.said
+            return waiting.reply
         raise Violation(f"no reply to {order} within {order['wait_s'] + _LATE_S:g} s")

@@ -1,10 +1,10 @@
 """Many sessions on two servers of one home, while servers, fork servers, keepers and engines are killed at random.
 
-Contract: `Soak(rig, seed).run(seconds)` returns what happened, counted, or raises Violation with the seed. The seed
-decides what is started, answered and killed and after which pauses; when exactly a process dies within a step is the
-machine's own. Each server arms one fail point in its keepers, the next server the next one, so that all of them have
-their turn; every other server arms none, or no session would ever come past a point that always kills. At the end two
-servers without faults bring every session of the home to its end, also those whose id no host ever heard.
+Contract: `Soak(rig, seed).run(seconds)` returns the counts of events, or raises Violation with the seed. The seed
+decides what is started, answered and killed, and the pauses between; the instant within a step at which a process dies
+depends on the machine. Each second server arms one fail point in its keepers, each time the next one; the others arm
+none, because a session never passes a point that always kills. At the end two servers without faults finish every
+session of the home, also those whose host never received an id.
 """
 
 import os
@@ -23,18 +23,18 @@ import anyio
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal
 from algocline_mcp.worker.lowlevel.failpoints import POINTS
+from tests.fault.expected_session import CHILD, KINDS, ExpectedSession, Violation, require
 from tests.fault.servers import Server, ServerGone
-from tests.fault.story import CHILD, KINDS, Story, Violation, require
 from tests.rig.rig import PEERS, Rig, until
 
 _SESSIONS = 12  # at a time
-_LIVE = 8  # workers at a time: the others hibernate, and are woken when they are answered
+_LIVE = 8  # workers at a time: the others hibernate, and are revived by their answers
 _WAIT_S = 5.0
 _PAUSE_S = 0.08  # between two deaths, on average
-_BUSY_S = 60.0  # for the state database, on a machine that is busy with killing
+_BUSY_S = 60.0  # for the state database: the soak loads the machine
 _CALM_S = 240.0
 _LONGEST_S = 600.0
-_VICTIMS = {"keeper": 40, "engine": 30, "told to leave": 8, "standing by": 6, "fork server": 8, "server": 12}
+_VICTIMS = {"keeper": 40, "engine": 30, "terminated": 8, "standing by": 6, "fork server": 8, "server": 12}
 _PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking again is right
 
 
@@ -44,10 +44,10 @@ class Soak:
         self.rig = rig
         rig.home.packages.mkdir(parents=True)
         (rig.home.packages / "child.lua").write_text(CHILD)
-        self.happened: Counter[str] = Counter()
+        self.events: Counter[str] = Counter()
         self._seed = seed
         self._random = random.Random(seed)
-        self._stories: list[Story] = []
+        self._sessions: list[ExpectedSession] = []
         self._servers: list[Server] = []
         self._points = 0
         self._names = count()
@@ -55,19 +55,19 @@ class Soak:
         self._is_over = False
 
     async def run(
-        self, seconds: float, *, is_enough: Callable[[Counter[str]], bool] = lambda happened: True
+        self, seconds: float, *, is_enough: Callable[[Counter[str]], bool] = lambda events: True
     ) -> Counter[str]:
-        """For so long, and up to `_LONGEST_S` more on a machine where not enough has happened by then."""
+        """Runs for so long, and up to `_LONGEST_S` more until `is_enough`: a slow machine needs it."""
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                self._servers = [await self._started(is_armed=True) for _ in range(2)]
+                self._servers = [await self._start_server(is_armed=True) for _ in range(2)]
                 async with anyio.create_task_group() as storm:
                     for _ in range(_SESSIONS):
                         storm.start_soon(self._host)
                     until_s = anyio.current_time() + seconds
                     while (now := anyio.current_time()) < until_s or not (
-                        now > until_s + _LONGEST_S or is_enough(self.happened + self._points_struck())
+                        now > until_s + _LONGEST_S or is_enough(self.events + self._points_struck())
                     ):
                         await self._kill()
                     self._is_over = True
@@ -79,11 +79,11 @@ class Soak:
                 first = first.exceptions[0]
             raise Violation(f"seed {self._seed}: {first}") from broken
         self._check()
-        return self.happened
+        return self.events
 
     # ── servers ───────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _started(self, *, is_armed: bool) -> Server:
+    async def _start_server(self, *, is_armed: bool) -> Server:
         environ = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
         environ |= {"ALC_HOME": str(self.rig.home.root), "ALC_POOL_MAX": str(_LIVE)}
         environ["ALC_STATE_BUSY_S"] = str(_BUSY_S)
@@ -106,23 +106,23 @@ class Soak:
         with suppress(ProcessLookupError):
             server.process.kill()
         await server.process.wait()
-        self._servers[number] = await self._started(is_armed=is_armed)
+        self._servers[number] = await self._start_server(is_armed=is_armed)
 
     async def _ask(self, order: dict[str, Any]) -> dict[str, Any] | None:
-        """What one of the servers said. None where the server died over it or the call is to be made again."""
+        """The result from one of the servers. None if the server died, or if the call must be made again."""
         while not (alive := [server for server in self._servers if server.is_alive]):
             await self._arrived.wait()
         try:
-            said = await self._random.choice(alive).ask({"wait_s": _WAIT_S, **order})
+            reply = await self._random.choice(alive).ask({"wait_s": _WAIT_S, **order})
         except ServerGone:
-            self.happened["calls whose server died"] += 1
+            self.events["calls whose server died"] += 1
             return None
-        if "error" in said:
-            require(said["code"] in _PASSING, f"{order} was refused ({said['code']}): {said['error']}")
-            self.happened[f"calls told {said['code']}"] += 1
+        if "error" in reply:
+            require(reply["code"] in _PASSING, f"{order} was refused ({reply['code']}): {reply['error']}")
+            self.events[f"calls refused as {reply['code']}"] += 1
             return None
-        self.happened["replies"] += 1
-        result: dict[str, Any] = said["result"]
+        self.events["replies"] += 1
+        result: dict[str, Any] = reply["result"]
         return result
 
     # ── hosts ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -130,52 +130,52 @@ class Soak:
     async def _host(self) -> None:
         while not self._is_over:
             number = next(self._names)
-            story = Story(KINDS[number % len(KINDS)], f"s{number}", self._random.randint(2, 5))
-            self._stories.append(story)
-            result = await self._ask({"call": "run", "code": story.code})
+            session = ExpectedSession(KINDS[number % len(KINDS)], f"s{number}", self._random.randint(2, 5))
+            self._sessions.append(session)
+            result = await self._ask({"call": "run", "code": session.code})
             if result is None:
-                self._stories.remove(story)  # if it came to be, its journal tells
+                self._sessions.remove(session)  # if it was started, its journal is found at the end
                 continue
-            story.sid = result["session_id"]
-            await self._play(story, result)
+            session.sid = result["session_id"]
+            await self._play(session, result)
 
-    async def _play(self, story: Story, result: dict[str, Any] | None) -> None:
-        """Answers until the session is over; a call that came to nothing is made again."""
+    async def _play(self, session: ExpectedSession, result: dict[str, Any] | None) -> None:
+        """Answers until the session is over; a call without a result is made again."""
         while True:
             while result is None:
-                result = await self._ask({"call": "status", "sid": story.sid})
-            self._hear(story, result)
-            if story.is_over:
+                result = await self._ask({"call": "status", "sid": session.sid})
+            self._record_result(session, result)
+            if session.is_over:
                 return
-            waiting = self._pending(story, result)
+            waiting = self._pending(session, result)
             if not waiting:
                 result = None
                 continue
             chosen = self._random.sample(waiting, self._random.randint(1, len(waiting)))
-            answers = [[query_id, story.answer(query_id)] for query_id in chosen]
-            result = await self._ask({"call": "continue", "sid": story.sid, "answers": answers})
+            answers = [[query_id, session.answer(query_id)] for query_id in chosen]
+            result = await self._ask({"call": "continue", "sid": session.sid, "answers": answers})
             if result is not None and "not taken" not in result.get("next", ""):
-                require("refused" not in result, f"{story.sid} refused {result.get('refused')}")
-                story.taken(chosen)
-                self.happened["answers acknowledged"] += len(chosen)
+                require("refused" not in result, f"{session.sid} refused {result.get('refused')}")
+                session.record_acknowledged(chosen)
+                self.events["answers acknowledged"] += len(chosen)
 
-    def _hear(self, story: Story, result: dict[str, Any]) -> None:
+    def _record_result(self, session: ExpectedSession, result: dict[str, Any]) -> None:
         status = result["status"]
         if status == "needs_response":
-            story.told(result.get("queries") or [result])
+            session.record_shown(result.get("queries") or [result])
         elif status == "completed":
-            story.result, story.is_over = result["result"], True
-            self.happened["sessions finished"] += 1
+            session.result, session.is_over = result["result"], True
+            self.events["sessions finished"] += 1
         elif status == "error":
-            require(result.get("error_code") == "crash_loop", f"{story.sid} ended with {result}")
-            self.happened["engines killed three times in a step"] += 1
+            require(result.get("error_code") == "crash_loop", f"{session.sid} ended with {result}")
+            self.events["engines killed three times in a step"] += 1
         else:
-            require(status in ("accepted", "running"), f"{story.sid} is {result}")
+            require(status in ("accepted", "running"), f"{session.sid} is {result}")
 
     @staticmethod
-    def _pending(story: Story, result: dict[str, Any]) -> list[str]:
+    def _pending(session: ExpectedSession, result: dict[str, Any]) -> list[str]:
         if result["status"] == "accepted":
-            return [each for each in result["pending"] if each not in story.acknowledged]
+            return [query_id for query_id in result["pending"] if query_id not in session.acknowledged]
         if result["status"] == "needs_response":
             return [query["query_id"] for query in result.get("queries") or [result]]
         return []
@@ -183,32 +183,32 @@ class Soak:
     # ── deaths ────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _kill(self) -> None:
-        """A pause, then a victim. The pauses are the schedule; nothing is waited for by them."""
+        """A pause, then a victim. The pauses are the schedule, not a wait for anything."""
         await anyio.sleep(self._random.expovariate(1 / _PAUSE_S))
         victim = self._random.choices(list(_VICTIMS), list(_VICTIMS.values()))[0]
         if victim == "server":
             await self._replace(self._random.randrange(2), is_armed=True)
-            self.happened["deaths: server"] += 1
+            self.events["deaths: server"] += 1
             return
-        processes = self._seen()
+        processes = self._processes()
         among = {
-            "keeper": [each.pid for each in processes if each.is_keeper],
-            "told to leave": [each.pid for each in processes if each.is_keeper],
-            "standing by": [each.pid for each in processes if each.is_standing_by],
-            "engine": [each.pid for each in processes if each.is_engine],
-            "fork server": [each.pid for each in processes if each.is_fork_server],
+            "keeper": [process.pid for process in processes if process.is_keeper],
+            "terminated": [process.pid for process in processes if process.is_keeper],
+            "standing by": [process.pid for process in processes if process.is_standing_by],
+            "engine": [process.pid for process in processes if process.is_engine],
+            "fork server": [process.pid for process in processes if process.is_fork_server],
         }[victim]
         if among:
             with suppress(ProcessLookupError):
-                os.kill(self._random.choice(among), signal.SIGTERM if victim == "told to leave" else signal.SIGKILL)
-                self.happened[f"deaths: {victim}"] += 1
+                os.kill(self._random.choice(among), signal.SIGTERM if victim == "terminated" else signal.SIGKILL)
+                self.events[f"deaths: {victim}"] += 1
 
-    def _seen(self) -> list[Any]:
+    def _processes(self) -> list[Any]:
         """All processes of the home; no session has two keepers."""
         processes = self.rig.processes()
-        keepers = Counter(each.sid for each in processes if each.is_keeper)
-        for sid in (sid for sid in keepers if keepers[sid] > 1):  # a look at /proc is no instant: look again
-            before = {each.pid for each in processes if each.is_keeper and each.sid == sid}
+        keepers = Counter(process.sid for process in processes if process.is_keeper)
+        for sid in (sid for sid in keepers if keepers[sid] > 1):  # reading /proc takes time: read it again
+            before = {process.pid for process in processes if process.is_keeper and process.sid == sid}
             both = before & set(self.rig.keepers(sid))
             require(len(both) < 2, f"{sid} has the keepers {both}")
         return processes
@@ -218,21 +218,25 @@ class Soak:
     async def _calm(self) -> None:
         for number in range(2):
             await self._replace(number, is_armed=False)
-        for each in self.rig.processes():  # keepers still have the fail points of the server that started them
-            if each.is_keeper:
+        for process in self.rig.processes():  # keepers still have the fail points of their server
+            if process.is_keeper:
                 with suppress(ProcessLookupError):
-                    os.kill(each.pid, signal.SIGKILL)
+                    os.kill(process.pid, signal.SIGKILL)
 
     async def _finish(self) -> None:
-        known = {story.sid for story in self._stories}
+        known = {session.sid for session in self._sessions}
         paths = [*self.rig.home.sessions.glob("p-*.journal"), *self.rig.home.finished.glob("p-*.journal")]
-        unheard = [Story.of_code(journal.read(path)[0]["code"], path.stem) for path in paths if path.stem not in known]
-        self._stories += unheard
-        self.happened["sessions whose host never heard their id"] = len(unheard)
-        with anyio.move_on_after(_CALM_S + len(unheard)):
+        without_host = [
+            ExpectedSession.of_code(journal.read(path)[0]["code"], path.stem)
+            for path in paths
+            if path.stem not in known
+        ]
+        self._sessions += without_host
+        self.events["sessions whose host never received the id"] = len(without_host)
+        with anyio.move_on_after(_CALM_S + len(without_host)):
             async with anyio.create_task_group() as hosts:
                 for number in range(_SESSIONS):
-                    hosts.start_soon(self._adopt, unheard[number::_SESSIONS])
+                    hosts.start_soon(self._adopt, without_host[number::_SESSIONS])
             for server in self._servers:
                 server.is_alive = False
                 assert server.process.stdin is not None
@@ -242,46 +246,46 @@ class Soak:
             return
         raise Violation(f"not all sessions came to an end within {_CALM_S:g} s")
 
-    async def _adopt(self, stories: Iterable[Story]) -> None:
-        for story in stories:
-            await self._play(story, None)
+    async def _adopt(self, sessions: Iterable[ExpectedSession]) -> None:
+        for session in sessions:
+            await self._play(session, None)
 
     def _check(self) -> None:
         rounds = 0
         seen: list[float] = []
-        for story in self._stories:
-            records = journal.read(self.rig.journal(story.sid))
+        for session in self._sessions:
+            records = journal.read(self.rig.journal(session.sid))
             final = fold(records).final
-            require(final is not None, f"{story.sid} has no end")
-            story.check(records)
-            if story.kind == "shared" and final is not None:
-                rounds += story.rounds
+            require(final is not None, f"{session.sid} has no end")
+            session.check(records)
+            if session.kind == "shared" and final is not None:
+                rounds += session.rounds
                 seen += final["result"]["seen"]
-        self.happened["sessions"] = len(self._stories)
-        self.happened["changes that sessions share"] = rounds
+        self.events["sessions"] = len(self._sessions)
+        self.events["changes that sessions share"] = rounds
         require(sorted(seen) == list(range(1, rounds + 1)), f"{rounds} changes of one key yielded {sorted(seen)}")
         self._check_state(rounds)
-        self.happened.update(self._points_struck())
+        self.events.update(self._points_struck())
 
     def _check_state(self, rounds: int) -> None:
         expected = {("default", "all"): rounds} if rounds else {}
-        for story in self._stories:
-            expected |= story.changes
+        for session in self._sessions:
+            expected |= session.changes
         if not expected:
             return
         with closing(sqlite3.connect(self.rig.home.state_database)) as connection:
             rows = connection.execute("SELECT namespace, key, value FROM state").fetchall()
             marks = [sid for (sid,) in connection.execute("SELECT sid FROM marks")]
-        found = {(namespace, key): float(value) for namespace, key, value in rows}
-        require(found == expected, f"state is {found}, not {expected}")
-        self.happened["marks left for the next sweep"] = len(marks)
+        actual = {(namespace, key): float(value) for namespace, key, value in rows}
+        require(actual == expected, f"state is {actual}, not {expected}")
+        self.events["marks left for the next sweep"] = len(marks)
 
     def _points_struck(self) -> Counter[str]:
-        """As the keepers of all sessions told it until now."""
+        """Counts of the fail points that keepers have reported so far."""
         struck: Counter[str] = Counter()
         for path in self.rig.home.log.glob("*.err"):
             self.rig.expected_reports.add(path.stem)
-            with suppress(FileNotFoundError):  # a keeper that leaves takes an empty one along
+            with suppress(FileNotFoundError):  # a keeper that leaves removes an empty log
                 for line in path.read_text(errors="replace").splitlines():
                     require(line.startswith("fail point "), f"{path.stem} reports {line!r}")
                     struck[f"deaths: {line}"] += 1

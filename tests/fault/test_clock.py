@@ -1,5 +1,7 @@
-"""The wall clock jumps by a day, forth and back, under real workers: what waits is measured by another clock, what was
-read stays as it was, and nothing is lost. The clock of the workers and of their fork server is set by a file."""
+"""The wall clock of real workers jumps by a day, forth and back: nothing is lost, and recorded times stay.
+
+A file sets the clock of the workers and of their fork server.
+"""
 
 import sys
 from collections.abc import Callable
@@ -28,17 +30,17 @@ SetClock = Callable[[float], object]
 
 @pytest.fixture
 def clock(rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SetClock:
-    """From now on workers are started with a clock of their own; the call says by how many seconds it is off."""
+    """Workers get a clock of their own. The function sets by how many seconds that clock is wrong."""
     offset, python = tmp_path / "offset", tmp_path / "python"
     offset.write_text("0")
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -s -P {PEERS / "astray.py"} {offset} "$@"\n')
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -s -P {PEERS / "wrong_clock.py"} {offset} "$@"\n')
     python.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(python))
 
     def set_to(off_s: float) -> None:
-        draft = tmp_path / "draft"  # replaced whole: a worker may be reading it
-        draft.write_text(str(off_s))
-        draft.replace(offset)
+        new = tmp_path / "new"  # replaced as a whole: a worker may be reading the file
+        new.write_text(str(off_s))
+        new.replace(offset)
 
     return set_to
 
@@ -50,12 +52,12 @@ async def test_clock_that_jumps_by_a_day_ends_no_worker_and_changes_no_recorded_
     async with rig.pool(idle_s=600) as pool:
         sid, *_ = await run(pool, CODE)
         idle, *_ = await run(pool, CODE)
-        keepers = {each: rig.keeper(each) for each in (sid, idle)}
+        keepers = {session: rig.keeper(session) for session in (sid, idle)}
         clock(first)
         await say(pool, sid, "q-0", "A")
         clock(-first)
         await say(pool, sid, "q-1", "B")
-        live = {each: rig.keeper(each) for each in (sid, idle)}
+        live = {session: rig.keeper(session) for session in (sid, idle)}
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers_of(sid))
         clock(0)
@@ -64,8 +66,8 @@ async def test_clock_that_jumps_by_a_day_ends_no_worker_and_changes_no_recorded_
         listed = (await list_via_pool(pool))["sessions"]
     read = [record["result"] for record in rig.records(sid, "effect") if record["name"] == "time"]
 
-    assert live == keepers  # nobody took the day for idleness
-    assert end["result"] == read  # also what a replay was told again
+    assert live == keepers  # no worker was idle for a day
+    assert end["result"] == read  # also the times that a replay served
     assert revived["prompt"] == f"at {read[3]:.3f}"
     jumps = [round((after - before) / DAY_S) for before, after in pairwise(read)]
     assert jumps == [first // DAY_S, -2 * first // DAY_S, first // DAY_S, 0]

@@ -1,4 +1,4 @@
-"""What an engine does to itself: it dies on its way back, it writes without end."""
+"""Faults of an engine: it dies while it replays; it writes endless output."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ from tests.rig.rig import ASK_TWICE, Rig, finish, open_pidfd, run, say, until
 
 pytestmark = pytest.mark.anyio
 
-# What comes after the first answer takes long enough to be met on its way, in each replay again.
+# The code after the first answer runs long enough to be killed, in each replay again.
 _POISON = """
 local a = alc.llm("first")
 local n = 0
@@ -25,7 +25,7 @@ return a .. "+" .. alc.llm("second after " .. a)
 
 
 async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_answer_is_not_taken(rig: Rig) -> None:
-    """Each death is a strike; asked again when the poison is gone, the session goes on where it was."""
+    """Each death is a strike. A call after the last death continues the session."""
     replies: list[PoolReply] = []
     async with rig.pool() as pool:
         other, *_ = await run(pool, ASK_TWICE)
@@ -45,7 +45,7 @@ async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_ans
                 with open_pidfd(rig.engine(sid)) as pidfd:
                     assert pidfd is not None
                     signal.pidfd_send_signal(pidfd, signal.SIGSEGV)
-                await until(lambda: len(rig.records(sid, "crash")) == number)  # noqa: B023  it is over before the next
+                await until(lambda: len(rig.records(sid, "crash")) == number)  # noqa: B023  awaited before the next round
         stuck = (await status_via_pool(pool, sid)).result
         listed = {line["session_id"]: line["status"] for line in (await list_via_pool(pool))["sessions"]}
         taken = rig.answers(sid)
@@ -75,7 +75,7 @@ async def test_engine_writes_only_to_its_log_and_its_limit_is_hard(rig: Rig) -> 
 
 
 def test_endless_output_of_an_engine_stops_at_the_limit_and_kills_no_process(tmp_path: Path) -> None:
-    """Under the limits that an engine sets itself, a gigabyte: what does not fit is an error of the write."""
+    """A gigabyte, under the limits that an engine sets itself: a write over the limit is an error."""
     log = tmp_path / "log"
     fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     pid = os.fork()

@@ -1,4 +1,4 @@
-"""Somebody puts a link where a file of the home belongs: what it names is not written, and sessions go on."""
+"""A symbolic link in the place of a file of the home: its target is never written, and sessions continue."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,12 +11,12 @@ from tests.rig.rig import ASK_ONCE, ASK_TWICE, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 
-PRECIOUS = b'{"sessions": [], "note": "of somebody else"}'
+PRECIOUS = b'{"sessions": [], "note": "of another program"}'
 
 
 @pytest.fixture
 def precious(rig: Rig, tmp_path: Path) -> Iterator[Path]:
-    """What the links name; no test may change it."""
+    """The target of the links. No test may change it."""
     path = tmp_path / "precious"
     path.write_bytes(PRECIOUS)
     yield path
@@ -49,28 +49,28 @@ async def test_link_in_the_place_of_a_log_stops_that_session_alone_until_it_is_g
 async def test_link_in_the_place_of_the_registry_its_temporary_file_or_its_lock_is_not_followed(
     rig: Rig, precious: Path, name: str
 ) -> None:
-    """The lock is never replaced, so its link has to go; registry and draft are new files with each write."""
-    place = rig.home.pool / name
+    """The lock file is never replaced, so its link has to be removed; the other two are new files with each write."""
+    link = rig.home.pool / name
     async with rig.pool() as pool:
         before, *_ = await run(pool, ASK_ONCE)
         await until(rig.home.registry.exists)
-        place.unlink(missing_ok=True)
-        place.symlink_to(precious)
+        link.unlink(missing_ok=True)
+        link.symlink_to(precious)
         sid, first, error = await run(pool, ASK_TWICE)
         second = (await say(pool, sid, "q-0", "A")).result
         if name == "registry.lock":
-            place.unlink()
+            link.unlink()
         later, _, none = await run(pool, ASK_ONCE)
         listed = rig.registered()
         aside = [path.is_symlink() for path in rig.home.pool.glob("registry.json.corrupt-*")]
 
     assert (first["prompt"], second["prompt"]) == ("first", "second after A")
-    assert aside == ([True] if name == "registry.json" else [])  # as whatever is no registry
+    assert aside == ([True] if name == "registry.json" else [])  # as any file that is not a registry
     assert (error is None) == (name == "registry.json")
     assert error is None or f"cannot write {rig.home.registry}: Too many levels of symbolic links" in error
     assert none is None
     assert listed == {before, sid, later}
-    assert not place.is_symlink()
+    assert not link.is_symlink()
 
 
 async def test_link_in_the_place_of_a_socket_is_no_worker_and_the_session_takes_its_name_back(

@@ -1,4 +1,4 @@
-"""What happens to a machine: all is killed at once, a resource is used up, thousands of sessions lie there."""
+"""Faults of a machine: everything is killed at once, a resource is used up, thousands of sessions are on the disk."""
 
 import os
 import resource
@@ -24,24 +24,24 @@ from tests.storage.disk import file_size_limit
 pytestmark = pytest.mark.anyio
 
 _IS_THOROUGH = os.environ.get("ALC_THOROUGH") == "1"
-_MANY = 10_000  # sessions on the disk, and as many beginnings
+_MANY = 10_000  # sessions on the disk, and as many empty journals
 _RUNS = 1_000 if _IS_THOROUGH else 200
 _ROOM = 8
 _AT_ONCE = 4  # calls of each server
 
 
 async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_that_continue(rig: Rig) -> None:
-    """As by the system when memory runs out, or with the container."""
+    """As the kernel does when memory runs out, or the end of a container."""
     async with rig.pool() as pool:
         sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(5)]
         for pid in (*rig.keepers(), *rig.engines()):
             await kill(pid)
         await until(lambda: not list(rig.home.pool.glob("*.sock")))
         listed = (await list_via_pool(pool))["sessions"]
-        told = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in sids]
+        prompts = [(await say(pool, sid, "q-0", "A")).result["prompt"] for sid in sids]
 
     assert [(line["status"], line["worker"]) for line in listed] == [("needs_response", "none")] * 5
-    assert told == ["second after A"] * 5
+    assert prompts == ["second after A"] * 5
 
 
 async def test_server_without_a_free_descriptor_refuses_and_leaves_no_partial_session(rig: Rig) -> None:
@@ -82,8 +82,8 @@ async def test_server_that_starts_in_a_home_full_of_sessions_revives_none(rig: R
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers())
     paused = [sid_of(number, created_s=1.7e9) for number in range(_MANY)]
-    for each in paused:
-        write(rig.home.journal(each), [header(each), prompt("q-0")])
+    for paused_sid in paused:
+        write(rig.home.journal(paused_sid), [header(paused_sid), prompt("q-0")])
     empty = write(rig.home.journal(sid_of(_MANY, created_s=1.7e9)), [], age_s=86400.0)
     for number in range(_MANY + 1, 2 * _MANY):  # servers died before the first line, a day ago
         os.link(empty, rig.home.journal(sid_of(number, created_s=1.7e9)))
@@ -93,27 +93,28 @@ async def test_server_that_starts_in_a_home_full_of_sessions_revives_none(rig: R
         second = (await say(pool, sid, "q-0", "A")).result
         continued_s = anyio.current_time() - began - started_s
         live = rig.keepers()
-        await until(lambda: len(os.listdir(rig.home.sessions)) == _MANY + 2, 30.0)  # they, this one, and finished/
+        # What stays: the paused sessions, this session, and the directory finished/.
+        await until(lambda: len(os.listdir(rig.home.sessions)) == _MANY + 2, 30.0)
         counts = (await list_via_pool(pool))["counts"]
 
     assert started_s < SOON_S / 2
-    assert continued_s < SOON_S / 2  # 100 ms on a machine that has nothing else to do: bench/many.py measures it
+    assert continued_s < SOON_S / 2  # 100 ms on an idle machine: bench/many.py measures it
     assert second["prompt"] == "second after A"
     assert len(live) == 1
     assert counts == {"unfinished": _MANY + 1, "live": 1, "finished": 0}
 
 
 async def test_more_runs_than_the_cap_each_get_a_prompt_or_busy_and_none_is_lost(rig: Rig) -> None:
-    """By two servers at once. What is told as busy has left no session."""
+    """By two servers at once. A run that was refused as busy leaves no session."""
     prompts: dict[str, str] = {}
     refused: list[str] = []
-    most = 0
+    live_max = 0
 
     async with rig.pool(pool_max=_ROOM) as here, rig.pool(pool_max=_ROOM) as there:
         numbers = list(range(_RUNS))
 
         async def work(pool: Pool) -> None:
-            nonlocal most
+            nonlocal live_max
             while numbers:
                 number = numbers.pop()
                 try:
@@ -121,7 +122,7 @@ async def test_more_runs_than_the_cap_each_get_a_prompt_or_busy_and_none_is_lost
                     prompts[reply.session_id] = reply.result["prompt"]
                 except Refused as exc:
                     refused.append(exc.code)
-                most = max(most, len(live_sessions(rig.home)))
+                live_max = max(live_max, len(live_sessions(rig.home)))
 
         async with anyio.create_task_group() as tasks:
             for pool in [here, there] * _AT_ONCE:
@@ -134,15 +135,15 @@ async def test_more_runs_than_the_cap_each_get_a_prompt_or_busy_and_none_is_lost
     assert len(prompts) + len(refused) == _RUNS
     assert set(refused) <= {"busy"}
     assert len(set(prompts.values())) == len(prompts) > _RUNS // 2
-    assert most <= _ROOM + 2 * _AT_ONCE  # no lock counts them: what starts at the same moment goes over
+    assert live_max <= _ROOM + 2 * _AT_ONCE  # workers that start at the same moment may exceed the cap
     assert ends == [f"answer to {prompts[sid]}" for sid in sample]
 
 
 async def test_failed_launch_removes_no_socket_name_of_the_next_launcher(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lock is free as soon as the spawn has failed: before it tidies up, somebody else may have bound."""
-    told: list[dict[str, Any]] = []
+    """The lock is free as soon as the spawn has failed: another launcher may bind before the clean-up."""
+    seen: list[dict[str, Any]] = []
 
     async def fail(
         home: Home, sid: str, *, journal_fd: int, listener: Any, environ: Mapping[str, str], fork_server: WorkerSpawner
@@ -150,19 +151,19 @@ async def test_failed_launch_removes_no_socket_name_of_the_next_launcher(
         os.close(journal_fd)
         listener.close()
         monkeypatch.setattr(pool, "spawn_worker", spawn.spawn_worker)
-        told.append((await status_via_pool(there, sid, wait_s=WAIT_S)).result)
+        seen.append((await status_via_pool(there, sid, wait_s=WAIT_S)).result)
         raise OSError(11, "Resource temporarily unavailable")
 
     async with rig.pool() as here, rig.pool() as there:
         monkeypatch.setattr(pool, "spawn_worker", fail)
         with pytest.raises(AlcError, match="cannot start a worker"):
             await run(here, ASK_ONCE)
-        sid = told[0]["session_id"]
+        sid = seen[0]["session_id"]
         keeper = rig.keeper(sid)
         end = (await say(there, sid, "q-0", "A")).result
         await ended(keeper)
 
-    assert told[0]["prompt"] == "question"
+    assert seen[0]["prompt"] == "question"
     assert end["result"] == "got A"
 
 
@@ -174,7 +175,7 @@ async def test_worker_of_another_protocol_is_replaced_and_the_session_continues(
         await until(lambda: sid in rig.registered())
         old = rig.keeper(sid)
         with monkeypatch.context() as later:
-            later.setattr(messages, "PROTOCOL", 99)  # of this server; what it starts here is as old again
+            later.setattr(messages, "PROTOCOL", 99)  # of this server; the worker that it starts uses the old one again
             with pytest.raises(Unreachable):
                 await say(pool, sid, "q-0", "A", wait_s=0.1)
         await ended(old)

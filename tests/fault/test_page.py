@@ -1,4 +1,4 @@
-"""The table of faults names tests that exist, and each test of this directory."""
+"""The table of faults in README.md names only tests that exist, and every test of this directory."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_every_row_of_the_table_of_faults_names_a_test() -> None:
     assert bare == []
 
 
-def test_every_death_of_a_machine_stands_in_the_table_of_faults() -> None:
+def test_every_test_of_this_directory_is_in_the_table_of_faults() -> None:
     named = {name for _, name in _NAMED.findall((_HERE / "README.md").read_text())}
     here = {
         name

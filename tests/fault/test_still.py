@@ -1,6 +1,6 @@
-"""Whatever can stand still × every tool, all at a time: each has its reply in time, and nothing is lost by it.
+"""Each kind of process is stopped during every tool at once: each tool replies in time, and nothing is lost.
 
-tests/pool/test_stopped_processes.py looks closer at what the replies say.
+tests/pool/test_stopped_processes.py checks the content of the replies.
 """
 
 import os
@@ -34,8 +34,8 @@ return a .. "+" .. b
 
 
 async def _catalog(pool: Pool, sid: str) -> Any:
-    look = partial(catalog, PackageContext(pool.home, pool.limits, os.environ), "state", CatalogQuery())
-    return await anyio.to_thread.run_sync(look)
+    read = partial(catalog, PackageContext(pool.home, pool.limits, os.environ), "state", CatalogQuery())
+    return await anyio.to_thread.run_sync(read)
 
 
 async def _branch(pool: Pool, sid: str) -> Any:
@@ -57,7 +57,7 @@ TOOLS: dict[str, Callable[[Pool, str], Any]] = {
 
 
 @contextmanager
-def _still(pids: list[int]) -> Iterator[None]:
+def _all_stopped(pids: list[int]) -> Iterator[None]:
     with ExitStack() as stack:
         for pid in pids:
             stack.enter_context(stopped(pid))
@@ -66,26 +66,26 @@ def _still(pids: list[int]) -> Iterator[None]:
 
 @asynccontextmanager
 async def _locks(rig: Rig, pool: Pool, sids: list[str]) -> AsyncIterator[None]:
-    """The journals are held by processes that nobody knows, and those stand still."""
+    """Stopped processes that the registry does not list hold the journals."""
     for sid in sids:
         await stop_via_pool(pool, sid, "hibernate")
-        await until(lambda: not rig.workers_of(sid))  # noqa: B023  it is over before the next
+        await until(lambda: not rig.workers_of(sid))  # noqa: B023  awaited before the next round
     with ExitStack() as stack:
         holders = [stack.enter_context(Program(rig, "lock_holder.py", rig.home.journal(sid))) for sid in sids]
-        with _still([holder.pid for holder in holders]):
+        with _all_stopped([holder.pid for holder in holders]):
             yield
 
 
 @asynccontextmanager
 async def _writer(rig: Rig) -> AsyncIterator[None]:
-    """A keeper in the middle of a change of the state, with the database locked."""
+    """A keeper is stopped in the middle of a change of the state, with the database locked."""
     async with AsyncExitStack() as stack:
         environ = {**os.environ, "ALC_FAILPOINT": "effect.written:stop"}
         pool = await stack.enter_async_context(rig.pool(environ=environ))
         tasks = await stack.enter_async_context(anyio.create_task_group())
         tasks.start_soon(partial(run, pool, "return alc.state.incr('n')"))
-        await until(lambda: [each for each in rig.processes() if each.is_keeper and each.state == "T"])
-        (keeper,) = [each.pid for each in rig.processes() if each.is_keeper and each.state == "T"]
+        await until(lambda: [process for process in rig.processes() if process.is_keeper and process.state == "T"])
+        (keeper,) = [process.pid for process in rig.processes() if process.is_keeper and process.state == "T"]
         try:
             yield
         finally:
@@ -93,17 +93,17 @@ async def _writer(rig: Rig) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _standing(rig: Rig, pool: Pool, victim: str, sids: list[str]) -> AsyncIterator[None]:
+async def _victim_stopped(rig: Rig, pool: Pool, victim: str, sids: list[str]) -> AsyncIterator[None]:
     match victim:
         case "keeper":
-            with _still([rig.keeper(sid) for sid in sids]):
+            with _all_stopped([rig.keeper(sid) for sid in sids]):
                 yield
         case "engine":
-            with _still([rig.engine(sid) for sid in sids]):
+            with _all_stopped([rig.engine(sid) for sid in sids]):
                 yield
         case "fork server":
             assert pool.fork_server.pid is not None
-            with _still([pool.fork_server.pid]):
+            with _all_stopped([pool.fork_server.pid]):
                 yield
         case "lock holder":
             async with _locks(rig, pool, sids):
@@ -129,7 +129,7 @@ async def test_each_tool_replies_in_time_while_a_process_is_stopped_and_nothing_
     async with rig.pool(**LIMITS) as pool:
         sids = {tool: (await run(pool, CODE)).session_id for tool in TOOLS}
         other, *_ = await run(pool, CODE)
-        async with _standing(rig, pool, victim, list(sids.values())), anyio.create_task_group() as tasks:
+        async with _victim_stopped(rig, pool, victim, list(sids.values())), anyio.create_task_group() as tasks:
             for tool, sid in sids.items():
                 tasks.start_soon(ask, pool, tool, sid)
             second = (await say(pool, other, "q-0", "A")).result
@@ -137,13 +137,13 @@ async def test_each_tool_replies_in_time_while_a_process_is_stopped_and_nothing_
             if tool not in ("cancel", "delete") or tool in refused:
                 assert (await say(pool, sid, "q-0", "A")).result.get("prompt") == "second after A", tool
                 assert rig.answers(sid) == [("q-0", "A")], tool
-        if "cancel" not in refused:  # its worker puts the journal away after its reply
+        if "cancel" not in refused:  # the worker archives the journal after its reply
             await until(lambda: rig.home.finished_journal(sids["cancel"]).exists())
         ended = {tool: rig.home.finished_journal(sids[tool]).exists() for tool in ("cancel", "delete")}
 
     assert {tool: s for tool, s in took_s.items() if s > SOON_S} == {}
     assert second["prompt"] == "second after A"
-    if victim == "lock holder":  # nobody may be signalled who is not known to be a worker of the session
+    if victim == "lock holder":  # only a registered worker of the session may be signalled
         assert set(refused) == {"continue", "hibernate", "cancel", "delete"}
         assert all("unknown process" in sentence for sentence in refused.values()), refused
     else:

@@ -1,8 +1,8 @@
 """Listens in the place of a worker and misbehaves: `impostor.py SOCKET SID MODE`, until its stdin ends.
 
-mute: takes requests and says nothing · gone: closes every connection at once · stranger: speaks for another session ·
-newer: speaks another protocol · noise: no JSON · long: a line without end · chatty: progress without end ·
-empty: answers nothing in particular · bare: progress without its numbers.
+mute: reads requests and sends nothing · gone: closes every connection at once · stranger: replies for another session ·
+newer: uses another protocol · noise: sends no JSON · long: sends an endless line · chatty: sends endless progress ·
+empty: replies without a feed result · bare: sends progress without its numbers.
 First line on stdout: `{pid}`, once it listens.
 """
 
@@ -19,11 +19,11 @@ PROGRESS = {"kind": "progress", "session_id": sid, "progress": {"step": 1, "tota
 
 
 def line(data: object, **worker: object) -> bytes:
-    said = WORKER | worker | {"id": 1, "ok": True, "data": data, "error": None, "code": None}
-    return json.dumps(said).encode() + b"\n"
+    response = WORKER | worker | {"id": 1, "ok": True, "data": data, "error": None, "code": None}
+    return json.dumps(response).encode() + b"\n"
 
 
-SAID = {
+REPLIES = {
     "stranger": line(FEED, sid="p-0-0000000000000000"),
     "newer": line(FEED, protocol=99),
     "noise": b"\xff\x00{]\n",
@@ -33,17 +33,17 @@ SAID = {
 ENDLESS = {"long": b"x" * 65536, "chatty": line(PROGRESS)}
 
 
-def serve(peer: socket.socket) -> None:
-    with peer:
+def serve(client: socket.socket) -> None:
+    with client:
         try:
             if mode == "gone":
                 return
-            peer.recv(65536)
-            if mode in SAID:
-                peer.sendall(SAID[mode])
+            client.recv(65536)
+            if mode in REPLIES:
+                client.sendall(REPLIES[mode])
             while mode in ENDLESS:
-                peer.sendall(ENDLESS[mode])
-            while peer.recv(65536):
+                client.sendall(ENDLESS[mode])
+            while client.recv(65536):
                 pass
         except OSError:
             pass
@@ -51,8 +51,8 @@ def serve(peer: socket.socket) -> None:
 
 def listen() -> None:
     while True:
-        peer, _ = listener.accept()
-        threading.Thread(target=serve, args=(peer,), daemon=True).start()
+        client, _ = listener.accept()
+        threading.Thread(target=serve, args=(client,), daemon=True).start()
 
 
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,6 +1,8 @@
-"""A server without MCP, as a process that can be killed: calls of pool.dispatch as JSON lines on stdin, one after the
-other; each is answered by one line on stdout, `{result, pool_save_error}` or `{error, code}`. Calls that carry an `id`
-go side by side, and their answers carry it too.
+"""A server without MCP, as a process that a test can kill.
+
+Reads calls of pool.dispatch as JSON lines from stdin, and writes one line per call to stdout: `{result,
+pool_save_error}` or `{error, code}`. Calls without an `id` run one after the other. Calls with an `id` run side by
+side, and their replies have the same `id`.
 
 Environment: ALC_HOME and the limits. First line on stdout: `{pid}`. Ends at the end of stdin.
 """
@@ -29,7 +31,7 @@ from algocline_mcp.pool.dispatch import (
 from algocline_mcp.session.events import Answer
 
 
-def tell(value: dict[str, Any]) -> None:
+def send(value: dict[str, Any]) -> None:
     print(json.dumps(value), flush=True)
 
 
@@ -39,7 +41,7 @@ async def call(pool: Pool, order: dict[str, Any]) -> PoolReply:
         case "run":
             return await run_via_pool(pool, Strategy(order["code"], ctx=order.get("ctx", {})), wait_s=wait_s)
         case "continue":
-            answers = [Answer(*each) for each in order.get("answers") or [order["answer"]]]
+            answers = [Answer(*item) for item in order.get("answers") or [order["answer"]]]
             return await continue_via_pool(pool, order["sid"], answers, wait_s=wait_s)
         case "status":
             return await status_via_pool(pool, order["sid"], wait_s=wait_s)
@@ -49,19 +51,19 @@ async def call(pool: Pool, order: dict[str, Any]) -> PoolReply:
 
 
 async def answer(pool: Pool, order: dict[str, Any]) -> None:
-    mark = {"id": order["id"]} if "id" in order else {}
+    call_id = {"id": order["id"]} if "id" in order else {}
     try:
         reply = await call(pool, order)
     except AlcError as exc:
-        tell({"error": str(exc), "code": exc.code, **mark})
+        send({"error": str(exc), "code": exc.code, **call_id})
     else:
-        tell({"result": reply.result, "pool_save_error": reply.pool_save_error, **mark})
+        send({"result": reply.result, "pool_save_error": reply.pool_save_error, **call_id})
 
 
 async def main() -> None:
     home, limits = Home.from_env(os.environ), Limits.from_env(os.environ)
     async with Pool(home, limits) as pool, anyio.create_task_group() as tasks:
-        tell({"pid": os.getpid()})
+        send({"pid": os.getpid()})
         while line := await anyio.to_thread.run_sync(sys.stdin.readline):
             order = json.loads(line)
             if "id" in order:
@@ -75,4 +77,4 @@ if __name__ == "__main__":
     try:
         anyio.run(main)
     except AlcError as exc:
-        tell({"pid": os.getpid(), "error": str(exc), "code": exc.code})
+        send({"pid": os.getpid(), "error": str(exc), "code": exc.code})

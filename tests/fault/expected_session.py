@@ -1,8 +1,8 @@
 """The strategies of the soak, and what must be true of each session whatever died while it ran.
 
-Contract: `code_of` and `Story.of_code` are each other's inverse, so that a session whose host never heard its id can be
-checked too. `told` and `taken` note what reached a host, `check` compares that with the journal and with the result of
-an undisturbed run, which is worked out here from the answers alone. Each raises Violation.
+Contract: `code` and `of_code` are inverse, so a session whose host never received its id can be checked too.
+`record_shown` and `record_acknowledged` record what reached a host. `check` compares that with the journal and with the
+result of an undisturbed run, which follows from the answers alone. Each raises Violation.
 """
 
 from collections import Counter
@@ -83,15 +83,15 @@ def require(is_so: object, sentence: str) -> None:
 
 
 @dataclass
-class Story:
-    """One session as its hosts know it."""
+class ExpectedSession:
+    """One session as its hosts have seen it."""
 
     kind: str
     name: str
     rounds: int
     sid: str = ""
     shown: dict[str, str] = field(default_factory=dict)  # query id -> prompt
-    acknowledged: dict[str, str] = field(default_factory=dict)  # query id -> the answer that was taken
+    acknowledged: dict[str, str] = field(default_factory=dict)  # query id -> the acknowledged answer
     result: Any = None
     is_over: bool = False
 
@@ -106,10 +106,10 @@ class Story:
         return cls(kind, name, int(rounds), sid)
 
     def answer(self, query_id: str) -> str:
-        """The same whenever it is sent; no other query has it."""
+        """The same text each time; no other query has it."""
         return f"{self.name}/{query_id}"
 
-    def told(self, queries: Sequence[Mapping[str, Any]]) -> None:
+    def record_shown(self, queries: Sequence[Mapping[str, Any]]) -> None:
         for query in queries:
             query_id, prompt = query["query_id"], query["prompt"]
             before = self.shown.setdefault(query_id, prompt)
@@ -118,7 +118,7 @@ class Story:
             expected = self._prompt(query_id)
             require(expected in (None, prompt), f"{self.sid} {query_id} asked {prompt!r} instead of {expected!r}")
 
-    def taken(self, query_ids: Sequence[str]) -> None:
+    def record_acknowledged(self, query_ids: Sequence[str]) -> None:
         self.acknowledged |= {query_id: self.answer(query_id) for query_id in query_ids}
 
     # ── the undisturbed run ───────────────────────────────────────────────────────────────────────────────
@@ -129,18 +129,18 @@ class Story:
 
     @property
     def changes(self) -> dict[tuple[str, str], int]:
-        """Of each key that nobody else changes, by namespace and key: those of children are apart."""
+        """`{(namespace, key): count}` of the keys that only this session changes. Children have namespaces."""
         namespaces = {"shared": ["default"], "forked": ["fork-0", "fork-1"]}.get(self.kind, [])
         return {(namespace, self.name): self.rounds for namespace in namespaces}
 
-    def _said(self) -> list[Any]:
+    def _results(self) -> list[Any]:
         if self.kind != "forked":
             return [self._last(number + 1) for number in range(self.rounds)]
         ends = [self.answer(f"f-{child}-0") + self.answer(f"f-{child}-1") for child in range(2 * self.rounds)]
         return [ends[2 * number : 2 * number + 2] for number in range(self.rounds)]
 
     def _last(self, number: int) -> str:
-        """What the strategy was told in the rounds before `number`, which counts from 0."""
+        """The answers of the round before `number`, which counts from 0, as the strategy joins them."""
         if number == 0:
             return "start"
         if self.kind == "batch":
@@ -148,7 +148,7 @@ class Story:
         return self.answer(f"q-{number - 1}")
 
     def _prompt(self, query_id: str) -> str | None:
-        """None where it depends on chance."""
+        """The prompt of a query; None if it depends on chance."""
         if self.kind == "forked":
             child, n = map(int, query_id.removeprefix("f-").split("-"))
             asked = f"two:{self.answer(f'f-{child}-0')}" if n else "one"
@@ -161,12 +161,18 @@ class Story:
         return f"{self.name}:{n + 1}:{self._last(n)}" if self.kind == "single" else None
 
     def check(self, records: Sequence[Record]) -> None:
-        """Of a finished session: its journal and its result."""
+        """Checks a finished session by its journal and its result."""
         taken = [
-            (item["id"], item["response"]) for each in records if each["kind"] == "answer" for item in each["answers"]
+            (item["id"], item["response"])
+            for record in records
+            if record["kind"] == "answer"
+            for item in record["answers"]
         ]
         asked = {
-            query["id"]: query["prompt"] for each in records if each["kind"] == "prompt" for query in each["queries"]
+            query["id"]: query["prompt"]
+            for record in records
+            if record["kind"] == "prompt"
+            for query in record["queries"]
         }
         twice = [query_id for query_id, count in Counter(query_id for query_id, _ in taken).items() if count > 1]
         require(not twice, f"{self.sid} holds two answers to {twice}")
@@ -174,12 +180,12 @@ class Story:
         require(not lost, f"{self.sid} lost {lost}")
         changed = self.shown.items() - asked.items()
         require(not changed, f"{self.sid} showed {changed}, which its journal has not")
-        said = self._said()
+        expected = self._results()
         require(len(taken) == self.queries, f"{self.sid} took {len(taken)} answers, it asks {self.queries}")
-        (final,) = [each for each in records if each["kind"] == "final"]
+        (final,) = [record for record in records if record["kind"] == "final"]
         result: Any = final.get("result")
-        require(not self.is_over or self.result == result, f"{self.sid} told {self.result!r} and holds {result!r}")
-        told = result["said"] if isinstance(result, dict) else result
-        require(told == said, f"{self.sid} ended with {result!r}; undisturbed it is {said!r}")
+        require(not self.is_over or self.result == result, f"{self.sid} replied {self.result!r} and holds {result!r}")
+        actual = result["said"] if isinstance(result, dict) else result
+        require(actual == expected, f"{self.sid} ended with {result!r}; undisturbed it is {expected!r}")
         if self.kind == "chance":
             require(result["asked"] == list(asked.values()), f"{self.sid} ended with other prompts than it showed")
