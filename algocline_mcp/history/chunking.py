@@ -1,16 +1,16 @@
-"""What is too long for one page comes in parts, none of which loses a character.
+"""Splits an item that is too long for one page into parts, without losing a character. Pure.
 
-Contract, pure. A size is that of the minified JSON in UTF-8 bytes, because hosts cut by bytes and by tokens, and both
-grow with it. The fields of an object are walked shortest first, so that what is short stands whole in the first part
-and only the longest is ever cut. A value that is no text is cut as its JSON text. Texts of the same name, joined in the
-order of the parts, are the whole. A place is a count of characters from the beginning of that walk.
+Contract: a size is that of the minified JSON in UTF-8 bytes, because hosts cut by bytes and by tokens, and both grow
+with it. The fields of an object are walked shortest first, so that the short fields are whole in the first part and
+only the longest field is ever cut. A value that is not a text is cut as its JSON text. The texts of one field, joined
+in the order of the parts, are the whole text. An offset is a number of characters from the beginning of that walk.
 """
 
 import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-_ATOM_BYTES = 1000  # what is no text and shorter is not worth being cut
+_ATOM_BYTES = 1000  # a shorter value that is not a text is never cut
 _LEAST_CHARS = 1  # of progress per part, whatever the room
 
 
@@ -23,20 +23,22 @@ def minified(value: Any) -> str:
 
 
 def part_of(item: Mapping[str, Any], begin: int, room: int, *, keep: Collection[str]) -> tuple[dict[str, Any], int]:
-    """As much of `item` from the place `begin` on as takes about `room` bytes, and the place where it ends, which is 0
-    where all is told. Fields in `keep` stand in every part and take none of the room."""
+    """About `room` bytes of `item` from the offset `begin` on, and the offset where the part ends.
+
+    The offset is 0 where nothing follows. Fields in `keep` are in every part and take none of the room.
+    """
     part = {key: item[key] for key in item if key in keep}
-    place = 0
+    offset = 0
     for key, text in _walk(item, keep):
         if isinstance(text, str):
-            start = max(0, begin - place)
+            start = max(0, begin - offset)
             if start < len(text) or (start == 0 and not text):
                 shown = _prefix(text, start, room)
                 part[key] = shown
                 room -= size_of({key: shown})
                 if start + len(shown) < len(text):
-                    return _ordered(item, part), place + start + len(shown)
-            place += len(text)
+                    return _ordered(item, part), offset + start + len(shown)
+            offset += len(text)
         elif begin == 0:
             part[key] = text
             room -= size_of({key: text})
@@ -58,7 +60,10 @@ def _ordered(item: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _prefix(text: str, start: int, room: int) -> str:
-    """The longest found beginning of `text[start:]` whose JSON takes at most `room` bytes; never empty."""
+    """A beginning of `text[start:]` whose JSON takes at most `room` bytes; never empty.
+
+    It may be somewhat shorter than the longest one: the length is estimated from the bytes per character.
+    """
     count = max(_LEAST_CHARS, room)
     while True:
         shown = text[start : start + count]

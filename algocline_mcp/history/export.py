@@ -1,9 +1,9 @@
-"""Moves a session from one home to another, as the file that its journal is.
+"""Exports a session as its journal file and imports the file into another home.
 
-Contract: `packed` gives the intact bytes of a journal, flushed before they are read; the session stays where it is.
-`unpack` takes them only if they are undamaged to the last byte and fold to a session that this program knows, and never
-over an id that exists here, finished or not; on return the session is on the disk. What a package or module gave is in
-the file; what the strategy still has to load must be installed where it goes on.
+Contract: `export_session` returns the intact records of a journal, which is flushed first; the session stays in its
+home. `import_session` accepts a file only if it is undamaged to the last byte and folds to a session that this version
+knows. It never replaces a session of the same id, finished or not. On return the session is on the disk. Modules that
+the strategy has loaded are in the file; those that it has yet to load must be installed in the other home.
 """
 
 import os
@@ -23,7 +23,7 @@ _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
 
 def export_session(home: Home, limits: Limits, sid: str) -> bytes:
-    """Raises Refused where there is no such session, JournalCorrupt, StorageFailed."""
+    """The content of the file. Raises Refused where there is no such session, JournalCorrupt, StorageFailed."""
     records = records_of(home, limits, sid)
     return journal_lines.encode_flushed(
         {key: value for key, value in record.items() if key != "s"} for record in records
@@ -31,20 +31,22 @@ def export_session(home: Home, limits: Limits, sid: str) -> bytes:
 
 
 def import_session(home: Home, content: bytes, limits: Limits) -> tuple[str, Phase]:
-    """The id of the session that is here now, and how it stands. Raises Refused, StorageFailed, HomeUnusable."""
+    """The id and the phase of the imported session. Raises Refused, StorageFailed, HomeUnusable."""
     if len(content) > limits.journal_bytes:
         raise Refused(f"the file has {len(content)} bytes, at most {limits.journal_bytes}: raise ALC_JOURNAL_BYTES")
-    found = journal_lines.scan(content)
-    if found.damaged_line is not None or not found.records:
-        raise Refused(f"the file is no whole journal, see line {found.damaged_line or 1}: export the session again")
-    header = found.records[0]
+    scanned = journal_lines.scan(content)
+    if scanned.damaged_line is not None or not scanned.records:
+        raise Refused(
+            f"the file is not a whole journal, see line {scanned.damaged_line or 1}: export the session again"
+        )
+    header = scanned.records[0]
     sid = header.get("sid")
     if header.get("format") != journal_lines.FORMAT or not isinstance(sid, str) or not _SID.fullmatch(sid):
-        raise Refused(f"the file's first record is of format {header.get('format')!r} and not of this program")
+        raise Refused(f"the file's first record (format {header.get('format')!r}) is not a header of this version")
     try:
-        phase = fold(found.records).phase
+        phase = fold(scanned.records).phase
     except IllegalRecord as exc:
-        raise Refused(f"the file is no journal of this program: {exc}") from exc
+        raise Refused(f"the file is not a journal of this version: {exc}") from exc
     target = home.finished_journal(sid) if phase is Phase.FINISHED else home.journal(sid)
     if os.path.lexists(home.journal(sid)) or os.path.lexists(home.finished_journal(sid)):
         raise Refused(f"session {sid} is in {home.root} already: delete it there first (alc_stop mode=delete)")
@@ -54,5 +56,5 @@ def import_session(home: Home, content: bytes, limits: Limits) -> tuple[str, Pha
     except FileExistsError as exc:
         raise Refused(f"session {sid} is in {home.root} already") from exc
     except OSError as exc:
-        raise StorageFailed(f"cannot write {target}: {exc.strerror}; free or mend that disk") from exc
+        raise StorageFailed(f"cannot write {target}: {exc.strerror}; free or repair that disk") from exc
     return sid, phase

@@ -1,7 +1,7 @@
-"""How a session begins: what it is to run, as the first record of its journal.
+"""Header of a new session, and the creation of its journal.
 
-Contract: the header holds all that a replay needs beside the answers, also what the strategy sees of the machine: seed,
-time zone, limits. What is over a limit is refused before a file is made.
+Contract: the header holds everything that a replay needs besides the answers, including what the strategy sees of the
+machine: seed, time zone, limits. A strategy over a limit is refused before a file is created.
 """
 
 import json
@@ -25,13 +25,14 @@ from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.clock import now_s
 
 _UNNAMED = "strategy"
-_TITLE_CHARS = 60  # of a title that nobody chose
+_TITLE_CHARS = 60  # of a title that was made from the strategy
 
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """What a session runs. `chunk` names the code in errors. `require` looks first among `variants` (name -> its
-    directory), then in `lib_paths`. `name`: the code is the source of an installed strategy, whose `run` is called."""
+    """The code of a session and its input. `chunk` names the code in error messages. `require` looks first among
+    `variants` (name -> directory), then in `lib_paths`. `name`: the code is that of an installed strategy, whose `run`
+    is called."""
 
     code: str
     chunk: str = _UNNAMED
@@ -44,14 +45,14 @@ class Strategy:
 
 
 def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]:
-    """The first record of a journal: all that a replay needs beside the answers. Raises Refused over a limit."""
+    """The first record of a journal. Raises Refused for a strategy over a limit."""
     ctx = json.dumps(strategy.ctx)
-    for name, size, most in (
+    for name, size, max_bytes in (
         ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
         ("ctx", len(ctx), limits.ctx_bytes),
     ):
-        if size > most:
-            raise Refused(f"{name} has {size} bytes, at most {most}: make it smaller", code="too_large")
+        if size > max_bytes:
+            raise Refused(f"{name} has {size} bytes, at most {max_bytes}: make it smaller", code="too_large")
     if (why := unusable_environ(strategy.ctx)) is not None:
         raise Refused(why)
     if messages.is_deeper(strategy.ctx, limits.json_depth):
@@ -84,12 +85,12 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
 
 @cache
 def _abi() -> dict[str, Any]:
-    """Asking for an installed version reads files: 0.8 ms, which would be felt in every first prompt."""
+    """Cached, because the version of an installed package is read from files: 0.8 ms in every first prompt."""
     return LUA.abi(version)
 
 
 def _first_words(strategy: Strategy) -> str:
-    """A title for a strategy that was given none: its name and task, its file's name, or how its code begins."""
+    """The title of a strategy without one: its name and task, or the name of its file, or its first line."""
     if strategy.name is not None:
         task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
         return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
@@ -100,7 +101,10 @@ def _first_words(strategy: Strategy) -> str:
 
 
 def create_journal(home: Home, records: Sequence[Record]) -> journal.Journal:
-    """A locked journal. More than a header gets its name when all of it is there: no half of a session is ever seen."""
+    """Creates the locked journal of a session.
+
+    Several records are written under a temporary name and renamed, so a partial session is never visible. Raises
+    StorageFailed."""
     path = home.journal(records[0]["sid"])
     if len(records) == 1:
         return journal.Journal.create(path, records[0])

@@ -1,4 +1,4 @@
-"""Reads the journal of one session from disk."""
+"""Reads the journal of one session from the disk, without starting a worker."""
 
 from contextlib import suppress
 
@@ -12,14 +12,15 @@ from algocline_mcp.storage import journal
 
 
 def session_of(home: Home, limits: Limits, sid: str) -> Session:
-    """The session that the journal folds to. Raises as records_of, and IllegalRecord."""
+    """The session that the journal folds to. Raises the errors of records_of, and IllegalRecord."""
     return fold(records_of(home, limits, sid))
 
 
 def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
-    """Of a session, wherever its journal lies. Raises Refused where there is none, JournalCorrupt, StorageFailed."""
+    """The records of an unfinished or finished session, flushed. Raises Refused for an unknown id, JournalCorrupt,
+    StorageFailed."""
     for path in (home.journal(sid), home.finished_journal(sid), home.journal(sid)):
-        try:  # the first place again at last: it may have moved between the two looks
+        try:  # the first path is tried again, because the journal may move between the two attempts
             if records := journal.read(path):
                 return records
         except FileNotFoundError:
@@ -28,9 +29,10 @@ def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
 
 
 def readable_records(home: Home, limits: Limits, sid: str) -> tuple[list[Record], JournalCorrupt | None]:
-    """As records_of; of a damaged journal what stands before the damage, and the error, raised where that is nothing.
+    """The records of a session; for a damaged journal those before the damage, and the error.
 
-    Only for what changes nothing there: to look at it, and to begin another session with it.
+    Only for callers that change nothing in the session: views, and branches. Raises the errors of records_of;
+    JournalCorrupt only where the first line is damaged.
     """
     try:
         return records_of(home, limits, sid), None

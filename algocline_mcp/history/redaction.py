@@ -1,8 +1,8 @@
-"""Hides what a strategy read from the environment: a journal keeps it for its replay alone. Pure.
+"""Hides the values that a strategy read from the environment: a journal keeps them only for its replay. Pure.
 
 Contract: `value` and `text` return copies without the values of `ctx.env.*` and without the results of the host
-function `env`. A value of at least `_TELLING_CHARS` is also hidden where it stands inside another text; a shorter one
-("1", "prod") occurs by chance, and is hidden only where it stands as itself.
+function `env`. A value of at least `_SECRET_CHARS` characters is also hidden inside other texts. A shorter value
+("1", "prod") occurs in other texts by chance, and is hidden only in its own field.
 """
 
 import json
@@ -13,18 +13,18 @@ from typing import Any
 from algocline_mcp.session.records import Record
 
 HIDDEN = "[hidden]"
-_TELLING_CHARS = 6
+_SECRET_CHARS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    secrets: tuple[str, ...]  # the longest first: one may be part of another
+    secrets: tuple[str, ...]  # longest first: a secret may be part of another
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> "Redaction":
-        """Of one journal."""
-        found = {text for text in _read(records) if len(text) >= _TELLING_CHARS}
-        return cls(tuple(sorted(found, key=len, reverse=True)))
+        """The redaction of one journal. `records`: all of them, from the header on."""
+        secrets = {text for text in _read(records) if len(text) >= _SECRET_CHARS}
+        return cls(tuple(sorted(secrets, key=len, reverse=True)))
 
     def text(self, text: str) -> str:
         for secret in self.secrets:
@@ -33,7 +33,7 @@ class Redaction:
         return text
 
     def value(self, value: Any) -> Any:
-        """Any JSON value; keys stay."""
+        """A copy of a JSON value; keys stay."""
         if not self.secrets:
             return value
         if isinstance(value, str):
@@ -52,7 +52,7 @@ class Redaction:
         return self.value(ctx)
 
     def record(self, record: Record) -> Record:
-        """An effect without what it read, every other record without what others read."""
+        """An `env` effect without its result; any other record without the secrets."""
         if record["kind"] == "effect" and record.get("name") == "env":
             return {**record, "result": HIDDEN}
         if record["kind"] == "header":
@@ -73,7 +73,7 @@ def _read(records: Sequence[Record]) -> Iterator[str]:
             yield from _leaves(record["ctx"].get("env"))
         elif record["kind"] == "effect" and record["name"] == "env":
             yield from _leaves(record.get("result"))
-    for name, _, outcome, _ in header.get("carried", {}).get("effects", ()):  # of a branch, as its parent read it
+    for name, _, outcome, _ in header.get("carried", {}).get("effects", ()):  # what a branch inherits of its parent
         if name == "env":
             yield from _leaves(outcome.get("result"))
 
@@ -85,8 +85,8 @@ def _leaves(value: Any) -> Iterator[str]:
         yield json.dumps(value)
     elif isinstance(value, dict | list):
         inner: Iterable[Any] = value.values() if isinstance(value, dict) else value
-        for each in inner:
-            yield from _leaves(each)
+        for item in inner:
+            yield from _leaves(item)
 
 
 def _hidden(value: Any) -> Any:

@@ -1,9 +1,9 @@
-"""What is kept for how long, and how much of it: deleting, the retention of finished sessions, scrubbing.
+"""Deletes sessions, and scrubs the contents of finished ones (ALC_RETENTION_DAYS, ALC_KEEP).
 
-Contract: an unfinished session is deleted only by somebody who says so (`alc_stop(mode="delete")`, `alc purge --all`);
-retention looks at finished ones alone. A scrubbed journal still folds: it keeps title, times, counts, how it ended,
-and with `ALC_KEEP=result` the result and code; prompts, answers, logs and what was read from the world are gone from
-the disk. Whoever scrubs holds the journal's lock; the new file is flushed before it takes the old one's name.
+Contract: an unfinished session is deleted only on request (`alc_stop(mode="delete")`, `alc purge --all`); retention
+concerns finished sessions alone. A scrubbed journal still folds: it keeps title, times, counts and status, and with
+`ALC_KEEP=result` the result and the code. Prompts, answers, logs and the results of effects are gone from the disk.
+Scrubbing takes the journal's lock, and flushes the new file before it replaces the old one.
 """
 
 import fcntl
@@ -28,10 +28,10 @@ _HEAD_BYTES = 256  # the mark stands before the code
 
 
 def keep_of(environ: Mapping[str, str]) -> str:
-    """What `ALC_KEEP` says. Raises HomeUnusable."""
+    """The value of `ALC_KEEP`, one of KEEPS. Raises HomeUnusable."""
     chosen = environ.get("ALC_KEEP", "") or "all"
     if chosen not in KEEPS:
-        raise HomeUnusable(f"ALC_KEEP={chosen!r} is none of {', '.join(KEEPS)}: correct it or unset it")
+        raise HomeUnusable(f"ALC_KEEP={chosen!r} is not one of {', '.join(KEEPS)}: correct it or unset it")
     return chosen
 
 
@@ -39,7 +39,10 @@ def keep_of(environ: Mapping[str, str]) -> str:
 
 
 def delete_session(home: Home, sid: str) -> bool:
-    """Unlinks the journal wherever it lies. False where there is none, or somebody holds it."""
+    """Deletes the journal, finished or not, and the files beside it.
+
+    False where there is no journal or another process holds its lock.
+    """
     for path in (home.journal(sid), home.finished_journal(sid)):
         with suppress(FileNotFoundError):
             fd = journal.lock(path)
@@ -50,33 +53,35 @@ def delete_session(home: Home, sid: str) -> bool:
                 sync_directory(path.parent)
             finally:
                 os.close(fd)
-            for left in (home.stderr(sid), home.socket(sid), home.annotations(sid)):
+            for beside in (home.stderr(sid), home.socket(sid), home.annotations(sid)):
                 with suppress(OSError):
-                    os.unlink(left)
-            if path == home.journal(sid):  # the worker of a finished one has seen to it
+                    os.unlink(beside)
+            if path == home.journal(sid):  # of a finished session, the worker has removed the marks
                 _forget_marks(home.state_database, sid)
             return True
     return False
 
 
 def _forget_marks(database: Path, sid: str) -> None:
-    """Takes the marks of its changes out of the state database: they would make each happen once, and none comes again.
-    Where the database is in use they stay until another session ends. The lock is the one that keepers write under."""
+    """Removes the session's marks from the state database. A mark makes a change happen only once; no change follows.
+
+    Where the database is in use, the marks stay until another session ends. The lock is that of all writers."""
     import sqlite3
 
-    with suppress(OSError, sqlite3.Error), ExitStack() as held:
+    with suppress(OSError, sqlite3.Error), ExitStack() as stack:
         directory = os.open(database.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        held.callback(os.close, directory)
+        stack.callback(os.close, directory)
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
         connection = sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True, timeout=0)
-        held.callback(connection.close)
+        stack.callback(connection.close)
         with connection:
             connection.execute("DELETE FROM marks WHERE sid = ?", (sid,))
 
 
 def expired(directory: Path, days: float, now_s: float) -> Iterator[str]:
-    """Ids of the journals in it that nothing was written to for so long. Ids begin with their time of birth, so a
-    young one is known by its name."""
+    """Ids of the journals in a directory whose last change is more than `days` ago.
+
+    Ids begin with the time at which the session was created, so a young journal is known by its name."""
     before_s = now_s - days * _DAY_S
     youngest = f"p-{max(0, int(before_s * 1e9)):x}"
     with suppress(OSError):
@@ -88,7 +93,9 @@ def expired(directory: Path, days: float, now_s: float) -> Iterator[str]:
 
 
 def apply_retention(home: Home, *, days: float, keep: str) -> None:
-    """What a server does at its start and after a run: a courtesy that fails silently and is tried again."""
+    """Deletes expired finished sessions and scrubs the others, as `keep` says.
+
+    A server calls it at its start and after a run. A failure is not reported, because the next call tries again."""
     if days:
         for sid in expired(home.finished, days, time.time()):
             with suppress(AlcError, OSError):
@@ -109,7 +116,10 @@ def _is_scrubbed(path: Path) -> bool:
 
 
 def scrub(path: Path, keep: str) -> bool:
-    """Rewrites a finished journal. False where somebody holds it or it is not finished. Raises AlcError, OSError."""
+    """Scrubs a finished journal. Raises AlcError, OSError.
+
+    False where the session is not finished or another process holds its lock.
+    """
     fd = journal.lock(path)
     if fd is None:
         return False
@@ -124,7 +134,7 @@ def scrub(path: Path, keep: str) -> bool:
 
 
 def scrubbed(records: Sequence[Record], keep: str) -> list[Record]:
-    """The two records that are left of a finished session. Pure."""
+    """The two records that remain of a finished session. Pure."""
     session = fold(records)
     assert session.final is not None
     kept = {"kept": keep, "tally": asdict(session.usage), "child_stats": dict(session.child_stats)}
@@ -141,7 +151,7 @@ def scrubbed(records: Sequence[Record], keep: str) -> list[Record]:
 
 
 def _replace(path: Path, records: Sequence[Record]) -> None:
-    """Keeps the old time of change: retention counts from the end of the session."""
+    """Replaces the journal and keeps its time of change, because retention counts from the end of the session."""
     before = os.stat(path)
     content = journal_lines.encode_flushed(records)
     try:

@@ -1,8 +1,8 @@
-"""What past runs took: counted from the journals of finished sessions.
+"""Statistics of past runs, counted from the journals of finished sessions.
 
-Contract: a look costs a bounded time, however many sessions there are: at most the `NEWEST` youngest are seen, those of
-them that are new are read until `_LOOK_S` is over, and one that is longer than `_MOST_BYTES` is left out. What was read
-is remembered, because a finished journal does not change. It blocks on the disk: it runs in threads.
+Contract: `runs` takes a bounded time, however many sessions there are. It considers the `NEWEST` journals, reads those
+that it does not know yet until `_READ_S` have passed, and leaves out journals over `_MAX_BYTES`. A journal that was
+read is remembered, because a finished journal does not change. It blocks on the disk, so it runs in threads.
 """
 
 import heapq
@@ -21,14 +21,14 @@ from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal
 
 NEWEST = 500
-_LOOK_S = 1.0
-_MOST_BYTES = 8 * MIB
+_READ_S = 1.0
+_MAX_BYTES = 8 * MIB
 _SUFFIX = ".journal"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """`auto`: as `stats.auto` of its result. `end_s`: unix seconds."""
+    """A finished run. `auto`: as `stats.auto` of its result. `end_s`: unix seconds."""
 
     sid: str
     strategy: str | None
@@ -51,19 +51,19 @@ def runs(home: Home) -> list[Run]:
         names = [name for name in os.listdir(home.finished) if name.startswith("p-") and name.endswith(_SUFFIX)]
     except OSError:
         return []
-    seen = [home.finished / name for name in heapq.nlargest(NEWEST, names)]
-    for path in _known.keys() - set(seen):
+    newest = [home.finished / name for name in heapq.nlargest(NEWEST, names)]
+    for path in _known.keys() - set(newest):
         del _known[path]
-    until = time.monotonic() + _LOOK_S
-    for path in seen:
+    until = time.monotonic() + _READ_S
+    for path in newest:
         if path not in _known and time.monotonic() < until:
             _known[path] = _read(path)
-    return [run for path in seen if (run := _known.get(path)) is not None]
+    return [run for path in newest if (run := _known.get(path)) is not None]
 
 
 def _read(path: Path) -> Run | None:
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if path.stat().st_size > _MAX_BYTES:
             return None
         session = fold(journal.read(path, is_for_host=False))
     except (AlcError, OSError):
@@ -71,15 +71,15 @@ def _read(path: Path) -> Run | None:
     if session.final is None:
         return None
     end_s = session.final["t"]
-    about = session.header
+    header = session.header
     auto = metrics(session, end_s)["auto"]
-    return Run(session.sid, about.get("strategy"), about["title"], status_of(session), end_s, auto)
+    return Run(session.sid, header.get("strategy"), header["title"], status_of(session), end_s, auto)
 
 
-def medians(found: Iterable[Run]) -> dict[str, dict[str, int]]:
-    """Of completed runs, by strategy: `{runs, prompts, tokens}`."""
+def medians(finished: Iterable[Run]) -> dict[str, dict[str, int]]:
+    """Strategy -> `{runs, prompts, tokens}`: the number of completed runs, and the medians of prompts and tokens."""
     by_name: dict[str, list[Run]] = {}
-    for run in found:
+    for run in finished:
         if run.strategy is not None and run.status == "completed":
             by_name.setdefault(run.strategy, []).append(run)
     return {
@@ -93,6 +93,6 @@ def medians(found: Iterable[Run]) -> dict[str, dict[str, int]]:
 
 
 def _median(values: list[int]) -> int:
-    """Not the library's, whose import would cost every start 10 ms."""
+    """Written here because the import of `statistics` costs 10 ms at each start of a server."""
     ordered, middle = sorted(values), len(values) // 2
     return ordered[middle] if len(ordered) % 2 else round((ordered[middle - 1] + ordered[middle]) / 2)

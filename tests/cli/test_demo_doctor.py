@@ -150,7 +150,7 @@ def test_doctor_tells_a_home_that_others_can_read(terminal: "Terminal") -> None:
         ({"ALC_HOME": "/proc/none"}, "cannot hold sessions", "set ALC_HOME elsewhere"),
         ({"ALC_SPAWN": "magic"}, "neither fork nor exec", "correct it or unset it"),
         ({"ALC_WAIT_S": "soon"}, "'soon'", "correct it or unset it"),
-        ({"ALC_KEEP": "some"}, "is none of all, result, none", "correct it or unset it"),
+        ({"ALC_KEEP": "some"}, "is not one of all, result, none", "correct it or unset it"),
         ({"ALC_TOOLS": "all"}, "is no set of tools", "set it to one of core, author, full"),
     ],
 )

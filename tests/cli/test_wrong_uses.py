@@ -121,7 +121,7 @@ def test_an_id_of_no_session(terminal: "Terminal", command: str, sid: str) -> No
 
     assert done.exit_code == 1
     assert _sentence(done.stderr) == (
-        f"Error: Session {sid!r} not found, and none is unfinished here: start with alc run"
+        f"Error: Session {sid!r} not found, and no session is unfinished here: start with alc run"
     )
 
 
@@ -147,7 +147,7 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["config", "codex", "--write", "--remove"], 2, "give --write or --remove, not both"),
         (["stop", GONE, "--cancel", "--delete"], 2, "give --cancel or --delete, not both"),
         (["show", "p-1"], 2, "'p-1' is no id of a session: alc ps lists the unfinished ones"),
-        (["export", GONE], 1, "not found, and none is unfinished here: start with alc run"),
+        (["export", GONE], 1, "not found, and no session is unfinished here: start with alc run"),
         (
             ["import", "nowhere"],
             1,

@@ -70,11 +70,11 @@ GOOD = journal_lines.encode(header(SID), 0) + journal_lines.encode(prompt("q-0")
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "no whole journal"),
+        (b"", "not a whole journal"),
         (b"no journal\n", "see line 1"),
         (GOOD[:-9], "see line 2"),
         (GOOD.replace(b"prompt of", b"prompt if"), "see line 2"),
-        (journal_lines.encode(header("../../x"), 0), "not of this program"),
+        (journal_lines.encode(header("../../x"), 0), "not a header of this version"),
         (journal_lines.encode(header(SID, format=99), 0), "format 99"),
         (journal_lines.encode(header(SID), 0) * 2, "a record of kind 'header' cannot come"),
     ],

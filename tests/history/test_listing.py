@@ -171,7 +171,7 @@ def test_the_longest_page_is_limited(home: Home) -> None:
 def test_a_cursor_that_is_none_is_refused(home: Home) -> None:
     fill(home, 1)
 
-    with pytest.raises(Refused, match="take it from the list before"):
+    with pytest.raises(Refused, match="take it from the previous page"):
         list_unfinished(home, LIMITS, cursor="2")
 
 

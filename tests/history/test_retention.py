@@ -209,7 +209,7 @@ def test_a_held_journal_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_keep_that_is_none_is_told(rig: Rig) -> None:
-    with pytest.raises(HomeUnusable, match="ALC_KEEP='some' is none of all, result, none"):
+    with pytest.raises(HomeUnusable, match="ALC_KEEP='some' is not one of all, result, none"):
         Pool(rig.home, Limits(), environ={"ALC_KEEP": "some"})
 
 

@@ -158,7 +158,7 @@ def test_summary_tells_counts_and_times() -> None:
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "9" * 10, "p-1"])
 def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
-    with pytest.raises(Refused, match="take it from the page before"):
+    with pytest.raises(Refused, match="take it from the previous page"):
         look(history(1), "history", cursor=cursor)
 
 

@@ -87,7 +87,7 @@ async def test_probe_of_a_server_that_was_killed_while_it_started_hinders_nobody
 
 async def test_unknown_id_names_three_unfinished_sessions_and_how_many_more(rig: Rig) -> None:
     async with rig.pool() as pool:
-        with pytest.raises(Refused, match="none is unfinished here: start with alc_run"):
+        with pytest.raises(Refused, match="no session is unfinished here: start with alc_run"):
             await status_via_pool(pool, "p-1-0000000000000000")
         sids = [(await run(pool, ASK_ONCE, title=f"t{n}")).session_id for n in range(5)]
         with pytest.raises(Refused, match="not found") as told:
