@@ -5,6 +5,7 @@ from hypothesis import settings
 
 from tests.rig.fixtures import anyio_backend, rig, use_foreign_environment
 from tests.rig.hosts import environment, host, raw, shared, tools
+from tests.rig.stdio_home import stdio_home
 from tests.rig.subject import subject
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "raw",
     "rig",
     "shared",
+    "stdio_home",
     "subject",
     "tools",
     "use_foreign_environment",

@@ -1,8 +1,8 @@
 """A pool without workers, which takes the place of `algocline_mcp.pool.dispatch`.
 
 Contract. Sessions are records in memory; the pure parts of the product (`decide`, `view`, `view_of`, `result_of`)
-decide and show. So results and refusals have the shapes of the real module: tests/pool/test_dispatch_contract.py holds both to
-the same tests. There are no workers, no journals, no hibernation and no time.
+decide and show. So results and refusals have the shapes of the real module; tests/pool/test_dispatch_contract.py holds
+both to the same tests. There are no workers, no journals, no hibernation and no time.
 
 The code of a strategy is JSON: `{"pauses": [["prompt", …], …]}` asks pause by pause and returns all answers;
 `{"status": "error", …}` is the result; `{"do": …}` is a fault of `_FAULTS`. Any other code completes at once and

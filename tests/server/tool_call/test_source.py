@@ -1,5 +1,6 @@
-"""Where the code of a session comes from, when the disk does not answer."""
+"""Source of a strategy: files, and a disk that does not answer."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -11,19 +12,65 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.server.tool_call import source
 from algocline_mcp.server.tool_call.arguments import ABSENT
+from tests.rig.hosts import Tools
+from tests.rig.tool_replies import refusal_of, result_of
 
 
 def test_a_disk_that_hangs_holds_a_call_no_longer_than_its_grace(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    home, mended = Home(tmp_path), threading.Event()
-    monkeypatch.setattr(source, "find_root", lambda environ: mended.wait(120) and None)
+    home, repaired = Home(tmp_path), threading.Event()
+    monkeypatch.setattr(source, "find_root", lambda environ: repaired.wait(120) and None)
 
     async def play() -> None:
         try:
             with anyio.fail_after(60), pytest.raises(Unreachable, match="hangs; nothing was started"):
                 await source.read_source("return 1", ABSENT, ABSENT, ABSENT, home=home, limits=Limits(grace_s=0.05))
         finally:
-            mended.set()
+            repaired.set()
 
     anyio.run(play)
+
+
+def test_a_file_is_found_from_the_project_and_names_its_chunk(tools: Tools, tmp_path: Path) -> None:
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "p.lua").write_bytes(b"\xef\xbb\xbfreturn 1\n")
+
+    started = result_of(tools.call("alc_run", code_file="plans/p.lua", project_root=str(tmp_path)))["result"]
+    assert started["code"] == "return 1\n"
+    assert started["chunk"] == "p.lua"
+    assert started["lib_paths"] == [str(tmp_path / "plans"), str(tmp_path)]
+
+
+def test_a_file_is_found_from_the_working_directory_otherwise(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("q.lua").write_text("return 2")
+
+    assert result_of(tools.call("alc_run", code_file="q.lua"))["result"]["code"] == "return 2"
+
+
+@pytest.mark.parametrize("kind", ["absent", "directory", "pipe", "large", "binary", "nul"])
+def test_a_file_that_cannot_be_read_is_named_with_the_cure(
+    tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setenv("ALC_CODE_BYTES", "10")
+    path = tmp_path / "f.lua"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind in ("large", "binary"):
+        path.write_bytes(b"x" * 11 if kind == "large" else b"\xff")
+    name = f"{path}\0" if kind == "nul" else str(path)
+    expected = {
+        "absent": f"Failed to read {path}: No such file or directory (os error 2); check",
+        "directory": f"Failed to read {path}: Is a directory (os error 21); check",
+        "pipe": "not a regular file; name a file",
+        "large": "11 bytes, at most 10: shorten",
+        "binary": "byte 0 is not UTF-8; save the file",
+        "nul": "null byte; check the path",
+    }[kind]
+
+    assert expected in refusal_of(tools.call("alc_run", code_file=name))

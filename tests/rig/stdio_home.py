@@ -1,0 +1,77 @@
+"""A home whose server is real: the official client over stdio, `alc` at the terminal, workers, Lua."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters
+from mcp_types import Implementation
+
+LIMIT_S = 120.0  # a test that hangs fails after this; no test takes as long, even on a busy machine
+ROOT = Path(__file__).parents[2]
+
+
+class StdioHome:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
+        own = {"ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10", "ALC_WARMUP_RUNS": "1"}
+        self.environment = {**kept, "PYTHONPATH": str(ROOT), **own}
+
+    @asynccontextmanager
+    async def client(self, name: str = "mcp") -> AsyncIterator[Client]:
+        """A server of its own, whose host has this name."""
+        server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=self.environment)
+        with anyio.fail_after(LIMIT_S):
+            async with Client(server, client_info=Implementation(name=name, version="1")) as client:
+                yield client
+
+    def alc(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "algocline_mcp", *arguments],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=LIMIT_S,
+            check=False,
+        )
+
+    def sockets(self) -> list[str]:
+        return [path.name for path in (self.root / "state" / "pool").glob("*.sock")]
+
+
+@pytest.fixture
+def stdio_home() -> Iterator[StdioHome]:
+    """Fails the test that leaves a worker behind. A short path, because a socket's may have 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="alc-") as directory:
+        home = StdioHome(Path(directory))
+        yield home
+        wait_for_workers_to_leave(home)
+
+
+def wait_for_workers_to_leave(home: StdioHome) -> None:
+    deadline_s = time.monotonic() + LIMIT_S
+    while home.sockets():
+        assert time.monotonic() < deadline_s, "a worker was left behind"
+        threading.Event().wait(0.01)
+
+
+async def call_tool(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
+    reply = await client.call_tool(tool, arguments)
+    text = reply.content[0].text  # type: ignore[union-attr]
+    assert not reply.is_error, text
+    result = reply.structured_content
+    assert isinstance(result, dict)
+    assert json.loads(text) == result
+    return result

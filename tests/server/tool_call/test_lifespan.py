@@ -1,0 +1,44 @@
+"""A home, a setting or an installation that does not work."""
+
+from typing import Any
+
+import pytest
+
+from tests.rig.hosts import Tools
+from tests.rig.tool_replies import ONE, SID, refusal_of
+
+
+def test_an_incomplete_installation_is_reported_by_each_call(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise ImportError("no module named portalocker")
+
+    monkeypatch.setattr("algocline_mcp.server.tool_call.lifespan.import_module", broken)
+
+    told = [refusal_of(reply) for reply in tools.calls(("alc_status", {}), ("alc_run", {"code": ONE}))]
+
+    assert all("installed incompletely: no module named portalocker; install it again" in each for each in told)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "sentence"),
+    [
+        ("ALC_HOME", "/dev/null/home", "is no directory: set ALC_HOME"),
+        ("ALC_WAIT_S", "soon", "ALC_WAIT_S='soon' is not a number of at least 0: correct it or unset it"),
+    ],
+)
+def test_an_unusable_home_or_setting_is_reported_by_every_tool(
+    tools: Tools, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("alc_run", {"code": "x"}),
+        ("alc_continue", {"session_id": SID, "response": "x"}),
+        ("alc_status", {}),
+        ("alc_status", {"session_id": SID}),
+        ("alc_stop", {"session_id": SID}),
+    ]
+
+    for reply in tools.calls(*calls):
+        text = refusal_of(reply)
+        assert sentence in text
+        assert text.endswith("then restart this server [home_unusable]")
