@@ -1,4 +1,4 @@
-"""What a worker must not import: it would cost every session, not only once."""
+"""Modules that a worker must not import: each would cost every session, not only the first."""
 
 import subprocess
 import sys

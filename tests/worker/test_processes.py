@@ -1,4 +1,4 @@
-"""What keeper, engine and fork server hold open, know of their surroundings, and cost while they wait."""
+"""Keeper, engine and fork server as processes: descriptors, environment, and cost while they wait."""
 
 import os
 import signal

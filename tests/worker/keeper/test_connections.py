@@ -1,18 +1,15 @@
-"""Bad clients on a worker's socket: mute, lying, greedy, many. A good call meanwhile is as quick as ever."""
+"""Bad clients on a worker's socket: silent, greedy, slow, many. A good call meanwhile is as quick as ever."""
 
 import contextlib
-import json
 import os
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import continue_via_pool, status_via_pool, stop_via_pool
-from algocline_mcp.protocol.messages import PROTOCOL, PoolRequest
+from algocline_mcp.protocol.messages import PoolRequest
 from algocline_mcp.session.events import Answer
 from tests.rig.rig import (
     ASK_ONCE,
@@ -27,89 +24,12 @@ from tests.rig.rig import (
     say,
     until,
 )
+from tests.worker.keeper.test_request_runner import request
 
 pytestmark = pytest.mark.anyio
 
 QUICK_S = 10.0  # of a call that takes 5 ms on an idle machine
-SLOW_S = 4 * QUICK_S  # until a client that says nothing is closed, where nobody else may wait for it
-
-
-def request(sid: str, **fields: Any) -> bytes:
-    whole = {"op": "status", "id": 7, "sid": sid, "protocol": PROTOCOL}
-    return json.dumps(whole | fields).encode() + b"\n"
-
-
-LIES: dict[str, Callable[[str], bytes]] = {
-    "another session": lambda sid: request("p-1-0000000000000000"),
-    "another protocol": lambda sid: request(sid, protocol=2),
-    "no JSON": lambda sid: b"GET / HTTP/1.1\r\n",
-    "no object": lambda sid: b"[1]\n",
-    "bad UTF-8": lambda sid: b'{"op":"\xff"}\n',
-    "NaN": lambda sid: request(sid, wait_s=float("nan")),
-    "infinity": lambda sid: request(sid)[:-2] + b',"wait_s":1e400}\n',
-    "a number of 5,000 digits": lambda sid: request(sid)[:-2] + b',"wait_s":' + b"9" * 5000 + b"}\n",
-    "a long number": lambda sid: request(sid)[:-2] + b',"wait_s":' + b"9" * 400 + b"}\n",
-    "a negative wait": lambda sid: request(sid, wait_s=-1),
-    "deep nesting": lambda sid: b'{"op":' + b"[" * 100_000 + b"\n",
-    "unknown op": lambda sid: request(sid, op="erase"),
-    "unknown mode": lambda sid: request(sid, op="shutdown", mode="erase"),
-    "no id": lambda sid: request(sid, id=None),
-    "answer that is no object": lambda sid: request(sid, op="continue", answers=["A"]),
-    "response that is no text": lambda sid: request(sid, op="continue", answers=[{"query_id": "q-0", "response": 5}]),
-    "query id that is no text": lambda sid: request(sid, op="continue", answers=[{"query_id": {}, "response": "A"}]),
-    "answer without a word": lambda sid: request(sid, op="continue", answers=[{"query_id": "q-0"}]),
-    "usage of nonsense": lambda sid: request(
-        sid, op="continue", answers=[{"query_id": "q-0", "response": "A", "usage": {"prompt_tokens": "many"}}]
-    ),
-}
-
-
-@pytest.mark.parametrize("lie", LIES)
-async def test_request_that_is_none_is_answered_with_an_error_and_changes_nothing(rig: Rig, lie: str) -> None:
-    async with rig.pool() as pool:
-        sid, *_ = await run(pool, ASK_TWICE)
-        keeper, before = rig.keeper(sid), rig.journal(sid).read_bytes()
-        with RawClient(rig.home.socket(sid)) as client:
-            client.send(LIES[lie](sid))
-            response = client.receive()
-        untouched = rig.journal(sid).read_bytes() == before
-        second = (await say(pool, sid, "q-0", "A")).result
-
-        assert response is not None
-        assert response["ok"] is False
-        assert response["error"]
-        assert untouched
-        assert second["prompt"] == "second after A"
-        assert rig.keeper(sid) == keeper
-
-
-async def test_second_request_before_the_first_is_answered_closes_the_connection(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        sid, *_ = await run(pool, ASK_TWICE)
-        with RawClient(rig.home.socket(sid)) as client:
-            client.send(request(sid) + request(sid))
-            response = client.receive()
-            end = client.receive()
-        second = (await say(pool, sid, "q-0", "A")).result
-
-    assert response is not None
-    assert "one request at a time" in response["error"]
-    assert end is None
-    assert second["prompt"] == "second after A"
-
-
-async def test_client_may_ask_again_on_the_same_connection(rig: Rig) -> None:
-    async with rig.pool() as pool:
-        sid, *_ = await run(pool, ASK_ONCE)
-        with RawClient(rig.home.socket(sid)) as client:
-            shapes = []
-            for _ in range(3):
-                client.send(PoolRequest("status", 1, sid))
-                response = client.receive()
-                assert response is not None
-                shapes.append(list(response["data"]["feed_result"]))
-
-    assert shapes == [["Paused"]] * 3
+SLOW_S = 4 * QUICK_S  # until a silent client is closed, in tests where no call may wait for that
 
 
 async def test_line_over_the_limit_ends_the_connection_without_being_kept(rig: Rig) -> None:
@@ -144,17 +64,17 @@ async def test_answer_of_many_megabytes_is_refused_as_too_large_and_changes_noth
     async with rig.pool() as pool:
         sid, first, _ = await run(pool, ASK_TWICE)
         began = anyio.current_time()
-        with pytest.raises(Refused) as told:
+        with pytest.raises(Refused) as caught:
             await say(pool, sid, "q-0", "x" * (size << 20))
         took_s = anyio.current_time() - began
 
-        assert told.value.code == "too_large"
+        assert caught.value.code == "too_large"
         assert took_s < QUICK_S
         assert (await status_via_pool(pool, sid)).result == first
 
 
 @pytest.mark.parametrize("count", [10, 16, 60])
-async def test_mute_clients_keep_no_call_waiting(rig: Rig, count: int) -> None:
+async def test_silent_clients_delay_no_call(rig: Rig, count: int) -> None:
     async with rig.pool(client_s=SLOW_S) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         with contextlib.ExitStack() as mute:
@@ -182,43 +102,24 @@ async def test_flood_of_a_thousand_connections_leaves_at_most_sixteen_open_and_t
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
-        most = came = 0
+        max_open = came = 0
         with contextlib.ExitStack() as flood:
             for _ in range(1000):
                 with contextlib.suppress(BlockingIOError):  # the backlog is full
                     flood.enter_context(RawClient(rig.home.socket(sid)))
                     came += 1
-                most = max(most, open_clients(keeper))
+                max_open = max(max_open, open_clients(keeper))
             second = (await say(pool, sid, "q-0", "A")).result
-            most = max(most, open_clients(keeper))
+            max_open = max(max_open, open_clients(keeper))
         await until(lambda: not open_clients(keeper))
 
         assert second["prompt"] == "second after A"
         assert came > 16  # how many more depends on whether the keeper got its turn meanwhile
-        assert 0 < most <= 17  # one more is open for the moment in which another is dropped
+        assert 0 < max_open <= 17  # one more is open for the moment in which another is dropped
         assert rig.keeper(sid) == keeper
 
 
-async def test_key_that_stands_twice_means_its_last_value_for_who_decides_and_for_who_records(rig: Rig) -> None:
-    code = 'local a = alc.llm("first") return alc.llm(a .. alc.json_decode(a).k)'
-    text = '{\\"k\\":1,\\"k\\":2}'
-    async with rig.pool() as pool:
-        sid, *_ = await run(pool, code)
-        with RawClient(rig.home.socket(sid)) as client:
-            client.send(
-                f'{{"op":"shutdown","id":1,"sid":"none","op":"continue","sid":"{sid}","wait_s":5,"protocol":1,"answers":'
-                f'[{{"query_id":"q-9","response":"no","query_id":"q-0","response":"{text}"}}]}}\n'.encode()
-            )
-            reply = client.receive()
-        end = (await say(pool, sid, "q-1", "B")).result
-
-    assert reply is not None
-    assert reply["data"]["feed_result"]["Paused"]["queries"][0]["prompt"] == '{"k":1,"k":2}2'
-    assert rig.answers(sid) == [("q-0", '{"k":1,"k":2}'), ("q-1", "B")]
-    assert end["result"] == "B"
-
-
-async def test_clients_that_send_without_end_keep_no_call_waiting(rig: Rig) -> None:
+async def test_clients_that_send_without_end_delay_no_call(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         async with anyio.create_task_group() as tasks:
@@ -246,7 +147,9 @@ async def test_client_that_never_reads_its_reply_is_dropped_and_others_are_serve
         keeper = rig.keeper(sid)
         with RawClient(rig.home.socket(sid)) as client:
             client.send(PoolRequest("status", 1, sid))
-            other = (await status_via_pool(pool, sid)).result  # whoever came first was let in first
+            other = (
+                await status_via_pool(pool, sid)
+            ).result  # the clients are accepted in the order in which they came
             await until(lambda: not open_clients(keeper))
             rest = client.receive()
 
@@ -270,8 +173,8 @@ async def test_many_calls_that_wait_on_one_session_all_get_an_answer(rig: Rig) -
     assert prompts == ["late"] * 15
 
 
-async def test_call_beyond_the_limit_of_those_that_wait_is_told_so(rig: Rig) -> None:
-    told: list[str] = []
+async def test_call_beyond_the_limit_of_waiting_calls_is_refused_as_busy(rig: Rig) -> None:
+    refusals: list[str] = []
     async with rig.pool(clients=4) as pool:
         sid, *_ = await run(pool, ENDLESS, wait_s=0)
 
@@ -279,8 +182,8 @@ async def test_call_beyond_the_limit_of_those_that_wait_is_told_so(rig: Rig) -> 
             try:
                 await status_via_pool(pool, sid)
             except Refused as exc:
-                told.append(f"{exc.code}: {exc}")
-            return bool(told)
+                refusals.append(f"{exc.code}: {exc}")
+            return bool(refusals)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
@@ -293,7 +196,7 @@ async def test_call_beyond_the_limit_of_those_that_wait_is_told_so(rig: Rig) -> 
             with contextlib.suppress(Refused):  # until the worker has seen that they are gone
                 end = await stop_via_pool(pool, sid, "cancel")
 
-    assert told == [f"busy: 4 calls wait on session {sid} already: wait until one ends, then ask again"]
+    assert refusals == [f"busy: 4 calls wait on session {sid} already: wait until one ends, then ask again"]
 
 
 async def test_strange_text_goes_through_and_back(rig: Rig) -> None:

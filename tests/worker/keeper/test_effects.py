@@ -1,4 +1,4 @@
-"""The host functions: where a module is looked for, what is refused, what of the environment is seen."""
+"""Host functions: paths of modules, refusals, variables."""
 
 import os
 import signal
@@ -59,7 +59,7 @@ def test_module_is_the_first_file_in_order_of_paths_then_forms(
     assert outcome == {"result": {"source": source, "chunk": chunk}}
 
 
-def test_missing_module_names_the_places_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_error_of_a_missing_module_names_every_path_that_was_tried(tmp_path: Path) -> None:
     outcome = require("a.m", tmp_path / "1", tmp_path / "2")
 
     where = f"{tmp_path / '1'}, {tmp_path / '2'}"
@@ -73,7 +73,7 @@ BAD_NAMES: list[Any] = [
 
 
 @pytest.mark.parametrize("name", BAD_NAMES, ids=repr)
-def test_name_that_is_none_is_refused_and_nothing_is_opened(
+def test_invalid_name_is_refused_and_nothing_is_opened(
     name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[Any] = []
@@ -124,7 +124,7 @@ def _held_up(number: int, frame: Any) -> None:
     raise AssertionError("held up")
 
 
-def test_fifo_holds_nobody_up(tmp_path: Path) -> None:
+def test_fifo_does_not_block_the_keeper(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "m.lua")
     before = signal.signal(signal.SIGALRM, _held_up)
     signal.alarm(5)

@@ -1,4 +1,4 @@
-"""Which variables a strategy may read, in which order, and what a file of variables may say."""
+"""Variables that a strategy may read: their order, and files of variables."""
 
 import os
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ import pytest
 from algocline_mcp.worker.keeper.environ import Environ, EnvironUnreadable, parse_dotenv
 
 
-def found(given: Mapping[str, Any], project: Path | None, *names: str) -> list[str | None]:
-    environ = Environ(given, None if project is None else str(project), {"A": "os", "B": "os", "C": "os"})
+def values(ctx_env: Mapping[str, Any], project: Path | None, *names: str) -> list[str | None]:
+    environ = Environ(ctx_env, None if project is None else str(project), {"A": "os", "B": "os", "C": "os"})
     return [environ.get(name) for name in names]
 
 
-def test_what_is_given_comes_before_the_file_and_that_before_the_server(tmp_path: Path) -> None:
+def test_ctx_precedes_the_file_and_the_file_precedes_the_server(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=file\nB=file\n")
     given = {"inject": {"A": "given"}, "dotenv": ".env"}
 
-    assert found(given, tmp_path, "A", "B", "C", "D") == ["given", "file", "os", None]
-    assert found({**given, "allow_os": True}, tmp_path, "C") == ["os"]
-    assert found({**given, "allow_os": False}, tmp_path, "A", "B", "C") == ["given", "file", None]
-    assert found({"dotenv": str(tmp_path / ".env")}, None, "A") == ["file"]
-    assert found({"inject": {"A": 1}, "dotenv": 2, "other": "x"}, None, "A") == ["os"]  # not from a checked call
+    assert values(given, tmp_path, "A", "B", "C", "D") == ["given", "file", "os", None]
+    assert values({**given, "allow_os": True}, tmp_path, "C") == ["os"]
+    assert values({**given, "allow_os": False}, tmp_path, "A", "B", "C") == ["given", "file", None]
+    assert values({"dotenv": str(tmp_path / ".env")}, None, "A") == ["file"]
+    assert values({"inject": {"A": 1}, "dotenv": 2, "other": "x"}, None, "A") == ["os"]  # not from a checked call
 
 
 def test_a_projects_list_of_names_limits_all_of_them(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_projects_list_of_names_limits_all_of_them(tmp_path: Path) -> None:
         ("[packages]\n", ["given", "os"]),
     ):
         (tmp_path / "alc.toml").write_text(text)
-        assert found(given, tmp_path, "A", "B") == expected, text
+        assert values(given, tmp_path, "A", "B") == expected, text
 
 
 LINES = """\
@@ -57,12 +57,12 @@ def test_lines_are_read_as_such_files_are_written() -> None:
 
 
 @pytest.mark.parametrize("line", ["A", "1A=2", 'A="x', "A='x' y", "= 3", "A B=1"])
-def test_a_line_that_is_none_is_named(line: str) -> None:
+def test_malformed_line_is_named(line: str) -> None:
     with pytest.raises(EnvironUnreadable, match=r"ctx\.env\.dotenv: parse error in f: line 2 is not NAME=VALUE"):
         parse_dotenv(f"A=1\n{line}\n", "f")
 
 
-def test_a_file_that_is_no_use_is_a_sentence(tmp_path: Path) -> None:
+def test_error_names_the_file_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"A=\xff")
     (tmp_path / "long").write_bytes(b"#" * (1024 * 1024 + 1))
     os.mkfifo(tmp_path / "pipe")
@@ -75,11 +75,11 @@ def test_a_file_that_is_no_use_is_a_sentence(tmp_path: Path) -> None:
         ("a\0b", Path("/x"), "ctx.env.dotenv: failed to open '/x/a\\x00b': the path holds a null byte"),
     ):
         with pytest.raises(EnvironUnreadable) as caught:
-            found({"dotenv": name}, project, "A")
+            values({"dotenv": name}, project, "A")
         assert str(caught.value) == sentence.format(tmp_path / name)
 
 
-def test_a_project_file_that_is_no_toml_is_a_sentence(tmp_path: Path) -> None:
+def test_error_names_the_project_file_that_is_not_toml(tmp_path: Path) -> None:
     (tmp_path / "alc.toml").write_text("[env")
     with pytest.raises(EnvironUnreadable, match=r"alc\.toml load error: .*; correct "):
-        found({}, tmp_path, "A")
+        values({}, tmp_path, "A")

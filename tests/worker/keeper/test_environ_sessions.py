@@ -1,4 +1,4 @@
-"""alc.env in real sessions: what a host gives by ctx.env, what of it is recorded, and that no view shows it."""
+"""alc.env in real sessions: ctx.env gives the variables, the journal keeps those that were read, no view shows them."""
 
 import json
 from typing import Any
@@ -42,7 +42,7 @@ async def test_branch_with_another_ctx_reads_its_own(rig: Rig) -> None:
     assert branch.result["result"] == ["new", "end"]
 
 
-async def test_children_read_what_the_host_gave_and_not_what_their_parent_wishes(rig: Rig) -> None:
+async def test_children_read_what_the_host_gave_and_not_what_their_parent_injects(rig: Rig) -> None:
     (rig.root / "other").write_text("B=wished\n")
     rig.home.packages.mkdir(parents=True)
     (rig.home.packages / "child.lua").write_text(
@@ -57,7 +57,7 @@ async def test_children_read_what_the_host_gave_and_not_what_their_parent_wishes
     assert end["result"] == ["given", "none"]
 
 
-async def test_file_that_is_no_use_is_an_error_that_can_be_caught(rig: Rig) -> None:
+async def test_file_that_cannot_be_read_is_an_error_that_can_be_caught(rig: Rig) -> None:
     async with rig.pool() as pool:
         code = "local ok, why = pcall(function() return alc.env.A end) return why"
         end = await finish(pool, await run(pool, code, ctx={"env": {"dotenv": "/nowhere/.env"}}))
@@ -75,7 +75,7 @@ async def test_file_that_is_no_use_is_an_error_that_can_be_caught(rig: Rig) -> N
         ({"dotenv": {}}, "ctx.env.dotenv must be a path, got object"),
     ],
 )
-async def test_env_that_is_none_is_refused_before_anything_starts(rig: Rig, env: Any, sentence: str) -> None:
+async def test_malformed_env_is_refused_before_anything_starts(rig: Rig, env: Any, sentence: str) -> None:
     async with rig.pool() as pool:
         with pytest.raises(Refused) as caught:
             await run(pool, "return 1", ctx={"env": env})

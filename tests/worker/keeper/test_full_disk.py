@@ -1,4 +1,4 @@
-"""A disk that takes no more, and one that fails: nothing is acknowledged that is not on it, nothing is lost that is."""
+"""A full disk, and a disk that fails: every acknowledged record is on the disk, and every record on it is kept."""
 
 import contextlib
 import re
@@ -37,14 +37,14 @@ async def test_answer_that_the_disk_does_not_take_is_refused_and_works_when_ther
         before = rig.journal(sid).read_bytes()
         keeper = rig.keeper(sid)
         with full_disk(keeper, len(before) + room):
-            with pytest.raises(Refused) as told:
+            with pytest.raises(Refused) as caught:
                 await say(pool, sid, "q-0", "A" * 1000)
             seen = (await status_via_pool(pool, sid)).result
             untouched = rig.journal(sid).read_bytes() == before
         second = (await say(pool, sid, "q-0", "A")).result
 
-        assert told.value.code == code
-        assert str(rig.home.sessions) in str(told.value)
+        assert caught.value.code == code
+        assert str(rig.home.sessions) in str(caught.value)
         assert seen == first
         assert untouched
         assert second["prompt"] == "second after A"
@@ -52,15 +52,15 @@ async def test_answer_that_the_disk_does_not_take_is_refused_and_works_when_ther
         assert rig.keeper(sid) == keeper
 
 
-async def test_prompt_that_the_disk_does_not_take_is_not_told_and_comes_when_there_is_room(rig: Rig) -> None:
+async def test_prompt_that_the_disk_does_not_take_is_not_shown_and_comes_when_there_is_room(rig: Rig) -> None:
     code = 'local a = alc.llm("first") return alc.llm(string.rep("x", 5000) .. a)'
     async with rig.pool() as pool:
         sid, *_ = await run(pool, code)
-        with full_disk(rig.keeper(sid), rig.journal(sid).stat().st_size + 1500), pytest.raises(Refused) as told:
+        with full_disk(rig.keeper(sid), rig.journal(sid).stat().st_size + 1500), pytest.raises(Refused) as caught:
             await say(pool, sid, "q-0", "A")
         second = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
 
-    assert told.value.code == "storage_full"
+    assert caught.value.code == "storage_full"
     assert second["prompt"] == "x" * 5000 + "A"
     assert rig.answers(sid) == [("q-0", "A")]
 
@@ -90,12 +90,12 @@ async def test_run_whose_header_the_disk_does_not_take_is_refused_and_leaves_no_
 async def test_journal_over_its_limit_takes_no_answer_and_says_which_limit_it_is(rig: Rig) -> None:
     async with rig.pool(journal_bytes=3000) as pool:
         sid, first, _ = await run(pool, ASK_TWICE)
-        with pytest.raises(Refused, match="ALC_JOURNAL_BYTES") as told:
+        with pytest.raises(Refused, match="ALC_JOURNAL_BYTES") as caught:
             await say(pool, sid, "q-0", "A" * 3000)
         seen = (await status_via_pool(pool, sid)).result
         second = (await say(pool, sid, "q-0", "A")).result
 
-    assert told.value.code == "journal_full"
+    assert caught.value.code == "journal_full"
     assert seen == first
     assert second["prompt"] == "second after A"
 
@@ -139,11 +139,11 @@ def calls(path: Path) -> list[str]:
         "reply": r'sendto\(.*"\{\\"protocol\\":',
         "engine": r"sendto\(",
     }
-    found = []
+    calls = []
     for line in path.read_text().splitlines():
         kind = next((kind for kind, pattern in kinds.items() if re.match(pattern, line)), None)
-        found += [kind] if kind else []
-    return found
+        calls += [kind] if kind else []
+    return calls
 
 
 TRACE = ("-e", "trace=fdatasync,fsync,write,sendto")
@@ -181,7 +181,7 @@ async def test_answer_that_lets_nothing_run_is_flushed_before_it_is_accepted(rig
 
 
 @needs_strace
-async def test_question_that_changes_nothing_writes_and_flushes_nothing(rig: Rig, tmp_path: Path) -> None:
+async def test_request_that_changes_nothing_writes_and_flushes_nothing(rig: Rig, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)

@@ -1,4 +1,4 @@
-"""The replay: it serves what is recorded, says when nothing is, and names the first difference."""
+"""The replay serves recorded replies, reports when no record is left, and names the first difference."""
 
 from typing import Any
 
@@ -122,13 +122,13 @@ def test_prompt_without_all_its_answers_is_open(start: histories.Start, taken: l
     assert served.is_over("")
 
 
-def test_open_prompt_is_told_to_the_engine_in_the_order_in_which_it_asked() -> None:
+def test_reply_to_a_prompt_has_the_answers_in_the_order_of_the_queries() -> None:
     reply = reply_to_ask([{"id": "q-0", "refuse": "no", "by": "x"}, {"id": "q-1", "response": "", "usage": {}}])
 
     assert reply == {"answers": [{"refuse": "no"}, {"response": ""}]}
 
 
-def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
+def test_log_lines_are_counted_by_stream_and_not_recorded_again() -> None:
     history = histories.forked()
     for stream in ("", "", "0"):
         history.do(Logged(stream, LOG.entry))
@@ -141,7 +141,7 @@ def test_notes_are_counted_by_stream_and_said_no_second_time() -> None:
     assert child == [Outcome.SILENT, Outcome.LIVE]
 
 
-def test_notes_hold_no_stream_back() -> None:
+def test_log_lines_alone_need_no_replay() -> None:
     history = histories.running()
     history.do(Logged("", LOG.entry))
     served = replay(history)
@@ -192,9 +192,9 @@ def test_fork_with_a_child_that_has_not_ended_is_open() -> None:
 def test_strict_fork_gets_the_first_failure_in_the_order_of_the_journal() -> None:
     served = replay(histories.running().fork("a", "b", on_error="fail").end("1", error="boom"))
 
-    told = served.serve("", Fork(("a", "b"), {"task": "t"}, "fail"))
+    reply = served.serve("", Fork(("a", "b"), {"task": "t"}, "fail"))
 
-    assert told == {"failed": {"strategy": "b", "error": "boom"}}
+    assert reply == {"failed": {"strategy": "b", "error": "boom"}}
 
 
 def test_refused_fork_is_refused_again() -> None:
@@ -263,7 +263,7 @@ CHANCE = "depends on something that is not recorded"
     ("second", "said_"),
     [({"asked": ["x"]}, CHANGED), ({"asked": ["y"]}, CHANCE), ({"ended": True, "result": 1}, CHANCE), (None, CHANCE)],
 )
-def test_cause_is_told_from_two_replays(second: Record | None, said_: str) -> None:
+def test_likely_cause_follows_from_two_replays(second: Record | None, said_: str) -> None:
     first = Diverged(PROMPT, {"asked": ["x"]})
 
     assert said_ in likely_cause(first, None if second is None else Diverged(PROMPT, second))

@@ -169,18 +169,18 @@ async def test_altered_code_is_diverged_with_both_prompts_and_nothing_is_deliver
     async with rig.pool() as pool:
         sid = await paused_without_worker(rig, pool, ASK_TWICE)
         content = rewrite(rig.journal(sid), b"second after", b"SECOND after")
-        told = [(await say(pool, sid, "q-1", "B")).result, (await status_via_pool(pool, sid)).result]
+        results = [(await say(pool, sid, "q-1", "B")).result, (await status_via_pool(pool, sid)).result]
         other = (await run(pool, ASK_ONCE)).result
         untouched = rig.journal(sid).read_bytes() == content
         end = (await stop_via_pool(pool, sid, "cancel")).result
 
-    for each in told:
-        assert (each["status"], each["error_code"]) == ("error", "diverged")
-        assert each["recorded"] == {"asked": ["second after A"]}
-        assert each["replayed"] == {"asked": ["SECOND after A"]}
-        assert "no answer was delivered" in each["error"]
-        assert "the code, its modules or the engine are not those that wrote this journal" in each["error"]
-        assert "journal is untouched" in each["next"]
+    for result in results:
+        assert (result["status"], result["error_code"]) == ("error", "diverged")
+        assert result["recorded"] == {"asked": ["second after A"]}
+        assert result["replayed"] == {"asked": ["SECOND after A"]}
+        assert "no answer was delivered" in result["error"]
+        assert "the code, its modules or the engine are not those that wrote this journal" in result["error"]
+        assert "journal is untouched" in result["next"]
     assert untouched
     assert other["prompt"] == "question"
     assert end["status"] == "cancelled"
@@ -191,20 +191,20 @@ async def test_code_that_ends_where_it_asked_is_diverged(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid = await paused_without_worker(rig, pool, ASK_TWICE)
         rewrite(rig.journal(sid), b"local b = alc.llm(", b"local b = #tostri(")
-        told = (await say(pool, sid, "q-1", "B")).result
+        result = (await say(pool, sid, "q-1", "B")).result
 
-    assert told["error_code"] == "diverged"
-    assert told["replayed"]["ended"] is True
+    assert result["error_code"] == "diverged"
+    assert result["replayed"]["ended"] is True
 
 
 async def test_journal_of_another_engine_needs_that_version_and_stays_untouched(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid = await paused_without_worker(rig, pool, ASK_TWICE)
         content = rewrite(rig.journal(sid), b"Lua 5.5", b"Lua 9.9")
-        told = (await say(pool, sid, "q-1", "B")).result
+        result = (await say(pool, sid, "q-1", "B")).result
 
-        assert (told["status"], told["error_code"]) == ("error", "needs_version")
-        assert "Lua 9.9" in told["error"]
+        assert (result["status"], result["error_code"]) == ("error", "needs_version")
+        assert "Lua 9.9" in result["error"]
         assert rig.journal(sid).read_bytes() == content
 
 
@@ -215,7 +215,7 @@ async def test_journal_damaged_below_what_was_acknowledged_is_corrupt_and_stays_
         content = bytearray(rig.journal(sid).read_bytes())
         content[content.index(b'"kind":"answer"') + 3] ^= 1
         rig.journal(sid).write_bytes(content)
-        told = [
+        results = [
             (await say(pool, sid, "q-1", "B")).result,
             (await status_via_pool(pool, sid)).result,
             (await status_via_pool(pool, sid, wait_s=WAIT_S)).result,
@@ -224,8 +224,8 @@ async def test_journal_damaged_below_what_was_acknowledged_is_corrupt_and_stays_
         listed = {line["session_id"]: line for line in (await list_via_pool(pool))["sessions"]}
         end = (await say(pool, other, "q-0", "A")).result
 
-        assert {(each["status"], each["error_code"]) for each in told} == {("error", "corrupt")}
-        assert f"{rig.journal(sid)} is damaged in line" in told[0]["error"]
+        assert {(each["status"], each["error_code"]) for each in results} == {("error", "corrupt")}
+        assert f"{rig.journal(sid)} is damaged in line" in results[0]["error"]
         assert listed[sid]["error_code"] == "corrupt"
         assert listed[other]["status"] == "needs_response"
         assert end["result"] == "got A"
@@ -251,14 +251,14 @@ async def test_strategy_that_depends_on_addresses_is_diverged_and_the_likely_cau
     for _, number in pairs(set) do order[#order + 1] = number end
     alc.llm(table.concat(order, " "))
     """
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     async with rig.pool(environ={**os.environ, "ALC_SPAWN": "exec"}) as pool:
         sid, *_ = await run(pool, code)
-        while not told:
+        while not result:
             await stop_via_pool(pool, sid, "hibernate")
             await until(lambda: not rig.workers())
             with contextlib.suppress(Refused):  # by chance the order is the same, and only the id is unknown
-                told = (await say(pool, sid, "q-9", "?")).result
+                result = (await say(pool, sid, "q-9", "?")).result
 
-    assert told["error_code"] == "diverged"
-    assert "such as the order of a table whose keys are tables" in told["error"]
+    assert result["error_code"] == "diverged"
+    assert "such as the order of a table whose keys are tables" in result["error"]
