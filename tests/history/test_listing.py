@@ -85,7 +85,7 @@ def test_a_count_of_finished_sessions_is_never_stale(home: Home) -> None:
     assert counts == [1, 2, 3, 4, 5]
 
 
-def test_changes_within_one_time_stamp_are_all_counted_and_a_settled_count_is_not_taken_again(home: Home) -> None:
+def test_changes_within_one_time_stamp_are_all_counted_and_an_older_count_is_not_taken_again(home: Home) -> None:
     fill(home, 1)
     counts = []
     stamp_ns = time.time_ns()
@@ -114,14 +114,14 @@ def test_a_page_folds_as_many_journals_as_it_has_lines(home: Home, monkeypatch: 
 
 def pages(home: Home, limit: int, project: str | None) -> list[list[str]]:
     """The ids of all pages."""
-    found: list[list[str]] = []
+    listed: list[list[str]] = []
     cursor = None
-    while not found or cursor:
+    while not listed or cursor:
         page = list_unfinished(home, LIMITS, limit=limit, cursor=cursor, project=project)
-        found.append([line["session_id"] for line in page["sessions"]])
+        listed.append([line["session_id"] for line in page["sessions"]])
         cursor = page.get("cursor")
-        assert len(found) <= 300, "the cursor goes in circles"
-    return found
+        assert len(listed) <= 300, "the cursor goes in circles"
+    return listed
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7, 20, 99, 200])
@@ -130,13 +130,13 @@ def test_the_projects_own_come_first_and_every_session_once(home: Home, limit: i
     sids = [sid_of(n, created_s=1.7e9) for n in range(120)]
     for n, sid in enumerate(sids):
         write(home.journal(sid), [header(sid, project="/here" if n in own else "/there"), prompt("q-0")])
-    found = pages(home, limit, "/here")
+    listed = pages(home, limit, "/here")
 
     newest_first = sids[::-1]
     mine = [sid for sid in newest_first[:100] if sids.index(sid) in own]
-    assert found[0] == (mine + [sid for sid in newest_first if sid not in mine])[:limit]
-    assert sorted(sid for page in found for sid in page) == sids
-    by_age = [sid for page in found[1:] for sid in page]
+    assert listed[0] == (mine + [sid for sid in newest_first if sid not in mine])[:limit]
+    assert sorted(sid for page in listed for sid in page) == sids
+    by_age = [sid for page in listed[1:] for sid in page]
     assert by_age == sorted(by_age, reverse=True)
 
 
@@ -168,7 +168,7 @@ def test_the_longest_page_is_limited(home: Home) -> None:
     assert len(list_unfinished(home, Limits(listed_max=5), limit=1000)["sessions"]) == 5
 
 
-def test_a_cursor_that_is_none_is_refused(home: Home) -> None:
+def test_a_cursor_that_no_list_returned_is_refused(home: Home) -> None:
     fill(home, 1)
 
     with pytest.raises(Refused, match="take it from the previous page"):
@@ -187,7 +187,7 @@ def test_the_prompt_of_a_line_is_short_and_hides_the_environment(home: Home) -> 
 
 
 @pytest.mark.anyio
-async def test_hibernated_sessions_show_what_they_wait_for_and_stay_asleep(rig: Rig) -> None:
+async def test_hibernated_sessions_show_what_they_wait_for_and_get_no_worker(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         await say(pool, sid, "q-0", "A")

@@ -1,9 +1,7 @@
-"""How long sessions are kept, and how much of them: retention, delete, scrubbing, alc purge."""
+"""Retention, deletion and scrubbing of sessions, and `alc purge`."""
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, st
 from algocline_mcp.session.results import metrics
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal
+from tests.history.terminal import alc
 from tests.rig.journals import answer, final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, kill, run, say, stopped, until
 
@@ -82,14 +81,14 @@ async def test_deleted_session_leaves_nothing(rig: Rig, state: str) -> None:
         sid, *_ = await run(pool, code, wait_s=0 if state == "computing" else WAIT_S)
         if state == "killed":
             await kill(rig.keeper(sid))
-        told = (await stop_via_pool(pool, sid, "delete")).result
+        reply = (await stop_via_pool(pool, sid, "delete")).result
         await until(lambda: not rig.workers())
         with pytest.raises(Refused, match="not found"):
             await status_via_pool(pool, sid)
         with pytest.raises(Refused, match="not found"):
             await stop_via_pool(pool, sid, "delete")
 
-    assert told == {"status": "deleted", "session_id": sid}
+    assert reply == {"status": "deleted", "session_id": sid}
     assert left(rig.home) == set()
 
 
@@ -102,9 +101,9 @@ async def test_corrupt_session_can_be_deleted(rig: Rig) -> None:
         content = bytearray(rig.journal(sid).read_bytes())
         content[content.index(b'"kind":"answer"') + 3] ^= 1
         rig.journal(sid).write_bytes(content)
-        told = (await stop_via_pool(pool, sid, "delete")).result
+        reply = (await stop_via_pool(pool, sid, "delete")).result
 
-    assert told["status"] == "deleted"
+    assert reply["status"] == "deleted"
     assert left(rig.home) == set()
 
 
@@ -113,9 +112,9 @@ async def test_session_of_a_stopped_worker_can_be_deleted(rig: Rig) -> None:
     async with rig.pool(leave_s=0.2) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         with stopped(rig.keeper(sid)):
-            told = (await stop_via_pool(pool, sid, "delete")).result
+            reply = (await stop_via_pool(pool, sid, "delete")).result
 
-    assert told["status"] == "deleted"
+    assert reply["status"] == "deleted"
 
 
 # ── scrubbing ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -169,7 +168,7 @@ async def test_finished_session_is_scrubbed_and_still_readable(rig: Rig, keep: s
 
 @pytest.mark.anyio
 async def test_server_that_leaves_with_the_end_of_its_last_session_scrubs_it_first(rig: Rig) -> None:
-    """As alc run does, and a host that was only opened for it: the next server may come in a year."""
+    """As after alc run, or in a host that was opened only for this run: the next server may start a year later."""
     async with rig.pool(environ={**os.environ, "ALC_KEEP": "none"}) as pool:
         sid, *_ = await run(pool, f'alc.log("info", "{SECRET}") return 1')
 
@@ -208,18 +207,12 @@ def test_a_held_journal_is_left_alone(tmp_path: Path) -> None:
     held.close()
 
 
-def test_a_keep_that_is_none_is_told(rig: Rig) -> None:
+def test_an_unknown_value_of_alc_keep_is_refused(rig: Rig) -> None:
     with pytest.raises(HomeUnusable, match="ALC_KEEP='some' is not one of all, result, none"):
         Pool(rig.home, Limits(), environ={"ALC_KEEP": "some"})
 
 
 # ── alc purge ─────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def alc(home: Home, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "algocline_mcp", *arguments]
-    environ = {**os.environ, "ALC_HOME": str(home.root)}
-    return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=WAIT_S, check=False)
 
 
 def test_purge_names_what_it_deletes_and_spares_the_unfinished_unless_told(rig: Rig) -> None:

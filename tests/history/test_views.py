@@ -1,4 +1,4 @@
-"""The views of a session: what each holds, page by page, and that none shows what came from the environment."""
+"""The views of a session, page by page; no view shows a value from the environment."""
 
 import json
 from collections import Counter
@@ -85,7 +85,7 @@ def test_pages_that_are_followed_to_the_end_hold_every_character_once(view: str,
 
 
 def _letters(pages: list[dict[str, Any]]) -> Counter[str]:
-    """How often each letter occurs that stands in no name of a field."""
+    """The number of each letter that is not ASCII: no name of a field has one."""
     counted = Counter(json.dumps(pages, ensure_ascii=False))
     return Counter({letter: count for letter, count in counted.items() if not letter.isascii()})
 
@@ -148,7 +148,7 @@ def test_result_is_what_it_ended_with(records: list[Record], expected: dict[str,
     assert ("next" in page) == (not records)
 
 
-def test_summary_tells_counts_and_times() -> None:
+def test_summary_has_counts_and_times() -> None:
     page = look(history(2), "summary")
 
     assert (page["title"], page["worker"], page["created_at"]) == ("made", "none", 1000.0)
@@ -157,7 +157,7 @@ def test_summary_tells_counts_and_times() -> None:
 
 
 @pytest.mark.parametrize("cursor", ["x", "-1", "9" * 10, "p-1"])
-def test_a_cursor_that_is_none_is_refused(cursor: str) -> None:
+def test_a_cursor_that_no_page_had_is_refused(cursor: str) -> None:
     with pytest.raises(Refused, match="take it from the previous page"):
         look(history(1), "history", cursor=cursor)
 
@@ -189,13 +189,13 @@ async def test_no_view_shows_what_came_from_the_environment(rig: Rig) -> None:
 
     for page in before + after:
         assert SECRET not in json.dumps(page), page["view"]
-    assert SECRET in state["prompt"]  # what is asked is asked as it is
+    assert SECRET in state["prompt"]  # the prompt itself is not redacted
     assert after[VIEWS.index("code")]["ctx"] == {"env": {"token": "[hidden]", "short": "[hidden]"}, "task": "t"}
     assert after[VIEWS.index("result")]["result"] == {"a": "signed [hidden]", "key": "[hidden]", "token": "[hidden]"}
 
 
 @pytest.mark.anyio
-async def test_a_view_wakes_nobody_and_an_unknown_session_is_told(rig: Rig) -> None:
+async def test_a_view_starts_no_worker_and_an_unknown_session_is_refused(rig: Rig) -> None:
     async with rig.pool() as pool:
         with pytest.raises(Refused, match="not found"):
             await view_via_pool(pool, SID, "history")

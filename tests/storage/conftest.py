@@ -1,4 +1,4 @@
-"""What the tests of the journal share: a journal in a file of its own, flushes that are counted, calls that fail."""
+"""Fixtures of the journal's tests: a journal in a file of its own, and counted flushes."""
 
 import contextlib
 import os

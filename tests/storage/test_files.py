@@ -141,8 +141,8 @@ def test_the_mode_is_the_chosen_one_whatever_the_umask_says(tmp_path: Path) -> N
 def test_the_times_are_the_chosen_ones(tmp_path: Path) -> None:
     replace_atomically(tmp_path / "it", b"", is_durable=True, times_ns=(1_000_000_000, 2_000_000_000))
 
-    found = (tmp_path / "it").stat()
-    assert (found.st_atime_ns, found.st_mtime_ns) == (1_000_000_000, 2_000_000_000)
+    status = (tmp_path / "it").stat()
+    assert (status.st_atime_ns, status.st_mtime_ns) == (1_000_000_000, 2_000_000_000)
 
 
 @pytest.mark.parametrize("name", ["n" * 255, "é" * 127, "\U0001f600" * 63])
@@ -196,7 +196,7 @@ def test_a_call_that_fails_changes_nothing(
 
 
 @pytest.mark.parametrize("write", [durable, created])
-def test_a_directory_that_cannot_be_flushed_is_told_apart_from_a_file_that_was_not_written(
+def test_a_directory_that_cannot_be_flushed_is_another_error_than_a_file_that_was_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Writer
 ) -> None:
     real = os.fsync
@@ -234,7 +234,7 @@ def test_only_a_durable_write_flushes_the_content_before_the_name_and_the_direct
     assert seen == flushed
 
 
-def test_directory_that_cannot_be_flushed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_directory_that_cannot_be_flushed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", failing(errno.EIO))
 
     with pytest.raises(StorageBroken, match=f"cannot flush directory {tmp_path}: Input/output error"):

@@ -1,4 +1,4 @@
-"""The home: what lies there, who may read it, and what is said where it does not do."""
+"""The home: its files and their modes, and the error where a home cannot be used."""
 
 import os
 from pathlib import Path
@@ -33,19 +33,19 @@ async def test_directories_are_0700_and_files_0600_whatever_the_umask(rig: Rig, 
 
 
 @pytest.mark.parametrize("where", ["", "state/pool", "state/sessions"])
-async def test_home_that_cannot_be_written_is_told_with_the_cure(rig: Rig, where: str) -> None:
+async def test_home_that_cannot_be_written_is_refused_with_the_cure(rig: Rig, where: str) -> None:
     async with rig.pool():
         pass
     rig.home.log.rmdir()
-    place = rig.home.root / where
-    place.chmod(0o500)
+    directory = rig.home.root / where
+    directory.chmod(0o500)
     with Program(rig, "server.py", prefix=ORDINARY) as server:
-        said = server.greeting
-    place.chmod(0o700)
+        reply = server.greeting
+    directory.chmod(0o700)
 
-    assert said["code"] == "home_unusable"
-    assert said["error"].startswith(f"ALC_HOME={rig.home.root} cannot hold sessions: ")
-    assert "set ALC_HOME elsewhere" in said["error"]
+    assert reply["code"] == "home_unusable"
+    assert reply["error"].startswith(f"ALC_HOME={rig.home.root} cannot hold sessions: ")
+    assert "set ALC_HOME elsewhere" in reply["error"]
     assert list(rig.home.sessions.glob(".*")) == []
 
 
@@ -54,29 +54,29 @@ async def test_log_that_cannot_be_written_refuses_the_run_and_leaves_no_session(
         pass
     rig.home.log.chmod(0o500)
     with Program(rig, "server.py", prefix=ORDINARY) as server:
-        said = server.ask("run", code=ASK_ONCE)
+        reply = server.ask("run", code=ASK_ONCE)
     rig.home.log.chmod(0o700)
 
-    assert said["code"] == "no_process"
+    assert reply["code"] == "no_process"
     assert list(rig.home.sessions.glob("p-*")) == []
 
 
-async def test_home_that_is_a_file_is_told(rig: Rig) -> None:
+async def test_home_that_is_a_file_is_refused(rig: Rig) -> None:
     rig.home.root.touch()
     with pytest.raises(HomeUnusable, match=f"ALC_HOME={rig.home.root} cannot hold sessions: .*set ALC_HOME elsewhere"):
         async with Pool(rig.home, Limits()):
             pass
 
 
-async def test_setting_that_names_no_way_to_spawn_is_told_and_leaves_no_task(rig: Rig) -> None:
+async def test_setting_that_names_no_way_to_spawn_is_refused_and_leaves_no_task(rig: Rig) -> None:
     with pytest.raises(HomeUnusable, match="ALC_SPAWN='magic' is neither fork nor exec: correct it or unset it"):
         async with Pool(rig.home, Limits(), environ={"ALC_SPAWN": "magic"}):
             pass
 
 
-async def test_probe_of_a_server_that_was_killed_while_it_started_hinders_nobody(rig: Rig) -> None:
+async def test_probe_of_a_server_that_was_killed_while_it_started_does_no_harm(rig: Rig) -> None:
     rig.home.sessions.mkdir(parents=True)
-    left = rig.home.sessions / f".probe-{os.getpid()}"
+    left = rig.home.sessions / f".draft-{os.getpid()}"
     left.touch()
     async with rig.pool() as pool:
         first = (await run(pool, ASK_ONCE)).result
@@ -90,10 +90,10 @@ async def test_unknown_id_names_three_unfinished_sessions_and_how_many_more(rig:
         with pytest.raises(Refused, match="no session is unfinished here: start with alc_run"):
             await status_via_pool(pool, "p-1-0000000000000000")
         sids = [(await run(pool, ASK_ONCE, title=f"t{n}")).session_id for n in range(5)]
-        with pytest.raises(Refused, match="not found") as told:
+        with pytest.raises(Refused, match="not found") as refusal:
             await say(pool, "p-1-0000000000000000", "q-0", "A")
 
-    text = str(told.value)
+    text = str(refusal.value)
     assert [sid in text for sid in sids] == [False, False, True, True, True]
     assert '"t4" (waits for q-0)' in text
     assert "2 more: alc_status lists them" in text
@@ -109,7 +109,7 @@ async def test_list_is_cut_at_its_limit_and_says_where_it_goes_on(rig: Rig) -> N
 
 
 def plant(rig: Rig, sid: str, kind: str) -> Path:
-    """Something in the place of a journal that is none of ours."""
+    """Something in the place of a journal that is not a journal."""
     path = rig.home.journal(sid)
     match kind:
         case "symlink":
@@ -131,23 +131,23 @@ PLANTED = ["symlink", "directory", "empty", "noise", "nul", "strange record"]
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-async def test_what_is_no_journal_hinders_no_other_session_and_is_told_as_an_error(rig: Rig, kind: str) -> None:
+async def test_file_that_is_not_a_journal_is_an_error_and_hinders_no_other_session(rig: Rig, kind: str) -> None:
     bad = "p-1-0000000000000000"
     async with rig.pool() as pool:
         good, *_ = await run(pool, ASK_TWICE)
         path = plant(rig, bad, kind)
         listed = await list_via_pool(pool)
-        told = []
+        errors = []
         for call in (status_via_pool(pool, bad), say(pool, bad, "q-0", "A")):
             try:
-                told.append(str((await call).result["error"]))
+                errors.append(str((await call).result["error"]))
             except AlcError as exc:
-                told.append(str(exc))
+                errors.append(str(exc))
         second = (await say(pool, good, "q-0", "A")).result
     path.rmdir() if kind == "directory" else path.unlink()
 
     assert good in [line["session_id"] for line in listed["sessions"]]
-    assert all(told)
+    assert all(errors)
     assert second["prompt"] == "second after A"
 
 

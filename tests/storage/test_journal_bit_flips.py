@@ -13,12 +13,12 @@ STEPS: list[int | None] = [30, None, 60, 200, None, 40, 300, 10, None, 900, None
 
 
 def flips(content: bytes, stop: int) -> Iterator[tuple[int, bytes]]:
-    """Every content that differs in one bit below `stop`, with the place of the bit."""
-    for place in range(stop):
+    """Every content that differs in one bit below `stop`, with the position of the bit."""
+    for position in range(stop):
         for bit in range(8):
             changed = bytearray(content)
-            changed[place] ^= 1 << bit
-            yield place, bytes(changed)
+            changed[position] ^= 1 << bit
+            yield position, bytes(changed)
 
 
 def silently_lost(content: bytes, stop: int) -> int:
@@ -37,13 +37,13 @@ def test_every_flipped_bit_below_the_last_mark_is_named_or_harmless(
     whole = content_records(content)
 
     named = 0
-    for place, changed in flips(content, last.flushed):
-        found = scan(changed)
-        if found.is_corrupt:
+    for position, changed in flips(content, last.flushed):
+        scanned = scan(changed)
+        if scanned.is_corrupt:
             named += 1
-            assert found.damaged_line == content.count(b"\n", 0, place) + 1
+            assert scanned.damaged_line == content.count(b"\n", 0, position) + 1
         else:
-            assert [record for record in found.records if record["kind"] != "flushed"] == whole
+            assert [record for record in scanned.records if record["kind"] != "flushed"] == whole
 
     assert len(content) > 2000
     assert named > last.flushed * 7.5
@@ -55,8 +55,8 @@ def test_flipped_bit_in_the_last_mark_costs_nothing_acknowledged(
     content = run(tmp_path / "j", STEPS, monkeypatch)[-1].written
     flushed = scan(content).flushed
 
-    for place, changed in flips(content, len(content)):
-        if place >= flushed:
+    for position, changed in flips(content, len(content)):
+        if position >= flushed:
             assert not scan(changed).is_corrupt
             assert content_records(changed) == content_records(content)
 
@@ -91,7 +91,7 @@ def test_journal_cut_at_any_byte_is_that_of_an_earlier_moment(
     records = scan(content).records
 
     for length in range(len(content)):
-        found = scan(content[:length])
-        assert not found.is_corrupt
-        assert found.records == records[: len(found.records)]
-        assert content[found.end : length].count(b"\n") == 0
+        scanned = scan(content[:length])
+        assert not scanned.is_corrupt
+        assert scanned.records == records[: len(scanned.records)]
+        assert content[scanned.end : length].count(b"\n") == 0

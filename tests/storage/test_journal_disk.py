@@ -1,4 +1,4 @@
-"""The journal on a failing disk, and what recovery makes of what it finds there."""
+"""The journal on a failing disk, and its recovery afterwards."""
 
 import errno
 import fcntl
@@ -49,7 +49,7 @@ def test_full_disk_costs_a_flush_only_its_mark(path: Path, opened: Journal, room
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_write_that_fails_is_told_with_its_reason(
+def test_write_that_fails_is_an_error_with_its_reason(
     path: Path, opened: Journal, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = path.read_bytes()
@@ -156,7 +156,7 @@ def test_corrupt_journal_is_named_and_stays_as_it_is(path: Path) -> None:
     assert path.read_bytes() == content
 
 
-def test_tail_that_cannot_be_cut_off_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tail_that_cannot_be_cut_off_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(encode(header(), 0) + b"torn")
     monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
 
@@ -180,8 +180,8 @@ def test_torn_tail_is_off_the_disk_before_anything_is_written_in_its_place(
 
 @pytest.fixture
 def disk_holds_less(path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """As after a failed flush whose keeper was killed before it dropped the cache: that shows a note which the disk
-    has not. Returns how often somebody looked behind the cache."""
+    """As after a failed flush whose keeper was killed before it dropped the cache: the cache has a note that the disk
+    has not. Returns the reads behind the cache."""
     looks: list[int] = []
 
     def drop(fd: int, start: int, size: int, advice: int) -> None:
@@ -201,9 +201,9 @@ def test_what_only_the_cache_shows_beyond_the_mark_is_not_believed(path: Path, d
     size = adopted.size
     adopted.close()
     path.write_bytes(encode(header(), 0) + mark + GOOD)
-    told = journal.read(path)
+    reread = journal.read(path)
 
-    assert kinds(records) == kinds(told) == ["header", "flushed"]
+    assert kinds(records) == kinds(reread) == ["header", "flushed"]
     assert size == len(encode(header(), 0) + mark)
     assert disk_holds_less == [4, 4]
 
@@ -218,7 +218,7 @@ def test_journal_without_anything_beyond_its_mark_is_read_once(path: Path, disk_
 
 
 def test_journal_written_through_the_same_descriptor_is_read_once(path: Path, disk_holds_less: list[int]) -> None:
-    """As a first launch hands it on: whatever could not be written is told to this descriptor's own flush."""
+    """As a first launch hands it on: a failed write is reported to this descriptor's own flush."""
     opened = Journal.create(path, header())
 
     adopted, records = Journal.adopt(opened.fd, path)
@@ -231,7 +231,7 @@ def test_journal_written_through_the_same_descriptor_is_read_once(path: Path, di
 def test_reader_whose_flush_fails_drops_what_the_cache_kept(
     path: Path, opened: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error is told to it alone where the writer is dead: the next owner would believe the cache."""
+    """Where the writer is dead, only this reader gets the error: the next owner would trust the cache."""
     dropped: list[int] = []
     monkeypatch.setattr(journal, "_flush_file", failing(errno.EIO))
     monkeypatch.setattr(os, "posix_fadvise", lambda fd, start, size, advice: dropped.append(advice), raising=False)

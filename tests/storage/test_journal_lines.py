@@ -25,13 +25,13 @@ def test_line_is_checksum_space_json_line_feed() -> None:
 
 
 @given(st.lists(records_of_any_shape, max_size=4))
-def test_records_come_back_as_they_were(given_records: list[Record]) -> None:
-    content = b"".join(encode(record, 3) for record in given_records)
+def test_records_come_back_as_they_were(records: list[Record]) -> None:
+    content = b"".join(encode(record, 3) for record in records)
 
-    found = scan(content)
+    scanned = scan(content)
 
-    assert found.records == [{**record, "s": 3} for record in given_records]
-    assert (found.end, found.damaged_line) == (len(content), None)
+    assert scanned.records == [{**record, "s": 3} for record in records]
+    assert (scanned.end, scanned.damaged_line) == (len(content), None)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -57,24 +57,24 @@ LINES = {
 
 @pytest.mark.parametrize("line", LINES.values(), ids=LINES.keys())
 def test_unreadable_last_line_is_left_out(line: bytes) -> None:
-    found = scan(GOOD + line)
+    scanned = scan(GOOD + line)
 
-    assert kinds(found.records) == ["note"]
-    assert (found.end, found.damaged_line, found.is_corrupt) == (len(GOOD), 2, False)
+    assert kinds(scanned.records) == ["note"]
+    assert (scanned.end, scanned.damaged_line, scanned.is_corrupt) == (len(GOOD), 2, False)
 
 
 @pytest.mark.parametrize("line", [line for line in LINES.values() if line.endswith(b"\n")])
 def test_unreadable_line_below_a_mark_is_corrupt_and_named(line: bytes) -> None:
-    found = scan(GOOD + line + encode({"kind": "flushed"}, len(GOOD) + len(line)))
+    scanned = scan(GOOD + line + encode({"kind": "flushed"}, len(GOOD) + len(line)))
 
-    assert (found.damaged_line, found.is_corrupt) == (2, True)
+    assert (scanned.damaged_line, scanned.is_corrupt) == (2, True)
 
 
 def test_unreadable_line_at_the_mark_is_a_cut_and_what_follows_goes_too() -> None:
-    found = scan(GOOD + b"torn\n" + encode(NOTE, len(GOOD)))
+    scanned = scan(GOOD + b"torn\n" + encode(NOTE, len(GOOD)))
 
-    assert (found.records, found.end) == ([{**NOTE, "s": 0}], len(GOOD))
-    assert (found.flushed, found.is_corrupt) == (len(GOOD), False)
+    assert (scanned.records, scanned.end) == ([{**NOTE, "s": 0}], len(GOOD))
+    assert (scanned.flushed, scanned.is_corrupt) == (len(GOOD), False)
 
 
 def test_empty_lines_mean_nothing() -> None:

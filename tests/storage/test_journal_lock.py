@@ -1,4 +1,4 @@
-"""The journal among others: who may append, and reading beside somebody who does."""
+"""The lock of a journal, and reading beside the process that appends."""
 
 import errno
 import fcntl
@@ -95,7 +95,7 @@ def test_journal_of_another_user_is_refused(path: Path, monkeypatch: pytest.Monk
     assert os.listdir("/dev/fd") == before
 
 
-def test_file_system_without_locks_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_locks_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_bytes(GOOD)
     monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
 
@@ -146,14 +146,14 @@ def test_reading_flushes_what_lies_beyond_the_mark(
     assert len(flushes) == count
 
 
-def test_reading_what_nobody_is_told_flushes_nothing(path: Path, opened: Journal, flushes: list[int]) -> None:
+def test_reading_for_no_host_flushes_nothing(path: Path, opened: Journal, flushes: list[int]) -> None:
     records = journal.read(path, is_for_host=False)
 
     assert kinds(records) == ["header"]
     assert flushes == []
 
 
-def test_reading_what_cannot_be_flushed_tells_nothing(
+def test_reading_records_that_cannot_be_flushed_is_an_error(
     path: Path, opened: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal, "_flush_file", failing(errno.EIO))

@@ -63,12 +63,12 @@ def test_power_cut_loses_nothing_acknowledged_and_condemns_no_healthy_journal(
     count = condemned = 0
     for moment in moments:
         for content in states(moment):
-            found = scan(content)
-            records = [record for record in found.records if record["kind"] != "flushed"]
-            assert not found.is_corrupt
+            scanned = scan(content)
+            records = [record for record in scanned.records if record["kind"] != "flushed"]
+            assert not scanned.is_corrupt
             assert len(records) >= moment.acknowledged
             assert records == whole[: len(records)]
-            assert found.end >= len(moment.durable)
+            assert scanned.end >= len(moment.durable)
             count += 1
             condemned += is_condemned_by_tearing_alone(content)
 
@@ -155,8 +155,8 @@ def test_second_cut_finds_the_first_recovery_unfinished(
         for moment in disk.moments:
             for again in states(moment):
                 assert not scan(again).is_corrupt
-                assert len(found := content_records(again)) >= moment.acknowledged
-                assert found == written[: len(found)], "what was cut off came back between what was written since"
+                assert len(scanned := content_records(again)) >= moment.acknowledged
+                assert scanned == written[: len(scanned)], "what was cut off came back between what was written since"
                 count += 1
 
     assert len(torn) > 5
@@ -173,5 +173,5 @@ def test_cut_while_adopting_takes_the_same_end_again(tmp_path: Path, monkeypatch
         opened, records = Journal.adopt(fd, path)
         opened.close()
 
-        found = scan(path.read_bytes())
-        assert (found.damaged_line, found.records) == (None, records)
+        scanned = scan(path.read_bytes())
+        assert (scanned.damaged_line, scanned.records) == (None, records)
