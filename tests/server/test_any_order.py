@@ -1,7 +1,7 @@
 """Any call in any state: random sessions, answers, views, branches, stops and deaths, three calls at a time.
 
-What it can do is chosen by a seed, which a failure names; what it meets is real, and so no two runs are alike. Each
-reply must be one of a result that its text repeats, or one sentence that is no fault of the server.
+A seed chooses the calls, and a failure names it; the processes are real, so no two runs are alike. Each reply must be a
+result that its text repeats, or one sentence that is not an internal error of the server.
 """
 
 import json
@@ -25,7 +25,7 @@ from tests.rig.hosts import server_environment
 
 _CALLS = 600 if os.environ.get("ALC_THOROUGH") == "1" else 150
 _AT_ONCE = 3
-_LIMIT_S = 600.0  # nothing here takes as long; a call that hangs fails after it
+_LIMIT_S = 600.0  # a call that hangs fails after this; no test takes as long
 _SETTINGS = {"ALC_POOL_MAX": "6", "ALC_OUTPUT_BYTES": "20000"}
 
 _CODES = (
@@ -51,7 +51,7 @@ _STRANGERS = ("p-0-0000000000000000", "nope", "", "../x")
 
 
 class _Player:
-    """Makes random calls, and remembers what came back for the next ones."""
+    """Makes random calls and uses their results in later calls."""
 
     def __init__(self, client: Client, home: Path, seed: int) -> None:
         self.client = client
@@ -69,32 +69,32 @@ class _Player:
 
     async def call(self, tool: str, **arguments: Any) -> None:
         reply = await self.client.call_tool(tool, arguments)
-        (content,) = [each for each in reply.content if isinstance(each, TextContent)]
-        about = f"{tool}({arguments}): {content.text[:1000]}"
+        (content,) = [block for block in reply.content if isinstance(block, TextContent)]
+        call = f"{tool}({arguments}): {content.text[:1000]}"
         if reply.is_error:
-            assert "internal error of this server" not in content.text, about
-            assert "Traceback" not in content.text, about
+            assert "internal error of this server" not in content.text, call
+            assert "Traceback" not in content.text, call
             return
-        assert reply.structured_content is not None, about
-        assert json.loads(content.text) == reply.structured_content, about
-        self._note(reply.structured_content)
+        assert reply.structured_content is not None, call
+        assert json.loads(content.text) == reply.structured_content, call
+        self._remember(reply.structured_content)
 
-    def _note(self, result: dict[str, Any]) -> None:
+    def _remember(self, result: dict[str, Any]) -> None:
         sid = result.get("session_id", "")
         if sid:
             ids = (
                 [result["query_id"]]
                 if "query_id" in result
-                else [each["query_id"] for each in result.get("queries", ())]
+                else [query["query_id"] for query in result.get("queries", ())]
             )
             self.asked[sid] = ids or self.asked.get(sid, ["q-0"])
         if result.get("cursor"):
             self.cursors.append((sid, result["cursor"]))
         self.finished += result.get("status") == "completed"
         for branch in result.get("branches", ()):
-            self._note(branch)
+            self._remember(branch)
 
-    # ── what it can do ────────────────────────────────────────────────────────────────────────────────────
+    # ── calls ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def run(self) -> None:
         ctxs: tuple[Any, ...] = ({}, {"task": "z"}, {"budget": {"max_llm_calls": 2}}, '{"a": 1}')
@@ -111,7 +111,7 @@ class _Player:
         sid = self.sid()
         ids = self.asked.get(sid, ["q-0"])
         chosen = [*self.random.sample(ids, self.random.randint(1, len(ids))), *self.sometimes(0.2, none=0)]
-        items = [{"query_id": each, "response": self.random.choice(_ANSWERS)} for each in chosen]
+        items = [{"query_id": query_id, "response": self.random.choice(_ANSWERS)} for query_id in chosen]
         await self.call("alc_continue", session_id=sid, responses=items, wait_s=5)
 
     async def look(self) -> None:
@@ -153,7 +153,7 @@ class _Player:
             await move()
 
     async def clear_up(self) -> None:
-        """Every session that was ever heard of can still be looked at from every side, and ended."""
+        """Every session that was seen can still be viewed in every view, and cancelled."""
         for sid in list(self.asked):
             for view in _VIEWS:
                 await self.call("alc_status", session_id=sid, view=view)
@@ -161,19 +161,19 @@ class _Player:
 
 
 def _workers_of(home: Path) -> list[int]:
-    """Keepers and engines."""
-    found = []
+    """Pids of keepers and engines."""
+    pids = []
     for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is not ours to look at
+        with suppress(OSError):  # it has ended, or belongs to another user
             is_ours = f"ALC_HOME={home}".encode() in (path / "environ").read_bytes().split(b"\0")
             if is_ours and b" p-" in (path / "cmdline").read_bytes().replace(b"\0", b" "):
-                found.append(int(path.name))
-    return sorted(found)
+                pids.append(int(path.name))
+    return sorted(pids)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="finds what it kills through /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill through /proc")
 @pytest.mark.parametrize("seed", range(2))
-def test_any_call_in_any_state_is_answered_by_a_result_or_by_one_sentence(seed: int) -> None:
+def test_any_call_in_any_state_returns_a_result_or_one_sentence(seed: int) -> None:
     async def play(home: Path) -> None:
         environment = server_environment(home, fake=False, **_SETTINGS)
         server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=environment)

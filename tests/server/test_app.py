@@ -36,9 +36,9 @@ def test_the_instructions_fit_and_teach_in_order(tools: Tools) -> None:
         "alc_run", "EVERY pending prompt", "query_id", "running:", "completed:", "error:",
         "Exactly in the form", "`system`", "on its own", "grounded", "underspecified", "refuse", "OUTLIVE",
     ]  # fmt: skip
-    places = [instructions.index(word) for word in order]
-    assert places == sorted(places)
-    assert instructions.rindex("alc_status()") > places[-1]
+    positions = [instructions.index(word) for word in order]
+    assert positions == sorted(positions)
+    assert instructions.rindex("alc_status()") > positions[-1]
 
 
 def test_an_internal_error_is_reported_without_its_details(tools: Tools, capfd: pytest.CaptureFixture[str]) -> None:
@@ -64,14 +64,14 @@ def test_a_server_without_requests_removes_leftovers_of_its_home(stdio_home: Std
 
 
 def _processes(stdio_home: StdioHome) -> dict[str, int]:
-    """Of all that belong to this home: command line -> pid."""
-    found = {}
+    """Processes of this home: command line -> pid."""
+    pids = {}
     for directory in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if f"ALC_HOME={stdio_home.root}\0".encode() in (directory / "environ").read_bytes():
                 words = (directory / "cmdline").read_bytes().decode().replace("\0", " ")
-                found[words.strip()] = int(directory.name)
-    return found
+                pids[words.strip()] = int(directory.name)
+    return pids
 
 
 def test_a_leaving_server_ends_at_once_and_live_workers_stay(stdio_home: StdioHome) -> None:

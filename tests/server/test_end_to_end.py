@@ -111,7 +111,7 @@ TEN = (
 )
 
 
-_FRAME_TOKENS = 20  # that a host puts around one call and its result
+_FRAME_TOKENS = 20  # around one call and its result in a host
 
 
 def _tokens(text: str) -> int:
@@ -126,12 +126,12 @@ def test_ten_prompts_leave_few_tokens_in_the_chat_beyond_prompts_and_answers(std
         async with stdio_home.client() as client:
 
             async def call(tool: str, own: str, **arguments: Any) -> dict[str, Any]:
-                """`own`: the argument that is the user's or the model's."""
+                """`own`: the argument that the user or the model has written."""
                 nonlocal beyond
                 state = await call_tool(client, tool, **arguments)
-                told = [tool, *(json.dumps(each, separators=(",", ":")) for each in (arguments, state))]
+                texts = [tool, *(json.dumps(value, separators=(",", ":")) for value in (arguments, state))]
                 content = [arguments[own], state.get("prompt", ""), json.dumps(state.get("result", ""))]
-                beyond += sum(map(_tokens, told)) - sum(map(_tokens, content)) + _FRAME_TOKENS
+                beyond += sum(map(_tokens, texts)) - sum(map(_tokens, content)) + _FRAME_TOKENS
                 return state
 
             state = await call("alc_run", "code", code=TEN)

@@ -11,12 +11,23 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.server.tool_call.arguments import quoted, refuse, text, type_name, usage
+from algocline_mcp.server.tool_call.arguments import ABSENT, quoted, refuse, text, type_name, usage
 from algocline_mcp.session.events import Answer
 
 ITEM_KEYS = ("query_id", "response", "refuse", "usage", "by")
 
 Invalid = dict[str, Any]  # {query_id, reason}, as in `refused` of a result
+
+
+def answer_of(*, query_id: str, response: str, refuse: str, usage: dict[str, int] | None, by: str) -> Answer:
+    """The answer of a call without `responses`. A text that is ABSENT becomes None."""
+    return Answer(
+        query_id=None if query_id is ABSENT else query_id,
+        response=None if response is ABSENT else response,
+        refuse=None if refuse is ABSENT else refuse,
+        usage=usage,
+        by=None if by is ABSENT else by,
+    )
 
 
 def gather(single: Answer, responses: list[Any] | None, answer_bytes: int) -> tuple[list[Answer], list[Invalid]]:

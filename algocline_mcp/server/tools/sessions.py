@@ -122,18 +122,11 @@ async def alc_continue(
     Returns what alc_run does, or accepted (answers are missing, see pending). If running, wait with alc_status.
     """
     from algocline_mcp.pool import dispatch
-    from algocline_mcp.server.tool_call.answers import gather
-    from algocline_mcp.session.events import Answer
+    from algocline_mcp.server.tool_call.answers import answer_of, gather
 
     limits = server_state(context).limits
     sid = checked_session_id(session_id)
-    single = Answer(
-        query_id=None if query_id is ABSENT else query_id,
-        response=None if response is ABSENT else response,
-        refuse=None if refuse is ABSENT else refuse,
-        usage=usage,
-        by=None if by is ABSENT else by,
-    )
+    single = answer_of(query_id=query_id, response=response, refuse=refuse, usage=usage, by=by)
     answers, invalid = gather(single, responses, limits.answer_bytes)
     result = await call_pool(
         context,

@@ -14,9 +14,11 @@ def test_an_incomplete_installation_is_reported_by_each_call(tools: Tools, monke
 
     monkeypatch.setattr("algocline_mcp.server.tool_call.lifespan.import_module", broken)
 
-    told = [refusal_of(reply) for reply in tools.calls(("alc_status", {}), ("alc_run", {"code": ONE}))]
+    sentences = [refusal_of(reply) for reply in tools.calls(("alc_status", {}), ("alc_run", {"code": ONE}))]
 
-    assert all("installed incompletely: no module named portalocker; install it again" in each for each in told)
+    assert all(
+        "installed incompletely: no module named portalocker; install it again" in sentence for sentence in sentences
+    )
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,7 @@ from tests.rig.hosts import Tools
 from tests.rig.tool_replies import refusal_of, result_of
 
 
-def test_a_disk_that_hangs_holds_a_call_no_longer_than_its_grace(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_hanging_disk_delays_a_call_no_longer_than_its_grace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     home, repaired = Home(tmp_path), threading.Event()
     monkeypatch.setattr(source, "find_root", lambda environ: repaired.wait(120) and None)
 

@@ -1,4 +1,4 @@
-"""What is longer than its host shows: cut where it says so, and all of it can be had."""
+"""Results that are longer than the host shows: cut, marked, and available as a whole by cursor."""
 
 import json
 from typing import Any
@@ -17,7 +17,7 @@ from algocline_mcp.server.tool_call.truncation import (
 )
 
 SID = "p-1-0123456789abcdef"
-MOST = 3000
+MAX_BYTES = 3000
 TEXTS = ["", "plain " * 3000, 'ö\n"\\' * 2000, "日本語" * 2500, "\ud800" * 50, "🜚" * 1500]
 
 
@@ -31,27 +31,27 @@ def several(*prompts: str) -> dict[str, Any]:
     return {"status": "needs_response", "session_id": SID, "queries": queries}
 
 
-def told(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """All that a host sees which follows the cursor to the end."""
-    seen = [truncate(result, MOST)]
+def read_parts(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a host gets that follows the cursor to the end."""
+    seen = [truncate(result, MAX_BYTES)]
     while "cursor" in seen[-1]:
         assert len(seen) < 100, "the cursor goes in circles"
-        seen.append(truncate(result, MOST, seen[-1]["cursor"]))
-    for each in seen:
-        assert size_of(each) <= MOST
-        assert ("cursor" in each) == (each.get("truncated") is True) == ("resource" in each) == ("next" in each)
+        seen.append(truncate(result, MAX_BYTES, seen[-1]["cursor"]))
+    for part in seen:
+        assert size_of(part) <= MAX_BYTES
+        assert ("cursor" in part) == (part.get("truncated") is True) == ("resource" in part) == ("next" in part)
     return seen
 
 
 @pytest.mark.parametrize(
     ("text", "room"), [(text, room) for text in TEXTS for room in (300, 5000)] + [("ö\n🜚" * 9, 1), ("ö\n🜚" * 9, 7)]
 )
-def test_parts_joined_are_the_whole(text: str, room: int) -> None:
+def test_joined_parts_are_the_whole(text: str, room: int) -> None:
     item = {"query_id": "q-0", "prompt": text, "system": text[::-1], "n": 3, "table": list(range(500))}
     joined: dict[str, Any] = {"prompt": "", "system": "", "table": ""}
-    place, rounds = 0, 0
-    while rounds == 0 or place:
-        part, place = part_of(item, place, room, keep=("query_id",))
+    offset, rounds = 0, 0
+    while rounds == 0 or offset:
+        part, offset = part_of(item, offset, room, keep=("query_id",))
         assert part.pop("query_id") == "q-0"
         if rounds == 0:
             assert part.pop("n") == 3
@@ -66,29 +66,29 @@ def test_parts_joined_are_the_whole(text: str, room: int) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_long_prompt_comes_in_parts_that_fit(text: str) -> None:
-    seen = told(one(text, system="as a judge"))
+    seen = read_parts(one(text, system="as a judge"))
 
     assert "".join(part.get("prompt", "") for part in seen) == text
     assert {part["query_id"] for part in seen} == {"q-7"}
     assert [part["system"] for part in seen if "system" in part] == ["as a judge"]
-    assert (len(seen) > 1) == (size_of(text) > MOST)
+    assert (len(seen) > 1) == (size_of(text) > MAX_BYTES)
     if len(seen) > 1:
         assert seen[0]["resource"] == f"alc://sessions/{SID}/prompts"
         assert "answer the whole prompt" in seen[0]["next"]
 
 
-def test_of_several_prompts_as_many_come_as_fit_each_whole() -> None:
+def test_of_several_prompts_those_that_fit_are_shown_whole() -> None:
     result = several(*(f"{n} " + "x" * 800 for n in range(7)))
-    first = truncate(result, MOST)
+    first = truncate(result, MAX_BYTES)
 
     assert first["queries"] == result["queries"][:2]
     assert "2 of 7 prompts: answer these" in first["next"]
-    shown = [query for page in told(result) for query in page["queries"]]
+    shown = [query for page in read_parts(result) for query in page["queries"]]
     assert shown == result["queries"]
 
 
 def test_a_long_prompt_among_several_is_cut_alone() -> None:
-    seen = told(several("a" * 7000, "b", "c" * 7000))
+    seen = read_parts(several("a" * 7000, "b", "c" * 7000))
 
     texts = {"q-0": "", "q-1": "", "q-2": ""}
     for page in seen:
@@ -107,7 +107,7 @@ def test_a_long_prompt_among_several_is_cut_alone() -> None:
     ],
 )
 def test_a_long_end_comes_in_parts_that_fit(result: dict[str, Any]) -> None:
-    seen = told(result)
+    seen = read_parts(result)
 
     key = "error" if result["status"] == "error" else "result"
     whole = "".join(part.get(key, "") for part in seen)
@@ -116,21 +116,21 @@ def test_a_long_end_comes_in_parts_that_fit(result: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["q-3:900", "q-7:0", "completed:5", "q-7:x", "q-7", "7", ":", "q-7:9999999999999"])
-def test_a_cursor_of_what_is_over_begins_anew(cursor: str) -> None:
-    assert truncate(one("a new prompt"), MOST, cursor) == one("a new prompt")
-    assert truncate(several("a", "b"), MOST, cursor) == several("a", "b")
+def test_a_cursor_of_an_earlier_state_is_ignored(cursor: str) -> None:
+    assert truncate(one("a new prompt"), MAX_BYTES, cursor) == one("a new prompt")
+    assert truncate(several("a", "b"), MAX_BYTES, cursor) == several("a", "b")
 
 
 def test_a_field_that_the_strategy_chose_is_cut_like_any_other() -> None:
-    seen = told(one("short", sessions=["s"] * 2000, branches=["b" * 3000]))
+    seen = read_parts(one("short", sessions=["s"] * 2000, branches=["b" * 3000]))
 
     assert seen[0]["prompt"] == "short"
     assert json.loads("".join(part.get("sessions", "") for part in seen)) == ["s"] * 2000
 
 
-def test_a_long_list_says_how_to_ask_for_its_rest() -> None:
+def test_a_truncated_list_says_how_to_get_the_rest() -> None:
     lines = [{"session_id": f"p-{n}", "title": "t" * 200} for n in range(50)]
-    shown = truncate({"active_sessions": 90, "sessions": lines, "counts": {}, "cursor": "p-49"}, MOST)
+    shown = truncate({"active_sessions": 90, "sessions": lines, "counts": {}, "cursor": "p-49"}, MAX_BYTES)
 
     assert shown["sessions"] == lines[: len(shown["sessions"])]
     assert 5 < len(shown["sessions"]) < 15
@@ -140,35 +140,37 @@ def test_a_long_list_says_how_to_ask_for_its_rest() -> None:
 
 def test_branches_that_do_not_fit_keep_their_ids() -> None:
     branches = [one("x" * 900) | {"session_id": f"p-{n}"} for n in range(6)]
-    shown = truncate({"status": "branched", "session_id": SID, "branches": branches}, MOST)
+    shown = truncate({"status": "branched", "session_id": SID, "branches": branches}, MAX_BYTES)
 
-    assert [each["session_id"] for each in shown["branches"]] == [f"p-{n}" for n in range(6)]
+    assert [branch["session_id"] for branch in shown["branches"]] == [f"p-{n}" for n in range(6)]
     assert shown["branches"][0] == branches[0]
     assert "prompt" not in shown["branches"][-1]
     assert shown["truncated"] is True
 
 
 @pytest.mark.parametrize(
-    ("client", "setting", "most"),
+    ("client", "setting", "expected"),
     [
         ("codex-mcp-client", 0, 10_000),
         ("claude-code", 0, 48_000),
-        ("somebody", 0, SHOWN_BYTES),
+        ("unknown", 0, SHOWN_BYTES),
         ("codex-mcp-client", 5000, 5000),
         ("claude-code", 1, 2000),
     ],
 )
-def test_the_longest_result_follows_the_name_of_the_host_and_the_setting(client: str, setting: int, most: int) -> None:
-    assert shown_bytes(client, setting) == most
+def test_the_longest_result_follows_the_name_of_the_host_and_the_setting(
+    client: str, setting: int, expected: int
+) -> None:
+    assert shown_bytes(client, setting) == expected
 
 
-def test_a_program_with_the_client_of_the_sdk_is_cut_nothing() -> None:
+def test_a_program_with_the_client_of_the_sdk_gets_whole_results() -> None:
     from algocline_mcp.config.limits import Limits
 
     assert SHOWN_BY_CLIENT_BYTES["mcp"] > Limits().line_bytes
 
 
-# ── a snapshot beside it ──────────────────────────────────────────────────────────────────────────────────
+# ── with a snapshot   ──────────────────────────────────────────────────────────────────────────────────
 
 SHOT = {
     "pending": [{"query_id": "q-0", "prompt": "p" * 800}],
@@ -186,26 +188,26 @@ SHOT = {
         (2400, ["metrics.conversation_history", "pending", "metrics.recent_logs", "metrics"]),
     ],
 )
-def test_a_snapshot_comes_as_far_as_it_fits_and_the_rest_is_named(bytes_of_prompt: int, left_out: list[str]) -> None:
-    shown = truncate(one("a" * bytes_of_prompt), MOST - OMISSION_NOTE_BYTES)
-    told = with_snapshot(shown, SHOT, MOST)
+def test_a_snapshot_is_shown_as_far_as_it_fits_and_the_rest_is_named(bytes_of_prompt: int, left_out: list[str]) -> None:
+    shown = truncate(one("a" * bytes_of_prompt), MAX_BYTES - OMISSION_NOTE_BYTES)
+    whole = with_snapshot(shown, SHOT, MAX_BYTES)
 
-    assert size_of(told) <= MOST
-    assert told.items() >= {key: value for key, value in shown.items() if key != "next"}.items()
+    assert size_of(whole) <= MAX_BYTES
+    assert whole.items() >= {key: value for key, value in shown.items() if key != "next"}.items()
     for name in ("metrics.conversation_history", "pending", "metrics.recent_logs", "metrics"):
         field, _, inner = name.partition(".")
-        found = told.get(field, {}) if inner else told
-        assert ((inner or field) in found) is (name not in left_out), name
-        assert (f"{name} (view=" in told.get("next", "")) is (name in left_out)
+        holder = whole.get(field, {}) if inner else whole
+        assert ((inner or field) in holder) is (name not in left_out), name
+        assert (f"{name} (view=" in whole.get("next", "")) is (name in left_out)
 
 
 def test_a_list_has_the_snapshots_that_fit() -> None:
     lines = [{"session_id": f"p-{n}", "status": "paused"} for n in range(5)]
     shown = {"active_sessions": 5, "sessions": lines}
 
-    assert with_snapshots(shown, {"p-1": {"state": "x"}}, MOST)["sessions"][1] == lines[1] | {"state": "x"}
-    told = with_snapshots(
+    assert with_snapshots(shown, {"p-1": {"state": "x"}}, MAX_BYTES)["sessions"][1] == lines[1] | {"state": "x"}
+    whole = with_snapshots(
         shown, {f"p-{n}": SHOT for n in range(5)}, size_of(shown) + OMISSION_NOTE_BYTES + 2 * size_of(SHOT)
     )
-    assert ["metrics" in line for line in told["sessions"]] == [True, True, False, False, False]
-    assert "3 sessions are shown without metrics" in told["next"]
+    assert ["metrics" in line for line in whole["sessions"]] == [True, True, False, False, False]
+    assert "3 sessions are shown without metrics" in whole["next"]

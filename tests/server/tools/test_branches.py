@@ -20,9 +20,9 @@ def test_a_host_branches_a_session_with_a_file_of_its_project(stdio_home: StdioH
             sid = started.structured_content["session_id"]
             await client.call_tool("alc_continue", {"session_id": sid, "response": "A"})
             arguments = {"session_id": sid, "code_file": "fixed.lua"}
-            told = [await client.call_tool("alc_branch", arguments | more) for more in ({}, {"code": "return 1"})]
+            replies = [await client.call_tool("alc_branch", arguments | more) for more in ({}, {"code": "return 1"})]
             await client.call_tool("alc_stop", {"session_id": sid})
-            return [each.structured_content or each.content for each in told]
+            return [reply.structured_content or reply.content for reply in replies]
 
     branch, refused = anyio.run(play)
 
