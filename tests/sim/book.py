@@ -1,4 +1,4 @@
-"""What the hosts were told, and what must hold because of it. Nothing here looks into the product's memory.
+"""Replies that reached hosts, and the promises that follow from them. Nothing here looks into the product's memory.
 
 Contract: `heard` takes every reply that reached a host; `check_disk` may be called whenever no process lives;
 `check_end` when a session has come to its end. Each raises Violation.
@@ -28,7 +28,7 @@ class Story:
     shown: dict[str, str] = field(default_factory=dict)  # query id -> prompt
     acknowledged: dict[str, str] = field(default_factory=dict)  # query id -> the answer that was taken
     sent: dict[str, list[str]] = field(default_factory=dict)  # query id -> what hosts answered, taken or not
-    pending: list[str] = field(default_factory=list)  # as last told
+    pending: list[str] = field(default_factory=list)  # as of the last reply
     end: tuple[Any, ...] | None = None
 
 
@@ -109,13 +109,13 @@ class Book:
         story = self.stories[sid]
         if content is None:
             raise Violation(f"the journal of {sid} is gone")
-        found = journal_lines.scan(content)
-        if found.is_corrupt:
-            raise Violation(f"the journal of {sid} is called corrupt in line {found.damaged_line}")
+        scanned = journal_lines.scan(content)
+        if scanned.is_corrupt:
+            raise Violation(f"the journal of {sid} is called corrupt in line {scanned.damaged_line}")
         answers: dict[str, str] = {}
         prompts: dict[str, str] = {}
         ends = []
-        for record in found.records:
+        for record in scanned.records:
             for item in record.get("answers", ()):
                 if item["id"] in answers:
                     raise Violation(f"{item['id']} has two answers")
@@ -126,15 +126,15 @@ class Book:
                 prompts[query["id"]] = query["prompt"]
             if record["kind"] == "final":
                 ends.append((record["status"], record.get("result"), record.get("error")))
-        _held("the answer that was acknowledged to", story.acknowledged, answers)
-        _held("the prompt that was shown as", story.shown, prompts)
+        _check_kept("the answer that was acknowledged to", story.acknowledged, answers)
+        _check_kept("the prompt that was shown as", story.shown, prompts)
         try:
-            fold(found.records)
+            fold(scanned.records)
         except IllegalRecord as exc:
             raise Violation(f"the journal of {sid} does not fold: {exc}") from exc
         if len(ends) > 1 or (story.end is not None and story.end not in ends):
             raise Violation(f"it ended with {story.end}, its journal with {ends}")
-        return found.records
+        return scanned.records
 
     def check_end(self, sid: str, content: bytes | None) -> None:
         """The run equals the one that nothing disturbed, given the same answers and effects."""
@@ -158,8 +158,8 @@ class Book:
         self.counts["dropped"] += sum(stream.ended_as == "dropped" for stream in streams)
 
 
-def _held(what: str, told: dict[str, str], kept: dict[str, str]) -> None:
-    for query_id, text in told.items():
+def _check_kept(what: str, promised: dict[str, str], kept: dict[str, str]) -> None:
+    for query_id, text in promised.items():
         if kept.get(query_id) != text:
             raise Violation(f"{what} {query_id} is {text!r}; the disk holds {kept.get(query_id)!r}")
 

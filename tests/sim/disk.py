@@ -12,48 +12,48 @@ from random import Random
 
 
 class File:
-    """One inode. `cache` is what the system shows, `plate` what the disk holds, `fresh` the same without what was
-    cut off since: a cut of the power may bring that back, nothing else does."""
+    """One inode. `cache`: what the system shows. `plate`: what is on the disk. `fresh`: the plate without the
+    parts that were truncated since; only a power cut may restore these."""
 
-    def __init__(self, number: int, place: str) -> None:
+    def __init__(self, number: int, path: str) -> None:
         self.number = number
         self.cache = bytearray()
         self.plate = self.fresh = b""
-        self.flushed = 0  # so many bytes are the same for sure, whatever comes
+        self.flushed = 0  # so many bytes survive a power cut
         self.dirty: set[int] = set()
-        self.errors = 0  # failed writes to the plate; every descriptor is told of each once
-        self.is_told = True  # somebody was told of the last one: who opens it later is not
-        self.places: list[str | None] = [None, place]  # since its directory was flushed; the last is where it is
+        self.errors = 0  # failed writes to the plate; every descriptor gets each error once
+        self.is_reported = True  # a descriptor got the last error: one that is opened later does not
+        self.paths: list[str | None] = [None, path]  # since its directory was flushed; the last is where it is
 
     @property
-    def place(self) -> str | None:
-        return self.places[-1]
+    def path(self) -> str | None:
+        return self.paths[-1]
 
 
 class Disk:
     def __init__(self, rng: Random, unit: int) -> None:
         self.rng = rng
         self.unit = unit
-        self.files: dict[str, File] = {}  # by place
-        self.inodes: list[File] = []  # also those that a cut could bring back
-        self.free_bytes: int | None = None  # None: more than anybody needs
+        self.files: dict[str, File] = {}  # by path
+        self.inodes: list[File] = []  # also those that a power cut could restore
+        self.free_bytes: int | None = None  # None: unlimited
         self.errors: dict[str, float] = {}  # call -> how often it fails with EIO
         self.cuts = 0
         self._count = 0
 
     # ── what a process may do ─────────────────────────────────────────────────────────────────────────────
 
-    def create(self, place: str) -> File:
+    def create(self, path: str) -> File:
         self.may_fail("create")
         if self.free_bytes == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._count += 1
-        file = self.files[place] = File(self._count, place)
+        file = self.files[path] = File(self._count, path)
         self.inodes.append(file)
         return file
 
     def write(self, file: File, content: bytes) -> int:
-        """Appends as much as there is room for, as a system does."""
+        """Appends as much as fits, as a system does."""
         self.may_fail("write")
         if self.free_bytes is not None:
             if not self.free_bytes:
@@ -73,19 +73,19 @@ class Disk:
         file.fresh = file.fresh[:size]
         del file.cache[size:]
 
-    def flush(self, file: File, told: int) -> int:
-        """Returns the errors its descriptor knows of now; `told`: knew of before. Raises OSError for a new one."""
+    def flush(self, file: File, known: int) -> int:
+        """Returns how many errors the descriptor has got. `known`: those before. Raises OSError for a new one."""
         if self.rng.random() < self.errors.get("flush", 0.0):
             self.fail(file)
-        if told < file.errors:
-            file.is_told = True
+        if known < file.errors:
+            file.is_reported = True
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         for number in file.dirty:
             self._write_back(file, number)
         file.plate = file.fresh = file.fresh[: len(file.cache)].ljust(len(file.cache), b"\0")
         file.dirty.clear()
         file.flushed = len(file.cache)
-        return told
+        return known
 
     def fail(self, file: File) -> None:
         """Some of what is dirty does not reach the plate, and is clean from now on."""
@@ -94,7 +94,7 @@ class Disk:
                 self._write_back(file, number)
         file.dirty.clear()
         file.errors += 1
-        file.is_told = False
+        file.is_reported = False
 
     def drop_cache(self, file: File) -> None:
         """What is clean is read from the plate again."""
@@ -107,17 +107,17 @@ class Disk:
     def rename(self, old: str, new: str) -> None:
         self.may_fail("rename")
         file = self.files.pop(old)
-        file.places.append(new)
+        file.paths.append(new)
         self.files[new] = file
 
-    def unlink(self, place: str) -> None:
-        self.files.pop(place).places.append(None)
+    def unlink(self, path: str) -> None:
+        self.files.pop(path).paths.append(None)
 
     def sync_directory(self, directory: str) -> None:
         self.may_fail("sync")
         for file in self.inodes:
-            if any(place is not None and os.path.dirname(place) == directory for place in file.places):
-                del file.places[:-1]
+            if any(path is not None and os.path.dirname(path) == directory for path in file.paths):
+                del file.paths[:-1]
 
     # ── what happens to it ────────────────────────────────────────────────────────────────────────────────
 
@@ -132,12 +132,12 @@ class Disk:
         """The power goes and comes back."""
         self.cuts += 1
         for file in self.inodes:
-            self._settle(file)
-            file.places = [self.rng.choice(file.places)]
-        self.inodes = [file for file in self.inodes if file.place is not None]
-        self.files = {file.place: file for file in self.inodes if file.place is not None}
+            self._restart(file)
+            file.paths = [self.rng.choice(file.paths)]
+        self.inodes = [file for file in self.inodes if file.path is not None]
+        self.files = {file.path: file for file in self.inodes if file.path is not None}
 
-    def _settle(self, file: File) -> None:
+    def _restart(self, file: File) -> None:
         if file.dirty or file.plate != file.cache:
             file.plate = self.rng.choice((file.plate, file.fresh))
             end = max(len(file.plate), len(file.cache))
@@ -152,7 +152,7 @@ class Disk:
         file.cache = bytearray(file.plate)
         file.flushed = len(file.plate)
         file.dirty.clear()
-        file.errors, file.is_told = 0, True
+        file.errors, file.is_reported = 0, True
 
     def _length(self, file: File, end: int) -> int:
         boundaries = range(-(-file.flushed // self.unit) * self.unit, end + 1, self.unit)

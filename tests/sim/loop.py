@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Generator
 from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
-from tests.sim.machine import Killed, Machine, Process, Socket, Stream
+from tests.sim.machine import Killed, Machine, Process, Stream
+from tests.sim.sockets import Socket
 
 
 class Expired(BaseException):

@@ -1,8 +1,8 @@
 """Strategies as little programs, run by a simulated engine and, for comparison, without any disturbance.
 
-A program is a list of operations. What it has learned so far is its trace; each prompt carries a digest of it, so an
-effect or an answer that was lost, changed or given to another prompt changes every later prompt and the result. What
-it forks are programs too, by the names of packages in the ctx.
+A program is a list of operations. What it has learned so far is its trace; each prompt holds a digest of the trace, so
+an effect or an answer that was lost, changed or given to another prompt changes every later prompt and the result. Its
+forks are programs too, by the names of packages in the ctx.
 """
 
 import json
@@ -81,8 +81,8 @@ def _digest(trace: list[Any]) -> int:
 
 def program_of(start: Record) -> list[list[Any]]:
     """What an engine is told to run: a program, or one of those in its ctx."""
-    found = re.search(r"require\('(\w+)'\)", start["code"])
-    program: list[list[Any]] = json.loads(start["ctx"])[found[1]] if found else json.loads(start["code"])
+    match = re.search(r"require\('(\w+)'\)", start["code"])
+    program: list[list[Any]] = json.loads(start["ctx"])[match[1]] if match else json.loads(start["code"])
     return program
 
 

@@ -1,4 +1,4 @@
-"""Puts the simulated system under the real rooms: for the time of one schedule their modules see nothing else."""
+"""Installs the simulated system in the real modules: for the time of one schedule they see nothing else."""
 
 import contextlib
 from collections.abc import Iterator
@@ -28,15 +28,17 @@ from algocline_mcp.worker.keeper import (
     session_runner,
 )
 from tests.sim.loop import Loop
-from tests.sim.machine import Clock, Descriptors, Locks, Machine, Poll, Socket, Sockets
+from tests.sim.machine import Machine
+from tests.sim.sockets import Poll, Socket, Sockets
+from tests.sim.system_calls import Clock, Descriptors, Locks
 
 
-class Place(PurePosixPath):
+class DiskPath(PurePosixPath):
     """A path of the simulated disk."""
 
     system: ClassVar[Descriptors]
 
-    def __truediv__(self, key: Any) -> "Place":
+    def __truediv__(self, key: Any) -> "DiskPath":
         return _join(self, key)
 
     def unlink(self, missing_ok: bool = False) -> None:
@@ -45,27 +47,27 @@ class Place(PurePosixPath):
     def read_bytes(self) -> bytes:
         raise FileNotFoundError(self)  # the registry is not there
 
-    def glob(self, pattern: str) -> "list[Place]":
-        return [Place(name) for name in self.system.disk.files if Place(name).parent == self]
+    def glob(self, pattern: str) -> "list[DiskPath]":
+        return [DiskPath(name) for name in self.system.disk.files if DiskPath(name).parent == self]
 
 
 @lru_cache(4096)  # a tenth of the time of a schedule was this
-def _join(place: Place, key: str) -> Place:
-    return place.joinpath(key)
+def _join(path: DiskPath, key: str) -> DiskPath:
+    return path.joinpath(key)
 
 
-HOME = Home(cast(Any, Place("/h")))
+HOME = Home(cast(Any, DiskPath("/h")))
 LIMITS = Limits(children=2)
 ABIS = {LUA.name: LUA.abi(version)}
 PRELOADED = Preloaded(HOME, LIMITS, {}, ABIS)
 
 
 def _no_entry(pool: Pool, sid: str, pid: int) -> None:
-    """Every worker has ended before its entry could be made."""
+    """As if every worker had ended before its entry could be made."""
 
 
 class NoRegistry:
-    """Nothing is found through the registry, so nothing may depend on it."""
+    """An empty registry: no promise may depend on it."""
 
     known: ClassVar[dict[str, Any]] = {}
 
@@ -95,11 +97,11 @@ class SimulatedPool(Pool):
         self._started = {}
 
     def apply_retention_soon(self, sid: str) -> None:
-        """What is kept after the end of a session is not simulated."""
+        """Retention is not simulated."""
 
 
-class Births:
-    """The two places where processes begin; the schedule fills them in."""
+class Spawner:
+    """Where processes begin, modules are read and keepers poll; the schedule implements it."""
 
     def spawn_engine(self, runtimes: object, limits: Limits) -> tuple[int, Socket]:
         raise NotImplementedError
@@ -107,7 +109,7 @@ class Births:
     async def spawn_worker(self, home: Home, sid: str, *, journal_fd: int, listener: Socket, **more: object) -> int:
         raise NotImplementedError
 
-    def module(self, path: object, chunk: str, most_bytes: int) -> dict[str, Any] | None:
+    def module(self, path: object, chunk: str, max_bytes: int) -> dict[str, Any] | None:
         raise NotImplementedError
 
     def poll(self) -> Poll:
@@ -115,10 +117,10 @@ class Births:
 
 
 @contextlib.contextmanager
-def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
+def installed(machine: Machine, loop: Loop, spawner: Spawner) -> Iterator[None]:
     system, sockets, clock = Descriptors(machine), Sockets(machine), Clock(machine)
-    Place.system = system
-    select = SimpleNamespace(poll=births.poll, POLLIN=Poll.POLLIN, POLLOUT=Poll.POLLOUT)
+    DiskPath.system = system
+    select = SimpleNamespace(poll=spawner.poll, POLLIN=Poll.POLLIN, POLLOUT=Poll.POLLOUT)
     numbers = SimpleNamespace(token_hex=lambda size: f"{machine.rng.getrandbits(size * 8):0{size * 2}x}")
     numbers.randbits = machine.rng.getrandbits
     changes: list[tuple[Any, dict[str, Any]]] = [
@@ -127,11 +129,11 @@ def installed(machine: Machine, loop: Loop, births: Births) -> Iterator[None]:
         (poll_loop, {"start_time_of": lambda pid: 0}),
         (request_runner, {"time": clock}),
         (session_runner, {"time": clock}),
-        (engines, {"spawn_engine": births.spawn_engine}),
+        (engines, {"spawn_engine": spawner.spawn_engine}),
         (effect_runner, {"os": system}),
         (connections, {"os": system, "time": clock, "socket": sockets}),
-        (effects, {"_read_source": births.module}),
-        (pool, {"os": system, "anyio": loop, "spawn_worker": births.spawn_worker, "entry_of": _no_entry}),
+        (effects, {"_read_source": spawner.module}),
+        (pool, {"os": system, "anyio": loop, "spawn_worker": spawner.spawn_worker, "entry_of": _no_entry}),
         (pool, {"make_directories": lambda *paths: None}),
         (reach, {"os": system, "anyio": loop}),
         (dispatch, {"anyio": loop, "time": clock, "secrets": numbers}),

@@ -62,10 +62,10 @@ def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
 
 def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:
     def scan_whole_lines(content: bytes) -> Scan:
-        found = scan(content)
+        scanned = scan(content)
         whole = content[: content.rfind(b"\n") + 1]
         is_torn_only = scan(whole).damaged_line is None
-        return found if is_torn_only else Scan(found.records, 0, 1, found.damaged_line)
+        return scanned if is_torn_only else Scan(scanned.records, 0, 1, scanned.damaged_line)
 
     patch.setattr(journal, "scan", scan_whole_lines)
 
@@ -116,10 +116,10 @@ BROKEN: dict[str, tuple[Broken, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_simulation_finds_a_product_that_breaks_its_promise(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken, told = BROKEN[name]
+    broken, violation = BROKEN[name]
     broken(monkeypatch)
 
-    with pytest.raises(Violation, match=told):
+    with pytest.raises(Violation, match=violation):
         play(_SEEDS.start, len(_SEEDS))
 
 
@@ -135,7 +135,7 @@ def test_keeper_killed_between_a_failed_flush_and_what_follows_it_leaves_a_cache
 
 
 def test_strategy_that_asks_otherwise_on_replay_is_diverged_and_gets_no_answer() -> None:
-    """Its prompts depend on something that nobody recorded."""
+    """Its prompts depend on something that is not recorded."""
     world = World(3, programs=[[["ask", 1], ["whim"], ["ask", 1], ["ask", 1]]], faults=[])
     with installed(world.machine, world.loop, world):
         world.play("run")

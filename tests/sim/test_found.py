@@ -1,4 +1,4 @@
-"""What the simulation found, each played by hand: faults too rare to meet twice by chance."""
+"""Faults that the simulation found once, each played by hand: too rare to meet twice by chance."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def playing(*program: list[Any]) -> Iterator[World]:
         world.calm()
 
 
-def only_custody(world: World) -> SessionRunner:
+def only_runner(world: World) -> SessionRunner:
     (run,) = world.keepers
     assert run.keeper is not None
     return run.keeper.runner
@@ -31,7 +31,7 @@ def test_clock_reading_that_the_disk_refuses_is_recorded_later() -> None:
     with playing(["ask", 1], ["time"], ["ask", 1]) as world:
         sid = world.play("run").session_id
         world.play("continue", sid, "q-0", wait_s=0.0)
-        runner = only_custody(world)
+        runner = only_runner(world)
         while runner.engines.by_stream[""].clock is None:
             world.act()
         world.disk.errors = {"write": 1.0}
@@ -81,13 +81,13 @@ def test_answer_to_a_stuck_session_that_waits_for_no_second_try_is_said_not_to_b
                 if engine.is_computing:
                     world.machine.kill(engine.process, 11)
         world.ask("status", sid)
-        while not world.engines or only_custody(world).is_replaying:
+        while not world.engines or only_runner(world).is_replaying:
             world.act()
         held = world.engines.pop()
 
-        told = world.play("continue", sid, "q-99", wait_s=0.0).result
+        result = world.play("continue", sid, "q-99", wait_s=0.0).result
 
         assert first.outcome.result["error_code"] == "crash_loop"
-        assert told["status"] == "running"
-        assert "not taken" in told["next"]
+        assert result["status"] == "running"
+        assert "not taken" in result["next"]
         world.engines.append(held)
