@@ -25,7 +25,7 @@ class Engines:
         watch: Callable[[Engine], None],
         unwatch: Callable[[Engine], None],
     ) -> None:
-        """`spare`: an engine that was forked already and waits for its start. `watch`: poll the engine's socket; called
+        """`spare`: an engine that was spawned already and waits for its start. `watch`: poll the engine's socket; called
         again when something is left to write."""
         self.by_stream: dict[str, Engine] = {}
         self.divergences: dict[str, Diverged] = {}  # by stream: of a first replay, until the stream pauses
@@ -74,7 +74,7 @@ class Engines:
     # ── starting and ending ───────────────────────────────────────────────────────────────────────────────
 
     def start(self, stream: str, start: Record, replay: Replay | None) -> None:
-        """Forks an engine, or takes the spare one, and sends its start. Raises AlcError where no process is left."""
+        """Spawns an engine, or takes the spare one, and sends its start. Raises AlcError where no process is left."""
         try:
             pid, sock = self._spare or spawn_engine(self._runtimes, self._limits)
         except OSError as exc:

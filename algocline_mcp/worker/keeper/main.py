@@ -1,7 +1,7 @@
 """The trusted process of a session: `alc pool-worker SID --journal FD --listener FD`.
 
 It inherits the locked journal and the listening socket, and nothing else. It begins at once: it recovers the journal,
-forks an engine, replays the journal into the engine and goes on from there. One thread, one poll loop.
+spawns an engine, replays the journal into the engine and goes on from there. One thread, one poll loop.
 Environment: ALC_* and HOME, as in limits. Files: it creates none; it renames a finished journal into finished/, unlinks
 its socket and, where empty, its stderr log. SIGTERM: hibernate. Exit codes: 0 it left in order, 1 the disk does not
 hold what was written (the next worker recovers from what the disk has), 2 bad arguments or settings, 3 the server is of
@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def spare_engine(preloaded: Preloaded, ahead: Ranges = NO_RANGES) -> Spawned | None:
-    """Forks the engine before anything else: each page that the keeper writes before the fork is one more page of the
+    """Spawns the engine before anything else: each page that the keeper writes before that is one more page of the
     engine's own. This takes 500 KiB off a paused session, and Lua is ready when the journal has been read.
 
     None where the system has no process to spare: the keeper tries again, and reports, when the journal needs an

@@ -40,7 +40,7 @@ class Keeper:
     def __init__(
         self, sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spare: Spawned | None
     ) -> None:
-        """`spare`: an engine that was forked already and waits for its start."""
+        """`spare`: an engine that was spawned already and waits for its start."""
         self.sid = sid
         self.home = preloaded.home
         self.limits = preloaded.limits

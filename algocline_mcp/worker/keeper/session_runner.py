@@ -50,7 +50,7 @@ class SessionRunner:
     def __init__(
         self, sid: str, journal_fd: int, preloaded: Preloaded, callbacks: RunnerCallbacks, spare: Spawned | None
     ) -> None:
-        """`spare`: an engine that was forked already and waits for its start."""
+        """`spare`: an engine that was spawned already and waits for its start."""
         self.limits = preloaded.limits
         self.fatal: Record | None = None  # why this journal cannot go on: not a record, the file stays as it is
         self.step_error: AlcError | None = None  # why the step stopped; the next request tries again
