@@ -1,8 +1,8 @@
 """Carries out what a strategy asks of the world, of the shared state and of its budget; records and answers it.
 
 Contract: an engine has at most one call under way. Everything that led to a change of shared state is on the disk
-before the change is. A call that waits for another process stands in `engine.pending_call`, and `retry_pending` performs
-it later. Methods raise StorageFailed and StorageBroken from the journal, and Diverged where the database holds the
+before the change is. A call that waits for another process stands in `engine.pending_call`; `retry_pending` performs it
+later. Methods raise StorageFailed and StorageBroken from the journal, and Diverged where the database holds the
 mark of this change with another call.
 """
 

@@ -25,8 +25,8 @@ class Engines:
         watch: Callable[[Engine], None],
         unwatch: Callable[[Engine], None],
     ) -> None:
-        """`spare`: an engine that was spawned already and waits for its start. `watch`: poll the engine's socket; called
-        again when something is left to write."""
+        """`spare`: an engine that was spawned already and waits for its start. `watch`: poll the engine's socket;
+        called again when something is left to write."""
         self.by_stream: dict[str, Engine] = {}
         self.divergences: dict[str, Diverged] = {}  # by stream: of a first replay, until the stream pauses
         self._replays: dict[str, Replay] = {}  # by stream: of engines that may not have come to the journal's end
