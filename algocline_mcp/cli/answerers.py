@@ -1,7 +1,7 @@
-"""Who answers the prompts of `alc run` and `alc continue`: a person, a command, or a file.
+"""Answerers of `alc run` and `alc continue`: a person, a command, or a file.
 
-Contract: an answerer gets the pending queries of one pause and returns what it could answer. Where it could not
-answer all, `trouble` says why in a sentence; what it did answer is sent all the same: nothing is asked twice.
+Contract: an answerer gets the pending queries of one pause and returns its answers. If some answers are missing,
+`problem` says why in a sentence. The other answers are sent all the same, so no prompt is asked twice.
 """
 
 import json
@@ -18,32 +18,32 @@ import anyio
 import click
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
-_SHEET = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
+_FORMATS = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
 
 
 @dataclass(slots=True)
-class Answered:
-    answers: dict[str, str] = field(default_factory=dict)
-    trouble: str | None = None
+class Answers:
+    by_query: dict[str, str] = field(default_factory=dict)
+    problem: str | None = None
     is_interrupted: bool = False
 
 
 class Answerer(Protocol):
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered: ...
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers: ...
 
 
-def choose(command: str | None, sheet: str | None, jobs: int) -> Answerer:
-    """`jobs`: how many of `command` run at once. Raises click.ClickException for a file that cannot be used."""
+def choose_answerer(command: str | None, file: str | None, jobs: int) -> Answerer:
+    """`jobs`: how many of `command` run at once. Raises click.ClickException for an unusable file."""
     if command is not None:
         return Command(command, jobs)
-    return AnswerFile(sheet) if sheet is not None else InteractiveAnswerer()
+    return AnswerFile(file) if file is not None else InteractiveAnswerer()
 
 
 class InteractiveAnswerer:
-    """Shows prompts on stderr, reads answers from stdin. Blank lines before an answer are passed over."""
+    """Shows prompts on stderr, reads answers from stdin. Blank lines before an answer are skipped."""
 
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
-        done = Answered()
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers:
+        done = Answers()
         # asyncio turns the first Ctrl-C into a cancellation, which a blocking read would not notice.
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
@@ -51,19 +51,19 @@ class InteractiveAnswerer:
                 self._show(query, f"{number} of {len(queries)}" if len(queries) > 1 else "")
                 text = self._read()
                 if text is None:
-                    done.trouble = f"no answer to {query['query_id']}"
+                    done.problem = f"no answer to {query['query_id']}"
                     break
-                done.answers[query["query_id"]] = text
+                done.by_query[query["query_id"]] = text
         except KeyboardInterrupt:
             done.is_interrupted = True
         finally:
             signal.signal(signal.SIGINT, previous)
         return done
 
-    def _show(self, query: Query, place: str) -> None:
-        """The prompt itself stays plain: it may be code, and is copied from here."""
+    def _show(self, query: Query, position: str) -> None:
+        """The prompt itself has no colours: it may be code that the person copies."""
         marks = [name for name in ("grounded", "underspecified") if query.get(name)]
-        head = " · ".join(filter(None, [query["query_id"], place, *marks]))
+        head = " · ".join(filter(None, [query["query_id"], position, *marks]))
         click.secho(f"\n── {head} ──", err=True, fg="cyan", bold=True)
         if query.get("system"):
             click.secho(f"[{query['system']}]", err=True, fg="yellow")
@@ -71,7 +71,7 @@ class InteractiveAnswerer:
         click.secho("── answer; an empty line or Ctrl-D ends it ──", err=True, dim=True)
 
     def _read(self) -> str | None:
-        """None at the end of input. Blocks the event loop: nothing else is under way while a person thinks."""
+        """None at the end of input. Blocks the event loop: nothing else runs while a person thinks."""
         lines: list[str] = []
         while line := sys.stdin.readline():
             if line.strip():
@@ -88,13 +88,13 @@ class Command:
     command: str
     jobs: int
 
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
-        done = Answered()
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers:
+        done = Answers()
         limiter = anyio.CapacityLimiter(self.jobs)
 
         async def one(query: Query) -> None:
             async with limiter:
-                if done.trouble is None:
+                if done.problem is None:
                     await self._run(session_id, query, done)
 
         async with anyio.create_task_group() as group:
@@ -102,7 +102,7 @@ class Command:
                 group.start_soon(one, query)
         return done
 
-    async def _run(self, session_id: str, query: Query, done: Answered) -> None:
+    async def _run(self, session_id: str, query: Query, done: Answers) -> None:
         environment = dict(
             os.environ,
             ALC_SYSTEM=query.get("system") or "",
@@ -111,22 +111,22 @@ class Command:
             ALC_SESSION_ID=session_id,
         )
         try:
-            # A file and no pipe: a command may end without having read its prompt.
+            # A file instead of a pipe: a command may end without reading its prompt.
             with tempfile.TemporaryFile() as prompt:
                 prompt.write(query["prompt"].encode())
                 prompt.seek(0)
                 ended = await anyio.run_process(self.command, stdin=prompt, stderr=None, check=False, env=environment)
         except (OSError, ValueError) as exc:  # e.g. a system prompt longer than an environment may be
-            done.trouble = f"the command could not run for {query['query_id']}: {exc}"
+            done.problem = f"the command could not run for {query['query_id']}: {exc}"
             return
         if ended.returncode != 0:
-            done.trouble = f"the command ended with exit code {ended.returncode} for {query['query_id']}"
+            done.problem = f"the command ended with exit code {ended.returncode} for {query['query_id']}"
             return
-        done.answers[query["query_id"]] = ended.stdout.decode("utf-8", "replace").rstrip("\n")
+        done.by_query[query["query_id"]] = ended.stdout.decode("utf-8", "replace").rstrip("\n")
 
 
 class AnswerFile:
-    """Answers from a file: by query_id where it is a JSON object, else in order."""
+    """Answers from a file: by query_id if it is a JSON object, otherwise in order."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -137,16 +137,16 @@ class AnswerFile:
             content = text.splitlines() if path.endswith(".txt") else json.loads(text)
         except (OSError, ValueError, RecursionError) as exc:
             why = getattr(exc, "strerror", None) or exc
-            raise click.ClickException(f"{path} cannot be used for --answers: {why}; {_SHEET}") from exc
+            raise click.ClickException(f"{path} cannot be used for --answers: {why}; {_FORMATS}") from exc
         if isinstance(content, dict):
             self._by_id = content
         elif isinstance(content, list):
             self._in_order = content[::-1]
         else:
-            raise click.ClickException(f"{path} cannot be used for --answers: it holds {content!r}; {_SHEET}")
+            raise click.ClickException(f"{path} cannot be used for --answers: it holds {content!r}; {_FORMATS}")
 
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answered:
-        done = Answered()
+    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers:
+        done = Answers()
         for query in queries:
             query_id = query["query_id"]
             if query_id in self._by_id:
@@ -154,7 +154,7 @@ class AnswerFile:
             elif self._in_order:
                 answer = self._in_order.pop()
             else:
-                done.trouble = f"{self._path} has no answer to {query_id}: {query['prompt'][:200]}"
+                done.problem = f"{self._path} has no answer to {query_id}: {query['prompt'][:200]}"
                 break
-            done.answers[query_id] = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+            done.by_query[query_id] = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
         return done

@@ -1,8 +1,8 @@
 """`alc demo`: a strategy with scripted answers, whose server and worker are killed half-way.
 
-Contract: everything happens in a home of its own, which is removed at the end, whatever happened. Only processes are
-signalled that this demo has started: its server by the handle it holds, its worker by the registry of that home, with
-its identity checked. Returns 0 if every answer was kept and nothing was asked twice, else 1.
+Contract: the demo uses a home of its own and removes it at the end. It signals only processes that it has started: its
+server through the handle, its worker through the registry of that home, after a check of its identity. Returns 0 if
+every answer was kept and no prompt was asked twice, otherwise 1.
 """
 
 import json
@@ -39,7 +39,7 @@ ANSWERS = {
     "q-2": "No. Support is closed on Saturday.",
     "q-3": "If it goes wrong, help comes on Monday: ship on Thursday.",
 }
-LIMIT_S = 60.0  # of one reply; the first one waits for the import of the SDK, on a busy machine too
+LIMIT_S = 60.0  # for one reply; the first reply waits for the import of the SDK, also on a busy machine
 LEAVE_S = 10.0
 
 Say = Callable[[str], object]
@@ -51,7 +51,7 @@ def play(say: Say) -> int:
         try:
             return demo.run()
         except (Refused, Unreachable, OSError, KeyError, ValueError) as exc:
-            say(f"the demo stopped: {exc or type(exc).__name__}; run alc doctor to see what is wrong here")
+            say(f"the demo stopped: {exc or type(exc).__name__}; run alc doctor to find the problem")
             return 1
         finally:
             end_workers(home, demo.workers)
@@ -62,8 +62,10 @@ class Demo:
         self._home = home
         self._say = say
         self._began_s = began_s
-        self.workers: list[PoolSessionEntry] = []  # all that were met; the registry forgets one that is about to end
-        self.asked: list[str] = []  # the ids of prompts, in the order in which they were first seen
+        self.workers: list[
+            PoolSessionEntry
+        ] = []  # all workers so far; the registry forgets a worker that is about to end
+        self.asked: list[str] = []  # ids of prompts, in the order of their first appearance
 
     def run(self) -> int:
         self._say("A strategy asks three reviewers at once, then a fourth question. The answers are scripted here;")
@@ -71,50 +73,52 @@ class Demo:
         with Server.start(self._home) as server:
             state = server.call("alc_run", code=STRATEGY, ctx={"task": TASK}, title="demo")
             sid = state["session_id"]
-            self._tell(f"alc_run       starts session {sid[:14]}…")
+            self._print(f"alc_run       starts session {sid[:14]}…")
             worker = self._worker(sid)
-            self._tell(f"              server: process {server.pid}, worker: process {worker.pid}")
-            self._note(state)
+            self._print(f"              server: process {server.pid}, worker: process {worker.pid}")
+            self._print_prompts(state)
             self._answer(server, sid, "q-0", "q-1")
-            self._tell(f"KILL -9       server {server.pid} and worker {worker.pid}, in the middle of the round")
+            self._print(f"KILL -9       server {server.pid} and worker {worker.pid}, in the middle of the round")
             server.kill()
             worker.identity.signal(signal.SIGKILL)
         with Server.start(self._home) as server:
             state = server.call("alc_status", session_id=sid)
-            self._tell(f"alc_status    a new server, process {server.pid}, knows the session: status {state['status']}")
+            self._print(
+                f"alc_status    a new server, process {server.pid}, knows the session: status {state['status']}"
+            )
             is_kept = _ids(state) == ["q-2"]
             kept = "q-0 and q-1 are kept, " if is_kept else ""
-            self._tell(f"              {kept}it waits for {', '.join(_ids(state))}")
+            self._print(f"              {kept}it waits for {', '.join(_ids(state))}")
             state = self._answer(server, sid, "q-2")
-            self._tell(
+            self._print(
                 f"              a new worker, process {self._worker(sid).pid}, went on with the recorded answers"
             )
-            self._note(state)
+            self._print_prompts(state)
             state = self._answer(server, sid, *_ids(state))
             return self.end(state, is_kept)
 
     def end(self, state: Mapping[str, Any], is_kept: bool) -> int:
-        """The exit code: whether everything that was answered came back, each prompt asked once."""
+        """The exit code: 0 if every answer is in the result and each prompt was asked once."""
         if state["status"] != "completed":
             raise Refused(f"the session ended as {state['status']}: {state.get('error', '')}")
         given = [*state["result"]["verdicts"], state["result"]["doubt"]]
         is_whole = is_kept and given == list(ANSWERS.values()) and self.asked == list(ANSWERS)
-        self._tell("completed     " + json.dumps(state["result"]["doubt"]))
-        outcome = "nothing was lost, nothing was asked twice" if is_whole else "that is not what was answered"
+        self._print("completed     " + json.dumps(state["result"]["doubt"]))
+        outcome = "nothing was lost, nothing was asked twice" if is_whole else "the result differs from the answers"
         self._say(f"\n{len(self.asked)} prompts, {len(given)} answers, two processes killed: {outcome}.")
         return 0 if is_whole else 1
 
     def _answer(self, server: "Server", sid: str, *ids: str) -> dict[str, Any]:
-        responses = [{"query_id": each, "response": ANSWERS[each]} for each in ids]
+        responses = [{"query_id": query_id, "response": ANSWERS[query_id]} for query_id in ids]
         state = server.call("alc_continue", session_id=sid, responses=responses, by="alc demo")
-        for each in ids:
-            self._tell(f"alc_continue  {each} ← {ANSWERS[each]}")
+        for query_id in ids:
+            self._print(f"alc_continue  {query_id} ← {ANSWERS[query_id]}")
         return state
 
-    def _note(self, state: Mapping[str, Any]) -> None:
+    def _print_prompts(self, state: Mapping[str, Any]) -> None:
         for query in state.get("queries") or [state]:
             self.asked.append(query["query_id"])
-            self._tell(f"asks          {query['query_id']} → {' '.join(query['prompt'].split())[:64]}")
+            self._print(f"asks          {query['query_id']} → {' '.join(query['prompt'].split())[:64]}")
 
     def _worker(self, sid: str) -> PoolSessionEntry:
         entry = PoolRegistry.load(self._home.registry).find(sid)
@@ -123,7 +127,7 @@ class Demo:
         self.workers.append(entry)
         return entry
 
-    def _tell(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._say(f"{time.monotonic() - self._began_s:5.2f} s  {line}")
 
 
@@ -131,11 +135,11 @@ def _ids(state: Mapping[str, Any]) -> list[str]:
     return [query["query_id"] for query in state.get("queries") or [state] if "query_id" in query]
 
 
-# ── a host, as small as one can be ────────────────────────────────────────────────────────────────────────
+# ── the smallest possible host ────────────────────────────────────────────────────────────────────────
 
 
 class Server:
-    """A server of its own, over pipes. On exit it has ended."""
+    """An MCP server of the demo, over pipes. It has ended when the context exits."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -164,12 +168,12 @@ class Server:
         return self._process.pid
 
     def call(self, tool: str, **arguments: Any) -> dict[str, Any]:
-        """The result. Raises Refused for a call that failed, Unreachable where no reply comes."""
+        """The result of a tool. Raises Refused for a failed call, Unreachable without a reply."""
         result = self._request("tools/call", {"name": tool, "arguments": arguments})
         if result.get("isError"):
             raise Refused(result["content"][0]["text"])
-        found: dict[str, Any] = result["structuredContent"]
-        return found
+        content: dict[str, Any] = result["structuredContent"]
+        return content
 
     def kill(self) -> None:
         self._process.kill()
@@ -218,12 +222,12 @@ class Server:
             self.kill()
 
 
-# ── a home, as long as the demo takes ─────────────────────────────────────────────────────────────────────
+# ── a temporary home ─────────────────────────────────────────────────────────────────────
 
 
 @contextmanager
 def _own_home() -> Iterator[Home]:
-    # The system's own directory for it is too deep for a socket on macOS.
+    # The temporary directory of macOS is too deep for a socket.
     parent = "/tmp" if os.path.isdir("/tmp") and os.access("/tmp", os.W_OK) else tempfile.gettempdir()
     root = Path(tempfile.mkdtemp(prefix="alc-demo-", dir=parent))
     home = Home(root)
@@ -233,9 +237,9 @@ def _own_home() -> Iterator[Home]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def end_workers(home: Home, met: Sequence[PoolSessionEntry] = ()) -> None:
-    """On return all of `met`, and whatever this home's registry names, have ended."""
-    entries = [*met]
+def end_workers(home: Home, known: Sequence[PoolSessionEntry] = ()) -> None:
+    """On return the workers in `known` and in the registry of the home have ended."""
+    entries = [*known]
     with suppress(OSError, ValueError):
         entries += PoolRegistry.load(home.registry).sessions
     for entry in entries:

@@ -1,7 +1,7 @@
-"""`alc doctor`: looks at everything that a session needs, one line each, and names the cure where something is wrong.
+"""`alc doctor`: checks everything that a session needs, one line each, and names the cure for each problem.
 
-Contract: returns 0 if all lines say ok, else 1. It makes the home's directories, as a server does; the one session that
-it starts is cancelled and its journal removed. It starts no MCP server.
+Contract: returns 0 if all lines say ok, otherwise 1. It makes the directories of the home, as a server does. It starts
+one session, cancels it and removes its journal. It starts no MCP server.
 """
 
 import os
@@ -28,15 +28,22 @@ from algocline_mcp.pool import dispatch, spawn
 from algocline_mcp.pool.registry import CORRUPT_SUFFIX, PoolRegistry
 from algocline_mcp.storage import home_setup
 
-_PROBE = 'return alc.llm("Is anybody there?")'
+_PROBE = 'return alc.llm("alc doctor")'
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16
 _WORKER_S = 10.0
-_PARTS = ("mcp", "anyio", "pydantic", "portalocker", "click", *{each.distribution for each in LANGUAGES.values()})
+_PARTS = (
+    "mcp",
+    "anyio",
+    "pydantic",
+    "portalocker",
+    "click",
+    *{language.distribution for language in LANGUAGES.values()},
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line. `cure` None: it is as it should be."""
+    """One line. `cure` is None without a problem."""
 
     what: str
     seen: str
@@ -53,12 +60,12 @@ def examine(say: Callable[[str], object], environ: Mapping[str, str] = os.enviro
     for finding in findings(environ):
         say(str(finding))
         problems += finding.cure is not None
-    say("\nall is well" if not problems else f"\n{problems} problem{'s' if problems > 1 else ''} found")
+    say("\nno problem found" if not problems else f"\n{problems} problem{'s' if problems > 1 else ''} found")
     return 1 if problems else 0
 
 
 def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Stops early where a later line could only repeat an earlier problem."""
+    """The lines. They stop early if a later line could only repeat an earlier problem."""
     yield Finding("alc", f"{__version__}, {Path(__file__).parents[1]}")
     yield Finding("Python", f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.release()}")
     yield _parts()
@@ -90,40 +97,40 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield Finding("fork server", "not used here; workers are started by exec")
     yield anyio.run(_worker, home, limits, environ)
-    yield _registry(home)  # the servers above have set aside what was none
+    yield _registry(home)  # the pools above have set a damaged registry aside
 
 
 def _wrong(what: str, error: AlcError) -> Finding:
-    """Our sentences end with their cure."""
+    """A finding from an error, whose sentence ends with the cure."""
     seen, _, cure = str(error).rpartition(": ")
     return Finding(what, seen or str(error), cure)
 
 
 def _parts() -> Finding:
-    found, missing = [], []
+    installed, missing = [], []
     for name in _PARTS:
         try:
-            found.append(f"{name} {version(name)}")
+            installed.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             missing.append(name)
-    cure = f"install algocline-mcp anew: {', '.join(missing)} is missing" if missing else None
-    return Finding("parts", ", ".join(found), cure)
+    cure = f"install algocline-mcp again: {', '.join(missing)} is missing" if missing else None
+    return Finding("parts", ", ".join(installed), cure)
 
 
 def _in_path(environ: Mapping[str, str]) -> Finding:
     own = os.path.realpath(Path(sys.executable).with_name("alc"))
-    found: list[str] = []
+    programs: list[str] = []
     for directory in environ.get("PATH", os.defpath).split(os.pathsep):
         candidate = os.path.join(directory or ".", "alc")
-        if os.access(candidate, os.X_OK) and os.path.isfile(candidate) and candidate not in found:
-            found.append(candidate)
-    if not found:
-        return Finding("PATH", f"no alc there; hosts and shells take the absolute path {own}")
-    if os.path.realpath(found[0]) != own:
+        if os.access(candidate, os.X_OK) and os.path.isfile(candidate) and candidate not in programs:
+            programs.append(candidate)
+    if not programs:
+        return Finding("PATH", f"no alc in it; hosts and shells use the absolute path {own}")
+    if os.path.realpath(programs[0]) != own:
         cure = f"give hosts the absolute path {own}, or put its directory first in PATH"
-        return Finding("PATH", f"alc means {found[0]}, which is another program than this one", cure)
-    others = f"; further down: {', '.join(found[1:])}" if len(found) > 1 else ""
-    return Finding("PATH", f"alc means this one{others}")
+        return Finding("PATH", f"alc is {programs[0]}, which is another program than this one", cure)
+    others = f"; further down: {', '.join(programs[1:])}" if len(programs) > 1 else ""
+    return Finding("PATH", f"alc is this program{others}")
 
 
 def _settings(environ: Mapping[str, str]) -> Finding:
@@ -139,9 +146,9 @@ def _socket_path(home: Home) -> Finding:
 
 def _permissions(home: Home) -> Finding:
     for path in (home.root, home.pool, home.sessions, home.finished, home.log):
-        found = path.stat()
-        if found.st_uid != os.geteuid():
-            return Finding("home", f"{path} belongs to user {found.st_uid}", f"chown it to user {os.geteuid()}")
+        status = path.stat()
+        if status.st_uid != os.geteuid():
+            return Finding("home", f"{path} belongs to user {status.st_uid}", f"chown it to user {os.geteuid()}")
     mode = stat.S_IMODE(home.root.stat().st_mode)
     cure = f"chmod 700 {home.root}" if mode & 0o077 else None
     others = ", others can read it" if cure else ", readable by you alone"
@@ -162,11 +169,13 @@ def _registry(home: Home) -> Finding:
         live = len(PoolRegistry.load(home.registry).sessions)
     except (OSError, ValueError) as exc:
         sentence = str(exc).partition("\n")[0]
-        return Finding("registry", f"{home.registry}: {sentence}", "remove it: nothing is lost, it is made again")
-    if damaged:
-        seen = f"{len(damaged)} set aside as damaged, and made again: {damaged[-1]}"
         return Finding(
-            "registry", seen, "nothing is lost; see whether the disk was full or lost its power, then delete it"
+            "registry", f"{home.registry}: {sentence}", "remove the file: nothing is lost, the server makes it again"
+        )
+    if damaged:
+        seen = f"{len(damaged)} set aside as damaged, and replaced: {damaged[-1]}"
+        return Finding(
+            "registry", seen, "nothing is lost; check whether the disk was full or lost power, then delete that file"
         )
     return Finding("registry", f"{live} live worker{'' if live == 1 else 's'} listed")
 
@@ -179,7 +188,7 @@ async def _fork_server(home: Home, limits: Limits, environ: Mapping[str, str]) -
         if pool.fork_server.warning is None and pool.fork_server.pid is not None:
             return Finding("fork server", f"ready after {(time.monotonic() - began_s) * 1000:.0f} ms")
     why = pool.fork_server.warning or f"not ready within {limits.fork_start_s:g} s"
-    return Finding("fork server", why, "set ALC_SPAWN=exec to do without it")
+    return Finding("fork server", why, "set ALC_SPAWN=exec to work without it")
 
 
 async def _worker(home: Home, limits: Limits, environ: Mapping[str, str]) -> Finding:
@@ -189,10 +198,10 @@ async def _worker(home: Home, limits: Limits, environ: Mapping[str, str]) -> Fin
         async with dispatch.Pool(home, limits, environ=dict(environ, ALC_SPAWN="exec")) as pool:
             with anyio.fail_after(_WORKER_S):
                 strategy = dispatch.Strategy(_PROBE, title="alc doctor")
-                sid, state, trouble = await dispatch.run_via_pool(pool, strategy, wait_s=_WORKER_S / 2)
+                sid, state, save_error = await dispatch.run_via_pool(pool, strategy, wait_s=_WORKER_S / 2)
                 asked_s = time.monotonic()
                 await dispatch.stop_via_pool(pool, sid, "cancel")
-                await pool.wait_for_exit(sid, limits.leave_s)  # its journal lies in its last place then
+                await pool.wait_for_exit(sid, limits.leave_s)  # its journal is then in finished/
     except (AlcError, TimeoutError) as exc:
         cure = f"look at {home.log}, and at the limits of processes and memory (ulimit -a)"
         return Finding("worker", str(exc) or f"no answer within {_WORKER_S:g} s", cure)
@@ -201,8 +210,10 @@ async def _worker(home: Home, limits: Limits, environ: Mapping[str, str]) -> Fin
             with suppress(OSError):
                 home.finished_journal(sid).unlink()
     if state["status"] != "needs_response":
-        return Finding("worker", f"the strategy did not pause: {state}", "install algocline-mcp anew")
-    if trouble is not None:
-        return Finding("worker", trouble, f"see who holds {home.registry_lock}, for example with: fuser")
+        return Finding("worker", f"the strategy did not pause: {state}", "install algocline-mcp again")
+    if save_error is not None:
+        return Finding(
+            "worker", save_error, f"find the process that holds {home.registry_lock}, for example with: fuser"
+        )
     took = f"first prompt after {(asked_s - began_s) * 1000:.0f} ms by exec"
     return Finding("worker", f"{took}, stopped after {(time.monotonic() - asked_s) * 1000:.0f} ms more")

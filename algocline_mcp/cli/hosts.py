@@ -1,7 +1,7 @@
-"""`alc config`: what each host needs to start this server, and entering it into the host's own file.
+"""`alc config`: the entry that each host needs to start this server, and its place in the host's own file.
 
-Contract: `write` and `remove` keep whatever else is in the file, save the file as it was beside it first, and replace
-it whole. Where the file cannot be read as what it should be, they raise Refused and change nothing.
+Contract: `write` and `remove` keep the rest of the file, save a copy of the old file beside it first, and replace the
+file as a whole. For a file in an unexpected form they raise Refused and change nothing.
 """
 
 import json
@@ -20,14 +20,14 @@ from algocline_mcp.cli.host_files import NAME, Format, Json, Toml, Yaml
 from algocline_mcp.errors import Refused
 from algocline_mcp.storage.files import mode_of, replace_atomically
 
-_DESCRIPTION = "Reasoning strategies whose prompts this host's own model answers"
-# Some hosts give a call 60 s whatever it reports; where the limit can be set, a call may take what a wait takes.
+_DESCRIPTION = "Durable, multi-step prompting: strategies whose prompts this host's own model answers"
+# Some hosts end a call after 60 s; where the limit can be set, a call may take as long as a wait.
 _CALL_S = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """How to start this server: absolute, because a host's PATH is not the shell's."""
+    """The command that starts this server, absolute: the PATH of a host is not that of the shell."""
 
     command: str
     args: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`file` may be relative: it then belongs to the project in the working directory. `then`: what to do at last."""
+    """`file` may be relative: it then belongs to the project in the working directory. `then`: the user's last step."""
 
     title: str
     file: Callable[[], Path]
@@ -55,7 +55,7 @@ class Host:
 
 
 def own_entry(environ: Mapping[str, str]) -> Entry:
-    """This very installation, on this home."""
+    """The entry of this installation, with the current ALC_HOME."""
     script = Path(sys.executable).with_name("alc")
     env = {"ALC_HOME": os.path.abspath(environ["ALC_HOME"])} if environ.get("ALC_HOME") else None
     if os.access(script, os.X_OK):
@@ -101,7 +101,7 @@ def claude_command(entry: Entry) -> str:
 
 
 def vscode_link(entry: Entry) -> str:
-    """VS Code's own address for install links; it hands on to vscode:mcp/install."""
+    """VS Code's own address for install links; it redirects to vscode:mcp/install."""
     wanted = json.dumps({"name": NAME, **_stdio(entry)}, separators=(",", ":"))
     inner = "vscode:mcp/install?" + urllib.parse.quote(wanted, safe="")
     return "https://insiders.vscode.dev/redirect?url=" + urllib.parse.quote(inner, safe="")
@@ -118,7 +118,7 @@ HOSTS = {
         _claude_desktop,
         Json("mcpServers"),
         Entry.plain,
-        "quit Claude Desktop altogether and start it again",
+        "quit Claude Desktop completely and start it again",
     ),
     "claude-code": Host(
         "Claude Code",
@@ -152,7 +152,7 @@ HOSTS = {
         lambda: Path(os.environ.get("CODEX_HOME") or Path.home() / ".codex") / "config.toml",
         Toml("mcp_servers"),
         lambda entry: entry.plain() | {"tool_timeout_sec": _CALL_S},
-        "start codex anew",
+        "start codex again",
     ),
     "goose": Host(
         "goose",
@@ -168,27 +168,27 @@ HOSTS = {
 
 
 def target(host: Host, path: str | None) -> Path:
-    """Absolute; of a link the file behind it, so that a link stays one."""
+    """The absolute path of the file. A link is resolved, so that it stays a link."""
     return Path(os.path.realpath(os.path.expanduser(path) if path else host.file()))
 
 
 def advice(name: str, entry: Entry, path: Path) -> tuple[str, list[str]]:
-    """What to paste, and what to do with it."""
+    """The text to paste, and the steps for the user."""
     host = HOSTS[name]
-    told = [
+    steps = [
         f"{host.title}: put this into {path}, then {host.then}",
         *host.other_ways(entry),
-        f"or let it be entered: alc config {name} --write",
+        f"or let this command write it: alc config {name} --write",
     ]
-    return host.form.show(host.fields(entry)), told
+    return host.form.show(host.fields(entry)), steps
 
 
 def write(host: Host, entry: Entry, path: Path) -> str:
     return _change(
         path,
         lambda text: host.form.put(text, host.fields(entry)),
-        done=f"{NAME} is entered in {path}; {host.then}",
-        idle=f"{NAME} stands in {path} already: nothing was changed",
+        done=f"{NAME} is added to {path}; {host.then}",
+        idle=f"{NAME} is already in {path}: nothing was changed",
     )
 
 
@@ -196,7 +196,7 @@ def remove(host: Host, path: Path) -> str:
     return _change(
         path,
         host.form.take,
-        done=f"{NAME} is taken out of {path}",
+        done=f"{NAME} is removed from {path}",
         idle=f"{path} has no {NAME}: nothing was changed",
     )
 
@@ -220,12 +220,14 @@ def _change(path: Path, edit: Callable[[str], str], *, done: str, idle: str) -> 
     try:
         backup = _replace(path, before, after.encode())
     except OSError as exc:
-        raise Refused(f"cannot write {path}: {exc.strerror}; nothing was changed: mend it, or paste by hand") from exc
-    return f"{done}. The file as it was: {backup}" if backup else done
+        raise Refused(
+            f"cannot write {path}: {exc.strerror}; nothing was changed: correct that, or paste by hand"
+        ) from exc
+    return f"{done}. The old file: {backup}" if backup else done
 
 
 def _replace(path: Path, before: bytes | None, after: bytes) -> Path | None:
-    """Whole or not at all; returns where the file as it was is kept."""
+    """Replaces the file as a whole. Returns the path of the copy of the old file, or None."""
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = mode_of(path, 0o600)
     backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.before-{NAME}")

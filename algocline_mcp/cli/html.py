@@ -1,14 +1,24 @@
-"""A session as one HTML page that needs nothing else: no script, no file beside it, light and dark. Pure.
+"""A session as one self-contained HTML page: no script, no other file, light and dark. Pure.
 
-Contract: `html_of(records)` is a whole document. Every text from the journal is escaped; what was read from the
-environment is hidden. The page may be sent to somebody: it names no path of this machine but what the texts hold.
+Contract: `html_of(records)` is a whole document. Every text from the journal is escaped; values read from the
+environment are hidden. The page may be sent to other people: only the session's own texts can name paths of this
+machine.
 """
 
 import html
 import time
 from collections.abc import Sequence
 
-from algocline_mcp.cli.timeline import clock, facts, label, open_end, seconds, shown_json, squeezed, whom
+from algocline_mcp.cli.timeline import (
+    answered_by,
+    clock,
+    facts,
+    label,
+    open_end,
+    seconds,
+    shown_json,
+    without_repeated_progress,
+)
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import Entry, timeline
 from algocline_mcp.session.records import Record
@@ -58,9 +68,9 @@ def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
     redaction, session = Redaction.of(records), fold(records)
     entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
     title = _text(redaction.text(session.header["title"]) or session.sid)
-    told = facts(session, redaction, entries, time.time() if now_s is None else now_s)
-    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in told)
-    parts = [*_sections(list(squeezed(entries)))]
+    fact_rows = facts(session, redaction, entries, time.time() if now_s is None else now_s)
+    rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in fact_rows)
+    parts = [*_sections(list(without_repeated_progress(entries)))]
     if session.final is None:
         parts.append(f'<section class="open"><h2>{_text(open_end(session))}</h2></section>')
     code = redaction.text(records[0]["code"])
@@ -105,7 +115,7 @@ def _turn(turn: Entry) -> str:
     if "answered_at" not in turn:
         return f'<div class="turn">{asked}<div class="part"><div class="who"><i>not answered</i></div></div></div>'
     kind, text = ("no", turn["refuse"]) if "refuse" in turn else ("say", turn.get("response", ""))
-    who = f"{_text(whom(turn))}{' refuses' if kind == 'no' else ''}"
+    who = f"{_text(answered_by(turn))}{' refuses' if kind == 'no' else ''}"
     return f'<div class="turn">{asked}<div class="part {kind}"><div class="who">{who}</div>{_long(text)}</div></div>'
 
 

@@ -1,6 +1,6 @@
-"""The commands that look after journals: show, verify, purge, export, import.
+"""Commands on journals: show, verify, purge, export, import.
 
-Contract: as in cli.py. They need no server. Heavy imports stand in the commands, so that `alc --help` is there at once.
+Contract: as in main.py. These commands need no server. Heavy imports are inside the commands, so `alc --help` is fast.
 """
 
 import os
@@ -26,8 +26,8 @@ _WIDEST = 100  # columns: longer lines are hard to read
 
 
 @contextmanager
-def _told() -> Iterator[tuple[Home, Limits]]:
-    """The home that the environment names. What goes wrong there is one sentence and exit code 1."""
+def _home_and_limits() -> Iterator[tuple[Home, Limits]]:
+    """The home and limits of the environment. An error inside becomes one sentence and exit code 1."""
     try:
         yield Home.from_env(os.environ), Limits.from_env(os.environ)
     except AlcError as exc:
@@ -38,9 +38,9 @@ def _told() -> Iterator[tuple[Home, Limits]]:
         sys.exit(1)
 
 
-def _checked(sid: str) -> str:
+def _session_id(sid: str) -> str:
     if not _SID.fullmatch(sid):
-        raise click.UsageError(f"{sid!r} is no id of a session: alc ps lists the unfinished ones.")
+        raise click.UsageError(f"{sid!r} is not a session id: alc ps lists the unfinished sessions.")
     return sid
 
 
@@ -55,18 +55,18 @@ Examples:
 @click.argument("sid")
 @click.option("--html", "as_page", is_flag=True, help="One self-contained page, on stdout or in --out.")
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Write to FILE instead of stdout.")
-@click.option("--full", is_flag=True, help="Cut no prompt and no answer.")
+@click.option("--full", is_flag=True, help="Show prompts and answers whole.")
 def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
     from algocline_mcp.cli.html import html_of
     from algocline_mcp.cli.timeline import text_of
     from algocline_mcp.history.reader import readable_records
 
-    _checked(sid)
-    with _told() as (home, limits):
+    _session_id(sid)
+    with _home_and_limits() as (home, limits):
         records, damage = readable_records(home, limits, sid)
         if damage is not None:
-            click.echo(f"Shown is what stands before the damage: {damage}", err=True)
+            click.echo(f"The records before the damage are shown: {damage}", err=True)
         width = min(shutil.get_terminal_size().columns, _WIDEST)
         text = html_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
         content = text.encode("utf-8", "replace")
@@ -79,21 +79,21 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
 
 PURGE_EXAMPLES = """\b
 Examples:
-  alc purge --dry-run       which finished sessions are older than ALC_RETENTION_DAYS
-  alc purge --days 7        delete those of which nothing was heard for a week
-  alc purge --days 0 --all  delete all that has no worker, unfinished ones too
+  alc purge --dry-run       list the finished sessions older than ALC_RETENTION_DAYS
+  alc purge --days 7        delete the finished sessions without a change for a week
+  alc purge --days 0 --all  delete all sessions without a worker, unfinished ones too
 """
 
 
 @click.command(epilog=PURGE_EXAMPLES, short_help="Delete old sessions.")
 @click.option("--days", type=click.FloatRange(min=0), metavar="N", help="Older than N days (ALC_RETENTION_DAYS).")
 @click.option("--all", "also_unfinished", is_flag=True, help="Unfinished sessions too; each is named.")
-@click.option("--dry-run", is_flag=True, help="Only say which.")
+@click.option("--dry-run", is_flag=True, help="List them, delete nothing.")
 def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
-    """Delete sessions that nothing was written to for N days: finished ones, with --all unfinished ones too."""
+    """Delete sessions without a change for N days: finished sessions, with --all also unfinished ones."""
     from algocline_mcp.history.retention import delete_session, expired
 
-    with _told() as (home, limits):
+    with _home_and_limits() as (home, limits):
         age = limits.retention_days if days is None else days
         for directory in [home.finished, *([home.sessions] if also_unfinished else [])]:
             for sid in sorted(expired(directory, age, time.time())):
@@ -101,7 +101,7 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
                 if dry_run or delete_session(home, sid):
                     click.echo(f"{sid} {kind}")
                 else:
-                    click.echo(f"alc: {sid} has a worker and stays: alc stop {sid} --delete", err=True)
+                    click.echo(f"alc: {sid} has a worker and is not deleted: alc stop {sid} --delete", err=True)
 
 
 @click.command(
@@ -111,15 +111,15 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
 @click.argument("sid")
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 def export(sid: str, file: str | None) -> None:
-    """Write session SID to FILE (SID.journal, or - for stdout), to go on with it elsewhere by alc import.
+    """Write session SID to FILE (SID.journal, or - for stdout), so that alc import can continue it elsewhere.
 
-    The file holds all that the session does, also what it read from the environment. The session stays here, too:
+    The file holds the whole session, also the values that it read from the environment. The session also stays here:
     delete it, or answer it in one place only.
     """
     from algocline_mcp.history.export import export_session
 
-    _checked(sid)
-    with _told() as (home, limits):
+    _session_id(sid)
+    with _home_and_limits() as (home, limits):
         content = export_session(home, limits, sid)
         if file == "-":
             sys.stdout.buffer.write(content)
@@ -137,33 +137,33 @@ def export(sid: str, file: str | None) -> None:
 @click.command(
     name="import",
     epilog="\b\nExamples:\n  alc import session.journal",
-    short_help="Take a session from a file.",
+    short_help="Import a session from a file.",
 )
 @click.argument("file", type=click.Path(allow_dash=True))
 def import_(file: str) -> None:
-    """Take the session in FILE, as alc export wrote it (- for stdin), into this home."""
+    """Import the session in FILE, which alc export wrote (- for stdin), into this home."""
     from algocline_mcp.history.export import import_session
 
-    with _told() as (home, limits):
+    with _home_and_limits() as (home, limits):
         try:
             content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         except OSError as exc:
             raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
         sid, phase = import_session(home, content, limits)
         click.echo(sid)
-        then = f"alc show {sid} tells it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
-        click.echo(f"alc: it is {phase}; {then}", err=True)
+        then = f"alc show {sid} shows it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
+        click.echo(f"alc: the session is {phase}; {then}", err=True)
 
 
-@click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Whether unfinished sessions still replay.")
+@click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Check that unfinished sessions still replay.")
 @click.argument("sid", required=False)
 @click.option("--all", "all_", is_flag=True, help="Every unfinished session of this home.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=30.0, metavar="S", help="For each replay.")
 def verify(sid: str | None, all_: bool, wait_s: float) -> None:
-    """Replay unfinished sessions under this version, without answering anything, and name those that would diverge.
+    """Replay unfinished sessions under this version, without new answers, and name those that would diverge.
 
-    Each is replayed on a copy in a home of its own; no session is changed. Exit code 0: all come through; 1: some do
-    not.
+    Each replay runs on a copy in a temporary home; no session is changed. Exit code 0: every session replays. Exit code
+    1: some do not.
     """
     import anyio
 
@@ -171,28 +171,28 @@ def verify(sid: str | None, all_: bool, wait_s: float) -> None:
 
     if (sid is None) == (not all_):
         raise click.UsageError("give one SID, or --all (not both).")
-    with _told() as (home, limits):
-        sids = verification.unfinished_sids(home) if sid is None else [_checked(sid)]
+    with _home_and_limits() as (home, limits):
+        sids = verification.unfinished_sids(home) if sid is None else [_session_id(sid)]
 
-        async def play() -> list[str]:
-            bad = []
+        async def replay_all() -> list[str]:
+            failed = []
             async with verification.scratch_pool(home, limits, os.environ) as pool:
-                for each in sids:
-                    told = await verification.verify_session(pool, home, each, wait_s=wait_s)
-                    click.echo(f"{each} {told['outcome']}")
-                    if told["outcome"] not in verification.OK:
-                        bad.append(each)
-                        _explain(told)
-            return bad
+                for one in sids:
+                    report = await verification.verify_session(pool, home, one, wait_s=wait_s)
+                    click.echo(f"{one} {report['outcome']}")
+                    if report["outcome"] not in verification.OK:
+                        failed.append(one)
+                        _explain(report)
+            return failed
 
-        if anyio.run(play):
+        if anyio.run(replay_all):
             sys.exit(1)
 
 
-def _explain(told: dict[str, object]) -> None:
+def _explain(report: dict[str, object]) -> None:
     for key in ("error", "recorded", "replayed"):
-        if key in told:
-            click.echo(f"    {key}: {told[key]}", err=True)
+        if key in report:
+            click.echo(f"    {key}: {report[key]}", err=True)
 
 
 COMMANDS: tuple[click.Command, ...] = (show, verify, purge, export, import_)

@@ -1,7 +1,7 @@
-"""`alc pkg`: which packages are installed, and how that changes.
+"""`alc pkg`: lists, installs, links, tests and removes packages.
 
-Contract: as in cli.py. No server is started: the commands call what the tools call. What is heavy they import
-themselves.
+Contract: as in main.py. No server is started: the commands call the functions that the tools call. Heavy imports are
+inside the commands.
 """
 
 import json
@@ -38,14 +38,14 @@ def pkg() -> None:
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     try:
         names = os.listdir(Home.from_env(os.environ).packages)
-    except Exception:  # noqa: BLE001  a shell that completes has no place for a sentence
+    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
         return []
     return sorted(name for name in names if name.startswith(incomplete) and not name.startswith("."))
 
 
 NAME = click.argument("name", shell_complete=_complete)
 OWN_NAME = click.option("--name", metavar="NAME", help="Under another name; for a source with one package.")
-FORCE = click.option("--force", is_flag=True, help="Replace what is installed or linked under this name.")
+FORCE = click.option("--force", is_flag=True, help="Replace the package that has this name.")
 
 
 @pkg.command(
@@ -55,22 +55,23 @@ FORCE = click.option("--force", is_flag=True, help="Replace what is installed or
 @OWN_NAME
 @FORCE
 def install(source: str, name: str | None, force: bool) -> None:
-    """Copy what is in SOURCE, a git URL (with #REVISION behind it if need be) or a directory, into this home.
+    """Copy the packages in SOURCE, a git URL (with #REVISION after it if needed) or a directory, into this home.
 
-    A directory with init.lua is one package; else each directory in it that has one. Nothing of it is run.
+    A directory with an init.lua is one package; otherwise each directory in it with an init.lua is a package. No code
+    of a package is run.
     """
     from algocline_mcp.packages import install
 
-    told = _carry_out(partial(install.install_package, source=_source(source), name=name, force=force))
-    click.echo(f"installed {', '.join(told['installed'])}")
-    if told.get("skipped"):
-        click.echo(f"left as they were: {', '.join(told['skipped'])}; --force replaces what is installed", err=True)
+    result = _carry_out(partial(install.install_package, source=_source(source), name=name, force=force))
+    click.echo(f"installed {', '.join(result['installed'])}")
+    if result.get("skipped"):
+        click.echo(f"not changed: {', '.join(result['skipped'])}; --force replaces packages of the same name", err=True)
 
 
 @pkg.command(epilog="\b\nExample:\n  alc pkg remove cot")
 @NAME
 def remove(name: str) -> None:
-    """Delete an installed package. Sessions that have begun keep what they have loaded."""
+    """Delete an installed package. Sessions that have begun keep the modules that they have loaded."""
     from algocline_mcp.packages import install
 
     _carry_out(partial(install.remove_package, name=name))
@@ -82,34 +83,34 @@ def remove(name: str) -> None:
 @OWN_NAME
 @FORCE
 def link(source: str, name: str | None, force: bool) -> None:
-    """Use the package in DIRECTORY, or all packages in it, as they are there: for those that you work on."""
+    """Use the package in DIRECTORY, or all packages in it, without a copy: for packages that you work on."""
     from algocline_mcp.packages import install
 
-    told = _carry_out(partial(install.link_package, source=_source(source), name=name, force=force))
-    click.echo(f"linked {', '.join(told['linked'])}")
+    result = _carry_out(partial(install.link_package, source=_source(source), name=name, force=force))
+    click.echo(f"linked {', '.join(result['linked'])}")
 
 
 @pkg.command(epilog="\b\nExample:\n  alc pkg unlink my_package")
 @NAME
 def unlink(name: str) -> None:
-    """Take a link away. What it leads to stays."""
+    """Remove a link. The linked directory stays."""
     from algocline_mcp.packages import install
 
-    click.echo(f"unlinked {name}; {_carry_out(partial(install.unlink_package, name=name))['source']} is as it was")
+    click.echo(f"unlinked {name}; {_carry_out(partial(install.unlink_package, name=name))['source']} is not changed")
 
 
 @pkg.command("list", epilog="\b\nExamples:\n  alc pkg list\n  alc pkg list vote --json")
 @click.argument("words", nargs=-1)
 @click.option("--json", "is_json", is_flag=True, help="As JSON, with all fields.")
 def list_(words: tuple[str, ...], is_json: bool) -> None:
-    """List the packages that a session would find here; with WORDS, those that have all of them in their line."""
-    found = _catalog("packages", query=" ".join(words))["packages"]
+    """List the packages that a session would find here; with WORDS, only lines that contain all of the words."""
+    packages = _catalog("packages", query=" ".join(words))["packages"]
     if is_json:
-        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
-    elif not found:
-        click.echo("there is no such package; install some with: alc pkg install URL_OR_DIRECTORY", err=True)
+        click.echo(json.dumps(packages, indent=2, ensure_ascii=False))
+    elif not packages:
+        click.echo("no package matches; install one with: alc pkg install URL_OR_DIRECTORY", err=True)
     else:
-        rows = [_HEADS, *map(_row, found)]
+        rows = [_HEADS, *map(_row, packages)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
         for row in rows:
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -118,10 +119,10 @@ def list_(words: tuple[str, ...], is_json: bool) -> None:
 @pkg.command(epilog="\b\nExample:\n  alc pkg show cot")
 @NAME
 def show(name: str) -> None:
-    """Show what a package says of itself, and where it comes from."""
-    told = _catalog("packages", name=name)
-    doc = told.pop("doc", "")
-    for key, value in told.items():
+    """Show the description of a package, and where it comes from."""
+    details = _catalog("packages", name=name)
+    doc = details.pop("doc", "")
+    for key, value in details.items():
         click.echo(f"{key:<12}  {value if isinstance(value, str) else json.dumps(value)}")
     if doc:
         click.echo(f"\n{doc}")
@@ -133,7 +134,7 @@ def show(name: str) -> None:
 def test(name: str, words: str) -> None:
     """Run the specs of a package, the files in its directory spec, written for the test library lust.
 
-    Each runs as a strategy does, in a home that is thrown away. Ends with 1 where one failed.
+    Each file runs as a strategy does, in a home that is deleted afterwards. The exit code is 1 if a spec failed.
     """
     import anyio
 
@@ -146,17 +147,17 @@ def test(name: str, words: str) -> None:
     )
     for warning in chosen.warnings:
         click.echo(warning, err=True)
-    told = anyio.run(specs.run_specs, chosen, limits, os.environ, limits.package_specs_s)
-    for each in told.get("failures", ()):
-        click.echo(f"{each['file']}: {each['name'] or 'the file'}: {each['error']}")
-    files = len(told["spec_files"])
-    counts = f"{told['passed']} passed, {told['failed']} failed, {told['pending']} pending"
-    click.echo(f"{counts} in {files} {'file' if files == 1 else 'files'}, {told['duration_ms'] / 1000:.1f} s")
-    if told["failed"]:
+    report = anyio.run(specs.run_specs, chosen, limits, os.environ, limits.package_specs_s)
+    for failure in report.get("failures", ()):
+        click.echo(f"{failure['file']}: {failure['name'] or 'the file'}: {failure['error']}")
+    files = len(report["spec_files"])
+    counts = f"{report['passed']} passed, {report['failed']} failed, {report['pending']} pending"
+    click.echo(f"{counts} in {files} {'file' if files == 1 else 'files'}, {report['duration_ms'] / 1000:.1f} s")
+    if report["failed"]:
         raise click.exceptions.Exit(1)
 
 
-# ── what they stand on ────────────────────────────────────────────────────────────────────────────────────
+# ── shared by the commands ────────────────────────────────────────────────────────────────────────────────────
 
 
 def _carry_out(change: Callable[[Home, Limits], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -164,10 +165,10 @@ def _carry_out(change: Callable[[Home, Limits], Awaitable[dict[str, Any]]]) -> d
 
     home, limits = Home.from_env(os.environ), Limits.from_env(os.environ)
 
-    async def play() -> dict[str, Any]:
+    async def run() -> dict[str, Any]:
         return await change(home, limits)
 
-    return anyio.run(play)
+    return anyio.run(run)
 
 
 def _catalog(kind: str, *, name: str = "", query: str = "") -> dict[str, Any]:
@@ -180,7 +181,7 @@ def _catalog(kind: str, *, name: str = "", query: str = "") -> dict[str, Any]:
 
 
 def _source(text: str) -> str:
-    """As a shell completes it: a directory needs no `./` before its name."""
+    """A directory needs no `./` before its name, as a shell completes it."""
     return os.path.abspath(text) if os.path.isdir(text) else text
 
 

@@ -1,7 +1,7 @@
-"""`alc ps`, `alc stop`, `alc logs`: what is unfinished here, and what it said.
+"""Functions behind `alc ps`, `alc stop` and `alc logs`.
 
-Contract: no MCP server is started. All three work on the home directly, through the functions of pool.dispatch that
-the tools use too; only `stop` enters a pool, because it signals workers. They raise AlcErrors; nothing is printed here.
+Contract: no MCP server is started. The functions work on the home directly, through the functions of pool.dispatch that
+the tools use too; only `stop` enters a pool, because it signals workers. They raise AlcErrors and print nothing.
 """
 
 import os
@@ -28,16 +28,16 @@ _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
 def _pool() -> dispatch.Pool:
-    """Raises HomeUnusable where the home is there and cannot be read: that is not the same as an empty one."""
+    """Raises HomeUnusable for a home that exists and cannot be read: it is not an empty home."""
     home = Home.from_env(os.environ)
     for path in (home.root, home.sessions):
         try:
             os.scandir(path).close()
         except FileNotFoundError:
-            break  # nothing was ever started
+            break  # no session was ever started
         except OSError as exc:
             raise HomeUnusable(f"cannot read {path}: {exc.strerror}; repair it or set ALC_HOME elsewhere") from exc
-    # No fork server: at most one worker is met here.
+    # No fork server: at most one worker is needed here.
     return dispatch.Pool(home, Limits.from_env(os.environ), environ=dict(os.environ, ALC_SPAWN="exec"))
 
 
@@ -45,18 +45,18 @@ def _pool() -> dispatch.Pool:
 
 
 def listed() -> dict[str, Any]:
-    """The list of alc_status(), each line with `pid` (of its keeper; None where none lives) and `age_s`."""
+    """The list of alc_status(), each line with `pid` (of its keeper; None without a worker) and `age_s`."""
     pool = _pool()
-    found = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
+    sessions = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
     pids = _pids(pool.home)
     now_s = time.time()
-    for line in found["sessions"]:
+    for line in sessions["sessions"]:
         line["pid"] = pids.get(line["session_id"])
         if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
-            line["worker"] = "none"  # it was killed while no server was there to take its socket's name away
+            line["worker"] = "none"  # the worker was killed while no server was there to remove its socket
         if "created_at" in line:
             line["age_s"] = round(max(0.0, now_s - line["created_at"]), 3)
-    return found
+    return sessions
 
 
 def _pids(home: Home) -> dict[str, int]:
@@ -67,16 +67,16 @@ def _pids(home: Home) -> dict[str, int]:
     return {entry.sid: entry.pid for entry in entries if entry.identity.is_alive()}
 
 
-def table(found: Mapping[str, Any]) -> str:
-    """What `listed` found, one session a line."""
-    if not found["sessions"]:
+def table(sessions: Mapping[str, Any]) -> str:
+    """The sessions of `listed`, one a line."""
+    if not sessions["sessions"]:
         return "no session is unfinished; start one with: alc run FILE"
-    rows = [_HEADS, *map(_row, found["sessions"])]
+    rows = [_HEADS, *map(_row, sessions["sessions"])]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    left = found["active_sessions"] - len(found["sessions"])
+    left = sessions["active_sessions"] - len(sessions["sessions"])
     if left:
-        lines.append(f"and {left} older ones: set ALC_LISTED higher to see them")
+        lines.append(f"and {left} older sessions: set ALC_LISTED higher to see them")
     return "\n".join(lines)
 
 
@@ -97,7 +97,7 @@ def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _age(seconds: float) -> str:
-    size, unit = next((each for each in _AGES if seconds >= each[0]), _AGES[-1])
+    size, unit = next((age for age in _AGES if seconds >= age[0]), _AGES[-1])
     return f"{seconds / size:.0f} {unit}"
 
 
@@ -106,7 +106,7 @@ def titles(beginning: str) -> list[tuple[str, str]]:
     try:
         pool = _pool()
         lines = list_unfinished(pool.home, pool.limits, limit=pool.limits.listed_max)["sessions"]
-    except Exception:  # noqa: BLE001  a shell that completes has no place for a sentence
+    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
         return []
     return [(line["session_id"], line.get("title", "")) for line in lines if line["session_id"].startswith(beginning)]
 
@@ -115,7 +115,7 @@ def titles(beginning: str) -> list[tuple[str, str]]:
 
 
 def stop(sid: str, mode: dispatch.StopMode) -> str:
-    """A sentence that says what the session is now."""
+    """A sentence about the state of the session."""
 
     async def ask() -> dispatch.PoolReply:
         async with _pool() as pool:
@@ -126,11 +126,11 @@ def stop(sid: str, mode: dispatch.StopMode) -> str:
     if status == "deleted":
         sentence = f"session {sid} is deleted"
     elif status == "cancelled":
-        sentence = f"session {sid} is cancelled; its journal stays, and nobody can go on with it"
+        sentence = f"session {sid} is cancelled; its journal stays, but the session cannot go on"
     elif status == "completed" or (status == "error" and "error_code" not in reply.result):
-        sentence = f"session {sid} was over already: {status}"
+        sentence = f"session {sid} had already ended: {status}"
     else:
-        sentence = f"session {sid} has no worker now and loses nothing; go on with: alc continue {sid}"
+        sentence = f"session {sid} has no worker now, and nothing is lost; go on with: alc continue {sid}"
     return f"{sentence} ({reply.pool_save_error})" if reply.pool_save_error else sentence
 
 
@@ -138,11 +138,11 @@ def stop(sid: str, mode: dispatch.StopMode) -> str:
 
 
 def log(sid: str) -> list[str]:
-    """The notes of a session in order, then what its worker wrote to stderr. Raises Refused for an unknown id."""
+    """The log of a session in order, then the stderr of its worker. Raises Refused for an unknown id."""
     pool = _pool()
     if os.sep in sid:
         raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
-    lines = list(_notes(records_of(pool.home, pool.limits, sid)))
+    lines = list(_log_lines(records_of(pool.home, pool.limits, sid)))
     try:
         said = pool.home.stderr(sid).read_text(errors="replace").splitlines()
     except OSError:
@@ -150,8 +150,9 @@ def log(sid: str) -> list[str]:
     return [*lines, *([f"── stderr of its worker ({pool.home.stderr(sid)}) ──", *said] if said else [])]
 
 
-def _notes(records: list[Record]) -> Iterator[str]:
-    """A note carries no time of its own, so that a replay equals it: it has that of the record before it."""
+def _log_lines(records: list[Record]) -> Iterator[str]:
+    """Lines of the log. A log record has no time, because a replay must equal it: its line gets the time of the record
+    before it."""
     t = 0.0
     for record in records:
         t = record.get("t", t)

@@ -1,7 +1,7 @@
-"""A session as a text for the terminal: a timeline by round. Pure; the page for a browser is in page.py.
+"""Timeline of a session by round, as a text for the terminal. Pure; the page for a browser is in html.py.
 
-Contract: `text_of(records)` ends without a line feed. What was read from the environment is hidden. Long prompts and
-answers are cut unless `is_full`; how much is missing is said.
+Contract: `text_of(records)` ends without a line feed. Values read from the environment are hidden. Long prompts and
+answers are cut unless `is_full`; the text says how much is missing.
 """
 
 import json
@@ -27,15 +27,15 @@ def text_of(records: Sequence[Record], *, width: int = 100, is_full: bool = Fals
     lines = [title, "═" * min(width, len(title))]
     for name, value in facts(session, redaction, entries, time.time() if now_s is None else now_s):
         lines.append(f"{name:<14}{value}")
-    for entry in squeezed(entries):
+    for entry in without_repeated_progress(entries):
         lines += _WRITERS[entry["kind"]](entry, width, is_full)
     if session.final is None:
         lines += ["", f"── {open_end(session)}"]
     return "\n".join(lines)
 
 
-def squeezed(entries: Sequence[Entry]) -> Iterator[Entry]:
-    """Of progress only the last before something else."""
+def without_repeated_progress(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """The entries, with only the last of consecutive progress entries."""
     for n, entry in enumerate(entries):
         following = entries[n + 1] if n + 1 < len(entries) else None
         if entry["kind"] == "progress" and following is not None and following["kind"] == "progress":
@@ -54,13 +54,13 @@ def spent(entries: Sequence[Entry]) -> tuple[float, float]:
 
 
 def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_s: float) -> list[tuple[str, str]]:
-    """What stands above a transcript, as name and value."""
+    """The facts above a transcript, as name and value."""
     stats = metrics(session, now_s)["auto"]
     computed, waited = spent(entries)
     asked = turns(entries)
     shared = sum(bool(turn.get("shared")) for turn in asked)
     rounds = "1 round" if stats["pauses"] == 1 else f"{stats['pauses']} rounds"
-    told = [
+    rows = [
         ("session", session.sid),
         ("status", status_of(session)),
         ("started", clock(session.header["t"])),
@@ -71,15 +71,15 @@ def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_
     ]
     deaths = sum(entry["kind"] == "crash" for entry in entries)
     if deaths:
-        told.append(("engine deaths", str(deaths)))
+        rows.append(("engine deaths", str(deaths)))
     revivals = sum(entry["kind"] == "revival" for entry in entries)
     if revivals:
-        told.append(("revivals", str(revivals)))
+        rows.append(("revivals", str(revivals)))
     if parent := session.header.get("parent"):
-        told.append(("branch of", parent["session_id"] + (f" at {parent['at']}" if parent.get("at") else "")))
+        rows.append(("branch of", parent["session_id"] + (f" at {parent['at']}" if parent.get("at") else "")))
     if session.header.get("kept"):
-        told.append(("scrubbed", f"prompts and answers are gone (ALC_KEEP={session.header['kept']})"))
-    return [(name, redaction.text(value)) for name, value in told]
+        rows.append(("scrubbed", f"prompts and answers are gone (ALC_KEEP={session.header['kept']})"))
+    return [(name, redaction.text(value)) for name, value in rows]
 
 
 def clock(t: float) -> str:
@@ -98,25 +98,25 @@ def shown_json(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def whom(turn: Entry) -> str:
-    """Who answered, and after how long."""
+def answered_by(turn: Entry) -> str:
+    """The name of the answerer, and the time until the answer."""
     by = turn.get("by") or "the host"
     return f"{by}, shared from the parent" if turn.get("shared") else f"{by} after {seconds(turn['waited_s'])}"
 
 
 def open_end(session: Session) -> str:
-    """The last word on an unfinished session."""
+    """The last line of an unfinished session."""
     if session.pending:
         return f"waits for {', '.join(session.pending)}"
     return f"{session.phase}, unfinished"
 
 
 def label(entry: Entry) -> str:
-    """One line for whatever is neither prompt nor end of the session."""
-    return f"[{entry['child']} {entry['strategy']}] {_said(entry)}" if "child" in entry else _said(entry)
+    """One line for an entry that is not a prompt and not the end of the session."""
+    return f"[{entry['child']} {entry['strategy']}] {_summary(entry)}" if "child" in entry else _summary(entry)
 
 
-def _said(entry: Entry) -> str:
+def _summary(entry: Entry) -> str:
     match entry["kind"]:
         case "fork":
             return "forks " + ", ".join(f"{each['strategy']} as {each['child']}" for each in entry["children"])
@@ -125,8 +125,8 @@ def _said(entry: Entry) -> str:
         case "log":
             return f"{entry['level']}: {entry['message']}"
         case "progress":
-            told = f": {entry['message']}" if entry["message"] else ""
-            return f"progress {entry['step']} of {entry['total']}{told}"
+            message = f": {entry['message']}" if entry["message"] else ""
+            return f"progress {entry['step']} of {entry['total']}{message}"
         case "effect":
             args = ", ".join(json.dumps(arg, ensure_ascii=False) for arg in entry["args"])
             return f"{entry['name']}({args})" + (f" × {entry['times']}" if "times" in entry else "")
@@ -153,7 +153,10 @@ def _write_prompt(entry: Entry, width: int, is_full: bool) -> list[str]:
         lines += _body(turn["prompt"], width, is_full)
         if "answered_at" in turn:
             said = "refuses" if "refuse" in turn else "answers"
-            lines += [f"  {whom(turn)} {said}", *_body(turn.get("refuse", turn.get("response", "")), width, is_full)]
+            lines += [
+                f"  {answered_by(turn)} {said}",
+                *_body(turn.get("refuse", turn.get("response", "")), width, is_full),
+            ]
         else:
             lines += ["  not answered"]
     return lines
@@ -178,7 +181,7 @@ def _body(text: str, width: int, is_full: bool) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Control characters would be commands to the terminal."""
+    """The text without control characters, which would be commands to the terminal."""
     return "".join(char if char.isprintable() else "�" for char in text.expandtabs(4)).rstrip()
 
 

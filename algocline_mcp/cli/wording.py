@@ -1,4 +1,4 @@
-"""The sentences that are written for a model, as a person at the terminal needs them. Pure."""
+"""Rewrites sentences for a model into sentences for a person at the terminal. Pure."""
 
 import re
 

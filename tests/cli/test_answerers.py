@@ -31,7 +31,7 @@ def test_as_many_commands_run_at_once_as_jobs_allows(monkeypatch: pytest.MonkeyP
 
     done = anyio.run(Command("cat", jobs).answer, "p-1", QUERIES)
     assert peak == min(jobs, len(QUERIES))
-    assert done.answers == {query["query_id"]: query["prompt"] for query in QUERIES}
+    assert done.by_query == {query["query_id"]: query["prompt"] for query in QUERIES}
 
 
 def test_a_person_sees_which_of_several_prompts_it_is_and_what_is_wanted(
@@ -45,6 +45,6 @@ def test_a_person_sees_which_of_several_prompts_it_is_and_what_is_wanted(
 
     done = anyio.run(InteractiveAnswerer().answer, "p-1", queries)
     shown = capsys.readouterr().err
-    assert done.answers == {"q-4": "one", "q-5": "two"}
+    assert done.by_query == {"q-4": "one", "q-5": "two"}
     assert "── q-4 · 1 of 2 · grounded ──\n[a judge]\nIs it?\n" in shown
     assert "── q-5 · 2 of 2 ──\n  code\n\twith tabs\n" in shown

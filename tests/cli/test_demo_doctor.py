@@ -105,7 +105,7 @@ def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monke
     assert shown.exit_code == 0, shown.stdout
     lines = shown.stdout.splitlines()
     assert [line.split("  ")[0] for line in lines[:-2]] == ["ok"] * (len(lines) - 2)
-    assert lines[-1] == "all is well"
+    assert lines[-1] == "no problem found"
     for what in (
         "Python",
         "parts",
@@ -151,7 +151,7 @@ def test_doctor_tells_a_home_that_others_can_read(terminal: "Terminal") -> None:
         ({"ALC_SPAWN": "magic"}, "neither fork nor exec", "correct it or unset it"),
         ({"ALC_WAIT_S": "soon"}, "'soon'", "correct it or unset it"),
         ({"ALC_KEEP": "some"}, "is not one of all, result, none", "correct it or unset it"),
-        ({"ALC_TOOLS": "all"}, "is no set of tools", "set it to one of core, author, full"),
+        ({"ALC_TOOLS": "all"}, "is not a set of tools", "set it to one of core, author, full"),
     ],
 )
 def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, str], seen: str, cure: str) -> None:
@@ -169,7 +169,7 @@ def test_doctor_tells_a_registry_that_was_damaged_until_it_is_taken_away(termina
     assert shown.exit_code == 1
     (aside,) = terminal.home.pool.glob("registry.json.corrupt-*")
     assert re.search(
-        rf"PROBLEM  registry +1 set aside as damaged, and made again: {aside}\n +→ nothing is lost", shown.stdout
+        rf"PROBLEM  registry +1 set aside as damaged, and replaced: {aside}\n +→ nothing is lost", shown.stdout
     )
     assert sid in terminal.home.registry.read_text()
     aside.unlink()

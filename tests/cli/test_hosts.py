@@ -67,7 +67,7 @@ def test_what_is_shown_is_what_is_written_and_it_can_be_taken_out(
     assert str(terminal.home.root) in shown.stdout, "a home of one's own goes into the host's file"
     assert "nothing was changed" in terminal.alc("config", name, "--write").stdout
 
-    assert "taken out" in terminal.alc("config", name, "--remove").stdout
+    assert "is removed from" in terminal.alc("config", name, "--remove").stdout
     assert "alc" not in path.read_text()
     assert "nothing was changed" in terminal.alc("config", name, "--remove").stdout
     assert len(list(path.parent.glob("*.before-alc"))) == 1

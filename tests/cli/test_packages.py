@@ -85,7 +85,7 @@ def test_a_directory_needs_no_dot_before_its_name(
     monkeypatch.chdir(source)
 
     assert terminal.alc("pkg", "link", "one").stdout == "linked one\n"
-    assert terminal.alc("pkg", "unlink", "one").stdout == f"unlinked one; {source / 'one'} is as it was\n"
+    assert terminal.alc("pkg", "unlink", "one").stdout == f"unlinked one; {source / 'one'} is not changed\n"
     assert "neither a git URL nor a path" in terminal.alc("pkg", "link", "gone").stderr
 
 

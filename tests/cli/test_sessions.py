@@ -43,7 +43,7 @@ def test_ps_says_where_nothing_is_unfinished_and_makes_no_home(terminal: "Termin
 def test_ps_says_how_many_it_does_not_show() -> None:
     line = {"session_id": "p-1", "status": "running", "worker": "none", "pid": None, "title": "t"}
 
-    assert "and 4 older ones" in sessions.table({"active_sessions": 5, "sessions": [line]})
+    assert "and 4 older sessions" in sessions.table({"active_sessions": 5, "sessions": [line]})
     assert "older" not in sessions.table({"active_sessions": 1, "sessions": [line]})
 
 
@@ -98,7 +98,7 @@ def test_stop_with_delete_leaves_nothing(terminal: "Terminal") -> None:
 def test_stop_of_a_completed_session_says_that_it_was_over(terminal: "Terminal") -> None:
     sid = terminal.session("return 1")
 
-    assert terminal.alc("stop", sid).stdout == f"session {sid} was over already: completed\n"
+    assert terminal.alc("stop", sid).stdout == f"session {sid} had already ended: completed\n"
 
 
 def test_logs_show_notes_in_order_and_the_stderr_of_the_worker(terminal: "Terminal") -> None:
@@ -134,7 +134,7 @@ def test_logs_of_a_quiet_session_say_so_on_stderr(terminal: "Terminal") -> None:
     sid = terminal.session("return 1")
 
     shown = terminal.alc("logs", sid)
-    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"session {sid} has logged nothing\n")
+    assert (shown.exit_code, shown.stdout, shown.stderr) == (0, "", f"session {sid} has no log lines\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

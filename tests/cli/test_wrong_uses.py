@@ -14,7 +14,7 @@ import pytest
 
 from algocline_mcp.__main__ import unsupported
 from algocline_mcp.cli.demo import Server
-from algocline_mcp.cli.run import Turn, choose
+from algocline_mcp.cli.run import SessionRun, choose_answerer
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch, spawn
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GONE = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
 CURES = re.compile(
-    r"set |correct |mend |repair |give |start with|did you mean|write for example|install it|run it under|"
+    r"set |correct |free |repair |give |start with|did you mean|write for example|install it|run it under|"
     r"is not one of|Try 'alc|save |alc ps",
     re.IGNORECASE,
 )
@@ -134,9 +134,9 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["run", "nowhere.lua"], 1, "nowhere.lua is no file: give the path of a strategy"),
-        (["run", "."], 1, "is no file: give the path of a strategy"),
-        (["run", "x.lua", "task"], 2, "'task' is no KEY=VALUE: write for example task=task"),
+        (["run", "nowhere.lua"], 1, "nowhere.lua is not a file: give the path of a strategy"),
+        (["run", "."], 1, "is not a file: give the path of a strategy"),
+        (["run", "x.lua", "task"], 2, "'task' is not KEY=VALUE: write for example task=task"),
         (["run", "x.lua", "--exec", "a", "--answers", "b"], 2, "give --exec or --answers, not both"),
         (["run", "x.lua", "--exec", "a", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
         (["run", "x.lua", "--anwers", "a.json"], 2, "No such option '--anwers'. Did you mean '--answers'?"),
@@ -146,14 +146,14 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["config"], 2, "Missing argument 'HOST'"),
         (["config", "codex", "--write", "--remove"], 2, "give --write or --remove, not both"),
         (["stop", GONE, "--cancel", "--delete"], 2, "give --cancel or --delete, not both"),
-        (["show", "p-1"], 2, "'p-1' is no id of a session: alc ps lists the unfinished ones"),
+        (["show", "p-1"], 2, "'p-1' is not a session id: alc ps lists the unfinished sessions"),
         (["export", GONE], 1, "not found, and no session is unfinished here: start with alc run"),
         (
             ["import", "nowhere"],
             1,
             "nowhere cannot be read: No such file or directory; give a file that alc export wrote",
         ),
-        (["config", "codex", "--write", "--file", "/proc/none/x"], 1, "nothing was changed: mend it, or paste by hand"),
+        (["config", "codex", "--write", "--file", "/proc/none/x"], 1, "nothing was changed: correct that, or paste by hand"),
     ],
 )
 def test_a_wrong_command_line(terminal: "Terminal", arguments: list[str], code: int, sentence: str) -> None:
@@ -235,7 +235,7 @@ def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int
 def test_a_strategy_that_misses_a_value_names_it(
     capsys: pytest.CaptureFixture[str], ctx: dict[str, Any], is_hinted: bool
 ) -> None:
-    turn = Turn({"ctx": ctx}, None, choose("cat", None, 1), 1.0)
+    turn = SessionRun({"ctx": ctx}, None, choose_answerer("cat", None, 1), 1.0)
     state = {"status": "error", "error": "x.lua:4: attempt to concatenate a nil value (field 'task')"}
 
     assert turn._end(state) == 1

@@ -1,0 +1,206 @@
+"""Commands on sessions: run, continue, ps, stop, logs.
+
+Contract: as in main.py. Heavy imports are inside the commands, so --help and a wrong command line wait for nothing.
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
+JOBS = 4  # models behind a command rarely allow more
+
+
+def complete_sid(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completions: the unfinished sessions with their titles."""
+    from algocline_mcp.cli.sessions import titles
+
+    return [CompletionItem(sid, help=title) for sid, title in titles(incomplete)]
+
+
+SID = click.argument("sid", shell_complete=complete_sid)
+
+# ── run, continue ─────────────────────────────────────────────────────────────────────────────────────────
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def answerer_options(command: Function) -> Function:
+    """Adds the options that choose who answers; `run` and `continue` have them."""
+    for option in reversed(
+        [
+            click.option(
+                "--exec",
+                "command",
+                metavar="CMD",
+                help="A shell command that answers: the prompt on its stdin, the answer on its stdout; "
+                "$ALC_SYSTEM, $ALC_QUERY_ID, $ALC_MAX_TOKENS.",
+            ),
+            click.option(
+                "--jobs",
+                type=click.IntRange(min=1),
+                metavar="N",
+                help=f"How many of --exec run at once if several prompts are pending ({JOBS}).",
+            ),
+            click.option(
+                "--answers",
+                "answer_file",
+                metavar="FILE",
+                type=click.Path(),
+                help="A file that answers: a JSON list in order, a JSON object from query_id to answer, or .txt, "
+                "one per line.",
+            ),
+            click.option(
+                "--wait", "wait_s", type=click.FloatRange(min=0), metavar="S", help="Longest wait of one call."
+            ),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+RUN_EXAMPLES = """\b
+Examples:
+  alc run panel.lua task="Name a fear of databases" rounds=3
+  alc run cot task="Why is the sky blue?"
+  alc run panel.lua task=… --exec 'llm -m some-model -s "$ALC_SYSTEM"' --jobs 8
+  alc run panel.lua task=… --answers answers.json > result.json
+"""
+
+
+@click.command(epilog=RUN_EXAMPLES, short_help="Run a strategy; answer its prompts here.")
+@click.argument("file", metavar="FILE|NAME", type=click.Path())
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@answerer_options
+@click.option("--title", help="A few words to find the session by.")
+def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | None, **answerer: Any) -> None:
+    """Run the strategy in FILE, or the installed strategy NAME, as a client of the MCP server, as a host would.
+
+    KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. You answer the prompts,
+    unless --exec or --answers is given. The result goes to stdout as JSON.
+    """
+    is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
+    what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
+    _play_session(
+        {**what, "ctx": dict(map(_pair, pairs)), "title": title or os.path.basename(file)}, None, wait_s, **answerer
+    )
+
+
+CONTINUE_EXAMPLES = """\b
+Examples:
+  alc continue p-18c2f0a1b2c3d4e5-0123456789abcdef
+  alc continue p-18c2f0a1b2c3d4e5-0123456789abcdef --exec 'llm -m some-model'
+"""
+
+
+@click.command("continue", epilog=CONTINUE_EXAMPLES, short_help="Go on with a session.")
+@SID
+@answerer_options
+def continue_(sid: str, wait_s: float | None, **answerer: Any) -> None:
+    """Go on with a session, wherever it was started; `alc ps` lists them.
+
+    You answer the prompts, unless --exec or --answers is given. The result goes to stdout as JSON.
+    """
+    _play_session({}, sid, wait_s, **answerer)
+
+
+def _play_session(
+    start: dict[str, Any],
+    sid: str | None,
+    wait_s: float | None,
+    *,
+    command: str | None,
+    answer_file: str | None,
+    jobs: int | None,
+) -> None:
+    if command is not None and answer_file is not None:
+        raise click.UsageError("give --exec or --answers, not both.")
+    if jobs is not None and command is None:
+        raise click.UsageError("--jobs belongs to --exec: give --exec too, or leave --jobs out.")
+    file = start.get("code_file")
+    if file is not None and not os.path.isfile(file):
+        raise click.ClickException(f"{file} is not a file: give the path of a strategy, such as examples/panel.lua")
+    from algocline_mcp.cli import run
+
+    options = (
+        f" --exec {shlex.quote(command)}"
+        if command
+        else f" --answers {shlex.quote(answer_file)}"
+        if answer_file
+        else ""
+    )
+    options += f" --jobs {jobs}" if jobs else ""
+    answerer = run.choose_answerer(command, answer_file, jobs or JOBS)
+    sys.exit(run.play(start, sid, answerer, wait_s=wait_s, options=options))
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise click.UsageError(f"{text!r} is not KEY=VALUE: write for example task={shlex.quote(text)}.")
+    try:
+        return key, json.loads(value)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+# ── ps, stop, logs ────────────────────────────────────────────────────────────────────────────────────────
+
+
+@click.command(
+    epilog="\b\nExamples:\n  alc ps\n  alc ps --json | jq -r '.sessions[].session_id'",
+    short_help="List the unfinished sessions.",
+)
+@click.option("--json", "is_json", is_flag=True, help="As JSON, with all fields.")
+def ps(is_json: bool) -> None:
+    """List the unfinished sessions, those of this directory first, with pending prompts and the pid of the worker."""
+    from algocline_mcp.cli import sessions
+
+    listed = sessions.listed()
+    click.echo(json.dumps(listed, indent=2, ensure_ascii=False) if is_json else sessions.table(listed))
+
+
+STOP_EXAMPLES = """\b
+Examples:
+  alc stop p-18c2f0a1b2c3d4e5-0123456789abcdef            free its processes; alc continue revives it
+  alc stop p-18c2f0a1b2c3d4e5-0123456789abcdef --cancel   end it for good
+  alc stop p-18c2f0a1b2c3d4e5-0123456789abcdef --delete   end it and delete its journal
+"""
+
+
+@click.command(epilog=STOP_EXAMPLES, short_help="Free a session's processes, or end it.")
+@SID
+@click.option("--cancel", is_flag=True, help="End the session for good; its journal stays.")
+@click.option("--delete", is_flag=True, help="End it and delete its journal.")
+def stop(sid: str, cancel: bool, delete: bool) -> None:
+    """End the worker of a session. Nothing is lost: the next request for the session starts another worker."""
+    if cancel and delete:
+        raise click.UsageError("give --cancel or --delete, not both.")
+    from algocline_mcp.cli import sessions
+
+    click.echo(sessions.stop(sid, "cancel" if cancel else "delete" if delete else "hibernate"))
+
+
+@click.command(
+    epilog="\b\nExample:\n  alc logs p-18c2f0a1b2c3d4e5-0123456789abcdef", short_help="Show the log of a session."
+)
+@SID
+def logs(sid: str) -> None:
+    """Show the log of a strategy (alc.log, print, alc.progress) and the stderr of its worker."""
+    from algocline_mcp.cli import sessions
+
+    lines = sessions.log(sid)
+    for line in lines:
+        click.echo(line)
+    if not lines:
+        click.echo(f"session {sid} has no log lines", err=True)
+
+
+COMMANDS: tuple[click.Command, ...] = (run, continue_, ps, stop, logs)
