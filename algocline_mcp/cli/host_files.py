@@ -1,8 +1,11 @@
 """Our entry in the text of a host's configuration: JSON, TOML or YAML. Pure: text in, text out.
 
-Contract: `put` returns the text with the entry, `take` without it; either returns its argument itself where there is
-nothing to do. Whatever else the text holds stays; where that cannot be made sure, they raise Refused and say that
-nothing was changed. JSON is written anew (its order and indent stay), TOML and YAML change in our lines alone.
+Contract: `put` returns the text with the entry, `take` the text without it; both return their argument itself if there
+is nothing to do. The rest of the text stays. If that cannot be guaranteed, they raise Refused and say that nothing was
+changed. JSON is written anew (its order and indent stay), TOML and YAML change only in our lines.
+
+TOML and YAML are edited as lines, not with a library: tomlkit 0.15 deletes the comment above the next table together
+with our table, and ruamel.yaml 0.19 changes the indents of the whole file.
 """
 
 import json
@@ -20,7 +23,7 @@ _BY_HAND = "nothing was changed: do it by hand, with what this command shows wit
 
 class Format(Protocol):
     def show(self, entry: Mapping[str, Any]) -> str:
-        """What to paste into an empty file."""
+        """The text to paste into an empty file."""
         ...
 
     def put(self, text: str, entry: Mapping[str, Any]) -> str: ...
@@ -44,7 +47,7 @@ class Json:
         root = self._read(text)
         servers = root.setdefault(self.key, {})
         if not isinstance(servers, dict):
-            raise Refused(f"{self.key} in it is no object; {_BY_HAND}")
+            raise Refused(f"{self.key} in it is not an object; {_BY_HAND}")
         if servers.get(NAME) == entry:
             return text
         servers[NAME] = dict(entry)
@@ -62,7 +65,7 @@ class Json:
         try:
             root = json.loads(text) if text.strip() else {}
         except (ValueError, RecursionError) as exc:
-            raise Refused(f"it is no plain JSON, and comments would be lost ({exc}); {_BY_HAND}") from exc
+            raise Refused(f"it is not plain JSON, and comments would be lost ({exc}); {_BY_HAND}") from exc
         if not isinstance(root, dict):
             raise Refused(f"it holds no JSON object; {_BY_HAND}")
         return root
@@ -109,7 +112,7 @@ class Toml:
         for line in text.splitlines(keepends=True):
             if _TABLE.match(line):
                 if is_ours and not own.match(line):
-                    kept += _comments_at_end(dropped)  # they belong to the table that follows
+                    kept += _comments_at_end(dropped)  # comments belong to the table that follows
                 is_ours = own.match(line) is not None
             (dropped if is_ours else kept).append(line)
         after = "".join(kept)
@@ -120,22 +123,22 @@ class Toml:
         try:
             root = tomllib.loads(text)
         except tomllib.TOMLDecodeError as exc:
-            raise Refused(f"it is no TOML ({exc}); {_BY_HAND}") from exc
+            raise Refused(f"it is not TOML ({exc}); {_BY_HAND}") from exc
         if not isinstance(root.get(self.key, {}), dict):
-            raise Refused(f"{self.key} in it is no table; {_BY_HAND}")
+            raise Refused(f"{self.key} in it is not a table; {_BY_HAND}")
         return root
 
     def _check(self, text: str, before: dict[str, Any], entry: dict[str, Any] | None) -> None:
-        """Raises Refused unless `text` means `before` with our table as `entry`, or without it."""
+        """Raises Refused unless `text` means the same as `before`, with our table as `entry` or without our table."""
         servers = {name: table for name, table in before.get(self.key, {}).items() if name != NAME}
         servers |= {NAME: entry} if entry is not None else {}
-        meant = {name: value for name, value in before.items() if name != self.key}
+        rest = {name: value for name, value in before.items() if name != self.key}
         try:
-            found = tomllib.loads(text)
+            result = tomllib.loads(text)
         except tomllib.TOMLDecodeError:
-            found = {}
-        if found.pop(self.key, {}) != servers or found != meant:
-            raise Refused(f"{self.key} stands in it in a form that this command does not know; {_BY_HAND}")
+            result = {}
+        if result.pop(self.key, {}) != servers or result != rest:
+            raise Refused(f"{self.key} is in it in a form that this command does not know; {_BY_HAND}")
 
 
 def _comments_at_end(lines: list[str]) -> list[str]:
@@ -147,7 +150,7 @@ def _comments_at_end(lines: list[str]) -> list[str]:
 
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{name} = {_toml(each)}" for name, each in value.items()) + " }"
+        return "{ " + ", ".join(f"{name} = {_toml(item)}" for name, item in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False)  # strings, lists of them, numbers and booleans read the same
 
 
@@ -158,7 +161,7 @@ _NOTHING = re.compile(r"\s*(#.*)?$")
 
 @dataclass(frozen=True, slots=True)
 class Yaml:
-    """`key` at the top holds the entries by name, as a block; a parser would be a dependency for this alone."""
+    """`key` at the top holds the entries by name, as a block."""
 
     key: str
 
@@ -198,19 +201,19 @@ class Yaml:
             if line.startswith(f"{self.key}:"):
                 value = line[len(self.key) + 1 :].strip()
                 if not _NOTHING.match(value) and value not in ("{}", "null", "~"):
-                    raise Refused(f"{self.key} stands in it on one line; {_BY_HAND}")
+                    raise Refused(f"{self.key} is in it on one line; {_BY_HAND}")
                 return number
         return None
 
     def _indent(self, lines: list[str], head: int) -> str:
-        """Of the entries that stand there already."""
+        """The indent of the entries that are there."""
         for line in lines[head + 1 :]:
             if not _NOTHING.match(line):
                 return line[: len(line) - len(line.lstrip())] or "  "
         return "  "
 
     def _end(self, lines: list[str], start: int, indent: str) -> int:
-        """The first line after `start` that is not deeper than `indent`."""
+        """The number of the first line after `start` that is not deeper than `indent`."""
         last = start + 1
         for number in range(start + 1, len(lines)):
             line = lines[number]

@@ -1,4 +1,4 @@
-"""Who answers at the terminal: commands run as many at once as --jobs allows, a person sees what is asked of them."""
+"""Answerers at the terminal: commands run as many at once as --jobs allows, a person sees each prompt."""
 
 import io
 import subprocess

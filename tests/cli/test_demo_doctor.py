@@ -25,13 +25,13 @@ README = Path(__file__).parents[2] / "README.md"
 
 def _processes() -> dict[int, str]:
     """pid -> environment, of all processes that may be looked at."""
-    found = {}
+    environments = {}
     for path in Path("/proc").glob("[0-9]*/environ"):
         try:
-            found[int(path.parent.name)] = path.read_text(errors="replace")
+            environments[int(path.parent.name)] = path.read_text(errors="replace")
         except OSError:
             continue
-    return found
+    return environments
 
 
 def _masked(text: str) -> str:
@@ -55,8 +55,8 @@ def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
 
     shown = terminal.alc("demo")
     assert shown.exit_code == 0, shown.output
-    told = re.findall(r"<!-- demo -->\n```text\n\$ alc demo\n(.*?)```", README.read_text(), re.DOTALL)
-    assert [_masked(shown.stdout)] == [_masked(each) for each in told], "README shows another demo"
+    in_readme = re.findall(r"<!-- demo -->\n```text\n\$ alc demo\n(.*?)```", README.read_text(), re.DOTALL)
+    assert [_masked(shown.stdout)] == [_masked(text) for text in in_readme], "README shows another demo"
     server, worker = re.findall(r"KILL -9 +server (\d+) and worker (\d+)", shown.stdout)[0]
     assert len({server, worker, *re.findall(r"new (?:server|worker), process (\d+)", shown.stdout)}) == 4
     assert not os.path.exists(roots[0])
@@ -127,9 +127,9 @@ def test_doctor_names_another_alc_in_path(tmp_path: Path) -> None:
     other.write_text("#!/bin/sh\n")
     other.chmod(0o755)
 
-    found = doctor._in_path({"PATH": f"/nowhere:{tmp_path}"})
-    assert str(other) in found.seen
-    assert "absolute path" in str(found.cure)
+    finding = doctor._in_path({"PATH": f"/nowhere:{tmp_path}"})
+    assert str(other) in finding.seen
+    assert "absolute path" in str(finding.cure)
 
 
 @pytest.mark.usefixtures("patience")
@@ -179,12 +179,16 @@ def test_doctor_tells_a_registry_that_was_damaged_until_it_is_taken_away(termina
 
 def test_doctor_tells_a_setting_that_has_no_effect(home: Home) -> None:
     settings = {"ALC_POOLMAX": "3", "ALC_MY_TOKEN": "x", "ALC_CARD_SINKS": "file:///tmp/a | /tmp/b"}
-    found = doctor.findings({**os.environ, **settings})
+    findings = doctor.findings({**os.environ, **settings})
 
-    told = [str(each) for each in itertools.takewhile(lambda each: each.what != "socket path", found) if each.cure]
-    assert len(told) == 2
-    assert re.search(r"ALC_POOLMAX is no setting\s+→ write ALC_POOL_MAX, or unset it", told[0])
-    assert re.search(r"names '/tmp/b', which gets no copies\s+→ write file:///", told[1])
+    problems = [
+        str(finding)
+        for finding in itertools.takewhile(lambda finding: finding.what != "socket path", findings)
+        if finding.cure
+    ]
+    assert len(problems) == 2
+    assert re.search(r"ALC_POOLMAX is no setting\s+→ write ALC_POOL_MAX, or unset it", problems[0])
+    assert re.search(r"names '/tmp/b', which gets no copies\s+→ write file:///", problems[1])
 
 
 def test_doctor_tells_a_worker_that_cannot_be_started(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

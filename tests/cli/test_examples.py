@@ -1,4 +1,4 @@
-"""What lies in examples/ beside the strategies: a driver that runs, configurations that hosts can read."""
+"""The other files in examples/: a driver that runs, configurations that hosts can read."""
 
 import json
 import subprocess

@@ -175,12 +175,12 @@ def test_a_link_stays_a_link_and_the_mode_of_the_file_stays(terminal: "Terminal"
     link = project / "link.json"
     link.symlink_to(real)
 
-    told = terminal.alc("config", "cursor", "--write", "--file", str(link)).stdout
+    shown = terminal.alc("config", "cursor", "--write", "--file", str(link)).stdout
     assert link.is_symlink()
     assert json.loads(real.read_text())["other"] is True
     assert real.stat().st_mode & 0o777 == 0o640
     (backup,) = project.glob("dotfiles.json.*.before-alc")
-    assert str(backup) in told
+    assert str(backup) in shown
     assert backup.read_text() == '{"other": true}'
 
 
@@ -188,9 +188,9 @@ def test_a_file_that_cannot_be_read_is_left_alone(terminal: "Terminal", project:
     broken = project / "broken.json"
     broken.write_text("{ // mine\n}")
 
-    told = terminal.alc("config", "cursor", "--write", "--file", str(broken))
-    assert told.exit_code == 1
-    assert f"{broken}: it is no plain JSON, and comments would be lost" in told.stderr
+    shown = terminal.alc("config", "cursor", "--write", "--file", str(broken))
+    assert shown.exit_code == 1
+    assert f"{broken}: it is no plain JSON, and comments would be lost" in shown.stderr
     assert [path.name for path in project.iterdir()] == ["broken.json"]
 
 

@@ -62,10 +62,10 @@ def test_ps_shows_no_pid_of_a_worker_that_was_killed(terminal: "Terminal") -> No
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.2, "0 s"), (59.4, "59 s"), (60, "1 min"), (7200, "2 h"), (200000, "2 d")]
+    ("seconds", "text"), [(0.2, "0 s"), (59.4, "59 s"), (60, "1 min"), (7200, "2 h"), (200000, "2 d")]
 )
-def test_ages_have_one_unit(seconds: float, told: str) -> None:
-    assert sessions._age(seconds) == told
+def test_ages_have_one_unit(seconds: float, text: str) -> None:
+    assert sessions._age(seconds) == text
 
 
 def test_stop_sends_the_worker_away_and_the_session_goes_on(terminal: "Terminal") -> None:

@@ -54,8 +54,8 @@ STORY: list[Record] = [
 
 
 def in_order(text: str, *parts: str) -> bool:
-    places = [text.find(part) for part in parts]
-    return -1 not in places and places == sorted(places)
+    offsets = [text.find(part) for part in parts]
+    return -1 not in offsets and offsets == sorted(offsets)
 
 
 def test_text_tells_the_rounds_in_order_with_who_and_how_long() -> None:
@@ -190,8 +190,8 @@ FORKED: list[Record] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("told", [text_of(FORKED, now_s=2000.0), html.unescape(html_of(FORKED, now_s=2000.0))])
-def test_children_are_told_by_number_and_name_and_what_they_were_given_stays_hidden(told: str) -> None:
-    assert in_order(told, "f-0-0 (cot)", "think of [hidden]", "thought", "[0 cot] completed")
-    assert in_order(told, "forks cot as 0, debate as 1", "[1 debate] warn: careful", "[1 debate] error: boom")
-    assert "secret-of-the-fork" not in told
+@pytest.mark.parametrize("text", [text_of(FORKED, now_s=2000.0), html.unescape(html_of(FORKED, now_s=2000.0))])
+def test_children_are_told_by_number_and_name_and_what_they_were_given_stays_hidden(text: str) -> None:
+    assert in_order(text, "f-0-0 (cot)", "think of [hidden]", "thought", "[0 cot] completed")
+    assert in_order(text, "forks cot as 0, debate as 1", "[1 debate] warn: careful", "[1 debate] error: boom")
+    assert "secret-of-the-fork" not in text

@@ -1,4 +1,4 @@
-"""What people do wrong, and the one sentence each gets: it names the thing and says what to do.
+"""Wrong uses, and the one sentence that each gets: it names the thing and says what to do.
 
 Each message was read; what stands here is the part that must not get lost.
 """
@@ -50,7 +50,7 @@ def _file(directory: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("place", "sentence"),
+    ("home_below", "sentence"),
     [
         (lambda directory: None, "neither ALC_HOME nor HOME is set: set ALC_HOME to a directory for sessions"),
         (_file, "/file: Not a directory; repair it or set ALC_HOME elsewhere"),
@@ -62,11 +62,11 @@ def _file(directory: Path) -> str:
 def test_a_home_that_does_not_work(
     terminal: "Terminal",
     monkeypatch: pytest.MonkeyPatch,
-    place: Callable[[Path], str | None],
+    home_below: Callable[[Path], str | None],
     sentence: str,
 ) -> None:
     monkeypatch.delenv("ALC_HOME")
-    chosen = place(terminal.home.root.parent)
+    chosen = home_below(terminal.home.root.parent)
     if chosen is None:
         monkeypatch.delenv("HOME")
     else:
@@ -153,7 +153,11 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
             1,
             "nowhere cannot be read: No such file or directory; give a file that alc export wrote",
         ),
-        (["config", "codex", "--write", "--file", "/proc/none/x"], 1, "nothing was changed: correct that, or paste by hand"),
+        (
+            ["config", "codex", "--write", "--file", "/proc/none/x"],
+            1,
+            "nothing was changed: correct that, or paste by hand",
+        ),
     ],
 )
 def test_a_wrong_command_line(terminal: "Terminal", arguments: list[str], code: int, sentence: str) -> None:
@@ -193,11 +197,11 @@ def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: s
     ],
 )
 def test_a_wrong_call_of_a_tool(server: Server, tool: str, arguments: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(Refused) as told:
+    with pytest.raises(Refused) as refusal:
         server.call(tool, **arguments)
 
-    assert sentence in str(told.value)
-    assert "\n" not in str(told.value)
+    assert sentence in str(refusal.value)
+    assert "\n" not in str(refusal.value)
 
 
 def test_an_answer_to_a_session_that_is_over(server: Server) -> None:
