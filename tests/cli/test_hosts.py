@@ -190,7 +190,7 @@ def test_a_file_that_cannot_be_read_is_left_alone(terminal: "Terminal", project:
 
     shown = terminal.alc("config", "cursor", "--write", "--file", str(broken))
     assert shown.exit_code == 1
-    assert f"{broken}: it is no plain JSON, and comments would be lost" in shown.stderr
+    assert f"{broken}: it is not plain JSON, and comments would be lost" in shown.stderr
     assert [path.name for path in project.iterdir()] == ["broken.json"]
 
 
