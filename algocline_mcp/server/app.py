@@ -85,7 +85,7 @@ class Server(MCPServer[ServerState]):
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             names = ", ".join(tool.name for tool in self._tool_manager.list_tools())
-            return results.refusal(f"there is no tool {quoted(name)}: the tools are {names}", "unknown_tool")
+            return results.refusal(f"tool {quoted(name)} does not exist: the tools are {names}", "unknown_tool")
         if isinstance(cause, ValidationError):
             sentence = sentence_for(name, list(tool.fn_metadata.arg_model.model_fields), cause)
             return results.refusal(sentence, "bad_argument")

@@ -29,7 +29,7 @@ async def read(session_id: str, view: str, context: Context[ServerState, Any]) -
     from algocline_mcp.pool import dispatch
 
     if view not in VIEWS:
-        raise ResourceNotFoundError(f"there is no view {view[:80]!r}: the views are {', '.join(VIEWS)}")
+        raise ResourceNotFoundError(f"view {view[:80]!r} does not exist: the views are {', '.join(VIEWS)}")
     server: ServerState = context.request_context.lifespan_context
     try:
         await server.wait_until_open()

@@ -4,13 +4,14 @@ the shape of each result, and the code of each refusal."""
 import inspect
 from collections.abc import Awaitable, Callable
 from functools import partial
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import Refused
+from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.dispatch import Pool
 from tests.rig.fake import fake_dispatch
@@ -28,14 +29,11 @@ def _parameters(function: Any) -> list[tuple[str, Any, Any]]:
     return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
 
 
-def _functions(module: ModuleType) -> list[str]:
-    return [name for name in module.__all__ if inspect.iscoroutinefunction(getattr(module, name))]
-
-
 def test_fake_has_the_signatures_of_the_real_functions() -> None:
     assert set(fake_dispatch.__all__) <= set(dispatch.__all__)
-    assert len(_functions(fake_dispatch)) == 6
-    for name in _functions(fake_dispatch):
+    functions = [name for name in fake_dispatch.__all__ if name.endswith("_via_pool")]
+    assert len(functions) == 6
+    for name in functions:
         assert _parameters(getattr(fake_dispatch, name)) == _parameters(getattr(dispatch, name)), name
     assert _parameters(fake_dispatch.Pool) == _parameters(Pool)
     assert fake_dispatch.StopMode == dispatch.StopMode
@@ -47,9 +45,14 @@ def test_fake_has_the_signatures_of_the_real_functions() -> None:
 
 async def test_pool_has_its_home_its_limits_and_a_limiter_for_threads(subject: Subject, rig: Rig) -> None:
     async with subject.pool() as pool:
-        assert pool.home == rig.home
-        assert isinstance(pool.limits, Limits)
+        assert (pool.home, type(pool.limits)) == (rig.home, Limits)
         assert pool.files.total_tokens >= 1
+
+
+async def test_home_that_cannot_hold_sessions_is_refused_on_entry(subject: Subject) -> None:
+    with pytest.raises(HomeUnusable, match="/dev/null/home cannot hold sessions"):
+        async with subject.module.Pool(Home(Path("/dev/null/home")), Limits()):
+            pytest.fail("entered")
 
 
 async def test_run_returns_the_prompt_of_the_first_pause(subject: Subject) -> None:

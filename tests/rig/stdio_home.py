@@ -25,13 +25,13 @@ ROOT = Path(__file__).parents[2]
 class StdioHome:
     def __init__(self, root: Path) -> None:
         self.root = root
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
         own = {"ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10", "ALC_WARMUP_RUNS": "1"}
-        self.environment = {**kept, "PYTHONPATH": str(ROOT), **own}
+        self.environment = {**inherited, "PYTHONPATH": str(ROOT), **own}
 
     @asynccontextmanager
     async def client(self, name: str = "mcp") -> AsyncIterator[Client]:
-        """A server of its own, whose host has this name."""
+        """A client with a server of its own. `name`: the name of the client, which the server gets."""
         server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=self.environment)
         with anyio.fail_after(LIMIT_S):
             async with Client(server, client_info=Implementation(name=name, version="1")) as client:
@@ -53,7 +53,7 @@ class StdioHome:
 
 @pytest.fixture
 def stdio_home() -> Iterator[StdioHome]:
-    """Fails the test that leaves a worker behind. A short path, because a socket's may have 107 bytes."""
+    """Fails a test that leaves a worker behind. Its path is short: the path of a socket may have 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="alc-") as directory:
         home = StdioHome(Path(directory))
         yield home

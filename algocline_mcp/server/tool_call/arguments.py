@@ -90,7 +90,7 @@ def _object(value: Any, name: str, example: str) -> dict[str, Any]:
 
 
 def type_name(value: Any) -> str:
-    """Of a JSON value, with its article."""
+    """The type of a JSON value, with its article."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
     return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
 

@@ -28,6 +28,7 @@ Found = TypeVar("Found")
 
 
 def server_state(context: ToolContext) -> ServerState:
+    """The state of this server. Raises HomeUnusable where its pool cannot be opened."""
     server: ServerState = context.request_context.lifespan_context
     server.pool()
     return server

@@ -6,7 +6,7 @@ that failed is not a failed call: the result has `status: error`. Nothing happen
 only a call needs is imported by the call, so that the start of the server does not wait for it.
 
 The docstrings and descriptions below are read by the model at every start of a chat: `tools/list` has a budget, which
-tests/server/tools/test_sessions.py checks.
+tests/server/tool_call/test_tool.py checks.
 """
 
 import os

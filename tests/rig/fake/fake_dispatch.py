@@ -31,6 +31,7 @@ from algocline_mcp.session.results import summary, view
 from algocline_mcp.session.state import fold
 from algocline_mcp.session.streams import MAIN
 from algocline_mcp.storage.clock import now_s
+from algocline_mcp.storage.files import make_directories
 
 __all__ = [
     "OnProgress",
@@ -98,9 +99,10 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         try:
-            self.home.root.mkdir(parents=True, exist_ok=True)
+            make_directories(self.home.root)
         except OSError as exc:
-            raise HomeUnusable(f"{self.home.root} is no directory: set ALC_HOME to one") from exc
+            cause = f"{exc.filename}: {exc.strerror}; repair it or set ALC_HOME elsewhere"
+            raise HomeUnusable(f"ALC_HOME={self.home.root} cannot hold sessions: {cause}") from exc
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -1,4 +1,4 @@
-"""Arguments of tools: what arrives of good ones, and one sentence for each bad one."""
+"""Arguments of tools: valid ones arrive as meant, and each invalid one is refused with one sentence."""
 
 from typing import Any
 

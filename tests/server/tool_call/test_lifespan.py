@@ -24,7 +24,7 @@ def test_an_incomplete_installation_is_reported_by_each_call(tools: Tools, monke
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("ALC_HOME", "/dev/null/home", "is no directory: set ALC_HOME"),
+        ("ALC_HOME", "/dev/null/home", "/dev/null/home cannot hold sessions"),
         ("ALC_WAIT_S", "soon", "ALC_WAIT_S='soon' is not a number of at least 0: correct it or unset it"),
     ],
 )
