@@ -194,7 +194,8 @@ class Keeper:
                 if client.request is not None:
                     raise ProtocolError("malformed request: one request at a time, the last one is not answered yet")
                 self.requests.accept(client, line, is_busy=self._is_busy)
-                self.is_asked_to_leave |= client.is_asking_to_leave
+                if client.is_asking_to_leave:  # not `|=`: a SIGTERM between its read and its write would be lost
+                    self.is_asked_to_leave = True
         except ProtocolError as exc:
             self.requests.refuse(client, client.request.id if client.request else 0, exc)
             self._forget(client)
