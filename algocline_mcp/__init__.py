@@ -3,7 +3,7 @@
 A *strategy* is code that calls `alc.llm(prompt)`. It runs in a *worker* of its own, pauses at each prompt, and resumes
 with the answer of the host's model. Every answer is in the session's *journal* before the strategy sees it.
 
-The rooms, top down. An arrow between two rooms goes down only (checked by import-linter, see pyproject.toml):
+The folders, top down. An import between two folders goes down only (checked by import-linter, see pyproject.toml):
 
   __main__        the one executable; reads argv before it imports anything
   cli/            the commands at the terminal: `alc run`, `alc ps`, `alc doctor`, ...

@@ -6,9 +6,8 @@
     unlink_package      `{status: unlinked, unlinked, source}`
 
 Contract: an install copies plain files. It is refused with one sentence, and changes nothing, if the source cannot be
-fetched within `package_fetch_s`, has no package, exceeds a limit, or has a link that leaves it. The rules for git stand
-in packages/git.
-"""
+fetched within `package_fetch_s`, has no package, exceeds a limit, or has a symbolic link to a place outside of it. The
+rules for git stand in packages/git."""
 
 import os
 import re

@@ -11,7 +11,7 @@ which loses nothing: the session is revived when it is asked again. The rules:
   moment; so the request has the mode `make_room`, and a worker that is serving a call refuses it.
 - A worker that is asked is marked (`pool.leaving`) before the first await. Two calls of one server therefore evict two
   workers instead of both waiting for the place that only one of them gets.
-- A worker that does not answer, or refuses, is passed over until the next pause of the call. The name that a killed
+- A worker that does not answer, or refuses, is skipped until the next delay of the call. The name that a killed
   worker left behind is removed; it occupied a place.
 - At least one worker is asked even if the deadline has passed: that takes about `leave_s`. Otherwise a call that does
   not wait could never start at the cap.
@@ -19,8 +19,8 @@ which loses nothing: the session is revived when it is asked again. The rules:
 `plan_eviction` decides and is pure; `admit` collects the facts and does what was decided. Waiting for an evicted worker
 is an event: a leaving keeper removes its socket name, then closes its connections. The end of the connection comes
 some 7 ms before the pidfd reports the exit (measured), and also where no pidfd can be had (another pid namespace,
-macOS). One wait has no event: whether a session pauses for which another server waits. The journals are read again
-every 0.1 s, until the deadline; the exit of a worker that this server watches ends that pause at once.
+macOS). One wait has no event: this server is not told when a session of another server becomes paused. So it reads the
+journals again every 0.1 s, until the deadline; the exit of a worker that it watches ends that delay at once.
 """
 
 import os

@@ -4,14 +4,14 @@
     continue_via_pool                    hand on the answers of one call
     status_via_pool                      what continue would answer now
     stop_via_pool                        hibernate, cancel or delete
-    list_via_pool, view_via_pool         read only: unfinished sessions; prompts, history, log, … of one (offline)
-    extract_feed_response, feed_result_to_mcp_json      a worker's response as the result of a tool (replies)
-    persist_entry                        the registry entry of a worker (conversation)
+    list_via_pool, view_via_pool         read only: unfinished sessions; prompts, history, log, … of one (offline.py)
+    extract_feed_response, feed_result_to_mcp_json      a worker's response as the result of a tool (replies.py)
+    persist_entry                        the registry entry of a worker (conversation.py)
     gen_pool_sid                         the only id of a session
 
 Contract: a call may be cancelled at any moment; the session goes on and can be asked again. Errors are AlcErrors whose
-text is meant for the host. A registry that cannot be written is not an error: the reason is `pool_save_error`, beside
-the result.
+text is meant for the host. If the registry cannot be written, the call still succeeds, and its result has a field
+`pool_save_error` with the reason.
 """
 
 import secrets

@@ -49,14 +49,16 @@ THE LOOP
 2. status needs_response: answer EVERY pending prompt in ONE alc_continue, each with its query_id: \
 responses=[{query_id, response}, …]. Repeat this until the status is a different one.
 3. running: the code still computes; call alc_status(session_id, wait_s=45). accepted: answer the prompts in pending. \
-completed: use `result`. error: the strategy failed; report the reason, or follow `next`. truncated: follow `next`.
+completed: use `result`. error: the strategy failed; report the reason, or follow `next`.
+4. If a result has truncated=true, follow its `next` first, whatever its status is.
 Do not stop in the middle: item 20 of 50 deserves the same care as item 1.
 
 HOW TO ANSWER
 - Exactly in the form that the prompt asks for (a number, JSON, one line) and nothing around it: code reads it.
 - `system` is your role for this prompt alone. Take each prompt on its own: use neither other prompts nor this chat, \
 and judge a draft as if another author had written it.
-- grounded: check with your tools (files, search, tests) before you answer. underspecified: ask the user first.
+- A prompt with grounded=true: check with your tools (files, search, tests) before you answer. \
+With underspecified=true: ask the user first.
 - Do not invent an answer: send refuse="reason" in place of response. The strategy can deal with it.
 
 SESSIONS OUTLIVE restarts, chats and this server. Before you start a task again, call alc_status(): \

@@ -1,18 +1,21 @@
-"""The centre: a session is the fold of its records. Pure: no clock, no disk, no socket, no randomness.
+"""The centre: a session is computed from its records in order (a fold). Pure: no clock, no disk, no randomness.
 
 `evolve` is the only code that changes a Session, one record at a time. `decide` (decisions.py) says which records an
-event deserves, and `view` (results.py) what the host gets. The keeper uses the three live; a replay decides again and
-compares; a list is the fold of what is on disk. So the same records always give the same session, on any machine.
+event deserves, and `view` (results.py) what the host gets. The keeper calls the three as events arrive. A replay
+calls `decide` again and compares the records. A list folds the journals on disk. So the same records always give the
+same session, on any machine.
 
 A session is one or more *streams*: the strategy itself, named "", and one for each child of alc.fork. A stream can run
 when it has its turn, has no open query, and waits for no child. The phase follows from the streams and is never
 recorded: `running` while any stream can run, `paused` when all wait for answers, `finished` after a final record,
-`stuck` when one step has had its last strike. TRANSITIONS holds every pair of phase and record kind that is legal;
-whatever has no row makes the journal illegal. The rows that depend on the streams name a function.
+`stuck` when one step has had as many strikes as `limits.strikes` allows. TRANSITIONS holds every pair of phase and
+record kind that is legal; whatever has no row makes the journal illegal. The rows that depend on the streams name a
+function.
 
 A *strike* is the death of an engine that was computing. It is recorded, because a revived session must count it, and it
-belongs to a stream: the next prompt or fork of that stream takes its strikes back. The death of an engine that waits,
-of a keeper, a server or a machine is not recorded: it says nothing about the code. A session that is stuck goes on at
+belongs to a stream: the next prompt or fork of that stream sets its count to 0. A revived engine computes again up to
+its open prompt, so a strike can occur while the session is `paused`. The death of an engine that waits, of a keeper, a
+server or a machine is not recorded: it says nothing about the code. A session that is stuck goes on at
 the first record that shows progress, so a retry that succeeds needs no record of its own.
 
 The budget's time is the sum of gaps between prompts and answers, from the `t` of the records: a wait for answers counts

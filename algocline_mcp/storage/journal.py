@@ -1,8 +1,8 @@
 """The file that makes a session durable: one record per line, append only, flushed before a reply.
 
 Appending. The holder of the lock (`flock` on the journal itself) appends a record before the session acts on it, and
-never changes a byte that is written. The lock goes with the open file from the server to the keeper. A short write is
-taken back, so a record is in the file as a whole or not at all.
+never changes a complete record; only an incomplete end is cut off. The lock goes with the open file from the server to
+the keeper. After a short write the file is cut to its old length, so a record is in the file as a whole or not at all.
 
 Flushing. Records are flushed together, once, before a reply shows any of them to a host: an answer is acknowledged,
 and a prompt is shown, only when both survive a power cut.
@@ -10,20 +10,21 @@ and a prompt is shown, only when both survive a power cut.
 The flushed mark. A line is `crc32 SP json LF`; the JSON is the record plus `s`, the length of the file that was known
 to be flushed when the line was written. After each flush a record `flushed` follows, which is not flushed itself. It
 stands behind a line feed of its own, so that a flipped LF of the last flushed line cannot swallow it; empty lines mean
-nothing. So every acknowledged byte lies below some readable `s`.
+nothing. So every acknowledged byte lies below the `s` of the mark that follows it.
 
-Recovery tells a cut from damage by that:
+Recovery compares the first unreadable byte with the largest readable `s`:
 
-- Damage at or beyond the largest readable `s` is the trace of a power cut or a kill. Nothing there was acknowledged;
-  the new owner cuts the file off where the damage begins and appends from there.
-- Damage below it means that acknowledged records are lost: JournalCorrupt, and the file stays as it is.
+- At or beyond it, the end of the file is the trace of a power cut or a kill. Nothing there was acknowledged; the new
+  owner cuts the file off at that byte and appends from there.
+- Below it, acknowledged records are lost: JournalCorrupt, and the file stays as it is.
 
-The page cache may show more than the disk holds: after a failed flush the kernel takes what it could not write for
-written, and reports the error once. So a flush that fails drops the cache of the file, and the owner stops
+The page cache may show more than the disk holds: after a failed flush the kernel treats the unwritten pages as written,
+and reports the error only once. So a flush that fails drops the cache of the file, and the owner stops
 (StorageBroken). A reader that finds records beyond the last mark reads them again from the disk, and flushes them
 before they go to a host.
 
-What does not fit: a flipped bit in the last mark itself is not noticed, because nothing after it was acknowledged.
+What does not fit: a flipped bit in the last mark itself is not noticed as damage. The mark is cut off as an incomplete
+end; the records before it are readable and stay.
 """
 
 import contextlib

@@ -108,6 +108,6 @@ def test_a_terminal_moves_a_session_by_file(rig: Rig, other: Rig, tmp_path: Path
     assert (twice.returncode, "exists" in twice.stderr) == (1, True)
     assert Path(file).stat().st_mode & 0o777 == 0o600
     assert (into.returncode, into.stdout) == (0, f"{SID}\n")
-    assert into.stderr == f"alc: it is paused; go on with: alc continue {SID}\n"
+    assert into.stderr == f"alc: the session is paused; go on with: alc continue {SID}\n"
     assert (again.returncode, again.stderr.count("already")) == (1, 1)
     assert "alc stop --delete" in again.stderr

@@ -270,6 +270,6 @@ def checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
         raise Refused(f"ctx nests more than {limits.json_depth} levels deep: flatten it")
     size = len(json.dumps(ctx, ensure_ascii=False).encode("utf-8", "replace"))
     if size > limits.ctx_bytes:
-        cure = "shorten it, or put the bulk into a file that the host reads"
+        cure = "shorten it, or put the long text into a file and name its path in the prompt"
         raise Refused(f"ctx has {size} bytes, at most {limits.ctx_bytes}: {cure}", code="too_large")
     return ctx

@@ -31,7 +31,7 @@ async def alc_branch(
     context: ToolContext,
     session_id: Text,
     at: Annotated[Text, Field(description="query_id to branch at")] = ABSENT,
-    response: Annotated[Text, Field(description="New answer to at")] = ABSENT,
+    response: Annotated[Text, Field(description="New answer to `at`")] = ABSENT,
     code: Annotated[Text, Field(description="Corrected code")] = ABSENT,
     code_file: Text = ABSENT,
     ctx: Changed = None,
@@ -40,8 +40,8 @@ async def alc_branch(
     wait_s: WaitS = None,
 ) -> Annotated[CallToolResult, Outcome]:
     """
-    Start a session from an old one, left unchanged. With at: the same up to that prompt, which is asked again or
-    answered by response. With code or ctx, or without at: reruns it with the old answers and asks only new prompts.
+    Start a session from an old one, left unchanged. With at: keeps the answers before that prompt, which is asked again
+    or gets response. With code or ctx, or without at: reruns it with the old answers and asks only new prompts.
     The cure for error_code diverged.
 
     Returns what alc_run does; for n > 1 `branches`; for dry_run `asks`.

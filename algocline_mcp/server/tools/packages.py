@@ -1,6 +1,6 @@
 """The tool for people who write and install packages; listed with ALC_TOOLS=author.
 
-Contract: as in sessions.py. Of all tools it alone reaches beyond the home: `install` runs git.
+Contract: as in sessions.py. It is the only tool that may use the network: `install` runs git.
 """
 
 from collections.abc import Awaitable, Callable

@@ -62,8 +62,8 @@ async def alc_run(
     return alc.llm("Fix the weakest point: "..draft)`, task="...". Also alc.llm(prompt, {system=, max_tokens=}),
     alc.llm_batch({{prompt=}, ...}), alc.json_decode, alc.log, alc.progress(step, total, text).
 
-    Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error. Sessions
-    outlive restarts and never expire: check alc_status() before you start a task again.
+    Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error. Unfinished
+    sessions outlive restarts: check alc_status() before you start a task again.
     """
     from algocline_mcp.pool import dispatch
 
@@ -150,8 +150,8 @@ async def alc_status(
     cursor: Annotated[Text, Field(description="Cursor from the previous page")] = ABSENT,
 ) -> Annotated[CallToolResult, Outcome]:
     """
-    Show one session, or list all. With session_id: what alc_continue would return now (prompts, result, error). With
-    view too: one page of its journal.
+    Show one session, or list the unfinished ones. With session_id: what alc_continue would return now (prompts, result,
+    error); with view: one page about it.
 
     Without session_id: {active_sessions, sessions: [{session_id, title, status, ...}]}, this project's first, also
     from earlier chats.

@@ -4,12 +4,11 @@ Contract of a language: `prepare(...) -> LanguageRuntime` is called once, before
 is called in the forked process, blocks wherever the strategy waits for a reply, and returns the last line for the
 keeper.
 
-Contract of the process: it has no argv of its own and knows no session until the keeper sends the start together with
-the session's stderr, so it can be forked before there is a session. Descriptors: 0 and 1 are /dev/null, 2 is the
-session's stderr, 3 is the socket to the keeper; no other can be opened. SIGTERM, SIGINT and SIGHUP are ignored: only
-SIGKILL and the process's limits end it early. It never outlives its keeper. Exit codes: 0 after the last line and when
-the keeper is gone, 70 after an internal error, which is one line on stderr.
-"""
+Contract of the process: it has no argv of its own. It knows no session until the keeper sends the start message and,
+with it, the descriptor of the session's stderr, so it can be forked before there is a session. Descriptors: 0 and 1 are
+/dev/null, 2 is the session's stderr, 3 is the socket to the keeper; RLIMIT_NOFILE forbids others. SIGTERM, SIGINT and
+SIGHUP are ignored: only SIGKILL and the process's limits end it early. It never outlives its keeper. Exit codes: 0
+after the last line and when the keeper is gone, 70 after an internal error, which is one line on stderr."""
 
 import ctypes
 import os

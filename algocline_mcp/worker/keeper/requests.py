@@ -10,9 +10,10 @@ on (`fatal`) leaves nothing to decide: the reply is the reason.
 
 Second try. A session is stuck when its engine died too often in one step. For a request that waits (`wait_s` over 0)
 the decision is then RETRY: the engines start again, and the request is decided once more when nothing computes, so that
-the outcome of the whole step is the reply. A request is retried at most once. A request that waited during a replay has
-had its try: the death of that engine is its reply, else each waiting request would cost as many deaths again. A session
-that is still stuck then, or whose request does not wait, puts the request off.
+the outcome of the whole step is the reply. A request is retried at most once. A request that waited during a replay
+is not retried, because the replay was its try: otherwise every waiting request would start further engines that die. If
+the session is still stuck then, or the request does not wait, the request is put off: it is not judged, and the reply
+gives the state and says that no answer was taken.
 
 Reply. A decided request is answered as soon as nothing computes. Answers that were taken but complete no prompt let
 nothing run; the reply says so at once (ACCEPTED).
