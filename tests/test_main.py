@@ -47,6 +47,7 @@ def _responses(done: "subprocess.CompletedProcess[str]") -> dict[str, str]:
     return {item["id"]: item["response"] for item in json.loads(done.stdout)}
 
 
+@pytest.mark.slow
 def test_a_command_answers_every_prompt_with_its_role(terminal: Terminal) -> None:
     plan = terminal.file("plan.lua", PLAN)
 
@@ -59,6 +60,7 @@ def test_a_command_answers_every_prompt_with_its_role(terminal: Terminal) -> Non
     assert "session p-" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -73,6 +75,7 @@ def test_a_file_answers_in_order_or_by_query_id(terminal: Terminal, name: str, c
     assert _responses(terminal.alc("run", plan, "--answers", sheet)) == {"q-0": "A", "q-1": '{"b": 1}', "q-2": "C"}
 
 
+@pytest.mark.slow
 def test_a_person_answers_with_several_lines(terminal: Terminal) -> None:
     plan = terminal.file("plan.lua", PLAN)
 
@@ -81,6 +84,7 @@ def test_a_person_answers_with_several_lines(terminal: Terminal) -> None:
     assert "[role q-2]\nthree" in done.stderr
 
 
+@pytest.mark.slow
 def test_pairs_become_ctx_as_json_or_text(terminal: Terminal) -> None:
     plan = terminal.file("plan.lua", "echo")
 
@@ -92,6 +96,7 @@ def test_pairs_become_ctx_as_json_or_text(terminal: Terminal) -> None:
     assert "registry.json: disk full" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_strategy_that_failed_is_told_on_stderr_with_exit_code_1(terminal: Terminal) -> None:
     plan = terminal.file("plan.lua", '{"status": "error", "error": "plan.lua:1: broken"}')
 
@@ -101,6 +106,7 @@ def test_a_strategy_that_failed_is_told_on_stderr_with_exit_code_1(terminal: Ter
     assert "go on with" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_error_of_the_session_that_can_go_on_says_how(terminal: Terminal) -> None:
     plan = terminal.file("plan.lua", '{"status": "error", "error": "died", "error_code": "crash_loop"}')
 
@@ -109,6 +115,7 @@ def test_an_error_of_the_session_that_can_go_on_says_how(terminal: Terminal) -> 
     assert "go on with: alc continue p-1-" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_refused_call_is_shown_with_exit_code_1(terminal: Terminal) -> None:
     (terminal.directory / "binary.lua").write_bytes(b"\xff")
 
@@ -118,6 +125,7 @@ def test_a_refused_call_is_shown_with_exit_code_1(terminal: Terminal) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -137,6 +145,7 @@ def test_answers_that_run_out_leave_the_session_waiting_and_say_how_to_go_on(
     assert f"alc continue p-1-0123456789abcdef {options[0]} " in done.stderr
 
 
+@pytest.mark.slow
 def test_an_unknown_session_is_refused(terminal: Terminal) -> None:
     done = terminal.alc("continue", "p-5-0123456789abcdef")
 
@@ -145,6 +154,7 @@ def test_an_unknown_session_is_refused(terminal: Terminal) -> None:
     assert "go on with" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Terminal) -> None:
     plan = terminal.file("plan.lua", PLAN)
     process = subprocess.Popen(
@@ -188,6 +198,7 @@ def test_a_wrong_command_line_is_told_before_anything_starts(
     assert sentence in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["3", "{", ""])
 def test_a_file_of_answers_that_cannot_be_used_is_told(terminal: Terminal, content: str) -> None:
     plan, sheet = terminal.file("plan.lua", PLAN), terminal.file("a.json", content)

@@ -41,6 +41,7 @@ def _masked(text: str) -> str:
     return re.sub(r"(process|server|worker) \d+", r"\1 PID", text)
 
 
+@pytest.mark.slow
 def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
     terminal: "Terminal", monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,6 +98,7 @@ def patience(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_WORKER_S", 2 * LIMIT_S)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patience")
 def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
@@ -132,6 +134,7 @@ def test_doctor_names_another_alc_in_path(tmp_path: Path) -> None:
     assert "absolute path" in str(finding.cure)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patience")
 def test_doctor_tells_a_home_that_others_can_read(terminal: "Terminal") -> None:
     terminal.home.root.mkdir()
@@ -161,6 +164,7 @@ def test_doctor_names_the_cure_and_stops_there(home: Home, settings: dict[str, s
     assert cure in str(last.cure)
 
 
+@pytest.mark.slow
 def test_doctor_tells_a_registry_that_was_damaged_until_it_is_taken_away(terminal: "Terminal") -> None:
     sid = terminal.session()
     terminal.home.registry.write_bytes(b"\0" * 300)

@@ -13,6 +13,7 @@ from algocline_mcp.config.home import Home
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_the_driver_plays_a_strategy_through_the_official_client(home: Home) -> None:
     command = [sys.executable, str(EXAMPLES / "drive.py"), str(EXAMPLES / "panel.lua"), "task=Ship?"]
 

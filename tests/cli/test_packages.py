@@ -27,6 +27,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "all"
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_is_what_happens(home: "Home", tmp_path: Path) -> None:
     (commands, shown), *more = re.findall(r"<!-- run -->\n```sh\n(.*?)```\n\n```text\n(.*?)```", PAGE, re.DOTALL)
     program = tmp_path / "bin" / "alc"
@@ -89,6 +90,7 @@ def test_a_directory_needs_no_dot_before_its_name(
     assert "neither a git URL nor a path" in terminal.alc("pkg", "link", "gone").stderr
 
 
+@pytest.mark.slow
 def test_specs_of_a_package_are_run_and_one_that_fails_is_the_exit_code(terminal: "Terminal", source: Path) -> None:
     none = terminal.alc("pkg", "test", str(source / "one"))
     (source / "one" / "spec").mkdir()

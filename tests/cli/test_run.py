@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.rig.stdio_home import StdioHome
 
 TWO_STEPS = """
@@ -11,6 +13,7 @@ return alc.llm("best of " .. drafts[1] .. " and " .. drafts[2], {system = "judge
 """
 
 
+@pytest.mark.slow
 def test_a_command_answers_a_whole_strategy(stdio_home: StdioHome, tmp_path: Path) -> None:
     (tmp_path / "two.lua").write_text(TWO_STEPS)
 
@@ -19,6 +22,7 @@ def test_a_command_answers_a_whole_strategy(stdio_home: StdioHome, tmp_path: Pat
     assert json.loads(done.stdout) == "<best of <A tea> and <B tea>>"
 
 
+@pytest.mark.slow
 def test_a_finished_session_keeps_what_alc_keep_says(stdio_home: StdioHome, tmp_path: Path) -> None:
     """At once: there may be no next server that makes up for it."""
     (tmp_path / "one.lua").write_text('return #alc.llm("the " .. "question")')
@@ -33,6 +37,7 @@ def test_a_finished_session_keeps_what_alc_keep_says(stdio_home: StdioHome, tmp_
     assert b'"result":10' in left
 
 
+@pytest.mark.slow
 def test_continue_goes_on_where_the_answers_ran_out(stdio_home: StdioHome, tmp_path: Path) -> None:
     (tmp_path / "two.lua").write_text(TWO_STEPS)
     (tmp_path / "some.json").write_text('["one"]')

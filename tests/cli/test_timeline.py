@@ -155,6 +155,7 @@ def test_times_are_told_in_the_unit_that_fits(value: float, text: str) -> None:
     assert seconds(value) == text
 
 
+@pytest.mark.slow
 def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.finished.mkdir(parents=True)

@@ -179,6 +179,7 @@ def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: s
 # ── a model, through a host ───────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tool", "arguments", "sentence"),
     [

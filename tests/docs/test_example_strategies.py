@@ -57,6 +57,7 @@ async def test_verify_checks_each_claim_without_showing_the_draft(rig: Rig) -> N
     }
 
 
+@pytest.mark.slow
 async def test_each_tries_an_item_twice_and_says_what_failed(rig: Rig) -> None:
     def model(query: dict[str, Any]) -> str:
         if not query["system"]:

@@ -75,6 +75,7 @@ async def test_clock_that_jumps_by_a_day_ends_no_worker_and_changes_no_recorded_
     assert [line["session_id"] for line in listed] == [idle]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("off_s", [DAY_S, -DAY_S])
 async def test_idle_worker_leaves_in_time_although_the_clock_jumps(rig: Rig, clock: SetClock, off_s: float) -> None:
     async with rig.pool(idle_s=0.5) as pool:

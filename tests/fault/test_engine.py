@@ -24,6 +24,7 @@ return a .. "+" .. alc.llm("second after " .. a)
 """
 
 
+@pytest.mark.slow
 async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_answer_is_not_taken(rig: Rig) -> None:
     """Each death is a strike. A call after the last death continues the session."""
     replies: list[PoolReply] = []
@@ -62,6 +63,7 @@ async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_ans
     assert rig.answers(sid) == [("q-0", "A"), ("q-1", "B")]
 
 
+@pytest.mark.slow
 async def test_engine_writes_only_to_its_log_and_its_limit_is_hard(rig: Rig) -> None:
     async with rig.pool(engine_log_bytes=64 * KIB) as pool:
         sid, *_ = await run(pool, ASK_TWICE)

@@ -44,6 +44,7 @@ async def test_workers_that_are_all_killed_at_once_leave_hibernated_sessions_tha
     assert prompts == ["second after A"] * 5
 
 
+@pytest.mark.slow
 async def test_server_without_a_free_descriptor_refuses_and_leaves_no_partial_session(rig: Rig) -> None:
     replies: list[dict[str, Any]] = []
     with Program(rig, "server.py", ALC_GRACE_S="1") as server:
@@ -76,6 +77,7 @@ async def test_registry_on_a_full_disk_stays_unchanged(rig: Rig) -> None:
     assert list(rig.home.pool.glob(".*")) == []
 
 
+@pytest.mark.slow
 async def test_server_that_starts_in_a_home_full_of_sessions_revives_none(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -104,6 +106,7 @@ async def test_server_that_starts_in_a_home_full_of_sessions_revives_none(rig: R
     assert counts == {"unfinished": _MANY + 1, "live": 1, "finished": 0}
 
 
+@pytest.mark.slow
 async def test_more_runs_than_the_cap_each_get_a_prompt_or_busy_and_none_is_lost(rig: Rig) -> None:
     """By two servers at once. A run that was refused as busy leaves no session."""
     prompts: dict[str, str] = {}

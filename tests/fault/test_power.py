@@ -123,6 +123,7 @@ def _cuts_between_answers(rig: Rig, disk: Disk, server: Program, sid: str) -> li
     return cuts
 
 
+@pytest.mark.slow
 def test_power_cut_loses_no_acknowledged_answer_and_the_session_continues(rig: Rig, disk: Disk) -> None:
     with Program(rig, "server.py") as server:
         sid = server.ask("run", code=_TALK)["result"]["session_id"]
@@ -171,6 +172,7 @@ def _count_on(server: Program, sid: str) -> None:
         state = server.ask("continue", sid=sid, answer=[state["query_id"], "on"])["result"]
 
 
+@pytest.mark.slow
 def test_power_cut_under_shared_keys_leaves_each_change_once_and_each_count_with_its_prompt(
     rig: Rig, disk: Disk
 ) -> None:

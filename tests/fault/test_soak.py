@@ -27,6 +27,7 @@ def is_enough(events: Counter[str]) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_whatever_dies_at_random_every_acknowledged_answer_counts_once_and_no_prompt_changes(rig: Rig) -> None:
     events = await Soak(rig, seed=5).run(_SECONDS, is_enough=is_enough)

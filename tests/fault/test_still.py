@@ -113,6 +113,7 @@ async def _victim_stopped(rig: Rig, pool: Pool, victim: str, sids: list[str]) ->
                 yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["keeper", "engine", "fork server", "lock holder", "state writer"])
 async def test_each_tool_replies_in_time_while_a_process_is_stopped_and_nothing_is_lost(rig: Rig, victim: str) -> None:
     took_s: dict[str, float] = {}

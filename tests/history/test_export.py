@@ -27,6 +27,7 @@ def other() -> Iterator[Rig]:
     assert not rig.end()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("is_live", [True, False])
 async def test_an_exported_session_goes_on_in_another_home(rig: Rig, other: Rig, is_live: bool) -> None:

@@ -73,6 +73,7 @@ async def test_retention_of_zero_keeps_for_ever(rig: Rig) -> None:
 # ── delete ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("state", ["paused", "computing", "killed", "finished"])
 async def test_deleted_session_leaves_nothing(rig: Rig, state: str) -> None:
@@ -107,6 +108,7 @@ async def test_corrupt_session_can_be_deleted(rig: Rig) -> None:
     assert left(rig.home) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_session_of_a_stopped_worker_can_be_deleted(rig: Rig) -> None:
     async with rig.pool(leave_s=0.2) as pool:
@@ -175,6 +177,7 @@ async def test_server_that_leaves_with_the_end_of_its_last_session_scrubs_it_fir
     assert SECRET not in rig.journal(sid).read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_an_unfinished_session_is_never_scrubbed_and_a_server_makes_up_for_what_another_left(rig: Rig) -> None:
     async with rig.pool() as pool:

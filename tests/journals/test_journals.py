@@ -44,6 +44,7 @@ def with_installed_language(content: bytes) -> bytes:
     return b"\n".join([journal_lines.encode(record, 0)[:-1], *rest])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["fork", "exec"])
 @pytest.mark.parametrize("written_by", VERSIONS)
 async def test_journals_of_each_release_continue_as_before(

@@ -19,6 +19,7 @@ from tests.rig.rig import SOON_S, WAIT_S, Rig, finish, run
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_the_catalog_shows_the_medians_of_past_runs(rig: Rig) -> None:
     code = RUNS % (1, "") + "\n"
     (rig.home.packages / "one").mkdir(parents=True)

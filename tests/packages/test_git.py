@@ -64,6 +64,7 @@ def stuck_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return pids
 
 
+@pytest.mark.slow
 def test_a_git_that_hangs_is_ended_with_its_children(home: Home, stuck_git: Path) -> None:
     pids: list[int] = []
 

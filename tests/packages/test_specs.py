@@ -77,6 +77,7 @@ def _processes(root: Path) -> list[str]:
     return pids
 
 
+@pytest.mark.slow
 async def test_cases_are_counted_and_failures_name_file_case_and_line(context: PackageContext) -> None:
     write(context, "echo_spec.lua", GOOD)
     write(context, "wrong_spec.lua", BAD)
@@ -108,6 +109,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "sentence"), BROKEN.values(), ids=BROKEN.keys())
 async def test_broken_spec_is_a_failure_with_its_reason(context: PackageContext, code: str, sentence: str) -> None:
     report = await run_and_check(context, select_text(context, Spec("spec", code), []))
@@ -116,6 +118,7 @@ async def test_broken_spec_is_a_failure_with_its_reason(context: PackageContext,
     assert sentence in report["failures"][0]["error"]
 
 
+@pytest.mark.slow
 async def test_endless_specs_are_ended_and_waiting_ones_are_not_started(context: PackageContext) -> None:
     endless = "while true do end"
     spec_run = SpecRun([Spec(str(number), endless) for number in range(3)])
@@ -127,6 +130,7 @@ async def test_endless_specs_are_ended_and_waiting_ones_are_not_started(context:
     assert sum("was not started within 1 s" in error for error in errors) == 1
 
 
+@pytest.mark.slow
 async def test_what_a_spec_stores_is_removed_with_its_home(context: PackageContext) -> None:
     code = """
     local card = alc.card.create({ pkg = { name = 'spec' } })
@@ -142,6 +146,7 @@ async def test_what_a_spec_stores_is_removed_with_its_home(context: PackageConte
     assert os.listdir(context.home.root) == ["packages"]
 
 
+@pytest.mark.slow
 async def test_tested_package_is_found_before_another_of_its_name(context: PackageContext, rig: Rig) -> None:
     mine = context.home.root / "mine" / "echo"
     (mine / "spec").mkdir(parents=True)
@@ -155,6 +160,7 @@ async def test_tested_package_is_found_before_another_of_its_name(context: Packa
     assert (report["passed"], report["failed"]) == (2, 0)
 
 
+@pytest.mark.slow
 async def test_search_paths_come_first_and_a_missing_one_is_a_warning(context: PackageContext) -> None:
     (context.home.root / "near").mkdir()
     (context.home.root / "near" / "other.lua").write_text("return 'near'")
@@ -177,6 +183,7 @@ HOLDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_each_assertion_holds_and_its_opposite_fails(context: PackageContext) -> None:
     cases = [f"lust.it('{n}', function() {assertion} end)" for n, assertion in enumerate(HOLDS)]
     negated = [assertion.replace(".to", ".to_not") for assertion in HOLDS]

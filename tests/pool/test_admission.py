@@ -46,6 +46,7 @@ async def test_run_that_does_not_wait_gets_the_place_that_was_made_for_it(rig: R
         assert live_sessions(rig.home) == {sid}
 
 
+@pytest.mark.slow
 async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_over(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ async def test_workers_that_do_not_answer_hold_a_run_up_only_until_its_time_is_o
     assert len(asked) == 1  # each request takes leave_s
 
 
+@pytest.mark.slow
 async def test_two_runs_at_once_ask_two_sessions_to_leave(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise both would wait for one place, which only one of them gets."""
     asked: list[str] = []
@@ -92,6 +94,7 @@ async def test_two_runs_at_once_ask_two_sessions_to_leave(rig: Rig, monkeypatch:
     assert set(asked) == idle
 
 
+@pytest.mark.slow
 async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:
     async with rig.pool(pool_max=1) as pool:
         one, *_ = await run(pool, ASK_TWICE)
@@ -103,6 +106,7 @@ async def test_a_revival_needs_a_place_as_well(rig: Rig) -> None:
     assert live == {one}
 
 
+@pytest.mark.slow
 async def test_computing_sessions_are_never_asked_to_leave_and_busy_comes_in_time(rig: Rig) -> None:
     async with rig.pool(pool_max=2) as pool:
         sids = [(await run(pool, ENDLESS, wait_s=0.05)).session_id for _ in range(2)]
@@ -119,6 +123,7 @@ async def test_computing_sessions_are_never_asked_to_leave_and_busy_comes_in_tim
     assert journals == set(sids)  # no half-created session
 
 
+@pytest.mark.slow
 async def test_a_place_that_comes_free_in_time_is_taken(rig: Rig) -> None:
     async with rig.pool(pool_max=1) as pool:
         busy, *_ = await run(pool, ENDLESS, wait_s=0.05)
@@ -136,6 +141,7 @@ async def test_a_place_that_comes_free_in_time_is_taken(rig: Rig) -> None:
     assert started == ["needs_response"]
 
 
+@pytest.mark.slow
 async def test_a_worker_that_does_not_answer_is_passed_over(rig: Rig) -> None:
     async with rig.pool(pool_max=2, leave_s=0.2) as pool:
         mute, *_ = await run(pool, ASK_TWICE)
@@ -158,6 +164,7 @@ async def test_the_name_of_a_killed_worker_does_not_hold_a_place_for_ever(rig: R
     assert new["status"] == "needs_response"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_paused", [True, False])
 async def test_socket_name_of_a_worker_that_died_unwatched_is_removed(rig: Rig, is_paused: bool) -> None:
     async with rig.pool(pool_max=1) as pool:
@@ -192,6 +199,7 @@ async def test_a_cap_of_zero_means_no_cap(rig: Rig) -> None:
         await until(lambda: live_sessions(rig.home) == sids)
 
 
+@pytest.mark.slow
 async def test_session_that_is_being_revived_for_a_call_does_not_make_room(rig: Rig) -> None:
     """Its journal shows it paused all the time, while the call that sent the answer waits for it."""
     slow = 'alc.llm("first") for _ = 1, 3e7 do end return alc.llm("second")'

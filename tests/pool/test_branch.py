@@ -46,6 +46,7 @@ async def branched(pool: Pool, sid: str, n: int = 1, is_dry: bool = False, **cha
     return (await branch_via_pool(pool, sid, Branch(**change), n=n, is_dry=is_dry, wait_s=WAIT_S)).result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_finished", [True, False])
 async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None:
     async with rig.pool() as pool:
@@ -63,6 +64,7 @@ async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None
     assert unchanged
 
 
+@pytest.mark.slow
 async def test_several_branches_of_one_session_each_ask_the_query_again(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B")
@@ -78,6 +80,7 @@ async def test_several_branches_of_one_session_each_ask_the_query_again(rig: Rig
     assert [end["result"] for end in ends] == ["A+B0+C", "A+B1+C", "A+B2+C"]
 
 
+@pytest.mark.slow
 async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, BATCH)
@@ -89,6 +92,7 @@ async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -
     assert end["result"] == "0,X,2!"
 
 
+@pytest.mark.slow
 async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", "C")
@@ -135,6 +139,7 @@ async def test_results_of_effects_are_shared_as_well(rig: Rig) -> None:
     assert branch["result"] == "B"
 
 
+@pytest.mark.slow
 async def test_views_of_a_branch_hide_values_of_the_environment(rig: Rig) -> None:
     code = """
     local t, key = alc.time(), os.getenv("BRANCH_KEY")
@@ -172,6 +177,7 @@ async def test_killed_branch_continues_with_its_shared_answers(rig: Rig) -> None
         assert [text for _, text in rig.answers(sid)] == ["go", "1", "2", "3", "4"]
 
 
+@pytest.mark.slow
 async def test_prompt_that_a_killed_keeper_had_recorded_is_answered_from_the_parent(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B")
@@ -247,6 +253,7 @@ async def test_session_with_a_damaged_header_shows_nothing_and_cannot_be_branche
     assert rig.journal(sid).read_bytes() == damaged
 
 
+@pytest.mark.slow
 async def test_dry_run_says_what_would_be_asked_and_starts_nothing(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, THREE, "A", "B", "C")

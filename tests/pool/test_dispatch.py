@@ -20,6 +20,7 @@ return table.concat(said, ",")
 """
 
 
+@pytest.mark.slow
 async def test_strategy_pauses_at_its_prompt_and_goes_on_with_the_answer(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, first, error = await run(pool, ASK_TWICE)
@@ -43,6 +44,7 @@ async def test_first_answer_needs_no_query_id_and_later_ones_do(rig: Rig) -> Non
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@pytest.mark.slow
 async def test_batch_is_answered_in_any_order_and_each_part_is_kept(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, first, _ = await run(pool, BATCH)
@@ -136,6 +138,7 @@ async def test_two_sessions_take_turns_and_keep_their_answers_apart(rig: Rig) ->
     assert (end_one["result"], end_two["result"]) == ("1a+1b", "2a+2b")
 
 
+@pytest.mark.slow
 async def test_twenty_runs_at_once_all_come_to_their_own_end(rig: Rig) -> None:
     results: dict[int, Any] = {}
 
@@ -205,6 +208,7 @@ async def test_ctx_reaches_the_strategy_as_it_was_given(rig: Rig) -> None:
     assert json.dumps(end["result"], sort_keys=True) == json.dumps(ctx, sort_keys=True)
 
 
+@pytest.mark.slow
 async def test_usage_of_the_host_replaces_the_estimate_in_the_stats(rig: Rig) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 50}
     async with rig.pool() as pool:
@@ -250,6 +254,7 @@ async def test_code_and_ctx_over_their_limits_are_refused_and_leave_nothing(rig:
     assert list(rig.home.sessions.glob("**/*.journal")) == []
 
 
+@pytest.mark.slow
 async def test_answers_longer_than_a_sockets_buffer_reach_the_strategy(rig: Rig) -> None:
     # The keeper cannot write such a reply at once, and nothing else happens that would make it write the rest.
     long = "x1 " * 700_000

@@ -134,6 +134,7 @@ async def test_answer_without_query_id_is_not_taken_after_the_first_prompt(subje
     assert {key: again[key] for key in paused} == paused
 
 
+@pytest.mark.slow
 async def test_answer_sent_twice_returns_the_current_state(subject: Subject) -> None:
     async with subject.pool() as pool:
         sid = (await subject.run(pool, subject.asking([["a"], ["b"]])))["session_id"]
@@ -174,6 +175,7 @@ _VIEWS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", _VIEWS)
 async def test_view_has_the_fields_of_its_kind(subject: Subject, view: str) -> None:
     async with subject.pool() as pool:

@@ -9,6 +9,7 @@ from tests.rig.rig import WAIT_S, Rig, run
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_progress_is_reported_while_a_call_waits(rig: Rig) -> None:
     reports: list[Progress] = []
 
@@ -27,6 +28,7 @@ async def test_progress_is_reported_while_a_call_waits(rig: Rig) -> None:
     assert reports == [Progress(step, 3, f"step {step}") for step in (1, 2, 3)]
 
 
+@pytest.mark.slow
 async def test_progress_from_before_a_call_is_reported_at_once(rig: Rig) -> None:
     reports: list[Progress] = []
 
@@ -42,6 +44,7 @@ async def test_progress_from_before_a_call_is_reported_at_once(rig: Rig) -> None
     assert reports == [Progress(1, 2, "begun")]
 
 
+@pytest.mark.slow
 async def test_step_longer_than_wait_s_answers_running_and_status_waits_on(rig: Rig) -> None:
     code = 'local t = alc.time() while alc.time() - t < 1.0 do end return alc.llm("late")'
     async with rig.pool() as pool:

@@ -23,6 +23,7 @@ async def test_pool_shows_each_worker_that_it_has_started_until_it_has_left(rig:
         await until(lambda: repr(pool) == shown(rig, workers={}))
 
 
+@pytest.mark.slow
 async def test_pool_shows_a_worker_of_another_server_once_it_has_met_it(rig: Rig) -> None:
     async with rig.pool() as other, rig.pool() as pool:
         sid, *_ = await run(other, ASK_ONCE)

@@ -43,6 +43,7 @@ async def session_without_server(rig: Rig, *, with_worker: bool = True) -> str:
     return sid
 
 
+@pytest.mark.slow
 async def test_stale_socket_is_no_worker(rig: Rig) -> None:
     sid = await session_without_server(rig, with_worker=False)
     async with rig.pool() as pool:
@@ -51,6 +52,7 @@ async def test_stale_socket_is_no_worker(rig: Rig) -> None:
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 async def test_server_removes_stale_sockets_when_it_starts_and_leaves_live_ones(rig: Rig) -> None:
     dead = await session_without_server(rig, with_worker=False)
     live = await session_without_server(rig)
@@ -75,6 +77,7 @@ async def test_worker_whose_socket_was_deleted_is_terminated_and_the_session_con
         assert rig.answers(sid) == [("q-0", "A")]
 
 
+@pytest.mark.slow
 async def test_worker_whose_socket_was_deleted_is_found_by_another_server_through_the_registry(rig: Rig) -> None:
     sid = await session_without_server(rig)
     rig.home.socket(sid).unlink()
@@ -84,6 +87,7 @@ async def test_worker_whose_socket_was_deleted_is_found_by_another_server_throug
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["hibernate", "cancel"])
 async def test_worker_whose_socket_was_deleted_can_be_stopped(rig: Rig, mode: str) -> None:
     async with rig.pool(leave_s=1.0) as pool:
@@ -96,6 +100,7 @@ async def test_worker_whose_socket_was_deleted_can_be_stopped(rig: Rig, mode: st
     assert stopped_at["status"] == {"hibernate": "needs_response", "cancel": "cancelled"}[mode]
 
 
+@pytest.mark.slow
 async def test_unknown_owner_is_an_error_within_reach_s_and_no_process_is_signalled(rig: Rig) -> None:
     sid = await session_without_server(rig)
     async with rig.pool(stubborn_s=0.05, reach_s=0.3) as pool:
@@ -112,6 +117,7 @@ async def test_unknown_owner_is_an_error_within_reach_s_and_no_process_is_signal
         assert rig.keepers(sid) == [keeper]
 
 
+@pytest.mark.slow
 async def test_stopped_keeper_without_socket_is_named_by_its_pid_and_stop_frees_the_session(rig: Rig) -> None:
     async with rig.pool(stubborn_s=0.05, reach_s=0.3, leave_s=0.2) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -128,6 +134,7 @@ async def test_stopped_keeper_without_socket_is_named_by_its_pid_and_stop_frees_
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 async def test_five_at_once_revive_one_worker(rig: Rig) -> None:
     sid = await session_without_server(rig, with_worker=False)
     replies: list[PoolReply] = []
@@ -146,6 +153,7 @@ async def test_five_at_once_revive_one_worker(rig: Rig) -> None:
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@pytest.mark.slow
 async def test_answer_that_comes_while_the_worker_hibernates_is_taken_once(rig: Rig) -> None:
     rounds = 15
     code = f'local all = {{}} for i = 1, {rounds} do all[i] = alc.llm("p" .. i) end return #all'
@@ -177,6 +185,7 @@ IMPOSTORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", IMPOSTORS)
 async def test_impostor_in_the_place_of_a_worker_is_an_error_in_time_and_changes_nothing(rig: Rig, mode: str) -> None:
     more: dict[str, Any] = {"grace_s": 1.0} if IMPOSTORS[mode] == "has not answered within" else {}
@@ -247,6 +256,7 @@ async def test_servers_that_start_at_once_on_one_home_do_not_disturb_each_other(
 NO_IDS = ["", "p-1", "../../etc/passwd", "p-1-000000000000000/", "p-1-0000000000000000\n", "p-" + "f" * 4000, "\ud800"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sid", NO_IDS)
 async def test_text_that_is_not_an_id_is_not_found_and_unfinished_sessions_are_named(rig: Rig, sid: str) -> None:
     async with rig.pool() as pool:

@@ -68,6 +68,7 @@ async def test_registry_lists_a_worker_in_upstreams_shape_while_it_lives(rig: Ri
     assert after == []
 
 
+@pytest.mark.slow
 async def test_twenty_workers_started_at_once_are_all_listed_and_none_when_they_have_ended(rig: Rig) -> None:
     replies: list[PoolReply] = []
     async with rig.pool() as pool:
@@ -87,6 +88,7 @@ async def test_twenty_workers_started_at_once_are_all_listed_and_none_when_they_
         assert rig.registered() == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORRUPT)
 async def test_corrupt_registry_is_set_aside_and_rebuilt(rig: Rig, name: str) -> None:
     async with rig.pool() as pool:
@@ -118,6 +120,7 @@ async def test_registry_that_vanished_is_written_again_with_all_that_this_server
         assert (error, rig.registered()) == (None, {one, two})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["registry.json", "registry.lock"])
 async def test_directory_in_its_place_is_a_pool_save_error_and_the_run_continues(rig: Rig, name: str) -> None:
     async with rig.pool() as pool:
@@ -138,6 +141,7 @@ async def test_directory_in_its_place_is_a_pool_save_error_and_the_run_continues
     assert later is None  # nothing was to be written
 
 
+@pytest.mark.slow
 async def test_directory_that_became_read_only_stops_no_live_session_and_refuses_new_ones(rig: Rig) -> None:
     with Program(rig, "server.py", prefix=ORDINARY) as server:
         sid = server.ask("run", code=ASK_TWICE)["result"]["session_id"]
@@ -154,6 +158,7 @@ async def test_directory_that_became_read_only_stops_no_live_session_and_refuses
     assert [path.stem for path in rig.home.sessions.rglob("p-*.journal")] == [sid]
 
 
+@pytest.mark.slow
 async def test_lock_that_another_process_holds_is_awaited_and_then_an_error(rig: Rig) -> None:
     async with rig.pool(registry_lock_s=1.0) as pool:
         await until(rig.home.registry_lock.exists)
@@ -171,6 +176,7 @@ async def test_lock_that_another_process_holds_is_awaited_and_then_an_error(rig:
         assert rig.registered() == {sid, other}  # the entry that could not be written then is written now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("starter", ["this server", "another"])
 async def test_entry_is_removed_when_its_worker_dies_also_of_another_server(rig: Rig, starter: str) -> None:
     async with rig.pool() as pool:
@@ -188,6 +194,7 @@ async def test_entry_is_removed_when_its_worker_dies_also_of_another_server(rig:
     assert listed == {sid}
 
 
+@pytest.mark.slow
 async def test_server_drops_the_entries_of_the_dead_when_it_starts_and_keeps_the_living(rig: Rig) -> None:
     with Program(rig, "server.py") as server:
         live, dead = (server.ask("run", code=ASK_ONCE)["result"]["session_id"] for _ in range(2))
@@ -200,6 +207,7 @@ async def test_server_drops_the_entries_of_the_dead_when_it_starts_and_keeps_the
     assert before == {live, dead}
 
 
+@pytest.mark.slow
 async def test_three_hundred_entries_delay_no_session(rig: Rig, innocent: int) -> None:
     entry = PoolSessionEntry.of("p-1-0000000000000000", rig.home.socket("p"), identify(innocent)).model_dump()
     foreign = [entry | {"sid": f"p-1-{n:016x}", "ours": n} for n in range(300)]
@@ -238,6 +246,7 @@ IDENTITIES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IDENTITIES)
 async def test_only_the_process_that_was_registered_is_ever_signalled(rig: Rig, innocent: int, name: str) -> None:
     """A pid that is used again: the entry names it, another process holds the journal, and no socket exists."""
@@ -266,6 +275,7 @@ async def test_signal_reaches_the_identified_process(innocent: int) -> None:
     await ended(innocent)
 
 
+@pytest.mark.slow
 async def test_rebuilt_registry_lists_the_workers_of_other_servers(rig: Rig) -> None:
     """The kernel names the keeper that listens on a socket: the owner is known if the socket is deleted later."""
     with Program(rig, "server.py") as server:

@@ -40,6 +40,7 @@ async def timed(pool: Pool, call: str, sid: str, wait_s: float = 0.2) -> dict[st
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["run", "continue", "status", "list"])
 async def test_stopped_keeper_holds_up_no_call_and_loses_nothing(rig: Rig, call: str) -> None:
     async with rig.pool(**LIMITS) as pool:
@@ -65,6 +66,7 @@ async def test_stopped_keeper_holds_up_no_call_and_loses_nothing(rig: Rig, call:
                 assert result["sessions"][0]["session_id"] == sid
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["hibernate", "cancel"])
 async def test_stop_ends_a_stopped_keeper_and_the_session_is_as_it_was(rig: Rig, call: str) -> None:
     async with rig.pool(**LIMITS) as pool:
@@ -79,6 +81,7 @@ async def test_stop_ends_a_stopped_keeper_and_the_session_is_as_it_was(rig: Rig,
     assert after.get("prompt") == ("second after A" if call == "hibernate" else None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["run", "continue", "status", "list", "hibernate", "cancel"])
 async def test_stopped_engine_holds_up_no_call_and_loses_nothing(rig: Rig, call: str) -> None:
     async with rig.pool(**LIMITS) as pool:
@@ -97,6 +100,7 @@ async def test_stopped_engine_holds_up_no_call_and_loses_nothing(rig: Rig, call:
                 assert result == first
 
 
+@pytest.mark.slow
 async def test_stopped_engine_that_computes_is_shown_as_running_and_can_be_cancelled(rig: Rig) -> None:
     async with rig.pool(**LIMITS) as pool:
         sid, *_ = await run(pool, "while true do end", wait_s=0)
@@ -110,6 +114,7 @@ async def test_stopped_engine_that_computes_is_shown_as_running_and_can_be_cance
     assert (result["status"], end["status"]) == ("running", "cancelled")
 
 
+@pytest.mark.slow
 async def test_stopped_fork_server_holds_up_no_call(rig: Rig) -> None:
     async with rig.pool(**LIMITS) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -122,6 +127,7 @@ async def test_stopped_fork_server_holds_up_no_call(rig: Rig) -> None:
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("call", ["continue", "status", "hibernate", "cancel"])
 async def test_stopped_keeper_with_a_full_backlog_holds_up_no_call(rig: Rig, call: str) -> None:
     async with rig.pool(**LIMITS) as pool:

@@ -48,6 +48,7 @@ async def test_hibernated_session_continues_where_it_was(rig: Rig, with_worker: 
     assert end["result"] == "A+B"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_worker", [True, False])
 async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -> None:
     async with rig.pool() as pool:
@@ -152,6 +153,7 @@ async def test_worker_without_requests_leaves_after_idle_s(rig: Rig) -> None:
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 async def test_idle_time_counts_from_the_last_request_and_not_while_code_computes(rig: Rig) -> None:
     code = 'local t = alc.time() while alc.time() - t < 0.8 do end return alc.llm("late")'
     async with rig.pool(idle_s=0.3) as pool:

@@ -42,6 +42,7 @@ def rewrite(path: Path, old: str, new: str) -> None:
     path.write_bytes(b"".join(journal_lines.encode(record, 0) for record in (head, *rest)))
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_verify_reports_each_outcome_and_changes_nothing(rig: Rig) -> None:
     async with rig.pool() as pool:
@@ -64,6 +65,7 @@ async def test_verify_reports_each_outcome_and_changes_nothing(rig: Rig) -> None
     assert after == before
 
 
+@pytest.mark.slow
 def test_verify_at_the_terminal_has_an_exit_code(rig: Rig) -> None:
     shutil.rmtree(rig.home.root, ignore_errors=True)
     empty = alc(rig.home, "verify", "--all")

@@ -171,6 +171,7 @@ def _workers_of(home: Path) -> list[int]:
     return sorted(pids)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds the processes to kill through /proc")
 @pytest.mark.parametrize("seed", range(2))
 def test_any_call_in_any_state_returns_a_result_or_one_sentence(seed: int) -> None:

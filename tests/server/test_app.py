@@ -49,6 +49,7 @@ def test_an_internal_error_is_reported_without_its_details(tools: Tools, capfd: 
     assert "secret" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_server_without_requests_removes_leftovers_of_its_home(stdio_home: StdioHome) -> None:
     stale = stdio_home.root / "state" / "pool" / "p-1-0123456789abcdef.sock"
     stale.parent.mkdir(parents=True)
@@ -74,6 +75,7 @@ def _processes(stdio_home: StdioHome) -> dict[str, int]:
     return pids
 
 
+@pytest.mark.slow
 def test_a_leaving_server_ends_at_once_and_live_workers_stay(stdio_home: StdioHome) -> None:
     params = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}}
     call = {"name": "alc_run", "arguments": {"code": "return alc.llm('?')"}}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from tests.rig.stdio_home import StdioHome, call_tool
 
@@ -21,6 +22,7 @@ return alc.llm("best of " .. drafts[1] .. " and " .. drafts[2], {system = "judge
 """
 
 
+@pytest.mark.slow
 def test_a_session_pauses_outlives_its_server_and_completes_in_another(stdio_home: StdioHome) -> None:
     async def play() -> dict[str, Any]:
         async with stdio_home.client() as first:
@@ -40,6 +42,7 @@ def test_a_session_pauses_outlives_its_server_and_completes_in_another(stdio_hom
     assert (result["status"], result["result"]) == ("completed", "done")
 
 
+@pytest.mark.slow
 def test_a_strategy_that_fails_is_a_result_and_not_a_failed_call(stdio_home: StdioHome) -> None:
     async def play() -> dict[str, Any]:
         async with stdio_home.client() as client:
@@ -50,6 +53,7 @@ def test_a_strategy_that_fails_is_a_result_and_not_a_failed_call(stdio_home: Std
     assert "on purpose" in result["error"]
 
 
+@pytest.mark.slow
 def test_a_cancelled_session_is_over(stdio_home: StdioHome) -> None:
     async def play() -> None:
         async with stdio_home.client() as client:
@@ -63,6 +67,7 @@ def test_a_cancelled_session_is_over(stdio_home: StdioHome) -> None:
     anyio.run(play)
 
 
+@pytest.mark.slow
 def test_cancelling_the_call_leaves_the_session_running(stdio_home: StdioHome) -> None:
     code = "local n = 0 for i = 1, 1e8 do n = n + i end return alc.llm('at last')"
 
@@ -88,6 +93,7 @@ def _kill_servers() -> None:
             os.kill(int(pid), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_while_code_computes_loses_nothing(stdio_home: StdioHome) -> None:
     code = "local n = 0 for i = 1, 3e7 do n = n + i end return alc.llm('counted')"
 
@@ -119,6 +125,7 @@ def _tokens(text: str) -> int:
     return len(re.findall(r"[A-Za-z]+|\d{1,3}|[^\sA-Za-z\d]+", text))
 
 
+@pytest.mark.slow
 def test_ten_prompts_leave_few_tokens_in_the_chat_beyond_prompts_and_answers(stdio_home: StdioHome) -> None:
     beyond = 0
 

@@ -12,6 +12,7 @@ from tests.rig.stdio_home import StdioHome, call_tool
 LONG = "return #alc.llm(string.rep('sentence ', 3000) .. 'the end')"
 
 
+@pytest.mark.slow
 def test_a_truncated_prompt_can_be_read_whole_by_cursor_and_by_address(stdio_home: StdioHome) -> None:
     async def play() -> None:
         async with stdio_home.client("codex-mcp-client") as codex:
@@ -33,6 +34,7 @@ def test_a_truncated_prompt_can_be_read_whole_by_cursor_and_by_address(stdio_hom
     anyio.run(play)
 
 
+@pytest.mark.slow
 def test_a_host_completes_the_id_of_a_session_and_reads_it(stdio_home: StdioHome) -> None:
     template = ResourceTemplateReference(type="ref/resource", uri="alc://sessions/{session_id}/{view}")
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -155,6 +156,7 @@ def test_what_is_pending_is_what_was_asked_and_not_answered_oldest_first(chosen:
     assert metrics(session, 2000.0)["auto"]["llm_calls"] == len(asked)
 
 
+@pytest.mark.slow
 def test_histories_reach_every_phase_and_most_rows() -> None:
     reached: set[Any] = set()
 

@@ -123,6 +123,7 @@ def test_simulation_finds_a_product_that_breaks_its_promise(name: str, monkeypat
         play(_SEEDS.start, len(_SEEDS))
 
 
+@pytest.mark.slow
 def test_keeper_killed_between_a_failed_flush_and_what_follows_it_leaves_a_cache_that_must_not_be_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

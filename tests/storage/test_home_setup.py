@@ -16,6 +16,7 @@ from tests.rig.rig import ASK_ONCE, ASK_TWICE, ORDINARY, Program, Rig, run, say
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 async def test_directories_are_0700_and_files_0600_whatever_the_umask(rig: Rig, mask: int) -> None:
     before = os.umask(mask)
@@ -32,6 +33,7 @@ async def test_directories_are_0700_and_files_0600_whatever_the_umask(rig: Rig, 
     assert len(modes) > 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["", "state/pool", "state/sessions"])
 async def test_home_that_cannot_be_written_is_refused_with_the_cure(rig: Rig, where: str) -> None:
     async with rig.pool():
@@ -85,6 +87,7 @@ async def test_probe_of_a_server_that_was_killed_while_it_started_does_no_harm(r
     assert first["prompt"] == "question"
 
 
+@pytest.mark.slow
 async def test_unknown_id_names_three_unfinished_sessions_and_how_many_more(rig: Rig) -> None:
     async with rig.pool() as pool:
         with pytest.raises(Refused, match="no session is unfinished here: start with alc_run"):
@@ -99,6 +102,7 @@ async def test_unknown_id_names_three_unfinished_sessions_and_how_many_more(rig:
     assert "2 more: alc_status lists them" in text
 
 
+@pytest.mark.slow
 async def test_list_is_cut_at_its_limit_and_says_where_it_goes_on(rig: Rig) -> None:
     async with rig.pool(listed=2) as pool:
         sids = [(await run(pool, ASK_ONCE)).session_id for _ in range(3)]
@@ -130,6 +134,7 @@ def plant(rig: Rig, sid: str, kind: str) -> Path:
 PLANTED = ["symlink", "directory", "empty", "noise", "nul", "strange record"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", PLANTED)
 async def test_file_that_is_not_a_journal_is_an_error_and_hinders_no_other_session(rig: Rig, kind: str) -> None:
     bad = "p-1-0000000000000000"
@@ -151,6 +156,7 @@ async def test_file_that_is_not_a_journal_is_an_error_and_hinders_no_other_sessi
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 async def test_module_of_the_home_is_found(rig: Rig) -> None:
     rig.home.packages.mkdir(parents=True)
     (rig.home.packages / "greet.lua").write_text("return function(name) return 'hello ' .. name end")

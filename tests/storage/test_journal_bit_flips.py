@@ -29,6 +29,7 @@ def silently_lost(content: bytes, stop: int) -> int:
     )
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_below_the_last_mark_is_named_or_harmless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

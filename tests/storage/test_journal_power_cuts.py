@@ -53,6 +53,7 @@ def is_condemned_by_tearing_alone(content: bytes) -> bool:
     return scan(whole).damaged_line is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", HEADERS)
 def test_power_cut_loses_nothing_acknowledged_and_condemns_no_healthy_journal(
     first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -9,6 +9,7 @@ from algocline_mcp.transport.stdio import HOST_LINE_MAX_BYTES
 from tests.rig.hosts import RawServer, code_of, run_line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sent", "arrives"),
     [
@@ -88,6 +89,7 @@ def test_nan_from_the_host_is_refused(shared: RawServer, arguments: bytes, sente
     assert sentence in result["content"][0]["text"]
 
 
+@pytest.mark.slow
 def test_an_endless_line_takes_no_memory(raw: RawServer) -> None:
     raw.initialize()
     raw.send(*[b"x" * HOST_LINE_MAX_BYTES] * 8, b"\n", run_line(13, b"after it"))

@@ -21,6 +21,7 @@ def test_half_a_surrogate_pair_in_a_result_reaches_the_host_replaced(shared: Raw
     assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
 
 
+@pytest.mark.slow
 def test_stray_output_goes_to_stderr_and_stdin_is_empty(raw: RawServer) -> None:
     raw.initialize()
     raw.call(21, "alc_run", {"code": '{"do": "print"}'})
@@ -60,6 +61,7 @@ def test_the_writer_repairs_waits_for_a_slow_reader_and_notices_a_closed_one(kin
     assert gone
 
 
+@pytest.mark.slow
 def test_a_host_that_reads_late_gets_long_replies_whole_and_in_order(shared: RawServer) -> None:
     shared.call(30, "alc_run", {"code": "x" * 400_000})
     shared.call(31, "alc_run", {"code": "y" * 400_000})
@@ -69,6 +71,7 @@ def test_a_host_that_reads_late_gets_long_replies_whole_and_in_order(shared: Raw
     assert code_of(replies[31]) == "y" * 400_000
 
 
+@pytest.mark.slow
 def test_a_host_that_stopped_reading_ends_the_server_quietly(raw: RawServer) -> None:
     raw.initialize()
     assert raw.process.stdout is not None

@@ -241,6 +241,7 @@ def _collect(stdout: Any, replies: dict[int, list[bytes]], count: int) -> None:
         replies.setdefault(number, []).append(line.replace(b'"id":%d' % number, b'"id":0', 1))
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_doubled_or_answered_otherwise_through_the_switch(environment: dict[str, str]) -> None:
     lines = [_stateless(number, ("tools/list", "prompts/list", "server/discover")[number % 3]) for number in range(900)]
     first = _replies(environment, lines[:30])
@@ -267,6 +268,7 @@ def test_server_that_cannot_import_the_sdk_answers_every_request_with_the_cause(
     assert all(b"-32603" in lines[0] for lines in replies.values())
 
 
+@pytest.mark.slow
 def test_second_start_replies_the_same_as_the_first(raw: "RawServer", environment: dict[str, str]) -> None:
     raw.initialize()
     raw.send(_plain(5) + b"\n")

@@ -37,6 +37,7 @@ def test_end_of_input_does_not_wait_for_the_sdk(environment: dict[str, str]) -> 
     assert b"mcp.server" not in imported
 
 
+@pytest.mark.slow
 def test_requests_before_the_end_of_input_are_answered(raw: RawServer) -> None:
     out, _ = raw.process.communicate(raw.INITIALIZE + run_line(1, b"last words"), timeout=LIMIT_S)
 
@@ -46,6 +47,7 @@ def test_requests_before_the_end_of_input_are_answered(raw: RawServer) -> None:
     assert code_of(replies[1]) == "last words"
 
 
+@pytest.mark.slow
 def test_requests_before_the_import_of_the_sdk_get_the_time_they_need(environment: dict[str, str]) -> None:
     raw = RawServer(environment | {"ALC_GRACE_S": "0"})
     line = run_line(1, rb"{\"do\": \"hang\"}").replace(b'"arguments":{', b'"arguments":{"wait_s":2,')
@@ -56,6 +58,7 @@ def test_requests_before_the_import_of_the_sdk_get_the_time_they_need(environmen
     assert "no answer within 2 s" in last["result"]["content"][0]["text"]
 
 
+@pytest.mark.slow
 def test_a_hanging_call_does_not_keep_the_server_alive_after_the_end_of_input(raw: RawServer) -> None:
     raw.initialize()
     raw.call(1, "alc_run", {"code": '{"do": "hang"}', "wait_s": 600})
@@ -67,6 +70,7 @@ def test_a_hanging_call_does_not_keep_the_server_alive_after_the_end_of_input(ra
     assert time.monotonic() - began_s < QUICK_S
 
 
+@pytest.mark.slow
 def test_an_unread_reply_does_not_keep_the_server_alive_after_the_end_of_input(raw: RawServer) -> None:
     raw.initialize()
     raw.call(1, "alc_run", {"code": "x" * 400_000})
@@ -94,6 +98,7 @@ def _while_a_call_waits(raw: RawServer) -> None:
     raw.line()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("moment", [_at_once, _while_serving, _while_a_call_waits])
 def test_a_signal_ends_it_with_exit_code_0_at_any_moment(
@@ -107,6 +112,7 @@ def test_a_signal_ends_it_with_exit_code_0_at_any_moment(
     assert time.monotonic() - began_s < QUICK_S
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, None], ids=["SIGINT", "SIGTERM", "end of input"])
 def test_a_signal_or_the_end_of_input_ends_it_at_once_as_pid_1_too(
     environment: dict[str, str], raw: RawServer, number: signal.Signals | None

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 # threading works after each fork, which copies 430 KiB in the child; logging imports it; SQLite would be 100 KiB.
 HEAVY = {"logging", "mcp", "anyio", "pydantic", "sqlite3"}
 if sys.version_info < (3, 14):  # whose ctypes imports sysconfig, and that threading
@@ -18,6 +20,7 @@ def test_fork_server_imports_nothing_that_each_fork_pays_for() -> None:
     assert not HEAVY & set(modules.split())
 
 
+@pytest.mark.slow
 def test_server_tells_who_it_is_before_it_imports_the_pool() -> None:
     """Nor what a call's answer needs: 45 ms of a first start."""
     program = "import sys, algocline_mcp.server.app; algocline_mcp.server.app.build(); print(*sys.modules)"

@@ -62,6 +62,7 @@ async def test_fork_server_keeps_nothing_of_the_workers_it_made(rig: Rig) -> Non
     assert len([each for each in held if "anon_inode" in each or "pidfd" in each]) == 5
 
 
+@pytest.mark.slow
 @ways
 async def test_dead_worker_frees_lock_and_socket_at_once_whatever_siblings_live(rig: Rig, way: str) -> None:
     async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
@@ -131,6 +132,7 @@ async def at_rest(pids: list[int]) -> dict[int, int]:
     return before
 
 
+@pytest.mark.slow
 async def test_paused_sessions_wake_no_process(rig: Rig) -> None:
     async with rig.pool() as pool:
         for _ in range(20):
@@ -162,6 +164,7 @@ async def test_worker_of_a_server_that_is_gone_keeps_no_end_of_its_pipes(rig: Ri
         assert len(rig.keepers(sid)) == 1
 
 
+@pytest.mark.slow
 async def test_server_keeps_no_descriptor_of_what_is_over(rig: Rig) -> None:
     async with rig.pool() as pool:
         await run(pool, "return 1")

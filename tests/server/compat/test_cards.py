@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from algocline_mcp.cli.demo import Server
 from tests.rig.full_server import refusal_of_call
 
@@ -36,6 +38,7 @@ def test_cards_are_found_and_extended_exactly_as_by_a_strategy(host: Server) -> 
     assert "is none of" in refusal_of_call(host, "alc_card_sink_backfill", sink="file:///nowhere", dry_run=True)
 
 
+@pytest.mark.slow
 def test_cards_are_installed_once_and_with_their_samples(host: Server, tmp_path: Path) -> None:
     (tmp_path / "cards" / "vote").mkdir(parents=True)
     directory = tmp_path / "cards" / "vote"

@@ -59,6 +59,7 @@ def test_a_package_is_linked_in_one_project_alone_and_unlinked(
         host.call("alc_stop", session_id=line["session_id"], mode="delete")
 
 
+@pytest.mark.slow
 def test_packages_are_listed_in_the_requested_order_and_fields(host: Server, echo_package: Path) -> None:
     for name in ("one", "two", "three"):
         host.call("alc_pkg_install", url=str(echo_package), name=name)
@@ -121,6 +122,7 @@ def test_a_package_is_scaffolded_linked_run_and_repaired(host: Server, echo_pack
     host.call("alc_pkg_remove", name="echo")
 
 
+@pytest.mark.slow
 def test_a_package_is_tested_with_the_result_fields_of_upstream(host: Server, echo_package: Path) -> None:
     (echo_package / "spec").mkdir()
     spec = "lust.it('has a run', function() lust.expect(require('echo').run).to.be.a('function') end)"

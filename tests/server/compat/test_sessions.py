@@ -6,6 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from algocline_mcp.cli.demo import Server, end_workers
 from algocline_mcp.config.home import Home
 from tests.rig.full_server import refusal_of_call, until
@@ -36,6 +38,7 @@ def test_status_adds_the_snapshot_of_upstream(host: Server) -> None:
     assert host.call("alc_status") == {"active_sessions": 0, "sessions": []}
 
 
+@pytest.mark.slow
 def test_a_snapshot_leaves_room_for_what_the_host_shows() -> None:
     home = Home(Path(os.path.realpath(tempfile.mkdtemp(prefix="alc"))) / "h")
     try:
@@ -52,6 +55,7 @@ def test_a_snapshot_leaves_room_for_what_the_host_shows() -> None:
         shutil.rmtree(home.root.parent)
 
 
+@pytest.mark.slow
 def test_info_has_the_fields_of_upstream(host: Server) -> None:
     result = host.call("alc_info")
 

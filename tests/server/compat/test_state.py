@@ -1,9 +1,12 @@
 """Upstream's tools for alc.state, through a real server."""
 
+import pytest
+
 from algocline_mcp.cli.demo import Server
 from tests.rig.full_server import refusal_of_call
 
 
+@pytest.mark.slow
 def test_state_is_changed_exactly_as_by_a_strategy(host: Server) -> None:
     where = {"namespace": "n", "key": "k"}
     assert host.call("alc_state_set", **where, value={"steps": {"a": 1, "b": 2}, "x": [None]}) == {"ok": True}

@@ -35,6 +35,7 @@ def pending(host: Server, prompt: str, chosen: Any) -> dict[str, Any]:
     return only
 
 
+@pytest.mark.slow
 def test_home_without_sessions_gives_upstreams_line() -> None:
     with tempfile.TemporaryDirectory(prefix="alc") as directory:
         server = RawServer(server_environment(Path(directory) / "h", fake=False, ALC_TOOLS="full"))
@@ -74,6 +75,7 @@ def test_preview_is_the_beginning_of_the_prompt(host: Server) -> None:
     assert pending(host, "x" * 500, "preview") == {"query_id": "q-0", "max_tokens": 1024, "prompt_preview": "x" * 200}
 
 
+@pytest.mark.slow
 def test_preview_counts_characters_and_not_bytes(host: Server) -> None:
     chosen = {"prompt": {"mode": "preview", "chars": 3}}
 

@@ -86,6 +86,7 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "sentence"), BAD_RUN)
 def test_a_bad_alc_run_gets_one_sentence(tools: Tools, arguments: dict[str, Any], sentence: str) -> None:
     refused, listed = tools.calls(("alc_run", arguments), ("alc_status", {}))
@@ -129,6 +130,7 @@ BAD_CONTINUE: list[tuple[dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "sentence"), BAD_CONTINUE)
 def test_a_bad_alc_continue_gets_one_sentence_and_takes_nothing(
     tools: Tools, arguments: dict[str, Any], sentence: str

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 
 from tests.rig.stdio_home import StdioHome
 
 
+@pytest.mark.slow
 def test_a_host_branches_a_session_with_a_file_of_its_project(stdio_home: StdioHome, tmp_path: Path) -> None:
     (tmp_path / "fixed.lua").write_text('return alc.llm("one") .. require("words").last')
     (tmp_path / "words.lua").write_text('return {last = "!"}')
@@ -30,6 +32,7 @@ def test_a_host_branches_a_session_with_a_file_of_its_project(stdio_home: StdioH
     assert "Provide either `code` or `code_file`, not both." in refused[0].text
 
 
+@pytest.mark.slow
 def test_a_host_branches_a_session_and_views_the_branch(stdio_home: StdioHome) -> None:
     async def play() -> tuple[str, list[dict[str, Any]]]:
         async with stdio_home.client() as client:

@@ -36,6 +36,7 @@ def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, echo_pac
     assert host.call("alc_pkg_unlink", name="echo")["unlinked"] == "echo"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

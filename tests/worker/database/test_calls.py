@@ -29,6 +29,7 @@ def locked(rig: Rig) -> Iterator[None]:
         connection.close()
 
 
+@pytest.mark.slow
 async def test_stopped_writer_locks_other_sessions_out_for_the_limit_at_most(rig: Rig) -> None:
     replies: list[PoolReply] = []
     async with (
@@ -63,6 +64,7 @@ def only_unfinished(rig: Rig) -> str:
     return path.stem
 
 
+@pytest.mark.slow
 async def test_keeper_that_waits_for_the_database_answers_and_can_be_stopped(rig: Rig) -> None:
     async with rig.pool(state_busy_s=WAIT_S) as pool:
         await result_of(pool, "alc.state.set('x', 0) return 1")
@@ -90,6 +92,7 @@ async def test_change_waits_for_the_database_and_then_happens(rig: Rig) -> None:
     assert stored(rig) == {"x": "1"}
 
 
+@pytest.mark.slow
 async def test_change_waits_for_another_writer_whose_checkpoint_may_still_run(rig: Rig) -> None:
     async with rig.pool(state_busy_s=1.0) as pool:
         await result_of(pool, "alc.state.set('x', 0) return 1")

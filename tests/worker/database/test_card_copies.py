@@ -36,6 +36,7 @@ async def test_copy_that_cannot_be_written_is_a_warning_and_the_card_is_stored(r
     assert count == 1
 
 
+@pytest.mark.slow
 async def test_sinks_get_copies_and_a_backfill_adds_missing_copies(rig: Rig) -> None:
     sink = rig.root / "sink"
     async with rig.pool() as pool:

@@ -20,6 +20,7 @@ def put_file(root: Path, name: str, **card: Any) -> None:
     path.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in card.items()))
 
 
+@pytest.mark.slow
 async def test_imported_cards_are_found_like_others(rig: Rig) -> None:
     user = rig.root / "user"
     async with rig.pool() as pool:
@@ -48,6 +49,7 @@ async def test_imported_cards_are_found_like_others(rig: Rig) -> None:
     assert "note" not in (user / ".algocline" / "cards" / "p" / "older.toml").read_text()
 
 
+@pytest.mark.slow
 async def test_many_cards_are_imported_in_batches_and_a_broken_file_is_read_when_it_changes(rig: Rig) -> None:
     for n in range(450):
         put_file(rig.home.cards, f"c{n:03}", n=n)
@@ -63,6 +65,7 @@ async def test_many_cards_are_imported_in_batches_and_a_broken_file_is_read_when
     assert counts == [220, 220, 221]
 
 
+@pytest.mark.slow
 async def test_lost_database_is_restored_from_the_files(rig: Rig) -> None:
     async with rig.pool() as pool:
         made = await result_of(pool, ALL_CARD_CHANGES)

@@ -84,6 +84,7 @@ TABLE: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 async def test_cards_answer(rig: Rig) -> None:
     asked = "".join(f"answers[{n}] = {code}\n" for n, code in enumerate(TABLE, 1))
     async with rig.pool() as pool:
@@ -102,6 +103,7 @@ LIMITED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "sentence"), LIMITED.values(), ids=LIMITED.keys())
 async def test_call_over_a_limit_is_an_error(rig: Rig, call: str, sentence: str) -> None:
     code = f"local ok, problem = pcall(function() {call} end) return {{ok, problem, #alc.card.list()}}"
@@ -119,6 +121,7 @@ async def test_call_over_a_limit_is_an_error(rig: Rig, call: str, sentence: str)
 KILLED = {"effect.written:kill:2": 3, "effect.committed:kill:1": 4, "effect.recorded:kill:1": 4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("point", "kills"), KILLED.items())
 async def test_each_change_happens_once_though_its_keeper_is_killed_each_time(rig: Rig, point: str, kills: int) -> None:
     async with rig.pool(environ=failing(point), resends=5) as pool:
@@ -143,6 +146,7 @@ end }
 """
 
 
+@pytest.mark.slow
 async def test_each_child_of_a_fork_creates_exactly_one_card(rig: Rig) -> None:
     rig.home.packages.mkdir(parents=True)
     (rig.home.packages / "maker.lua").write_text(MAKER)

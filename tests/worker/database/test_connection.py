@@ -37,6 +37,7 @@ FORKING = ("fork.recorded",)  # see test_fork.py
 PASSAGES = [f"{point}:kill{passage}" for point in POINTS for passage in ("", ":1", ":2") if point not in FORKING]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", PASSAGES)
 async def test_each_change_happens_once_wherever_its_keeper_is_killed(rig: Rig, point: str) -> None:
     async with rig.pool(environ=failing(point), resends=2) as pool:
@@ -54,6 +55,7 @@ async def test_each_change_happens_once_wherever_its_keeper_is_killed(rig: Rig, 
     assert bool(report) == (point not in PASSED_ONCE)
 
 
+@pytest.mark.slow
 async def test_control_without_its_mark_the_change_happens_again(rig: Rig) -> None:
     async with rig.pool(environ=failing("effect.committed:kill:1"), resends=0) as pool:
         with pytest.raises(AlcError):
@@ -67,6 +69,7 @@ async def test_control_without_its_mark_the_change_happens_again(rig: Rig) -> No
     assert ended["result"] == [2.0, 12.0]
 
 
+@pytest.mark.slow
 async def test_mark_of_another_effect_is_a_divergence_and_nothing_is_changed(rig: Rig) -> None:
     async with rig.pool(environ=failing("effect.committed:kill:1"), resends=0) as pool:
         with pytest.raises(AlcError):
@@ -100,6 +103,7 @@ async def test_what_was_read_before_a_change_is_read_again_whatever_others_have_
     assert ended["result"] == [0, "none"]
 
 
+@pytest.mark.slow
 async def test_each_stream_has_one_mark_that_goes_with_the_session(rig: Rig) -> None:
     code = "for _ = 1, 20 do alc.state.incr('c') end alc.llm('p') return 1"
     async with rig.pool() as pool:
@@ -122,6 +126,7 @@ async def test_marks_of_a_deleted_session_are_deleted(rig: Rig) -> None:
     assert stored(rig) == {"c": "2.0"}
 
 
+@pytest.mark.slow
 async def test_marks_that_a_killed_keeper_left_are_removed_when_another_session_ends(rig: Rig) -> None:
     async with rig.pool(environ=failing("archive.moved:kill")) as pool:
         await result_of(pool, "alc.state.incr('c') return 1")
@@ -166,6 +171,7 @@ async def test_newer_database_is_left_alone(rig: Rig) -> None:
     assert "has format 99, this program writes" in error
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0 and not ORDINARY, reason="root may write everywhere")
 async def test_read_only_database_is_an_error_and_can_still_be_read(rig: Rig) -> None:
     code = "local ok, e = pcall(alc.state.set, 'x', 1) return {ok, e, alc.state.get('x')}"

@@ -71,12 +71,14 @@ TABLE: dict[str, tuple[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "expected"), TABLE.values(), ids=TABLE.keys())
 async def test_state_answers(rig: Rig, code: str, expected: Any) -> None:
     async with rig.pool() as pool:
         assert await result_of(pool, code, ctx={"null": None}) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("namespace", ["../evil", "foo/bar", "foo\\bar", "", "a\0b", ".."])
 async def test_invalid_namespace_is_an_error_that_can_be_caught(rig: Rig, namespace: str) -> None:
     code = "local ok, e = pcall(alc.state.set, 'x', 1) return {ok, e}"
@@ -87,6 +89,7 @@ async def test_invalid_namespace_is_an_error_that_can_be_caught(rig: Rig, namesp
     assert f"Invalid namespace: '{namespace}'" in error
 
 
+@pytest.mark.slow
 async def test_namespaces_are_separate_and_one_that_is_not_a_string_is_the_default(rig: Rig) -> None:
     code = "alc.state.incr('c') return alc.state.get('c')"
     async with rig.pool() as pool:
@@ -95,6 +98,7 @@ async def test_namespaces_are_separate_and_one_that_is_not_a_string_is_the_defau
     assert results == [1.0, 1.0, 2.0, 3.0]
 
 
+@pytest.mark.slow
 async def test_state_outlives_the_session_and_the_server(rig: Rig) -> None:
     async with rig.pool() as pool:
         await result_of(pool, "alc.state.set('x', {1}) return 1")
@@ -112,6 +116,7 @@ LIMITED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "sentence"), LIMITED.values(), ids=LIMITED.keys())
 async def test_call_over_a_limit_is_an_error_and_changes_nothing(rig: Rig, call: str, sentence: str) -> None:
     code = f"local ok, e = pcall(function() {call} end) return {{e, #alc.state.keys()}}"
@@ -122,6 +127,7 @@ async def test_call_over_a_limit_is_an_error_and_changes_nothing(rig: Rig, call:
     assert count == (3 if "keys" in sentence else 0)
 
 
+@pytest.mark.slow
 async def test_session_that_is_killed_at_each_pause_counts_right(rig: Rig) -> None:
     code = "for i = 1, 4 do alc.state.incr('c') alc.llm('p' .. i) end return alc.state.get('c')"
     async with rig.pool() as pool:
@@ -133,6 +139,7 @@ async def test_session_that_is_killed_at_each_pause_counts_right(rig: Rig) -> No
     assert reply.result["result"] == 4.0
 
 
+@pytest.mark.slow
 async def test_two_sessions_that_increment_at_once_lose_no_count(rig: Rig) -> None:
     counts: list[float] = []
     async with rig.pool() as pool, anyio.create_task_group() as tasks:
@@ -146,6 +153,7 @@ async def test_two_sessions_that_increment_at_once_lose_no_count(rig: Rig) -> No
     assert sorted(counts) == [1.0, 2.0]
 
 
+@pytest.mark.slow
 async def test_sessions_of_two_servers_lose_no_count(rig: Rig) -> None:
     code = "for _ = 1, 50 do alc.state.incr('c') end return 1"
     async with rig.pool() as one, rig.pool() as two, anyio.create_task_group() as tasks:
@@ -155,6 +163,7 @@ async def test_sessions_of_two_servers_lose_no_count(rig: Rig) -> None:
     assert stored(rig) == {"c": "100.0"}
 
 
+@pytest.mark.slow
 async def test_update_of_two_sessions_at_once_loses_nothing(rig: Rig) -> None:
     code = "for _ = 1, 25 do alc.state.update('c', function(n) return n + 1 end, 0) end return 1"
     async with rig.pool() as pool, anyio.create_task_group() as tasks:

@@ -67,6 +67,7 @@ HARMLESS: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARMLESS)
 async def test_harmful_code_ends_with_an_error_of_its_own(rig: Rig, name: str) -> None:
     code, word = HARMLESS[name]
@@ -78,6 +79,7 @@ async def test_harmful_code_ends_with_an_error_of_its_own(rig: Rig, name: str) -
     assert len(end["error"]) < 2000
 
 
+@pytest.mark.slow
 async def test_strategy_may_catch_the_error_of_a_prompt_that_is_too_long(rig: Rig) -> None:
     code = 'local ok, why = pcall(alc.llm, string.rep("x", 50 << 20)) return alc.llm("then " .. #why)'
     async with rig.pool() as pool:
@@ -98,6 +100,7 @@ async def test_output_of_a_strategy_goes_to_its_log_and_nowhere_else(rig: Rig) -
     assert {message for _, message in logged} == {"one", "two", "three", "four", "five"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [ENDLESS, "while true do pcall(error) end", PATTERN], ids=["loop", "pcall", "pattern"])
 async def test_endless_code_gets_strikes_for_its_processor_time_until_crash_loop(rig: Rig, code: str) -> None:
     async with rig.pool(step_cpu_s=0, strikes=2) as pool, undisturbed(pool):
@@ -130,6 +133,7 @@ burn() alc.llm("first") burn() alc.llm("second") burn() return "through"
 """
 
 
+@pytest.mark.slow
 async def test_each_step_has_its_own_processor_time_also_for_an_ordinary_user(rig: Rig) -> None:
     """Without CAP_SYS_RESOURCE, a process cannot raise a hard limit that was lowered for an earlier step."""
     with Program(rig, "server.py", prefix=ORDINARY, ALC_STEP_CPU_S="1", ALC_STRIKES="1") as server:
@@ -141,6 +145,7 @@ async def test_each_step_has_its_own_processor_time_also_for_an_ordinary_user(ri
     assert reply["status"] == "completed", reply
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_FSIZE", "RLIMIT_CPU"])
 async def test_lower_limits_of_the_system_work_for_an_ordinary_user(rig: Rig, name: str) -> None:
     """As under `ulimit -v`: an engine that asked for a higher limit than the hard limit would fail at its start."""
@@ -154,6 +159,7 @@ async def test_lower_limits_of_the_system_work_for_an_ordinary_user(rig: Rig, na
     assert reply["result"].get("prompt") == "second after A", reply
 
 
+@pytest.mark.slow
 async def test_flood_of_log_lines_keeps_journal_and_memory_small_and_delays_no_call(rig: Rig) -> None:
     code = 'local line = string.rep("x", 65000) for _ = 1, 4000 do print(line) end return alc.llm("done")'
     async with rig.pool() as pool, undisturbed(pool):

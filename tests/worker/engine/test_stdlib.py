@@ -33,6 +33,7 @@ HOSTILE = [
 MAX_S = 5.0  # the slowest takes 0.3 s; a quadratic function would take minutes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: repr(text[:8]))
 def test_a_megabyte_of_anything_is_read_in_linear_time(text: str) -> None:
     began = time.process_time()

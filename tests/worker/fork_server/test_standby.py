@@ -33,6 +33,7 @@ def engine_of(rig: Rig, keeper: Process) -> list[Process]:
     return [process for process in rig.processes() if process.parent == keeper.pid]
 
 
+@pytest.mark.slow
 async def test_session_gets_the_standby_worker_and_its_engine(rig: Rig) -> None:
     async with rig.pool() as pool:
         (keeper,) = await ready(rig, pool)
@@ -46,6 +47,7 @@ async def test_session_gets_the_standby_worker_and_its_engine(rig: Rig) -> None:
         assert (await say(pool, sid, "q-0", "A")).result["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 async def test_standby_workers_are_as_many_as_set_and_one_more_session_starts_as_well(rig: Rig) -> None:
     async with rig.pool(standby=2) as pool:
         standby = {keeper.pid for keeper in await ready(rig, pool, 2)}
@@ -62,6 +64,7 @@ async def test_standby_workers_are_as_many_as_set_and_one_more_session_starts_as
         assert [(await say(pool, sid, "q-0", sid)).result["result"] for sid in sids] == [f"got {sid}" for sid in sids]
 
 
+@pytest.mark.slow
 async def test_oldest_standby_worker_is_used_first(rig: Rig) -> None:
     """A newer one may still be forking its engine."""
     async with rig.pool(standby=2) as pool:
@@ -74,6 +77,7 @@ async def test_oldest_standby_worker_is_used_first(rig: Rig) -> None:
         assert taken == standby
 
 
+@pytest.mark.slow
 async def test_standby_of_0_forks_no_worker_in_advance(rig: Rig) -> None:
     async with rig.pool(standby=0) as pool:
         sid, *_ = await run(pool, ASK_ONCE)
@@ -83,6 +87,7 @@ async def test_standby_of_0_forks_no_worker_in_advance(rig: Rig) -> None:
         assert children == {rig.keeper(sid)}
 
 
+@pytest.mark.slow
 async def test_killed_standby_worker_is_replaced_after_the_next_session(rig: Rig) -> None:
     async with rig.pool() as pool:
         (keeper,) = await ready(rig, pool)
@@ -94,6 +99,7 @@ async def test_killed_standby_worker_is_replaced_after_the_next_session(rig: Rig
         assert keeper.pid not in (rig.keeper(sid), after.pid)
 
 
+@pytest.mark.slow
 async def test_standby_worker_whose_engine_was_killed_forks_another_engine(rig: Rig) -> None:
     async with rig.pool() as pool:
         (keeper,) = await ready(rig, pool)
@@ -106,6 +112,7 @@ async def test_standby_worker_whose_engine_was_killed_forks_another_engine(rig: 
         assert (await say(pool, sid, "q-0", "A")).result["result"] == "got A"
 
 
+@pytest.mark.slow
 async def test_standby_workers_end_with_their_fork_server(rig: Rig) -> None:
     async with rig.pool() as pool:
         (keeper,) = await ready(rig, pool)

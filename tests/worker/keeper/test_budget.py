@@ -32,6 +32,7 @@ EXCEEDED: dict[str, tuple[str, Any, str, int]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("code", "budget", "sentence", "asked"), EXCEEDED.values(), ids=EXCEEDED.keys())
 async def test_prompt_over_the_budget_fails_with_upstreams_sentence(
     rig: Rig, code: str, budget: Any, sentence: str, asked: int
@@ -57,6 +58,7 @@ async def test_exceeded_budget_can_be_caught(rig: Rig) -> None:
 NONE = [{}, {"max_llm_calls": "5"}, {"max_llm_calls": -1}, {"max_llm_calls": 1.0}, 7, "x", None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", NONE, ids=repr)
 async def test_budget_without_a_valid_limit_is_not_a_limit_and_ctx_keeps_it(rig: Rig, budget: Any) -> None:
     code = "alc.llm('a') return {ctx.budget, alc.budget_remaining() == nil, alc.budget_check(), alc.llm('b')}"
@@ -105,6 +107,7 @@ async def test_refused_ask_is_a_record_and_no_prompt_and_is_replayed(rig: Rig) -
     assert result["result"] == [False, "A", 1]
 
 
+@pytest.mark.slow
 async def test_elapsed_verdict_stands_although_the_revived_session_is_faster(rig: Rig) -> None:
     """The engine computes beyond the limit, is refused, and its keeper dies: the replay needs no time to get there."""
     code = """

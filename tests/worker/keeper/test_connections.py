@@ -59,6 +59,7 @@ def peak_bytes(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [5, 50])
 async def test_answer_of_many_megabytes_is_refused_as_too_large_and_changes_nothing(rig: Rig, size: int) -> None:
     async with rig.pool() as pool:
@@ -98,6 +99,7 @@ async def test_client_that_says_nothing_is_closed_after_client_s(rig: Rig) -> No
             assert client.receive() is None
 
 
+@pytest.mark.slow
 async def test_flood_of_a_thousand_connections_leaves_at_most_sixteen_open_and_the_call_gets_through(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -119,6 +121,7 @@ async def test_flood_of_a_thousand_connections_leaves_at_most_sixteen_open_and_t
         assert rig.keeper(sid) == keeper
 
 
+@pytest.mark.slow
 async def test_clients_that_send_without_end_delay_no_call(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -140,6 +143,7 @@ def flood(rig: Rig, sid: str) -> None:
             client.send(b"x" * (1 << 20) + b"\n" + request("p-0-0000000000000000") * 1000)
 
 
+@pytest.mark.slow
 async def test_client_that_never_reads_its_reply_is_dropped_and_others_are_served(rig: Rig) -> None:
     code = 'return alc.llm(string.rep("x", 4000000))'
     async with rig.pool(client_s=1.0) as pool:
@@ -157,6 +161,7 @@ async def test_client_that_never_reads_its_reply_is_dropped_and_others_are_serve
         assert rest is None  # closed in the middle of its reply
 
 
+@pytest.mark.slow
 async def test_many_calls_that_wait_on_one_session_all_get_an_answer(rig: Rig) -> None:
     code = 'local t = alc.time() while alc.time() - t < 0.5 do end return alc.llm("late")'
     prompts: list[str] = []
@@ -173,6 +178,7 @@ async def test_many_calls_that_wait_on_one_session_all_get_an_answer(rig: Rig) -
     assert prompts == ["late"] * 15
 
 
+@pytest.mark.slow
 async def test_call_beyond_the_limit_of_waiting_calls_is_refused_as_busy(rig: Rig) -> None:
     refusals: list[str] = []
     async with rig.pool(clients=4) as pool:

@@ -111,6 +111,7 @@ async def test_child_that_fails_is_an_entry_and_the_others_go_on(rig: Rig) -> No
     assert "does not export run(ctx)" in result[3]["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fail", "abort"])
 async def test_fork_that_shall_fail_with_a_child_drops_the_others_at_once(rig: Rig, mode: str) -> None:
     install(rig, a=ASKS, b=FAILS_LATER, forks=FORKS, x=ASKS)
@@ -140,6 +141,7 @@ async def test_fork_that_shall_fail_with_a_child_drops_the_others_at_once(rig: R
     assert "b is broken" in error
 
 
+@pytest.mark.slow
 async def test_children_beyond_the_limit_wait_for_their_turn_and_a_fork_within_a_fork_never_lacks_one(rig: Rig) -> None:
     install(rig, a=ASKS, x=ASKS, forks=FORKS)
     # The strategy, the child that waits for its own, and the one that has its turn; one that has ended is yet to go.
@@ -157,6 +159,7 @@ async def test_children_beyond_the_limit_wait_for_their_turn_and_a_fork_within_a
     assert [each["ok"] for each in reply.result["result"]] == [True] * 3
 
 
+@pytest.mark.slow
 async def test_forks_over_a_limit_raise_an_error_that_a_revival_raises_again(rig: Rig) -> None:
     install(rig, a=ASKS, deep="return {run = function(ctx) return alc.fork({'deep'}, ctx) end}")
     code = """
@@ -191,6 +194,7 @@ async def test_budget_is_shared_and_its_verdicts_are_replayed(rig: Rig) -> None:
     assert len(rig.records(sid, "effect")) == 1
 
 
+@pytest.mark.slow
 async def test_what_children_say_and_count_is_kept_and_shown_as_theirs(rig: Rig) -> None:
     install(rig, a=TELLS, b=TELLS)
     async with rig.pool() as pool:

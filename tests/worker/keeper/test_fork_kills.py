@@ -28,6 +28,7 @@ from tests.worker.keeper.test_fork import (
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victims", ["keeper", "child", "engines"])
 async def test_fork_comes_to_the_same_end_whatever_is_killed_between_its_answers(rig: Rig, victims: str) -> None:
     install(rig, a=ASKS_TWICE, b=TELLS, forks=FORKS, x=ASKS)
@@ -66,6 +67,7 @@ COUNTS = "return {run = function() local n = alc.state.incr('c') return {n, alc.
 PASSAGES = ("fork.recorded", "prompt.recorded:2", "effect.committed:2", "answer.recorded:1", "final.recorded:1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", [*PASSAGES, "final.recorded:2", "final.recorded:3"])
 async def test_children_change_and_return_once_wherever_their_keeper_is_killed(rig: Rig, point: str) -> None:
     install(rig, a=COUNTS, b=COUNTS)
@@ -104,6 +106,7 @@ async def test_engines_end_with_their_keeper_and_hold_their_own_socket_only(rig:
     assert status["queries"][0]["query_id"] in ("f-0-0", "f-2-0")
 
 
+@pytest.mark.slow
 async def test_death_of_a_computing_child_is_a_strike_and_three_stop_the_session(rig: Rig) -> None:
     install(rig, a=ASKS, busy=ENDLESS)
     async with rig.pool() as pool:

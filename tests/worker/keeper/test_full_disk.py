@@ -76,6 +76,7 @@ async def test_session_that_a_full_disk_stopped_can_be_stopped_and_revived(rig: 
     assert second["prompt"] == "second after A"
 
 
+@pytest.mark.slow
 async def test_run_whose_header_the_disk_does_not_take_is_refused_and_leaves_no_session(rig: Rig) -> None:
     with Program(rig, "server.py", prefix=["prlimit", "--fsize=4096"]) as server:
         refused = server.ask("run", code=f"--{'x' * 5000}\n{ASK_ONCE}")
@@ -194,6 +195,7 @@ async def test_request_that_changes_nothing_writes_and_flushes_nothing(rig: Rig,
     assert calls(trace) == ["reply", "reply"]
 
 
+@pytest.mark.slow
 @needs_strace
 async def test_revived_session_is_flushed_before_its_first_reply(rig: Rig, tmp_path: Path) -> None:
     """What a dead keeper appended may not be on the disk yet, though its successor reads it."""

@@ -58,6 +58,7 @@ def prompts(rig: Rig, sid: str) -> list[str]:
     return [query["prompt"] for record in rig.records(sid, "prompt") for query in record["queries"]]
 
 
+@pytest.mark.slow
 @ways
 @victims
 async def test_session_goes_on_after_its_worker_was_killed_at_each_pause(rig: Rig, victims: str, way: str) -> None:
@@ -75,6 +76,7 @@ async def test_session_goes_on_after_its_worker_was_killed_at_each_pause(rig: Ri
     assert sum("revived" in record for record in rig.records(sid)) == (0 if victims == "engine" else 2)
 
 
+@pytest.mark.slow
 @victims
 async def test_call_survives_the_death_of_the_worker_that_computes_for_it(rig: Rig, victims: str) -> None:
     replies: list[PoolReply] = []
@@ -93,6 +95,7 @@ async def test_call_survives_the_death_of_the_worker_that_computes_for_it(rig: R
     assert prompts(rig, sid) == ["first", "late after A"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_worker", [False, True])
 async def test_session_of_a_killed_server_goes_on_at_another(rig: Rig, with_worker: bool) -> None:
     server = Program(rig, "server.py")
@@ -110,6 +113,7 @@ async def test_session_of_a_killed_server_goes_on_at_another(rig: Rig, with_work
     assert rig.answers(sid) == [("q-0", "A"), ("q-1", "B")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_worker", [False, True])
 async def test_answer_that_was_taken_outlives_a_server_killed_while_code_computes(rig: Rig, with_worker: bool) -> None:
     server = Program(rig, "server.py")
@@ -127,6 +131,7 @@ async def test_answer_that_was_taken_outlives_a_server_killed_while_code_compute
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@pytest.mark.slow
 async def test_run_of_a_killed_server_is_found_and_goes_on(rig: Rig) -> None:
     server = Program(rig, "server.py")
     server.send(call="run", code=SLOW)
@@ -139,6 +144,7 @@ async def test_run_of_a_killed_server_is_found_and_goes_on(rig: Rig) -> None:
     assert reply.result["prompt"] == "first"
 
 
+@pytest.mark.slow
 async def test_death_of_the_fork_server_ends_no_session_and_it_is_replaced(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -241,6 +247,7 @@ async def test_fork_server_that_dies_before_it_is_ready_is_done_without(rig: Rig
         assert "started by exec, which takes longer" in str(pool.fork_server.warning)
 
 
+@pytest.mark.slow
 @ways
 async def test_run_that_is_cancelled_at_any_moment_leaves_no_session_or_one_that_goes_on(rig: Rig, way: str) -> None:
     async with rig.pool(environ=by(way)) as pool:

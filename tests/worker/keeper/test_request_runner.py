@@ -42,6 +42,7 @@ LIES: dict[str, Callable[[str], bytes]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 async def test_malformed_request_is_answered_with_an_error_and_changes_nothing(rig: Rig, lie: str) -> None:
     async with rig.pool() as pool:

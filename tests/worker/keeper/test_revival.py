@@ -39,6 +39,7 @@ return {first, second}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["fork", "exec"])
 async def test_fickle_strategy_sees_the_same_world_again_abroad(
     rig: Rig, use_foreign_environment: Callable[[], None], tmp_path: Path, way: str
@@ -107,6 +108,7 @@ async def test_require_that_failed_stays_failed_after_the_module_is_installed(ri
     assert fresh["prompt"] == "is there: true"
 
 
+@pytest.mark.slow
 async def test_variable_of_the_environment_keeps_the_value_it_was_read_with(rig: Rig) -> None:
     code = 'local x = os.getenv("COLOUR") alc.llm(x) return x'
     async with rig.pool(environ={**os.environ, "ALC_ENV_ALLOW": "COLOUR", "COLOUR": "red"}) as pool:
@@ -129,6 +131,7 @@ async def test_log_lines_and_progress_are_not_repeated(rig: Rig) -> None:
     assert [note.get("message") for note in rig.records(sid, "note")] == ["one", None, "two"]
 
 
+@pytest.mark.slow
 async def test_answer_that_comes_during_a_long_replay_is_held_and_not_taken_unless_there_is_time(rig: Rig) -> None:
     code = 'local n = 0 for i = 1, 100000000 do n = n + i end return alc.llm("sum " .. n)'
     async with rig.pool() as pool:

@@ -13,6 +13,7 @@ from tests.worker.keeper.test_kills import prompts
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.slow
 async def test_two_servers_on_one_home_see_all_sessions_and_either_goes_on_with_them(rig: Rig) -> None:
     async with rig.pool() as here, rig.pool() as there:
         one, *_ = await run(here, ASK_TWICE)
@@ -26,6 +27,7 @@ async def test_two_servers_on_one_home_see_all_sessions_and_either_goes_on_with_
     assert ends == ["A+B"] * 2
 
 
+@pytest.mark.slow
 async def test_five_clients_and_a_killed_keeper_fifty_times_take_each_answer_once(rig: Rig) -> None:
     rounds = 50
     code = f'local all = {{}} for i = 1, {rounds} do all[i] = alc.llm("p" .. i) end return table.concat(all, ",")'

@@ -112,6 +112,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments", "mean", "variance"), MOMENTS)
 def test_samples_have_the_mean_and_variance_of_their_distribution(
     name: str, arguments: tuple[object, ...], mean: float, variance: float
@@ -123,6 +124,7 @@ def test_samples_have_the_mean_and_variance_of_their_distribution(
     assert statistics.pvariance(drawn) == pytest.approx(variance, rel=0.12)
 
 
+@pytest.mark.slow
 def test_samples_follow_their_distribution_function() -> None:
     # Kolmogorov's distance exceeds 1.63 / sqrt(n) with a probability of 1 %.
     for name, arguments, cdf in [

@@ -23,6 +23,7 @@ GREEDY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", GREEDY)
 def test_exhaustion_ends_with_a_sentence(way: str) -> None:
     error = play(GREEDY[way], heap_bytes=32 * MIB).error
@@ -104,6 +105,7 @@ sys.stdout.buffer.write(runtime.run(Start(sys.stdin.read(), "panel.lua", "{}", 1
 """
 
 
+@pytest.mark.slow
 def test_asking_at_every_degree_of_exhaustion_never_hangs() -> None:
     done = subprocess.run([sys.executable, "-c", HARNESS], input=ATTACK.encode(), capture_output=True, timeout=240)
 

@@ -135,6 +135,7 @@ async def play(pool: Pool, code: str, answers: list[str | None]) -> tuple[str, d
     return reply.session_id, reply.result
 
 
+@pytest.mark.slow
 async def test_calls_end_as_upstreams(rig: Rig) -> None:
     outcomes: dict[str, Outcome] = {}
     async with rig.pool() as pool:
@@ -160,6 +161,7 @@ async def test_json_repair_repeats_the_request_and_shows_the_bad_answer(rig: Rig
     assert "Give a" in second["prompt"]
 
 
+@pytest.mark.slow
 async def test_llm_works_wherever_lua_calls_a_function(rig: Rig) -> None:
     """As test_alc in process; here the answer comes from a host."""
     rig.home.packages.mkdir(parents=True)
@@ -200,6 +202,7 @@ async def forked(rig: Rig, names: str, options: str = "nil") -> tuple[dict[str, 
 ANSWERED = [{"strategy": "a", "ok": True, "result": "Answer A"}, {"strategy": "b", "ok": True, "result": "Answer B"}]
 
 
+@pytest.mark.slow
 async def test_fork_returns_children_in_the_order_of_their_names_and_their_query_ids_are_unique(
     rig: Rig,
 ) -> None:
@@ -210,6 +213,7 @@ async def test_fork_returns_children_in_the_order_of_their_names_and_their_query
     assert all(re.fullmatch(r"f-\d+-\d+", query_id) for query_id in asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
@@ -268,6 +272,7 @@ def tokens(stats: dict[str, Any]) -> list[tuple[int, str]]:
     return [(count["tokens"], count["source"]) for count in counts]
 
 
+@pytest.mark.slow
 async def test_tokens_are_estimated_from_prompt_system_and_answer(rig: Rig) -> None:
     async with rig.pool() as pool:
         stats = await counted(pool, "return alc.llm('What is 2+2?', {system = 'terse, x'})", "4")

@@ -142,6 +142,7 @@ HELPERS: dict[str, list[tuple[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 async def test_helpers_return_what_upstreams_return(rig: Rig) -> None:
     """One session per case."""
     results: dict[str, list[Any]] = {}

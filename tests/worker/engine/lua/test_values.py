@@ -149,6 +149,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @given(JSON, st.booleans())
 def test_any_json_is_unchanged_after_both_ways(value: Any, is_ascii: bool) -> None:
     ended = play("return ctx.value", ctx=json.dumps({"value": value}, ensure_ascii=is_ascii))
