@@ -2,7 +2,7 @@
 
 Makes a home below a temporary directory, of unfinished sessions with as many answers each and as many finished ones,
 lists it a number of times, and prints median, worst and processor time in milliseconds as one JSON line. Exit code 1
-where the median is over `--most`.
+where the median is over `--aim`.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> int:
     parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--answers", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=30)
-    parser.add_argument("--most", type=float, default=15.0, metavar="MS")
+    parser.add_argument("--aim", type=float, default=15.0, metavar="MS")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         home = Home(Path(name))
@@ -76,7 +76,7 @@ def main() -> int:
     figures = {"sessions": page["active_sessions"], "lines": len(page["sessions"]), "median_ms": round(median, 2)}
     figures |= {"worst_ms": round(max(took_ms), 2), "cpu_ms": round(statistics.median(cpu_ms), 2)}
     print(json.dumps(figures))
-    return int(median > args.most)
+    return int(median > args.aim)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Starts them over the official client in a home below a temporary directory, so that a server, its fork server and as
 many workers live as the defaults allow; the others hibernate. Then adds up the proportional memory (PSS) of every
-process of that home. Prints one JSON line in MiB; exit code 1 where the sum is over `--most`.
+process of that home. Prints one JSON line in MiB; exit code 1 where the sum is over `--aim`.
 """
 
 import argparse
@@ -49,12 +49,12 @@ async def measure(stage: Stage, sessions: int) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sessions", type=int, default=1000)
-    parser.add_argument("--most", type=float, default=250.0, metavar="MIB")
+    parser.add_argument("--aim", type=float, default=250.0, metavar="MIB")
     args = parser.parse_args()
     with Stage(is_quick=False) as stage:
         figures = anyio.run(partial(measure, stage, args.sessions))
     print(json.dumps(figures))
-    return int(figures["sessions"] != args.sessions or figures["all_mib"] > args.most)
+    return int(figures["sessions"] != args.sessions or figures["all_mib"] > args.aim)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from algocline_mcp.config.settings import WORDS
 from algocline_mcp.server.app import tools_of
 from algocline_mcp.server.tool_call.deadline import CEILING_S, CEILINGS_S
 from algocline_mcp.session.state import TRANSITIONS, Phase
+from tests.docs.markdown import table_of
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -34,21 +35,6 @@ PAGES = [
 
 def _page(name: str) -> str:
     return (ROOT / "docs" / f"{name}.md").read_text()
-
-
-def _table(page: str, *heads: str) -> list[list[str]]:
-    lines = page.splitlines()
-    (start,) = [n for n, line in enumerate(lines) if _cells(line)[: len(heads)] == list(heads)]
-    body = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        body.append(_cells(line))
-    return body
-
-
-def _cells(line: str) -> list[str]:
-    return [re.sub(r"^`([^`]+)`$", r"\1", cell.strip()) for cell in line.strip("|").split("|")]
 
 
 def _json(path: str) -> dict[str, Any]:
@@ -66,7 +52,7 @@ def test_every_limit_stands_on_the_page_of_settings_with_its_value() -> None:
         return f"{value:g} s" if name.endswith("_s") else f"{value:g}"
 
     page = (ROOT / "docs" / "settings.md").read_text()
-    assert _table(page, "variable", "value") == [
+    assert table_of(page, "variable", "value") == [
         [limit.metadata["variable"], shown(limit.name, limit.default), limit.metadata["meaning"]]
         for limit in fields(Limits)
     ]
@@ -74,7 +60,7 @@ def test_every_limit_stands_on_the_page_of_settings_with_its_value() -> None:
 
 def test_every_other_variable_stands_on_the_page_of_settings() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
-    listed = {row[0] for row in _table(page, "variable", "if it is not set")}
+    listed = {row[0] for row in table_of(page, "variable", "if it is not set")}
     limits = {each.metadata["variable"] for each in fields(Limits)}
     read = set()
     for path in (ROOT / "algocline_mcp").rglob("*.py"):
@@ -126,10 +112,10 @@ def _anchors(page: Path) -> set[str]:
 
 
 def test_pages_name_each_command_tool_host_and_example() -> None:
-    assert [row[0] for row in _table(_page("tools"), "tool")] == [tool.name for tool in tools_of({})]
-    commands = " ".join(row[0] for row in _table(_page("terminal"), "command"))
+    assert [row[0] for row in table_of(_page("tools"), "tool")] == [tool.name for tool in tools_of({})]
+    commands = " ".join(row[0] for row in table_of(_page("terminal"), "command"))
     assert set(re.findall(r"alc ([a-z]+)", commands)) >= set(alc.commands)
-    rows = _table(README, "host")
+    rows = table_of(README, "host")
     assert [row[0] for row in rows[:-1]] == [host.title for host in hosts.HOSTS.values()]
     for name, row in zip(hosts.HOSTS, rows, strict=False):
         assert f"alc config {name} --write" in row[1]
@@ -163,14 +149,14 @@ def test_every_command_of_the_terminal_has_help_with_an_example() -> None:
         assert re.search(r"Examples?:\n +(ALC_HOME=\S+ )?alc " + name, command.get_help(context)), name
 
 
-def test_phases_on_the_page_are_those_of_the_table() -> None:
+def test_phases_on_the_page_are_those_of_thetable_of() -> None:
     page = (ROOT / "docs" / "how-it-works.md").read_text()
-    kinds = {(row[0], kind.strip()) for row in _table(page, "from", "to") for kind in row[2].split(",")}
-    moves = {(row[0], row[1]) for row in _table(page, "from", "to")}
+    kinds = {(row[0], kind.strip()) for row in table_of(page, "from", "to") for kind in row[2].split(",")}
+    moves = {(row[0], row[1]) for row in table_of(page, "from", "to")}
     sessions = (ROOT / "docs" / "sessions.md").read_text()  # which another test holds to TRANSITIONS, row by row
     of_sessions = {
         (phase, then, kind)
-        for phase, kind, thens, _ in _table(sessions, "phase", "record", "then")
+        for phase, kind, thens, _ in table_of(sessions, "phase", "record", "then")
         for then in re.findall(r"\w+", thens)
         if then != phase
     }

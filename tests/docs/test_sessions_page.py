@@ -8,6 +8,7 @@ import pytest
 from algocline_mcp.session.decisions import REPLIES, Reply
 from algocline_mcp.session.results import STATUSES, status_of
 from algocline_mcp.session.state import TRANSITIONS, Phase
+from tests.docs.markdown import table_of
 from tests.session import histories, rows
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sessions.md").read_text()
@@ -15,19 +16,7 @@ CALLS = {"continue": "continue", "continue without an answer": "bare", "status":
 
 
 def table(*heads: str) -> list[list[str]]:
-    """The body of the table whose first columns have these heads; backticks taken off single words."""
-    lines = PAGE.splitlines()
-    (start,) = [n for n, line in enumerate(lines) if _cells(line)[: len(heads)] == list(heads)]
-    body = []
-    for line in lines[start + 2 :]:
-        if not line.startswith("|"):
-            break
-        body.append(_cells(line))
-    return body
-
-
-def _cells(line: str) -> list[str]:
-    return [re.sub(r"^`([^`]+)`$", r"\1", cell.strip()) for cell in line.strip("|").split("|")]
+    return table_of(PAGE, *heads)
 
 
 def test_phases_are_all_explained() -> None:
