@@ -17,6 +17,8 @@ from typing import Any, Protocol
 import anyio
 import click
 
+from algocline_mcp.cli import output
+
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
 _FORMATS = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
 
@@ -64,11 +66,11 @@ class InteractiveAnswerer:
         """The prompt itself has no colours: it may be code that the person copies."""
         marks = [name for name in ("grounded", "underspecified") if query.get(name)]
         head = " · ".join(filter(None, [query["query_id"], position, *marks]))
-        click.secho(f"\n── {head} ──", err=True, fg="cyan", bold=True)
+        output.note(f"\n── {head} ──", fg="cyan", bold=True)
         if query.get("system"):
-            click.secho(f"[{query['system']}]", err=True, fg="yellow")
-        click.echo(query["prompt"], err=True)
-        click.secho("── answer; an empty line or Ctrl-D ends it ──", err=True, dim=True)
+            output.note(f"[{query['system']}]", fg="yellow")
+        output.note(query["prompt"])
+        output.note("── answer; an empty line or Ctrl-D ends it ──", dim=True)
 
     def _read(self) -> str | None:
         """None at the end of input. Blocks the event loop: nothing else runs while a person thinks."""

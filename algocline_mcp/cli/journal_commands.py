@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from algocline_mcp.cli import output
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -31,10 +32,10 @@ def _home_and_limits() -> Iterator[tuple[Home, Limits]]:
     try:
         yield Home.from_env(os.environ), Limits.from_env(os.environ)
     except AlcError as exc:
-        click.echo(f"alc: {at_terminal(str(exc))}", err=True)
+        output.note(f"alc: {at_terminal(str(exc))}")
         sys.exit(1)
     except OSError as exc:
-        click.echo(f"alc: {exc.filename or 'this machine'}: {exc.strerror}", err=True)
+        output.note(f"alc: {exc.filename or 'this machine'}: {exc.strerror}")
         sys.exit(1)
 
 
@@ -66,15 +67,15 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     with _home_and_limits() as (home, limits):
         records, damage = readable_records(home, limits, sid)
         if damage is not None:
-            click.echo(f"The records before the damage are shown: {damage}", err=True)
+            output.note(f"The records before the damage are shown: {damage}")
         width = min(shutil.get_terminal_size().columns, _WIDEST)
         text = html_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
         content = text.encode("utf-8", "replace")
         if out is not None:
             Path(out).write_bytes(content)
-            click.echo(out)
+            output.result(out)
         else:
-            sys.stdout.buffer.write(content)
+            output.content(content)
 
 
 PURGE_EXAMPLES = """\b
@@ -99,9 +100,9 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
             for sid in sorted(expired(directory, age, time.time())):
                 kind = "unfinished" if directory == home.sessions else "finished"
                 if dry_run or delete_session(home, sid):
-                    click.echo(f"{sid} {kind}")
+                    output.result(f"{sid} {kind}")
                 else:
-                    click.echo(f"alc: {sid} has a worker and is not deleted: alc stop {sid} --delete", err=True)
+                    output.note(f"alc: {sid} has a worker and is not deleted: alc stop {sid} --delete")
 
 
 @click.command(
@@ -122,16 +123,16 @@ def export(sid: str, file: str | None) -> None:
     with _home_and_limits() as (home, limits):
         content = export_session(home, limits, sid)
         if file == "-":
-            sys.stdout.buffer.write(content)
+            output.content(content)
             return
         target = Path(file or f"{sid}.journal")
         try:
             with open(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
                 stream.write(content)
         except FileExistsError:
-            click.echo(f"alc: {target} exists: remove it or name another file", err=True)
+            output.note(f"alc: {target} exists: remove it or name another file")
             sys.exit(1)
-        click.echo(os.fspath(target))
+        output.result(os.fspath(target))
 
 
 @click.command(
@@ -150,9 +151,9 @@ def import_(file: str) -> None:
         except OSError as exc:
             raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
         sid, phase = import_session(home, content, limits)
-        click.echo(sid)
+        output.result(sid)
         then = f"alc show {sid} shows it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
-        click.echo(f"alc: the session is {phase}; {then}", err=True)
+        output.note(f"alc: the session is {phase}; {then}")
 
 
 @click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Check that unfinished sessions still replay.")
@@ -179,7 +180,7 @@ def verify(sid: str | None, all_: bool, wait_s: float) -> None:
             async with verification.scratch_pool(home, limits, os.environ) as pool:
                 for one in sids:
                     report = await verification.verify_session(pool, home, one, wait_s=wait_s)
-                    click.echo(f"{one} {report['outcome']}")
+                    output.result(f"{one} {report['outcome']}")
                     if report["outcome"] not in verification.OK:
                         failed.append(one)
                         _explain(report)
@@ -192,7 +193,7 @@ def verify(sid: str | None, all_: bool, wait_s: float) -> None:
 def _explain(report: dict[str, object]) -> None:
     for key in ("error", "recorded", "replayed"):
         if key in report:
-            click.echo(f"    {key}: {report[key]}", err=True)
+            output.note(f"    {key}: {report[key]}")
 
 
 COMMANDS: tuple[click.Command, ...] = (show, verify, purge, export, import_)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from algocline_mcp import __version__
-from algocline_mcp.cli import hosts, journal_commands, session_commands
+from algocline_mcp.cli import hosts, journal_commands, output, session_commands
 from algocline_mcp.cli.packages import pkg
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.errors import AlcError
@@ -31,11 +31,16 @@ Examples:
 class ErrorsAsSentences(click.Group):
     """A group whose commands end with one sentence and exit code 1 after an AlcError."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with output.clean_errors():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except AlcError as exc:
-            raise click.ClickException(at_terminal(str(exc))) from exc
+        with output.clean_errors():
+            try:
+                return super().invoke(ctx)
+            except AlcError as exc:
+                raise click.ClickException(at_terminal(str(exc))) from exc
 
 
 @click.group(cls=ErrorsAsSentences, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -55,7 +60,7 @@ def demo() -> None:
     """
     from algocline_mcp.cli.demo import play
 
-    sys.exit(play(click.echo))
+    sys.exit(play(output.result))
 
 
 @alc.command(
@@ -69,7 +74,7 @@ def doctor() -> None:
     """
     from algocline_mcp.cli.doctor import examine
 
-    sys.exit(examine(click.echo))
+    sys.exit(examine(output.result))
 
 
 CONFIG_EXAMPLES = """\b
@@ -96,17 +101,20 @@ def config(host: str, is_written: bool, is_removed: bool, path: str | None) -> N
     entry = hosts.own_entry(os.environ)
     target = hosts.target(hosts.HOSTS[host], path)
     if is_written:
-        click.echo(hosts.write(hosts.HOSTS[host], entry, target))
+        output.result(hosts.write(hosts.HOSTS[host], entry, target))
     elif is_removed:
-        click.echo(hosts.remove(hosts.HOSTS[host], target))
+        output.result(hosts.remove(hosts.HOSTS[host], target))
     else:
         snippet, steps = hosts.advice(host, entry, target)
-        click.echo("\n".join(steps) + "\n", err=True)
-        click.echo(snippet, nl=False)
+        output.note("\n".join(steps) + "\n")
+        output.result(snippet, nl=False)
 
 
 for command in (*session_commands.COMMANDS, *journal_commands.COMMANDS, pkg):
     alc.add_command(command)
+for command in (*alc.commands.values(), *pkg.commands.values()):
+    if not isinstance(command, click.Group):
+        command.params.append(output.raw_option())
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from algocline_mcp.cli import output
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 
@@ -63,9 +64,9 @@ def install(source: str, name: str | None, force: bool) -> None:
     from algocline_mcp.packages import install
 
     result = _carry_out(partial(install.install_package, source=_source(source), name=name, force=force))
-    click.echo(f"installed {', '.join(result['installed'])}")
+    output.result(f"installed {', '.join(result['installed'])}")
     if result.get("skipped"):
-        click.echo(f"not changed: {', '.join(result['skipped'])}; --force replaces packages of the same name", err=True)
+        output.note(f"not changed: {', '.join(result['skipped'])}; --force replaces packages of the same name")
 
 
 @pkg.command(epilog="\b\nExample:\n  alc pkg remove cot")
@@ -75,7 +76,7 @@ def remove(name: str) -> None:
     from algocline_mcp.packages import install
 
     _carry_out(partial(install.remove_package, name=name))
-    click.echo(f"removed {name}")
+    output.result(f"removed {name}")
 
 
 @pkg.command(epilog="\b\nExample:\n  alc pkg link ~/my_package")
@@ -87,7 +88,7 @@ def link(source: str, name: str | None, force: bool) -> None:
     from algocline_mcp.packages import install
 
     result = _carry_out(partial(install.link_package, source=_source(source), name=name, force=force))
-    click.echo(f"linked {', '.join(result['linked'])}")
+    output.result(f"linked {', '.join(result['linked'])}")
 
 
 @pkg.command(epilog="\b\nExample:\n  alc pkg unlink my_package")
@@ -96,7 +97,7 @@ def unlink(name: str) -> None:
     """Remove a link. The linked directory stays."""
     from algocline_mcp.packages import install
 
-    click.echo(f"unlinked {name}; {_carry_out(partial(install.unlink_package, name=name))['source']} is not changed")
+    output.result(f"unlinked {name}; {_carry_out(partial(install.unlink_package, name=name))['source']} is not changed")
 
 
 @pkg.command("list", epilog="\b\nExamples:\n  alc pkg list\n  alc pkg list vote --json")
@@ -106,14 +107,14 @@ def list_(words: tuple[str, ...], is_json: bool) -> None:
     """List the packages that a session would find here; with WORDS, only lines that contain all of the words."""
     packages = _catalog("packages", query=" ".join(words))["packages"]
     if is_json:
-        click.echo(json.dumps(packages, indent=2, ensure_ascii=False))
+        output.result(json.dumps(packages, indent=2, ensure_ascii=False))
     elif not packages:
-        click.echo("no package matches; install one with: alc pkg install URL_OR_DIRECTORY", err=True)
+        output.note("no package matches; install one with: alc pkg install URL_OR_DIRECTORY")
     else:
         rows = [_HEADS, *map(_row, packages)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
         for row in rows:
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            output.result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @pkg.command(epilog="\b\nExample:\n  alc pkg show cot")
@@ -123,9 +124,9 @@ def show(name: str) -> None:
     details = _catalog("packages", name=name)
     doc = details.pop("doc", "")
     for key, value in details.items():
-        click.echo(f"{key:<12}  {value if isinstance(value, str) else json.dumps(value)}")
+        output.result(f"{key:<12}  {value if isinstance(value, str) else json.dumps(value)}")
     if doc:
-        click.echo(f"\n{doc}")
+        output.result(f"\n{doc}")
 
 
 @pkg.command(epilog="\b\nExamples:\n  alc pkg test my_package\n  alc pkg test . --filter vote")
@@ -146,13 +147,13 @@ def test(name: str, words: str) -> None:
         PackageContext(Home.from_env(os.environ), limits, os.environ), _source(name), words=words
     )
     for warning in chosen.warnings:
-        click.echo(warning, err=True)
+        output.note(warning)
     report = anyio.run(specs.run_specs, chosen, limits, os.environ, limits.package_specs_s)
     for failure in report.get("failures", ()):
-        click.echo(f"{failure['file']}: {failure['name'] or 'the file'}: {failure['error']}")
+        output.result(f"{failure['file']}: {failure['name'] or 'the file'}: {failure['error']}")
     files = len(report["spec_files"])
     counts = f"{report['passed']} passed, {report['failed']} failed, {report['pending']} pending"
-    click.echo(f"{counts} in {files} {'file' if files == 1 else 'files'}, {report['duration_ms'] / 1000:.1f} s")
+    output.result(f"{counts} in {files} {'file' if files == 1 else 'files'}, {report['duration_ms'] / 1000:.1f} s")
     if report["failed"]:
         raise click.exceptions.Exit(1)
 
@@ -188,4 +189,5 @@ def _source(text: str) -> str:
 def _row(line: dict[str, Any]) -> tuple[str, ...]:
     about = line.get("about", "its source cannot be read")
     short = about if len(about) <= _ABOUT_CHARS else about[: _ABOUT_CHARS - 1] + "…"
-    return line["name"], line.get("version", ""), line.get("type", ""), line["origin"], short
+    cells = line["name"], line.get("version", ""), line.get("type", ""), line["origin"], short
+    return tuple(" ".join(cell.split()) for cell in cells)

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
-import click
 from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
+from algocline_mcp.cli import output
 from algocline_mcp.cli.answerers import Answerer, Answers, choose_answerer
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
@@ -87,7 +87,6 @@ class SessionRun:
         self._start = start
         self._answerer = answerer
         self._wait_s = wait_s
-        self._is_terminal = sys.stderr.isatty()
 
     async def play(self, client: Client) -> int:
         if self.session_id is None:
@@ -132,8 +131,7 @@ class SessionRun:
         reply = await client.call_tool(
             tool, arguments, read_timeout_seconds=wait_s + SPARE_S, progress_callback=self._progress
         )
-        if self._is_terminal:
-            click.echo("\r\x1b[K", err=True, nl=False)
+        output.end_progress()
         if reply.is_error or not isinstance(reply.structured_content, dict):
             sentence = "\n".join(getattr(block, "text", "") for block in reply.content)
             self.say(at_terminal(sentence))
@@ -151,7 +149,7 @@ class SessionRun:
     def _end(self, state: dict[str, Any]) -> int:
         self.is_over = "error_code" not in state  # an error with a code is one of the session, which can still go on
         if state.get("status") == "completed":
-            click.echo(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
+            output.result(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
             return 0
         ended = "the session was ended for good; start the strategy again with alc run"
         error = str(state.get("error", ended))
@@ -164,14 +162,10 @@ class SessionRun:
         return 1
 
     async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
-        text = f"… {message or progress}"
-        if self._is_terminal:
-            click.echo(f"\r{text}\x1b[K", err=True, nl=False)
-        else:
-            click.echo(text, err=True)
+        output.progress(f"… {message or progress}")
 
     def say(self, text: str) -> None:
-        click.echo(f"alc: {text}", err=True)
+        output.note(f"alc: {text}")
 
     def say_how_to_go_on(self, options: str) -> None:
         if self.session_id is None:

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from algocline_mcp.cli import output
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
 JOBS = 4  # models behind a command rarely allow more
 
@@ -22,7 +24,8 @@ def complete_sid(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     """Completions: the unfinished sessions with their titles."""
     from algocline_mcp.cli.sessions import titles
 
-    return [CompletionItem(sid, help=title) for sid, title in titles(incomplete)]
+    # The shell shows them at the terminal, and reads one a line.
+    return [CompletionItem(sid, help=output.cleaned(" ".join(title.split()))) for sid, title in titles(incomplete)]
 
 
 SID = click.argument("sid", shell_complete=complete_sid)
@@ -164,7 +167,7 @@ def ps(is_json: bool) -> None:
     from algocline_mcp.cli import sessions
 
     listed = sessions.listed()
-    click.echo(json.dumps(listed, indent=2, ensure_ascii=False) if is_json else sessions.table(listed))
+    output.result(json.dumps(listed, indent=2, ensure_ascii=False) if is_json else sessions.table(listed))
 
 
 STOP_EXAMPLES = """\b
@@ -185,7 +188,7 @@ def stop(sid: str, cancel: bool, delete: bool) -> None:
         raise click.UsageError("give --cancel or --delete, not both.")
     from algocline_mcp.cli import sessions
 
-    click.echo(sessions.stop(sid, "cancel" if cancel else "delete" if delete else "hibernate"))
+    output.result(sessions.stop(sid, "cancel" if cancel else "delete" if delete else "hibernate"))
 
 
 @click.command(
@@ -198,9 +201,9 @@ def logs(sid: str) -> None:
 
     lines = sessions.log(sid)
     for line in lines:
-        click.echo(line)
+        output.result(line)
     if not lines:
-        click.echo(f"session {sid} has no log lines", err=True)
+        output.note(f"session {sid} has no log lines")
 
 
 COMMANDS: tuple[click.Command, ...] = (run, continue_, ps, stop, logs)

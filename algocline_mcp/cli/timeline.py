@@ -139,7 +139,7 @@ def _summary(entry: Entry) -> str:
 
 
 def _write_line(entry: Entry, width: int, is_full: bool) -> list[str]:
-    return textwrap.wrap(_plain(label(entry)), width, initial_indent="  · ", subsequent_indent="    ") or ["  ·"]
+    return textwrap.wrap(_untabbed(label(entry)), width, initial_indent="  · ", subsequent_indent="    ") or ["  ·"]
 
 
 def _write_prompt(entry: Entry, width: int, is_full: bool) -> list[str]:
@@ -177,12 +177,11 @@ def _body(text: str, width: int, is_full: bool) -> list[str]:
     lines = [part for line in text.splitlines() for part in textwrap.wrap(line, room) or [""]]
     if not is_full and len(lines) > _CUT_LINES:
         lines = [*lines[:_CUT_LINES], f"… {len(lines) - _CUT_LINES} more lines (--full)"]
-    return [_plain(_MARGIN + line) for line in lines]
+    return [_untabbed(_MARGIN + line) for line in lines]
 
 
-def _plain(text: str) -> str:
-    """The text without control characters, which would be commands to the terminal."""
-    return "".join(char if char.isprintable() else "�" for char in text.expandtabs(4)).rstrip()
+def _untabbed(text: str) -> str:
+    return text.expandtabs(4).rstrip()
 
 
 _Writer = Callable[[Entry, int, bool], list[str]]
