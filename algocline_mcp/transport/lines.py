@@ -1,17 +1,11 @@
 """Repair and inspection of JSON-RPC lines between the host and the SDK. Pure.
 
-Contract. The SDK drops a request that it cannot decode, and the host then waits until its own timeout; the SDK's writer
-ends at text that is not Unicode. Therefore `readable` and `writable` repair what can be repaired, `why_unreadable`
-names the reason why the SDK would drop a line, and `refusal` is the reply to such a line. `request_id`, `reply_id` and
+Contract. The SDK's decoder drops and its writer ends at text that is not Unicode, so `readable` and `writable` repair
+what can be repaired. What cannot be repaired is refused by jsonrpc.py. `edge_id`, `request_id`, `reply_id` and
 `split_reply` read the id of a line without decoding the line. Ids are bytes exactly as in the line, quotes included.
 """
 
 import re
-
-# The SDK's decoder fails at 200 levels, and the envelope of a request takes up to five of them.
-DEPTH_MAX = 195
-# It also fails at integers of more than 4,300 digits, as Python does.
-DIGITS_MAX = 4300
 
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _ESCAPES = re.compile(
@@ -19,9 +13,7 @@ _ESCAPES = re.compile(
     rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair
     rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of a pair
 )
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_NESTING = re.compile(rb"[\[\]{}]")
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (DIGITS_MAX + 1))
+_SEPARATORS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 _ID = rb'"id"\s*:\s*(-?[0-9]{1,20}|"[^"\\]{0,200}")'
 # A quote inside a JSON string is escaped, so only real keys match; before the first nested value and after the
 # last one they are keys of the message itself.
@@ -39,36 +31,21 @@ def readable(line: bytes) -> str:
 
 
 def writable(text: str) -> bytes:
-    """`text` as UTF-8; half of a surrogate pair becomes U+FFFD."""
+    """JSON as UTF-8; half of a surrogate pair becomes U+FFFD. U+0085, U+2028 and U+2029 become escapes, because many
+    readers of lines, Python's `splitlines` among them, end a line there."""
     try:
-        return text.encode()
+        line = text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+        line = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+    for separator, escape in _SEPARATORS:
+        line = line.replace(separator, escape)
+    return line
 
 
-def why_unreadable(line: bytes) -> str | None:
-    """The reason why the SDK's decoder would drop `line` although the line is JSON; None if the SDK reads it."""
-    has_long_number = _LONG_NUMBER.search(line) is not None
-    if not has_long_number and line.count(b"[") + line.count(b"{") <= DEPTH_MAX:
-        return None
-    bare = _STRING.sub(b"", line)
-    if _LONG_NUMBER.search(bare):
-        return f"a number has more than {DIGITS_MAX} digits: send it as a string"
-    depth = 0
-    for bracket in _NESTING.findall(bare):
-        depth += 1 if bracket in b"[{" else -1
-        if depth > DEPTH_MAX:
-            return f"the arguments nest more than {DEPTH_MAX} levels deep: flatten them"
-    return None
-
-
-def refusal(head: bytes, tail: bytes, reason: str) -> bytes | None:
-    """The JSON-RPC error line for a request with these two ends; None if neither contains the id. `reason`: ASCII."""
+def edge_id(head: bytes, tail: bytes) -> bytes | None:
+    """The id of a request with these two ends; None if neither contains it."""
     match = _ID_FIRST.search(head) or _ID_LAST.search(tail)
-    if match is None:
-        return None
-    error = b'{"jsonrpc":"2.0","id":%s,"error":{"code":-32600,"message":"%s"}}\n'
-    return error % (match[1], reason.encode("ascii"))
+    return match[1] if match else None
 
 
 def request_id(line: bytes) -> bytes | None:

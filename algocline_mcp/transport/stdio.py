@@ -7,16 +7,19 @@ Contract. Needs the standard library and this folder alone; asyncio is used only
   signals       SIGINT, SIGTERM and SIGHUP end the process at once with exit code 0, also as PID 1 and while the SDK
                 is being imported. Nothing has to be saved: the sessions run in their workers
   input         the thread host-reader splits stdin into lines. It repairs what the SDK would drop without a reply
-                (halves of surrogate pairs, invalid UTF-8), refuses what the SDK cannot decode, and answers from the
-                ResponseCache what the SDK answered in an earlier start. Every line that is not refused goes into
-                the LineQueue, which the SDK reads as its stdin
-  end of input  without any request: exit 0 at once. Else the process waits for the replies that are due, for at most
-                LAST_REPLIES_S after the SDK has read the last request (FIRST_REPLIES_S where the input ended before
-                the SDK was imported, as the input from a pipe does), then LEAVE_S for the SDK to end, then exit 0
+                (a byte order mark, halves of surrogate pairs, invalid UTF-8), refuses what is not a JSON-RPC message
+                or costs too much (jsonrpc.py), and answers from the ResponseCache what the SDK answered in an earlier
+                start. Every line that is not refused goes into the LineQueue, which the SDK reads as its stdin. The
+                first refusal of each kind is on stderr too
+  end of input  without any request: a sentence on stderr, then exit 0 at once. Else the process waits for the replies
+                that are due, for at most LAST_REPLIES_S after the SDK has read the last request (FIRST_REPLIES_S where
+                the input ended before the SDK was imported, as the input from a pipe does), then LEAVE_S for the SDK
+                to end, then exit 0
   output        whole lines. A host that reads slowly delays its replies only; a host that is gone ends the process
                 with exit code 0
 """
 
+import codecs
 import fcntl
 import io
 import json
@@ -27,11 +30,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import NoReturn, Self
 
-from algocline_mcp.transport.lines import EDGE_BYTES, readable, refusal, request_id, why_unreadable
+from algocline_mcp.transport.jsonrpc import Problem, problem_of, replies, report
+from algocline_mcp.transport.lines import EDGE_BYTES, edge_id, readable, request_id
 from algocline_mcp.transport.output import Output, UnansweredRequests, resolve
 from algocline_mcp.transport.response_cache import ResponseCache, open_response_cache
 
@@ -49,6 +54,10 @@ IMPORT_S = 60.0
 FIRST_REPLIES_S = 10.0
 LEAVE_S = 0.5
 READ_BYTES = 256 * 1024
+_NOTHING_ASKED = (
+    "alc: stdin ended before a line came, so nothing was served: a host starts alc and keeps its stdin open (in a "
+    "container: docker run -i); alc --help shows the commands"
+)
 
 
 def leave(code: int = 0) -> NoReturn:
@@ -144,6 +153,7 @@ class Reader:
         self._line = bytearray()
         self._dropped = 0  # bytes that were dropped between the two ends of an over-long line
         self._was_asked = False
+        self._reported: set[str] = set()  # reasons; there are about twenty
 
     def run(self) -> None:
         while chunk := self._read():
@@ -154,6 +164,8 @@ class Reader:
             self._extend(rest)
         self._finish_line()
         if not self._was_asked:
+            if not os.isatty(self._fd):
+                _warn(_NOTHING_ASKED)
             leave()
         limit_s = LAST_REPLIES_S if self._lines.is_read else FIRST_REPLIES_S
         self._lines.wait_until_taken(IMPORT_S)
@@ -180,21 +192,36 @@ class Reader:
                 self._dropped += too_many
 
     def _finish_line(self) -> None:
-        line, self._line = bytes(self._line), bytearray()
+        line, self._line = bytes(self._line).removeprefix(codecs.BOM_UTF8), bytearray()
         dropped, self._dropped = self._dropped, 0
         if not line.strip():
             return
         self._was_asked = True
-        reason = why_unreadable(line)
-        if dropped:
-            reason = f"the request has more than {HOST_LINE_MAX_BYTES} bytes: send less, or name a file in code_file"
-        if reason is None:
-            self._unanswered.add(line)
-            if (early := self._cache.answer(line)) is not None:
-                self._output.send(early)
-            self._lines.put(readable(line))
-        elif error := refusal(line[:EDGE_BYTES], line[-EDGE_BYTES:], reason):
-            self._output.send(error)
+        problem = _too_long(line) if dropped else problem_of(line)
+        if problem is not None:
+            self._refuse(line, problem)
+            return
+        self._unanswered.add(line)
+        if (early := self._cache.answer(line)) is not None:
+            self._output.send(early)
+        self._lines.put(readable(line))
+
+    def _refuse(self, line: bytes, problem: Problem) -> None:
+        if problem.reason not in self._reported:  # one line for each kind: a host's log is read by people
+            self._reported.add(problem.reason)
+            _warn(report(line, problem))
+        self._output.send(replies(problem))
+
+
+def _too_long(line: bytes) -> Problem:
+    number = edge_id(line[:EDGE_BYTES], line[-EDGE_BYTES:])
+    reason = f"the request has more than {HOST_LINE_MAX_BYTES} bytes: send less, or name a file in code_file"
+    return Problem(reason, ids=(None if number is None else json.loads(number.decode("utf-8", "replace")),))
+
+
+def _warn(sentence: str) -> None:
+    with suppress(OSError):  # a host may have closed our stderr
+        os.write(2, sentence.encode("ascii", "replace") + b"\n")
 
 
 # ── the whole ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -17,9 +17,9 @@ QUICK_S = 5.0  # of what takes 50 ms on an idle machine
 
 
 def test_end_of_input_with_nothing_asked_ends_at_once(raw: RawServer) -> None:
-    out, err = raw.process.communicate(b"", timeout=LIMIT_S)
+    out, _ = raw.process.communicate(b"", timeout=LIMIT_S)
 
-    assert (raw.process.returncode, out, err) == (0, b"", b"")
+    assert (raw.process.returncode, out) == (0, b"")
 
 
 def test_end_of_input_does_not_wait_for_the_sdk(environment: dict[str, str]) -> None:
@@ -154,4 +154,5 @@ def test_closed_standard_descriptors_end_it_without_a_traceback(environment: dic
         ["sh", "-c", command, sys.executable], env=environment, capture_output=True, timeout=LIMIT_S, check=False
     )
 
-    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
