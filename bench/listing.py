@@ -25,6 +25,7 @@ from algocline_mcp.storage import journal_lines
 def records(sid: str, answers: int, began_s: float) -> list[dict[str, Any]]:
     """Records as a worker writes them: each step is an answer, a prompt and a mark."""
     limits = {"prompt_bytes": 1 << 22, "answer_bytes": 1 << 22, "result_bytes": 1 << 22, "notes_bytes": 1 << 20}
+    limits |= {"ctx_bytes": 1 << 21, "state_key_bytes": 1 << 10, "state_value_bytes": 1 << 20}
     head = {
         "kind": "header", "format": 1, "sid": sid, "t": began_s, "title": "one of many", "version": "0", "abi": {},
         "language": "lua", "code": "-- as long as an ordinary strategy\n" * 40, "chunk": "strategy", "lib_paths": [],

@@ -65,7 +65,7 @@ li { overflow-wrap: anywhere; } li::before { content: "· "; } li.crash { color:
 
 
 def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
-    redaction, session = Redaction.of(records), fold(records)
+    session, redaction = fold(records), Redaction.of(records)  # a journal that does not fold has no shape to rely on
     entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
     title = _text(redaction.text(session.header["title"]) or session.sid)
     fact_rows = facts(session, redaction, entries, time.time() if now_s is None else now_s)

@@ -18,7 +18,7 @@ from algocline_mcp.cli import output
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.errors import AlcError
 from algocline_mcp.session.state import Phase
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
@@ -143,13 +143,10 @@ def export(sid: str, file: str | None) -> None:
 @click.argument("file", type=click.Path(allow_dash=True))
 def import_(file: str) -> None:
     """Import the session in FILE, which alc export wrote (- for stdin), into this home."""
-    from algocline_mcp.history.export import import_session
+    from algocline_mcp.history.export import import_session, read_file
 
     with _home_and_limits() as (home, limits):
-        try:
-            content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-        except OSError as exc:
-            raise Refused(f"{file} cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
+        content = sys.stdin.buffer.read(limits.journal_bytes + 1) if file == "-" else read_file(Path(file), limits)
         sid, phase = import_session(home, content, limits)
         output.result(sid)
         then = f"alc show {sid} shows it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"

@@ -21,7 +21,7 @@ _MARGIN = "    "
 
 
 def text_of(records: Sequence[Record], *, width: int = 100, is_full: bool = False, now_s: float | None = None) -> str:
-    redaction, session = Redaction.of(records), fold(records)
+    session, redaction = fold(records), Redaction.of(records)  # a journal that does not fold has no shape to rely on
     entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
     title = redaction.text(session.header["title"]) or session.sid
     lines = [title, "═" * min(width, len(title))]

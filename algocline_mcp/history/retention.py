@@ -8,6 +8,8 @@ Scrubbing takes the journal's lock, and flushes the new file before it replaces 
 
 import fcntl
 import os
+import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -39,20 +41,23 @@ def keep_of(environ: Mapping[str, str]) -> str:
 
 
 def delete_session(home: Home, sid: str) -> bool:
-    """Deletes the journal, finished or not, and the files beside it.
+    """Deletes the journal, finished or not, and the files beside it. Whatever else has a session's name is removed too.
 
     False where there is no journal or another process holds its lock.
     """
     for path in (home.journal(sid), home.finished_journal(sid)):
         with suppress(FileNotFoundError):
-            fd = journal.lock(path)
+            fd = journal.lock(path) if _is_lockable(path) else -1
             if fd is None:
                 return False
             try:
-                os.unlink(path)
+                shutil.rmtree(path) if stat.S_ISDIR(os.lstat(path).st_mode) else os.unlink(path)
                 sync_directory(path.parent)
+            except OSError as exc:
+                raise StorageFailed(f"cannot delete {path}: {exc.strerror}; remove it by hand") from exc
             finally:
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
             for beside in (home.stderr(sid), home.socket(sid), home.annotations(sid)):
                 with suppress(OSError):
                     os.unlink(beside)
@@ -60,6 +65,11 @@ def delete_session(home: Home, sid: str) -> bool:
                 _forget_marks(home.state_database, sid)
             return True
     return False
+
+
+def _is_lockable(path: Path) -> bool:
+    """Only a regular file that this user may write can have a worker. Raises FileNotFoundError."""
+    return stat.S_ISREG(os.lstat(path).st_mode) and os.access(path, os.R_OK | os.W_OK)
 
 
 def _forget_marks(database: Path, sid: str) -> None:

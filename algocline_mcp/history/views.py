@@ -135,7 +135,8 @@ def _code(records: Sequence[Record], redaction: Redaction, begin: int, page: Pag
     lines = header["code"].splitlines()
     around: dict[str, Any] = {"total": len(lines)}
     if not begin:
-        loaded = [str(record["args"][0]) for record in records if record["kind"] == "module" and "result" in record]
+        modules = [record for record in records if record["kind"] == "module" and "result" in record]
+        loaded = [str(name) for record in modules for name in record["args"][:1]]
         around |= {
             "chunk": header["chunk"],
             "ctx": redaction.ctx(header["ctx"]),

@@ -24,7 +24,7 @@ from typing import Literal
 import anyio
 import anyio.to_thread
 
-from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, Unreachable
+from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFailed, Unreachable
 from algocline_mcp.history.listing import not_found
 from algocline_mcp.history.new_session import Strategy, create_journal, header_of
 from algocline_mcp.history.retention import delete_session
@@ -172,7 +172,7 @@ async def _reply_of_stopped(pool: Pool, response: PoolResponse, mode: StopMode) 
 async def _delete(pool: Pool, sid: str) -> PoolReply:
     """Stops the worker, then unlinks the journal under its lock, also a corrupt one."""
     for _ in range(pool.limits.resends + 1):
-        with suppress(JournalCorrupt, IllegalRecord, Refused):  # a missing journal is reported below
+        with suppress(JournalCorrupt, IllegalRecord, StorageFailed, Refused):  # a missing journal is reported below
             await stop_via_pool(pool, sid, "hibernate")
         await pool.wait_for_exit(sid, pool.limits.leave_s)
         if await anyio.to_thread.run_sync(delete_session, pool.home, sid, limiter=pool.files):

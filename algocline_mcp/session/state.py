@@ -33,7 +33,7 @@ from enum import StrEnum
 
 from algocline_mcp.session import streams
 from algocline_mcp.session.digests import answer_digest, answer_size
-from algocline_mcp.session.records import SHAPES, IllegalRecord, Record, has_shape
+from algocline_mcp.session.records import SHAPES, IllegalRecord, Record, problem_of
 from algocline_mcp.session.streams import MAIN, Stream
 from algocline_mcp.session.usage import Usage
 
@@ -85,8 +85,12 @@ def evolve(session: Session, record: Record) -> Session:
     """Folds one record into `session` and returns it. Raises IllegalRecord and then leaves it as it was."""
     kind = str(record.get("kind"))
     step = TRANSITIONS.get((session.phase, kind))
-    if step is None or (kind != "flushed" and not (has_shape(record) and _can_follow(session, record))):
-        raise IllegalRecord(f"a record of kind {record.get('kind')!r} cannot come while a session is {session.phase}")
+    if step is None:
+        raise IllegalRecord(f"a record of kind {kind[:40]!r} cannot come while a session is {session.phase}")
+    if (problem := problem_of(record)) is not None:
+        raise IllegalRecord(f"a record of kind {kind!r} has no field {problem!r} of the right form")
+    if not _can_follow(session, record):
+        raise IllegalRecord(f"a record of kind {kind!r} does not fit the records before it")
     if kind != "flushed":  # a mark matters to recovery, not to the state; every third record is one
         _FOLDS[kind](session, record)
         session.last_s = max(session.last_s, record.get("t", 0.0))  # a branch begins with records older than itself
@@ -158,12 +162,18 @@ def _answers_are_pending(session: Session, record: Record) -> bool:
     return len(set(ids)) == len(ids) and all(query_id in session.pending for query_id in ids)
 
 
+def _queries_are_new(session: Session, record: Record) -> bool:
+    """Each query has an id of its own, and belongs to the stream of its record."""
+    ids, name = [query["id"] for query in record["queries"]], record.get("stream", MAIN)
+    is_new = len(set(ids)) == len(ids) and not any(one in session.pending or one in session.answered for one in ids)
+    return bool(ids) and is_new and all(query.get("stream", MAIN) == name for query in record["queries"])
+
+
 def _fork_is_next(session: Session, record: Record) -> bool:
-    """Children are numbered through the session, and a stream forks while it can run."""
-    names = record["strategies"]
-    is_next = type(record["first"]) is int and record["first"] == len(session.streams) - 1
-    is_named = bool(names) and all(isinstance(name, str) for name in names)
-    return is_named and is_next and session.streams[record.get("stream", MAIN)].can_run
+    """Children are numbered through the session, within its limits, and a stream forks while it can run."""
+    names, stream = record["strategies"], record.get("stream", MAIN)
+    is_next = bool(names) and record["first"] == len(session.streams) - 1 and session.streams[stream].can_run
+    return is_next and streams.refusal(session.streams, stream, len(names), session.limits) is None
 
 
 def _stream_is_child(session: Session, record: Record) -> bool:
@@ -172,6 +182,7 @@ def _stream_is_child(session: Session, record: Record) -> bool:
 
 _CHECKS: dict[str, Callable[[Session, Record], bool]] = {
     "answer": _answers_are_pending,
+    "prompt": _queries_are_new,
     "fork": _fork_is_next,
     "end": _stream_is_child,
 }

@@ -30,6 +30,7 @@ end; the records before it are readable and stay.
 import contextlib
 import fcntl
 import os
+import stat
 from pathlib import Path
 from typing import Self
 
@@ -37,8 +38,10 @@ from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage.journal_lines import Scan, decode, encode, encode_mark, scan
 
-_OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+_OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO is not waited for
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+LARGEST_BYTES = 1 << 32  # a file over this is no journal, whatever ALC_JOURNAL_BYTES is: a sparse file is not read
+_FIRST_BYTES = 1 << 28  # the longest first record: of a branch, it holds the answers of the parent
 _flush_file = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
@@ -79,6 +82,7 @@ class Journal:
         The records count as not flushed. Raises JournalCorrupt (the file stays as it is) or StorageFailed.
         """
         try:
+            _check_file(fd, path, largest=LARGEST_BYTES)
             disk = _scan_disk(fd)
             if disk.is_corrupt:
                 raise JournalCorrupt(path, disk.damaged_line or 0)
@@ -176,6 +180,7 @@ def lock(path: Path) -> int | None:
     except OSError as exc:
         raise _failed(f"cannot open {path}", exc) from exc
     try:
+        _check_file(fd, path)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         mine, named = os.fstat(fd), os.stat(path, follow_symlinks=False)
         if (mine.st_ino, mine.st_dev) != (named.st_ino, named.st_dev):
@@ -206,6 +211,7 @@ def read(path: Path, *, is_for_host: bool = True) -> list[Record]:
     try:
         fd = os.open(path, _READ)
         try:
+            _check_file(fd, path, largest=LARGEST_BYTES)
             content = _scan_disk(fd) if is_for_host else scan(_read_all(fd))
             if content.is_corrupt:
                 raise JournalCorrupt(path, content.damaged_line or 0)
@@ -229,8 +235,20 @@ def read_before_damage(path: Path) -> list[Record]:
 def read_first(path: Path) -> Record | None:
     """The first record alone, or None where its line is damaged. Raises OSError."""
     with open(os.open(path, _READ), "rb") as file:
-        line = file.readline()
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            return None
+        line = file.readline(_FIRST_BYTES)
     return decode(line.rstrip(b"\n"))
+
+
+def _check_file(fd: int, path: Path, *, largest: int | None = None) -> None:
+    """`largest`: bytes that the file may have."""
+    status = os.fstat(fd)
+    what = None if stat.S_ISREG(status.st_mode) else "not a regular file"
+    if largest is not None and status.st_size > largest:
+        what = f"too large for a journal ({status.st_size} bytes)"
+    if what is not None:
+        raise StorageFailed(f"{path} is {what}: remove it with alc stop {path.stem} --delete, or move it away")
 
 
 def _flush(fd: int) -> None:

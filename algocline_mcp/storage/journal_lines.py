@@ -9,6 +9,7 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import Record
 
 FORMAT = 1
+_DEPTH = 300  # of a record; a strategy's own values nest to 128, and a reader that recurses has room for 1,000 calls
 
 
 def encode(record: Record, flushed: int) -> bytes:
@@ -72,5 +73,7 @@ def decode(line: bytes) -> Record | None:
             return None
         record = messages.decode(text)
     except (ValueError, ProtocolError):
+        return None
+    if text.count(b"[") + text.count(b"{") > _DEPTH and messages.is_deeper(record, _DEPTH):
         return None
     return record if isinstance(record.get("s"), int) else None

@@ -16,12 +16,13 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal_lines
+from tests.rig.journals import LIMITS
 
 SID = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
-LIMITS = {"prompt_bytes": 9, "answer_bytes": 9, "result_bytes": 9, "notes_bytes": 9, "queries": 9, "strikes": 3}
 HEADER: Record = {
     "kind": "header", "sid": SID, "t": 1000.0, "title": "a <title>", "code": "return 1", "chunk": "strategy",
     "ctx": '{"env":{"KEY":"hunter2-hunter2"}}', "language": "lua", "limits": LIMITS, "parent": None, "format": 1,
+    "lib_paths": [], "seed": 1, "utc_offset_s": 0,
 }  # fmt: skip
 
 
@@ -170,7 +171,7 @@ def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
 
 
 FORKED: list[Record] = [
-    {**HEADER, "limits": {**LIMITS, "children": 2}},
+    {**HEADER, "limits": {**LIMITS, "children": 2, "children_max": 2, "children_depth": 1}},
     {"kind": "fork", "strategies": ["cot", "debate"], "first": 0, "on_error": "skip",
      "ctx": {"env": {"PIN": "secret-of-the-fork"}}, "t": 1001.0},
     {"kind": "note", "bytes": 1, "level": "warn", "message": "careful", "stream": "1"},

@@ -1,5 +1,6 @@
 """Sessions that are exported from one home and imported into another."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import Refused
-from algocline_mcp.history.export import export_session, import_session
-from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
+from algocline_mcp.errors import Refused, StorageFailed
+from algocline_mcp.history.export import export_session, import_session, read_file
+from algocline_mcp.history.reader import session_of
+from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.session.state import Phase
-from algocline_mcp.storage import journal_lines
+from algocline_mcp.storage import home_setup, journal_lines
 from tests.history.terminal import alc
 from tests.rig.journals import final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_TWICE, Rig, finish, run, say, until
@@ -95,6 +97,65 @@ def test_an_id_that_exists_is_refused_and_stays_as_it_was(tmp_path: Path, lies: 
         import_session(home, GOOD, LIMITS)
 
     assert path.read_bytes() == before
+
+
+FORK = {"kind": "fork", "strategies": ["a", "b"], "first": 0, "ctx": {}, "on_error": "skip", "t": 1001.0}
+WIDE = {**header(SID)["limits"], "children": 302, "children_max": 1 << 40, "children_depth": 99, "strikes": 1 << 40}
+
+
+def test_limits_in_the_file_are_lowered_to_those_of_the_home(other: Rig) -> None:
+    home = other.home
+    content = journal_lines.encode_flushed([header(SID, limits=WIDE), FORK])
+    import_session(home, content, LIMITS)
+    limits = session_of(home, LIMITS, SID).limits
+
+    names = ("children", "children_max", "children_depth", "strikes", "prompt_bytes")
+    assert [limits[name] for name in names] == [16, 256, 4, 3, 1000]
+
+
+def test_a_session_that_has_used_more_than_the_home_allows_is_refused(tmp_path: Path) -> None:
+    content = journal_lines.encode_flushed([header(SID, limits=WIDE), FORK])
+    with pytest.raises(Refused, match=r"used more than this home allows, raise .*ALC_CHILDREN_MAX"):
+        import_session(Home(tmp_path / "h"), content, Limits(children_max=1))
+
+    assert not list(tmp_path.rglob("*.journal"))
+
+
+def special_file(path: Path, kind: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "directory":
+            (path / "inner").mkdir(parents=True)
+        case "link":
+            path.symlink_to("/dev/zero")
+        case "sparse file":
+            path.touch()
+            os.truncate(path, 1 << 41)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link", "sparse file"])
+def test_a_special_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(Refused, match=r"not a regular file|cannot be read|ALC_JOURNAL_BYTES"):
+        read_file(special_file(tmp_path / "x", kind), LIMITS)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link", "sparse file"])
+@pytest.mark.anyio
+async def test_a_special_file_with_the_name_of_a_session_is_an_error_and_can_be_deleted(rig: Rig, kind: str) -> None:
+    home_setup.prepare(rig.home)
+    special_file(rig.home.journal(SID), kind)
+    async with rig.pool() as pool:
+        listed = await list_via_pool(pool)
+        with pytest.raises(StorageFailed):
+            await status_via_pool(pool, SID)
+        gone = (await stop_via_pool(pool, SID, "delete")).result
+
+    assert [(line["session_id"], line["status"]) for line in listed["sessions"]] == [(SID, "error")]
+    assert gone["status"] == "deleted"
+    assert os.listdir(rig.home.sessions) == [rig.home.finished.name]
 
 
 def test_a_terminal_moves_a_session_by_file(rig: Rig, other: Rig, tmp_path: Path) -> None:

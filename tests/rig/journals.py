@@ -11,6 +11,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal_lines
 
 LIMITS = {"prompt_bytes": 1000, "answer_bytes": 1000, "result_bytes": 1000, "notes_bytes": 1000, "queries": 9}
+LIMITS |= {"strikes": 3, "ctx_bytes": 1000, "state_key_bytes": 1000, "state_value_bytes": 1000}
 
 
 def sid_of(number: int, *, created_s: float | None = None) -> str:
@@ -23,7 +24,7 @@ def header(sid: str, **changes: Any) -> Record:
     return {
         "kind": "header", "format": journal_lines.FORMAT, "sid": sid, "t": 1000.0, "title": "made", "version": "0",
         "abi": {}, "language": "lua", "code": "one\ntwo\nthree", "chunk": "strategy", "ctx": "{}", "lib_paths": [],
-        "seed": 1, "utc_offset_s": 0, "parent": None, "limits": {**LIMITS, "strikes": 3}, **changes,
+        "seed": 1, "utc_offset_s": 0, "parent": None, "limits": LIMITS, **changes,
     }  # fmt: skip
 
 

@@ -18,6 +18,8 @@ LIMITS = {
     "notes_bytes": 200,
     "strikes": 3,
     "ctx_bytes": 100,
+    "state_key_bytes": 100,
+    "state_value_bytes": 100,
     "children": 2,
     "children_max": 4,
     "children_depth": 2,
@@ -37,6 +39,7 @@ def header(**changes: Any) -> Record:
         "language": "lua",
         "lib_paths": [],
         "seed": 7,
+        "utc_offset_s": 0,
         "limits": LIMITS,
         **changes,
     }

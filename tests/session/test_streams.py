@@ -115,7 +115,8 @@ def test_limits_of_children_are_told(stream: str, more: int, counts: str | None)
 
 
 def test_session_without_these_limits_forks_nothing() -> None:
-    history = histories.History(histories.header(limits={"strikes": 3}))
+    without = {name: limit for name, limit in histories.LIMITS.items() if not name.startswith("children")}
+    history = histories.History(histories.header(limits=without))
 
     assert refusal(history.session.streams, "", 1, history.session.limits) is not None
 

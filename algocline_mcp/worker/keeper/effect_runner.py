@@ -175,7 +175,11 @@ class EffectRunner:
 
     def _namespace(self, stream: str) -> str:
         session = self._journaled.session
-        return f"fork-{session.streams[stream].index}" if stream else str(session.header["namespace"])
+        return (
+            f"fork-{session.streams[stream].index}"
+            if stream
+            else str(session.header.get("namespace", budget.DEFAULT_NAMESPACE))
+        )
 
     def close(self) -> None:
         """Closes the database: a paused session holds none open, and a new engine inherits no lock."""

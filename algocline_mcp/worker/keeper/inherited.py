@@ -28,8 +28,7 @@ class Inherited:
             if record["kind"] == "prompt":
                 self.ask(record)
             elif record["kind"] == "effect":
-                for _ in range(record.get("times", 1)):
-                    self.call(record["name"], record["args"])
+                self._use(record["name"], record["args"], record.get("times", 1))
 
     def ask(self, prompt: Record) -> list[Record]:
         """Counts a prompt that is recorded now; returns the inherited items that answer its queries."""
@@ -49,13 +48,18 @@ class Inherited:
 
     def call(self, name: str, args: Sequence[Any]) -> Record | None:
         """The outcome of the parent's next such call, or None where it made no further one."""
-        unused = self._effects.get(_key(name, args)) if self._effects else None
-        if not unused:
-            return None
-        outcome, times = unused.popleft()
-        if times > 1:
-            unused.appendleft((outcome, times - 1))
-        return outcome
+        return self._use(name, args, 1) if self._effects else None
+
+    def _use(self, name: str, args: Sequence[Any], count: int) -> Record | None:
+        """Uses up `count` outcomes of such a call, in one step however many they are; returns the first."""
+        unused, first = self._effects.get(_key(name, args)), None
+        while unused and count > 0:
+            outcome, times = unused.popleft()
+            first = outcome if first is None else first
+            if times > count:
+                unused.appendleft((outcome, times - count))
+            count -= times
+        return first
 
 
 def _key(name: str, args: Sequence[Any]) -> str:

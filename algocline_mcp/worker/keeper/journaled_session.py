@@ -42,7 +42,7 @@ class JournaledSession:
             raise AlcError(f"the disk lost {path} before anything in it was acknowledged", code="lost")
         if records[0].get("sid") != self.session.sid:
             raise JournalCorrupt(path, 1)
-        self._is_revived = any(record["kind"] == "flushed" for record in records)
+        self._is_revived = any(record.get("kind") == "flushed" for record in records)
         if records[0].get("format") == journal_lines.FORMAT:
             self.session = fold(records)
         return records

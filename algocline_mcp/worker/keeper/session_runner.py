@@ -76,7 +76,7 @@ class SessionRunner:
             return
         header = records[0]
         abi = self._abis.get(header.get("language", ""))
-        if abi is None or header.get("format") != journal_lines.FORMAT or header["abi"] != abi:
+        if abi is None or header.get("format") != journal_lines.FORMAT or header.get("abi") != abi:
             self.fatal = session_errors.needs_version(header, abi)
             return
         self.start_engines(records)
