@@ -227,9 +227,7 @@ class Server:
 
 @contextmanager
 def _own_home() -> Iterator[Home]:
-    # The temporary directory of macOS is too deep for a socket.
-    parent = "/tmp" if os.path.isdir("/tmp") and os.access("/tmp", os.W_OK) else tempfile.gettempdir()
-    root = Path(tempfile.mkdtemp(prefix="alc-demo-", dir=parent))
+    root = Path(tempfile.mkdtemp(prefix="alc-demo-"))
     home = Home(root)
     try:
         yield home

@@ -19,7 +19,7 @@ import anyio
 
 from algocline_mcp import __version__
 from algocline_mcp.config import settings
-from algocline_mcp.config.home import SOCKET_PATH_MAX_BYTES, Home
+from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError
 from algocline_mcp.history import retention
@@ -80,10 +80,6 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
         return
     yield _settings(environ)
     yield from (Finding("settings", seen, cure) for seen, cure in settings.slips(environ))
-    socket_path = _socket_path(home)
-    yield socket_path
-    if socket_path.cure is not None:
-        return
     try:
         home_setup.prepare(home)
     except AlcError as exc:
@@ -136,12 +132,6 @@ def _in_path(environ: Mapping[str, str]) -> Finding:
 def _settings(environ: Mapping[str, str]) -> Finding:
     names = sorted(name for name in environ if name.startswith("ALC_"))
     return Finding("settings", ", ".join(f"{name}={environ[name]}" for name in names) or "no ALC_… is set")
-
-
-def _socket_path(home: Home) -> Finding:
-    size = len(os.fsencode(home.socket(_PROBE_SID)))
-    cure = "set ALC_HOME to a shorter path" if size > SOCKET_PATH_MAX_BYTES else None
-    return Finding("socket path", f"{size} of at most {SOCKET_PATH_MAX_BYTES} bytes", cure)
 
 
 def _permissions(home: Home) -> Finding:

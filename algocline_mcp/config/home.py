@@ -7,9 +7,6 @@ from pathlib import Path
 
 from algocline_mcp.errors import HomeUnusable
 
-# Linux takes 107 bytes in sun_path beside the closing NUL, macOS 103: the smaller one keeps a home portable.
-SOCKET_PATH_MAX_BYTES = 107 if os.uname().sysname == "Linux" else 103
-
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -82,13 +79,3 @@ class Home:
 
     def stderr(self, sid: str) -> Path:
         return self.log / f"{sid}.err"
-
-
-def check_socket_path(home: Home, sid: str) -> None:
-    """Raises HomeUnusable, naming the cure, if the path is too long for the system to bind."""
-    size = len(os.fsencode(home.socket(sid)))
-    if size > SOCKET_PATH_MAX_BYTES:
-        raise HomeUnusable(
-            f"socket path {home.socket(sid)} has {size} bytes, at most {SOCKET_PATH_MAX_BYTES}: "
-            "set ALC_HOME to a shorter path"
-        )

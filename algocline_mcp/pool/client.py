@@ -18,6 +18,7 @@ import anyio
 from algocline_mcp.errors import ProtocolError, Refused
 from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import LineBuffer, PoolRequest, PoolResponse
+from algocline_mcp.storage.socket_paths import short_path
 
 _RECEIVE_BYTES = 256 * 1024
 
@@ -37,7 +38,8 @@ class PoolClient:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
-            sock.connect(str(path))
+            with short_path(path) as address:
+                sock.connect(address)
         except OSError:
             sock.close()
             raise

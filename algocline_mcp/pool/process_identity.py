@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from algocline_mcp.storage.process_stat import start_time_of
+from algocline_mcp.storage.socket_paths import short_path
 
 _HAS_PIDFD = hasattr(os, "pidfd_open")
 
@@ -99,7 +100,8 @@ def identify_listener(path: Path, words: str) -> ProcessIdentity | None:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError, AttributeError):
         probe.setblocking(False)
-        probe.connect(os.fspath(path))
+        with short_path(path) as address:
+            probe.connect(address)
         pid, _, _ = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         identity = identify(pid)
         title = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")

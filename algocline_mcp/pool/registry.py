@@ -55,7 +55,9 @@ class PoolSessionEntry(BaseModel):
     @classmethod
     def of(cls, sid: str, sock: Path, identity: process_identity.ProcessIdentity) -> Self:
         created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return cls(sid=sid, sock=str(sock), version=__version__, created_at=created_at, **identity.as_fields())
+        # A name that is not UTF-8 has no JSON; the program itself does not read this field.
+        shown = os.fsencode(sock).decode("utf-8", "backslashreplace")
+        return cls(sid=sid, sock=shown, version=__version__, created_at=created_at, **identity.as_fields())
 
     @property
     def identity(self) -> process_identity.ProcessIdentity:

@@ -9,7 +9,7 @@ import secrets
 import time
 from contextlib import suppress
 
-from algocline_mcp.config.home import Home, check_socket_path
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import HomeUnusable, StorageFailed
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.files import make_directories
@@ -21,7 +21,6 @@ _DRAFT_S = 60.0  # the writer of an older draft is dead
 
 def prepare(home: Home) -> None:
     """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
-    check_socket_path(home, _PROBE_SID)
     probe = home.sessions / f".draft-{secrets.token_hex(8)}"
     try:
         make_directories(home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.storage import journal
+from algocline_mcp.storage.socket_paths import short_path
 
 _BACKLOG = 64
 
@@ -17,7 +18,8 @@ def bind(home: Home, sid: str) -> socket.socket:
     draft = home.pool / f".{secrets.token_hex(8)}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        listener.bind(os.fspath(draft))
+        with short_path(draft) as address:
+            listener.bind(address)
         try:
             os.chmod(draft, 0o600)
             listener.listen(_BACKLOG)
@@ -38,7 +40,8 @@ def remove_stale_socket(home: Home, path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
-            probe.connect(os.fspath(path))
+            with short_path(path) as address:
+                probe.connect(address)
         except ConnectionRefusedError:
             pass
         except OSError:

@@ -2,16 +2,15 @@
 
 import multiprocessing
 import os
+import re
 import shutil
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from algocline_mcp.config.home import SOCKET_PATH_MAX_BYTES, Home
-from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
+from algocline_mcp.config.home import Home
+from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.storage import home_setup
 from tests.rig.rig import (
@@ -219,22 +218,46 @@ async def test_directory_of_sockets_that_was_deleted_is_created_again(rig: Rig) 
         assert rig.registered() == {one, two}
 
 
-async def test_too_long_a_path_is_refused_with_its_bytes_and_the_cure() -> None:
-    home = Home(Path("/tmp") / ("x" * 100))
-    with pytest.raises(HomeUnusable, match=r"has \d+ bytes, at most \d+: set ALC_HOME to a shorter path"):
-        async with Pool(home, Limits()):
-            pass
-
-    assert not home.root.exists()
+def _deep(size: int) -> bytes:
+    """The path of a directory below another one, `size` bytes long."""
+    parts = [b"d" * 200] * (size // 201)
+    return b"/".join([*parts, b"d" * (size - 201 * len(parts))])
 
 
-async def test_longest_possible_path_works(rig: Rig) -> None:
-    tail = len(os.fsencode(Home(rig.root / "h").socket(home_setup._PROBE_SID))) - 1
-    rig.home = Home(rig.root / ("h" * (SOCKET_PATH_MAX_BYTES - tail)))
+HOMES = {
+    "41 bytes": _deep(41),
+    "300 bytes": _deep(300),
+    "3,000 bytes": _deep(3000),
+    "blanks and quotes": b" a 'b' \"c\" " * 9,
+    "not ASCII": "hé ü\u2028x".encode() * 11,
+    "not UTF-8": b"\xff\xfe" * 60,
+}
+
+
+@pytest.mark.parametrize("name", HOMES)
+async def test_home_of_any_length_and_name_works(rig: Rig, name: str) -> None:
+    rig.home = Home(rig.root / os.fsdecode(HOMES[name]))
     async with rig.pool() as pool:
-        first = (await run(pool, ASK_ONCE)).result
+        sid, _, error = await run(pool, ASK_TWICE)
+        async with rig.pool() as other:
+            second = (await say(other, sid, "q-0", "A")).result
+        await kill(rig.keeper(sid))
+        end = (await say(pool, sid, "q-1", "B")).result
 
-    assert first["prompt"] == "question"
+    assert error is None
+    assert second["prompt"] == "second after A"
+    assert end["result"] == "A+B"
+
+
+@pytest.mark.slow
+async def test_state_in_too_deep_a_home_is_an_error_with_its_bytes_and_leaves_no_file(rig: Rig) -> None:
+    rig.home = Home(rig.root / os.fsdecode(HOMES["3,000 bytes"]))
+    code = 'local ok, error = pcall(alc.state.set, "k", 1) return tostring(error)'
+    async with rig.pool() as pool:
+        end = (await run(pool, code)).result
+
+    assert re.search(r"has 3\d\d\d bytes, SQLite opens at most 504: set ALC_HOME to a shorter path", end["result"])
+    assert not rig.home.state_database.exists()
 
 
 def prepare_often(home: Home, times: int) -> None:

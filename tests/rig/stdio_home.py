@@ -53,7 +53,7 @@ class StdioHome:
 
 @pytest.fixture
 def stdio_home() -> Iterator[StdioHome]:
-    """Fails a test that leaves a worker behind. Its path is short: the path of a socket may have 107 bytes."""
+    """Fails a test that leaves a worker behind."""
     with tempfile.TemporaryDirectory(prefix="alc-") as directory:
         home = StdioHome(Path(directory))
         yield home

@@ -190,5 +190,5 @@ def test_any_call_in_any_state_returns_a_result_or_one_sentence(seed: int) -> No
                         await player.clear_up()
         assert player.finished > _CALLS // 50
 
-    with tempfile.TemporaryDirectory(prefix="alc-") as directory:  # a short path: a socket's may have 107 bytes
+    with tempfile.TemporaryDirectory(prefix="alc-") as directory:
         anyio.run(play, Path(directory))

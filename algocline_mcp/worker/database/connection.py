@@ -61,6 +61,7 @@ _SCHEMA = (
     f"PRAGMA user_version = {_FORMAT}",
 )
 _CACHE_KIB = 256
+_PATH_MAX_BYTES = 504  # of a database file: 512 (MAX_PATHNAME in SQLite's os_unix.c) less the names beside it; measured
 _NO_CHECKPOINT_ON_CLOSE = 1006  # SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, which Python 3.11 does not name
 _SWEPT = 50  # other sessions whose marks are checked when a session finishes; the next check continues after them
 _WAL_WRITE_LOCK = 120  # the byte of the -shm file that a writer locks (WAL_WRITE_LOCK in SQLite's wal.c)
@@ -181,6 +182,7 @@ class Database:
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:
+            self._check_path()
             self._create_file()
             with contextlib.ExitStack() as cleanup:
                 self._write_lock = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -191,6 +193,13 @@ class Database:
                 cleanup.pop_all()
             self._connection = connection
         return self._connection
+
+    def _check_path(self) -> None:
+        if (size := len(os.fsencode(self._path))) > _PATH_MAX_BYTES:
+            raise CallRefused(
+                f"the path of state.db has {size} bytes, SQLite opens at most {_PATH_MAX_BYTES}: set ALC_HOME to a "
+                "shorter path to keep state and cards; sessions need none"
+            )
 
     def _create_file(self) -> None:
         """Creates the file durably before SQLite opens it: SQLite flushes the directory only for its log."""
