@@ -112,7 +112,6 @@ def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monke
         "Python",
         "parts",
         "PATH",
-        "socket path",
         "home",
         "file system",
         "room",
