@@ -77,9 +77,7 @@ async def fetched_source(
             url, revision = location
             checkout = staging.checkout
             limit_s = limits.package_fetch_s if fetch_s is None else min(fetch_s, limits.package_fetch_s)
-            record["commit"] = await fetch(
-                url, revision, checkout, max_bytes=limits.package_bytes, limit_s=limit_s, environ=environ
-            )
+            record["commit"] = await fetch(url, revision, checkout, limits=limits, limit_s=limit_s, environ=environ)
         yield staging, checkout, record
     finally:
         with anyio.CancelScope(shield=True):
@@ -207,6 +205,7 @@ class BoundedCopy:
         self._root = root
         self._limits = limits
         self._files = self._bytes = 0
+        self._directories = 0  # links make any number of them out of a few
 
     def directory(self, source: Path, target: Path, depth: int) -> None:
         """Raises Refused, OSError."""
@@ -214,9 +213,11 @@ class BoundedCopy:
         if depth > _MAX_DEPTH:
             sentence = f"{self._shown(source)} lies more than {_MAX_DEPTH} directories deep: flatten the source"
             raise Refused(sentence, code="too_large")
+        self._directories += 1
+        self._check()
         target.mkdir(mode=0o700)
         for entry in sorted(os.scandir(source), key=lambda entry: entry.name):
-            if entry.name == ".git":
+            if _is_git(entry.name):
                 continue
             path = self.resolve(source / entry.name) if entry.is_symlink() else source / entry.name
             if path.is_dir():
@@ -232,15 +233,15 @@ class BoundedCopy:
                 sentence = f"{self._shown(source)} is not a regular file: remove it from the source"
                 raise Refused(sentence, code="bad_source")
             content = file.read(self._limits.package_bytes - self._bytes + 1)
-        self._count(len(content))
+        self._files += 1
+        self._bytes += len(content)
+        self._check()
         with open(target, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as copied:
             copied.write(content)
 
-    def _count(self, size: int) -> None:
-        self._files += 1
-        self._bytes += size
-        if self._files > self._limits.package_files:
-            what, limit, variable = "files", self._limits.package_files, "ALC_PACKAGE_FILES"
+    def _check(self) -> None:
+        if max(self._files, self._directories) > self._limits.package_files:
+            what, limit, variable = "files or directories", self._limits.package_files, "ALC_PACKAGE_FILES"
         elif self._bytes > self._limits.package_bytes:
             what, limit, variable = "bytes", self._limits.package_bytes, "ALC_PACKAGE_BYTES"
         else:
@@ -253,9 +254,15 @@ class BoundedCopy:
         if not real.is_relative_to(self._root):
             sentence = f"{self._shown(path)} is a link that leaves the source: replace the link by its target"
             raise Refused(sentence, code="escapes")
+        if any(map(_is_git, real.relative_to(self._root).parts)):  # it may hold a password
+            raise Refused(f"{self._shown(path)} is a link into .git: remove it from the source", code="escapes")
         if not real.exists():
             raise Refused(f"{self._shown(path)} is a link to nothing: remove it from the source", code="bad_source")
         return real
 
     def _shown(self, path: Path) -> str:
         return os.fspath(path.relative_to(self._root)) if path.is_relative_to(self._root) else os.fspath(path)
+
+
+def _is_git(name: str) -> bool:
+    return name.lower() == ".git"  # macOS has the same file under both

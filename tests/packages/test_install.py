@@ -79,6 +79,36 @@ def _round(source: Path) -> None:
     (source / "two" / "x").symlink_to(".")
 
 
+def _many_directories(source: Path) -> None:
+    """Eight links to a directory of eight links and so on: 8^30 directories, and no file."""
+    below = source / "two" / "d0"
+    below.mkdir()
+    for level in range(1, 30):
+        directory = source / "two" / f"d{level}"
+        directory.mkdir()
+        for link in range(8):
+            (directory / str(link)).symlink_to(f"../{below.name}")
+        below = directory
+
+
+def _into_git(source: Path) -> None:
+    (source / ".git").mkdir()
+    (source / ".git" / "config").write_text("url = https://user:password@x.invalid")
+    (source / "two" / "x").symlink_to("../.git")
+
+
+def _file_of_git(source: Path) -> None:
+    _into_git(source)
+    (source / "two" / "x").unlink()
+    (source / "two" / "x").symlink_to("../.git/config")
+
+
+def _package_in_git(source: Path) -> None:
+    (source / ".git" / "p").mkdir(parents=True)
+    (source / ".git" / "p" / "init.lua").write_text("return {}")
+    (source / "three").symlink_to(".git/p")
+
+
 def _pipe(source: Path) -> None:
     os.mkfifo(source / "two" / "x.lua")
 
@@ -97,8 +127,12 @@ def _package_elsewhere(source: Path) -> None:
         (_package_elsewhere, Limits(), "three is a link that leaves the source"),
         (_nowhere, Limits(), "two/x.lua is a link to nothing"),
         (_round, Limits(), "lies more than 32 directories deep"),
+        (_many_directories, Limits(package_files=500), "more than 500 files or directories"),
+        (_into_git, Limits(), "two/x is a link into .git"),
+        (_file_of_git, Limits(), "two/x is a link into .git"),
+        (_package_in_git, Limits(), "three is a link into .git"),
         (_pipe, Limits(), "two/x.lua is not a regular file"),
-        (None, Limits(package_files=2), "more than 2 files: install a part, or raise ALC_PACKAGE_FILES"),
+        (None, Limits(package_files=2), "more than 2 files or directories: install a part, or raise ALC_PACKAGE_FILES"),
         (None, Limits(package_bytes=200), "more than 200 bytes: install a part, or raise ALC_PACKAGE_BYTES"),
     ],
 )
