@@ -28,6 +28,7 @@ from algocline_mcp.config.settings import tool_set
 from algocline_mcp.errors import AlcError, HomeUnusable
 from algocline_mcp.server import resources
 from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.absence import given
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
 from algocline_mcp.server.tool_call.lifespan import ServerState
 from algocline_mcp.server.tools import branches, catalog, sessions
@@ -76,11 +77,15 @@ class Server(MCPServer[ServerState]):
         try:
             if context is not None:
                 await context.request_context.lifespan_context.wait_until_open()
-            return await super().call_tool(name, arguments, context)
+            return await super().call_tool(name, self._given(name, arguments), context)
         except AlcError as exc:
             return results.sentence(exc)
         except ToolError as exc:
             return self._refusal(name, exc)
+
+    def _given(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        tool = self._tool_manager.get_tool(name)
+        return arguments if tool is None else given(tool.fn_metadata.arg_model.model_fields, arguments)
 
     def _refusal(self, name: str, error: ToolError) -> CallToolResult:
         cause = error.__cause__

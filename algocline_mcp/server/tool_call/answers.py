@@ -2,7 +2,8 @@
 
 Contract. A call has `response` or `refuse` for one prompt, or `responses` for any number of prompts. Each item of
 `responses` is checked on its own, here for its form and by the session for its meaning: an invalid item does not affect
-the others. Refused is raised where no item is valid.
+the others. Refused is raised where no item is valid. An empty answer is no answer: it is absent. A response of "null",
+[] or {} is an answer where nothing else is given, and absent beside a refusal or `responses`.
 """
 
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 from pydantic_core import PydanticCustomError
 
 from algocline_mcp.errors import Refused
+from algocline_mcp.server.tool_call.absence import is_absent, is_blank
 from algocline_mcp.server.tool_call.arguments import ABSENT, quoted, refuse, text, type_name, usage
 from algocline_mcp.session.events import Answer
 
@@ -21,6 +23,8 @@ Invalid = dict[str, Any]  # {query_id, reason}, as in `refused` of a result
 
 def answer_of(*, query_id: str, response: str, refuse: str, usage: dict[str, int] | None, by: str) -> Answer:
     """The answer of a call without `responses`. A text that is ABSENT becomes None."""
+    if refuse is not ABSENT and is_absent(response):
+        response = ABSENT
     return Answer(
         query_id=None if query_id is ABSENT else query_id,
         response=None if response is ABSENT else response,
@@ -33,6 +37,8 @@ def answer_of(*, query_id: str, response: str, refuse: str, usage: dict[str, int
 def gather(single: Answer, responses: list[Any] | None, answer_bytes: int) -> tuple[list[Answer], list[Invalid]]:
     """The valid answers, and the reasons why the other items are invalid. `answer_bytes`: limit of all texts."""
     invalid: list[Invalid] = []
+    if responses and is_absent(single.response):
+        single = replace(single, response=None)
     if responses is None:
         answers = [_checked(single)]
     else:
@@ -57,8 +63,8 @@ def _checked(single: Answer) -> Answer:
         raise Refused("give either response or refuse, not both")
     if single.response is None and single.refuse is None:
         raise Refused(
-            "Either 'response' or 'responses' must be provided, or 'refuse' with a reason; "
-            "alc_status(session_id) shows the pending prompts"
+            "Either 'response' or 'responses' must be provided, or 'refuse' with a reason (an empty response is no "
+            "answer); alc_status(session_id) shows the pending prompts"
         )
     return single
 
@@ -82,7 +88,10 @@ def _read_items(items: list[Any], by: str | None) -> tuple[list[Answer], list[In
 def _read_item(item: Any) -> Answer:
     if not isinstance(item, dict):
         raise refuse(f"an item of responses is {type_name(item)}: give an object with query_id and response")
-    fields = {key: value for key, value in item.items() if value is not None}
+    fields = {key: value for key, value in item.items() if not is_blank(value)}
+    fields = {key: value for key, value in fields.items() if key == "response" or not is_absent(value)}
+    if "refuse" in fields and is_absent(fields.get("response")):
+        fields.pop("response", None)
     if "id" in fields:  # lists of pending queries show the id under both names
         fields.setdefault("query_id", fields["id"])
         del fields["id"]
@@ -93,7 +102,7 @@ def _read_item(item: Any) -> Answer:
     if "query_id" not in fields:
         raise refuse("an item of responses has no query_id: name the prompt that the item answers")
     if ("response" in fields) == ("refuse" in fields):
-        raise refuse("an item of responses needs either a response, or refuse with a reason")
+        raise refuse("an item of responses needs either a response, which is not empty, or refuse with a reason")
     return Answer(
         query_id=text(fields["query_id"]),
         response=text(fields["response"]) if "response" in fields else None,

@@ -19,6 +19,7 @@ from pydantic import Field
 from algocline_mcp.errors import Refused
 from algocline_mcp.packages.project import project_of
 from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call.absence import VERBATIM
 from algocline_mcp.server.tool_call.arguments import (
     ABSENT,
     Ctx,
@@ -104,7 +105,7 @@ def _shortened(title: str, chars: int) -> str:
 async def alc_continue(
     context: ToolContext,
     session_id: Text,
-    response: Annotated[Text, Field(description="Exactly in the form asked for")] = ABSENT,
+    response: Annotated[Text, VERBATIM, Field(description="Exactly in the form asked for")] = ABSENT,
     responses: Responses = None,
     refuse: Annotated[Text, Field(description="Reason, instead of a response")] = ABSENT,
     query_id: Annotated[Text, Field(description="The prompt you answer")] = ABSENT,

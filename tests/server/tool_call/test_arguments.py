@@ -11,7 +11,6 @@ from tests.rig.tool_replies import ONE, SID, refusal_of, result_of
 @pytest.mark.parametrize(
     ("arguments", "field", "arrives"),
     [
-        ({"code": ""}, "code", ""),
         ({"code": {"a": 1}}, "code", '{"a": 1}'),
         ({"code": "x"}, "ctx", {}),
         ({"code": "x", "ctx": None}, "ctx", {}),
@@ -21,7 +20,7 @@ from tests.rig.tool_replies import ONE, SID, refusal_of, result_of
         ({"code": "x", "title": None}, "title", None),
         ({"code": "x", "code_file": ""}, "code", "x"),
         ({"code": "x", "task": "t"}, "ctx", {"task": "t"}),
-        ({"code": "x", "task": "", "ctx": {"task": "no", "a": 1}, "opts": '{"a": 2}'}, "ctx", {"task": "", "a": 2}),
+        ({"code": "x", "task": "", "ctx": {"task": "no", "a": 1}, "opts": '{"a": 2}'}, "ctx", {"task": "no", "a": 2}),
         ({"code": "x", "strategy": "", "opts": None, "task": None}, "ctx", {}),
         ({"code": "x"}, "name", None),
         ({"code": "x"}, "wait_s", 45.0),
@@ -34,7 +33,7 @@ def test_arguments_arrive_as_meant(tools: Tools, arguments: dict[str, Any], fiel
     assert result_of(tools.call("alc_run", **arguments))["result"][field] == arrives
 
 
-@pytest.mark.parametrize("response", ["", "null", '{"score": 3}', "[1]", "3", "true"])
+@pytest.mark.parametrize("response", ["null", '{"score": 3}', "[1]", "3", "true"])
 def test_a_response_arrives_letter_by_letter(tools: Tools, response: str) -> None:
     replies = tools.calls(("alc_run", {"code": ONE}), ("alc_continue", {"session_id": SID, "response": response}))
 
@@ -59,8 +58,7 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({}, "Either `code` or `code_file` must be provided."),
     ({"code": None}, "Either `code` or `code_file` must be provided."),
     ({"code": "x", "code_file": "y"}, "Provide either `code` or `code_file`, not both."),
-    ({"code": "", "code_file": "y"}, "Provide either `code` or `code_file`, not both."),
-    ({"code": "", "strategy": "y"}, "Provide either `code` or `strategy`, not both."),
+    ({"code": ""}, "Either `code` or `code_file` must be provided."),
     ({"code": "x", "code_file": "y", "strategy": "z"}, "Provide either `code` or `code_file` or `strategy`, not all"),
     ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other strategy is. To install some: alc "),
     ({"code": "x", "opts": "{"}, "opts is a string that is not JSON: give an object such as"),
@@ -104,15 +102,15 @@ GOOD = {"query_id": "q-0", "response": "x"}
 BAD_CONTINUE: list[tuple[dict[str, Any], str]] = [
     (S, "Either 'response' or 'responses' must be provided"),
     ({**S, "response": None}, "Either 'response' or 'responses' must be provided"),
-    ({**S, "responses": []}, "Empty responses array"),
-    ({**S, "responses": "[]"}, "Empty responses array"),
+    ({**S, "responses": []}, "Either 'response' or 'responses' must be provided"),
+    ({**S, "responses": "[]"}, "Either 'response' or 'responses' must be provided"),
     ({**S, "responses": "nonsense"}, "responses is a string that is not JSON: give a list"),
     ({**S, "responses": 3}, "responses is a number: give a list"),
     ({**S, "responses": ["yes"]}, "an item of responses is a string: give an object"),
     ({**S, "responses": [{"response": "x"}]}, "has no query_id: name the prompt"),
-    ({**S, "responses": [{"query_id": "q-0"}]}, "needs either a response, or refuse"),
+    ({**S, "responses": [{"query_id": "q-0"}]}, "needs either a response, which is not empty, or refuse"),
     ({**S, "responses": [{"query_id": "q-0", "respnse": "x"}]}, 'no field "respnse": its fields are query_id'),
-    ({**S, "responses": [{**GOOD, "refuse": "y"}]}, "either a response, or refuse"),
+    ({**S, "responses": [{**GOOD, "refuse": "y"}]}, "either a response, which is not empty, or refuse"),
     ({**S, "responses": [GOOD], "response": "y"}, "together with response: put"),
     ({**S, "responses": [GOOD], "query_id": "q-0"}, "together with query_id: put"),
     ({**S, "response": "x", "refuse": "y"}, "give either response or refuse, not both"),
