@@ -16,13 +16,19 @@ a traceback.
 from pathlib import Path
 
 
+def whole(text: str) -> str:
+    """`text` with U+FFFD for each half of a surrogate pair. Such halves stand for the bytes of a path or a variable
+    that are not UTF-8; JSON for a host cannot hold them, and the SDK's writer ended the server at one."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 class AlcError(Exception):
     """`str(error)` is one sentence that names the thing, its state and the cure; `code` is stable."""
 
     code = "error"
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(whole(message))
         if code is not None:
             self.code = code
 

@@ -17,7 +17,7 @@ from shlex import quote
 from typing import Any
 
 from algocline_mcp.cli.host_files import NAME, Format, Json, Toml, Yaml
-from algocline_mcp.errors import Refused
+from algocline_mcp.errors import Refused, whole
 from algocline_mcp.storage.files import mode_of, replace_atomically
 
 _DESCRIPTION = "Durable, multi-step prompting: strategies whose prompts this host's own model answers"
@@ -58,6 +58,10 @@ def own_entry(environ: Mapping[str, str]) -> Entry:
     """The entry of this installation, with the current ALC_HOME."""
     script = Path(sys.executable).with_name("alc")
     env = {"ALC_HOME": os.path.abspath(environ["ALC_HOME"])} if environ.get("ALC_HOME") else None
+    if env is not None and whole(env["ALC_HOME"]) != env["ALC_HOME"]:
+        raise Refused(
+            f"ALC_HOME={environ['ALC_HOME']!r} is not UTF-8, as a host's file is: set it to another directory"
+        )
     if os.access(script, os.X_OK):
         return Entry(str(script), env=env)
     return Entry(sys.executable, ("-m", "algocline_mcp"), env)

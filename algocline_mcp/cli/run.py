@@ -19,7 +19,7 @@ from algocline_mcp.cli import output
 from algocline_mcp.cli.answerers import Answerer, Answers, choose_answerer
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, whole
 from algocline_mcp.history import retention
 
 __all__ = ["choose_answerer", "play"]
@@ -118,7 +118,7 @@ class SessionRun:
     async def _send(self, client: Client, answers: Answers, state: dict[str, Any]) -> dict[str, Any] | None:
         if not answers.by_query:
             return state
-        responses = [{"query_id": query_id, "response": text} for query_id, text in answers.by_query.items()]
+        responses = [{"query_id": query_id, "response": whole(text)} for query_id, text in answers.by_query.items()]
         return await self._call(client, "alc_continue", {"responses": responses, "by": BY}, wait_s=self._wait_s)
 
     async def _call(

@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from algocline_mcp.cli import output
+from algocline_mcp.errors import whole
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
 JOBS = 4  # models behind a command rarely allow more
@@ -127,6 +128,7 @@ def _play_session(
         raise click.UsageError("give --exec or --answers, not both.")
     if jobs is not None and command is None:
         raise click.UsageError("--jobs belongs to --exec: give --exec too, or leave --jobs out.")
+    _check_is_unicode(start)
     file = start.get("code_file")
     if file is not None and not os.path.isfile(file):
         raise click.ClickException(f"{file} is not a file: give the path of a strategy, such as examples/panel.lua")
@@ -142,6 +144,13 @@ def _play_session(
     options += f" --jobs {jobs}" if jobs else ""
     answerer = run.choose_answerer(command, answer_file, jobs or JOBS)
     sys.exit(run.play(start, sid, answerer, wait_s=wait_s, options=options))
+
+
+def _check_is_unicode(start: dict[str, Any]) -> None:
+    """A request to the server is JSON, which holds no bytes that are not UTF-8."""
+    for value in (start.get("code_file"), start.get("title"), *start.get("ctx", {}), *start.get("ctx", {}).values()):
+        if isinstance(value, str) and whole(value) != value:
+            raise click.UsageError(f"{value!r} is not UTF-8: write it in UTF-8, or rename the file or its directory.")
 
 
 def _pair(text: str) -> tuple[str, Any]:

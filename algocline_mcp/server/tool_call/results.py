@@ -12,7 +12,7 @@ from typing import Any
 
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, whole
 from algocline_mcp.server.tool_call.truncation import link_of
 
 
@@ -44,25 +44,21 @@ def sentence(error: AlcError) -> CallToolResult:
 
 
 def refusal(text: str, code: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=_whole(f"{text} [{code}]"))], is_error=True)
+    return CallToolResult(content=[TextContent(type="text", text=whole(f"{text} [{code}]"))], is_error=True)
 
 
 def _minified(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def _whole(text: str) -> str:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
 def _clean(value: Any) -> Any:
     """A copy that can be written. Recurses: a result of a strategy nests at most `limits.json_depth` deep."""
     if isinstance(value, str):
-        return _whole(value)
+        return whole(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list | tuple):
         return [_clean(item) for item in value]
     if isinstance(value, dict):
-        return {_whole(str(key)): _clean(item) for key, item in value.items()}
+        return {whole(str(key)): _clean(item) for key, item in value.items()}
     return value

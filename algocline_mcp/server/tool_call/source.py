@@ -17,7 +17,8 @@ import anyio.to_thread
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.packages.project import find_root, read_project
+from algocline_mcp.languages import LUA
+from algocline_mcp.packages.project import NAME, find_root, read_project
 from algocline_mcp.server.tool_call.arguments import ABSENT
 from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
 
@@ -70,8 +71,20 @@ def _read_own(code: str, code_file: str, project_root: str, limits: Limits) -> S
         return source
     path = _absolute(code_file, root)
     text = _read(path, limits.code_bytes)
+    if (name := _package_name(path, text)) is not None:
+        lib_paths = tuple(dict.fromkeys((str(path.parent.parent), str(path.parent), *near)))
+        return replace(source, code=text, chunk=f"{name}/{path.name}", lib_paths=lib_paths, name=name)
     lib_paths = tuple(dict.fromkeys((str(path.parent), *near)))
     return replace(source, code=text, chunk=path.name, lib_paths=lib_paths)
+
+
+def _package_name(path: Path, text: str) -> str | None:
+    """The name of the package whose entry file this is, if it has a run(ctx): it is then run as that package."""
+    from algocline_mcp.packages.metadata import metadata_of  # needed by entry files only
+
+    name = path.parent.name
+    is_entry = path.name == LUA.module_forms[-1].format("").removeprefix("/") and NAME.fullmatch(name) is not None
+    return name if is_entry and not metadata_of(text).is_library else None
 
 
 def _read_installed(name: str, project_root: str, home: Home, limits: Limits) -> Source:

@@ -72,3 +72,30 @@ def test_a_file_that_cannot_be_read_is_named_with_the_cure(
     }[kind]
 
     assert expected in refusal_of(tools.call("alc_run", code_file=name))
+
+
+MODULE = "local M = {}\nfunction M.run(ctx) return alc.llm(ctx.task) end\nreturn M\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "name"),
+    [
+        ("pk/init.lua", MODULE, "pk"),
+        ("pk/init.lua", "return {run = function(ctx) return 1 end}", "pk"),
+        ("pk/init.lua", "return alc.llm('a strategy of its own')", None),
+        ("pk/init.lua", "return {help = function() end}", None),
+        ("pk/other.lua", MODULE, None),
+        ("no name/init.lua", MODULE, None),
+    ],
+)
+def test_entry_file_of_a_package_runs_as_that_package(
+    tools: Tools, tmp_path: Path, file: str, code: str, name: str | None
+) -> None:
+    path = tmp_path / file
+    path.parent.mkdir()
+    path.write_text(code)
+
+    started = result_of(tools.call("alc_run", code_file=str(path)))["result"]
+    assert started["name"] == name
+    assert started["lib_paths"] == [*([str(tmp_path)] if name else []), str(path.parent)]
+    assert started["chunk"] == ("pk/init.lua" if name else path.name)
