@@ -59,7 +59,7 @@ def parse(line: bytes, *, json_depth: int) -> Message:
     reader = _READERS.get(str(raw.get("op")))
     if reader is None:
         raise ProtocolError(f"engine sent unknown op {raw.get('op')!r}")
-    if messages.is_deeper(raw, json_depth + 2):  # two levels around the strategy's own value
+    if messages.is_deeper(raw, json_depth + 3):  # levels around the strategy's own value, as in {args: [key, [value]]}
         raise ProtocolError(f"engine sent a message nested over {json_depth} levels")
     return reader(raw)
 

@@ -139,7 +139,7 @@ def test_result_may_nest_as_deep_as_the_limit_and_not_much_deeper() -> None:
     parsed({"op": "end", "result": _nested(8)})
 
     with pytest.raises(ProtocolError, match="nested over 8 levels"):
-        parsed({"op": "end", "result": _nested(10)})
+        parsed({"op": "end", "result": _nested(11)})
 
 
 # ── too large ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -38,6 +38,8 @@ local function assert_heap()
   end
 end
 
+local AROUND = 4 -- levels of a reply around a value that the strategy has sent, as in {"result":[{"value":…}]}
+
 local function ask(line)
   if #line > line_bytes then
     fail(format("%d bytes in one message: at most %d can be sent", #line, line_bytes))
@@ -47,7 +49,7 @@ local function ask(line)
   if not ok or type(reply) ~= "string" then -- where lupa itself fails, `reply` is a Python object
     fail("the session has lost its keeper")
   end
-  local message = decode(reply)
+  local message = decode(reply, AROUND)
   if message.error then
     fail(text(message.error))
   end

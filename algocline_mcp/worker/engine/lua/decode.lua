@@ -15,6 +15,7 @@ local utf8_char = utf8.char
 local REPLACEMENT = "\u{FFFD}"
 
 local text
+local limit -- levels of nesting
 
 local function bad(problem, at)
   local lines = 1
@@ -171,8 +172,8 @@ function value_at(i, depth)
   if code == 34 then
     return string_at(i + 1)
   elseif code == 123 or code == 91 then
-    if depth == DEPTH then
-      bad("nested deeper than " .. DEPTH .. " levels", i)
+    if depth == limit then
+      bad("nested deeper than " .. limit .. " levels", i)
     end
     return (code == 123 and object_at or array_at)(i + 1, depth + 1)
   end
@@ -183,9 +184,10 @@ function value_at(i, depth)
   return number_at(i)
 end
 
--- The value of a JSON text. Errors are strings that name the byte.
-local function decode(json)
-  text = json
+-- The value of a JSON text. Errors are strings that name the byte. `around`: levels that this program has put around the
+-- strategy's own value.
+local function decode(json, around)
+  text, limit = json, DEPTH + (around or 0)
   local value, i = value_at(1, 0)
   i = solid(i)
   if i <= #json then

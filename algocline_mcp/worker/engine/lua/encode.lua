@@ -1,7 +1,8 @@
 -- Lua to JSON, in pure Lua as decode.lua: Lua then always runs out of memory inside a protected call.
 --
--- A table is an array if #t > 0 or if it has the array metatable, else an object with sorted keys. The holes of an
--- array are null; its other keys are dropped. nil, null, NaN and the infinities are null. An integer has no point; a
+-- A table is an array if #t > 0 or if it has the array metatable, else an object with sorted keys; so an empty table is
+-- {} unless it was decoded from []. The holes of an array are null. A table that is both, an array with a named field,
+-- is refused, because JSON would lose one part. nil, null, NaN and the infinities are null. An integer has no point; a
 -- float always has a point or an exponent, and the fewest digits that read back the same. Bytes that are not UTF-8
 -- become U+FFFD, as in Python's errors="replace", because a prompt may be cut inside a character.
 -- Access is raw: no metamethod of a strategy runs in here, so the state of one call can be in upvalues.
@@ -95,6 +96,7 @@ end
 
 local out, n -- the pieces of the JSON text, and their number
 local path, open -- keys from the root; the tables being encoded, which show a loop
+local limit -- levels of nesting
 
 local function refuse(depth, problem)
   local parts = { path[0] }
@@ -112,22 +114,43 @@ local function refuse(depth, problem)
 end
 
 -- The length of an array: past its holes, as long as at most half of it is missing. Lua 5.5's own # often stops at the
--- first hole (#{1, nil, 3} is 1 and was 3 before), and elements would be lost.
+-- first hole (#{1, nil, 3} is 1 and was 3 before), and elements would be lost. The second result is a key that is no
+-- element, or nil.
 local function length(array)
-  local last, count = 0, 0
+  local last, count, other = 0, 0, nil
   for key in next, array do
     if math_type(key) == "integer" and key > 0 then
       count = count + 1
       last = key > last and key or last
+    elseif other == nil or other == "n" then
+      other = key
     end
   end
-  return last <= 2 * count and last or rawlen(array)
+  if last <= 2 * count then
+    return last, other
+  end
+  return rawlen(array), other or last
+end
+
+local BOTH = "has list items and also the %s: JSON has arrays and objects and nothing of both kinds, so put the list"
+  .. " into a field of its own, {items = {…}, name = …}"
+
+local function described(key)
+  if type(key) == "string" then
+    return "named field " .. quote(key)
+  elseif math_type(key) then
+    return "key " .. tostring(key)
+  end
+  return "key of type " .. type(key)
 end
 
 local put
 
 local function put_array(value, depth)
-  local count = length(value)
+  local count, other = length(value)
+  if other ~= nil and not (other == "n" and rawget(value, "n") == count) then -- as table.pack leaves it: nothing is lost
+    refuse(depth - 1, format(BOTH, described(other)))
+  end
   n = n + 1
   out[n] = "["
   for i = 1, count do
@@ -170,8 +193,8 @@ function put(value, depth)
   if kind == "table" then
     if open[value] then
       refuse(depth, "contains itself: a recursive table has no JSON")
-    elseif depth == DEPTH then
-      refuse(depth, "is nested deeper than " .. DEPTH .. " levels")
+    elseif depth == limit then
+      refuse(depth, "is nested deeper than " .. limit .. " levels")
     end
     open[value] = true
     if rawlen(value) > 0 or getmetatable(value) == ARRAY then
@@ -196,15 +219,16 @@ function put(value, depth)
   end
 end
 
--- The JSON of `value`. `root` names the value in errors, which are strings without a position.
-local function encode(value, root)
+-- The JSON of `value`. `root` names the value in errors, which are strings without a position. `around`: levels that
+-- this program has put around the strategy's own value.
+local function encode(value, root, around)
   local kind = type(value)
   if kind == "string" then
     return quote(value)
   elseif kind == "number" then
     return number(value)
   end
-  out, n, path, open = {}, 0, { [0] = root }, {}
+  out, n, path, open, limit = {}, 0, { [0] = root }, {}, DEPTH + (around or 0)
   put(value, 0)
   local text = concat(out)
   out, path, open = nil, nil, nil

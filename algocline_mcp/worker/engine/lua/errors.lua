@@ -16,8 +16,8 @@ local function is_shown(frame)
   return frame.what ~= "C" and sub(frame.source, 1, 5) ~= "=[alc"
 end
 
--- "panel.lua:3: ", the line where the strategy made the failing call. `return alc.llm(…)` in the main chunk is a tail
--- call, and Lua keeps no line of it: then the name alone.
+-- "panel.lua:3: ", the line where the strategy made the failing call. Of a tail call in a function, the line that called
+-- the function.
 local function where()
   local level = 2
   while true do

@@ -66,10 +66,17 @@ end
 
 -- require ------------------------------------------------------------------------------------------------------
 
+-- In a block with a <close> variable `return f()` is no tail call. A tail call replaces the frame of the main chunk, and
+-- an error in `return alc.llm(…)` then had no line.
+local KEEP_FRAME = "local __main_chunk <close> = nil "
+
 -- Compiles a source as Lua reads a file: without a byte order mark and without a first line that begins with '#'.
 function shared.compile(source, chunk)
   source = gsub(source, "^\xEF\xBB\xBF", "", 1)
   source = gsub(source, "^#[^\n]*", "", 1)
+  if sub(source, 1, 1) ~= "\27" then -- else bytecode, which Lua refuses with a clearer sentence
+    source = KEEP_FRAME .. source
+  end
   return load(source, "@" .. chunk, "t", public)
 end
 

@@ -90,7 +90,7 @@ function state.update(key, change, default)
   end
   for _ = 1, TRIES do
     local stored = send("state.get", quoted)
-    local before = encode(stored) -- before the call: `change` may modify the table that it gets
+    local before = encode(stored, "the value", 1) -- before the call: `change` may modify the table that it gets
     local value = default
     if #stored > 0 then
       value = stored[1]

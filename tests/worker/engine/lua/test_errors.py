@@ -53,6 +53,19 @@ def test_error_text(code: str, beginning: str) -> None:
     assert error.count("\n") < 30
 
 
+TAIL_CALLS = [
+    ("\n\nreturn alc.llm(nil)", "panel.lua:3: alc.llm: the prompt is missing"),
+    ("if true then\nreturn alc.llm_batch({})\nend", "panel.lua:2: alc.llm_batch: empty"),
+    ("return (function()\nreturn alc.llm(nil)\nend)()", "panel.lua:3: alc.llm: the prompt is missing"),
+    ("return require('asks')", "asks.lua:2: alc.llm: the prompt is missing"),
+]
+
+
+@pytest.mark.parametrize(("code", "beginning"), TAIL_CALLS)
+def test_error_of_a_tail_call_has_a_line(code: str, beginning: str) -> None:
+    assert play(code, FakeChannel(modules={"asks": "\nreturn alc.llm(nil)"})).error.startswith(beginning)
+
+
 SYNTAX = [
     ("x =", "syntax error: panel.lua:1: unexpected symbol near <eof>"),
     ("\nfor i = 1, 3 do i = 2 end",

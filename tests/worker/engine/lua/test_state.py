@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from algocline_mcp.worker.engine.messages import Call, parse
 from tests.worker.engine.lua.in_process import FakeChannel, play
 
 
@@ -152,3 +153,29 @@ def test_recorded_stat_can_be_read_and_a_missing_one_is_nil() -> None:
     code = "alc.stats.record('k', {1}) local t = alc.stats.get('k') t[1] = 2"
 
     assert play(f"{code} return {{alc.stats.get('k'), alc.stats.get('n') == nil}}").result == [[1], True]
+
+
+def test_what_can_be_set_can_be_got_and_updated_at_any_depth() -> None:
+    value: Any = 1
+    for _ in range(128):
+        value = [value]
+    code = (
+        "alc.state.set('k', ctx.v[1]) alc.state.set('k', {ctx.v[1][1]}) local v = alc.state.get('k') "
+        "alc.state.update('k', function(old) return old end) return v[1][1] ~= nil"
+    )
+
+    result = play(code, Keeper(None, None, [value], [value], True), ctx=json.dumps({"v": value[0]})).result
+
+    assert result is True
+
+
+def test_a_call_may_carry_a_value_of_the_full_depth() -> None:
+    value: Any = 1
+    for _ in range(128):
+        value = [value]
+
+    message = parse(
+        json.dumps({"op": "call", "name": "state.swap", "args": ["k", [value], [value]]}).encode(), json_depth=128
+    )
+
+    assert isinstance(message, Call)

@@ -27,9 +27,8 @@ RESULTS = [
     ("return 0/0", "null"),
     ("return {1/0, -1/0}", "[null,null]"),
     ("return {}", "{}"),
-    ("return {1, 2, x = 3}", "[1,2]"),
+    ("return table.pack(1, 2)", "[1,2]"),
     ("return {1, nil, 3}", "[1,null,3]"),
-    ("return {1, 2, [1000] = 3}", "[1,2]"),
     ("return {b = 1, a = {true, false}, B = 2}", '{"B":2,"a":[true,false],"b":1}'),
     ("return alc.json_decode('[]')", "[]"),
     ("return alc.json_decode('null')", "null"),
@@ -47,6 +46,17 @@ def test_result_in_json_is_exact(code: str, result: str) -> None:
 
 
 REFUSED = [
+    ("return {1, 2, x = 3}", 'result has list items and also the named field "x": JSON has arrays and objects'),
+    ("return {a = {{1, 2, n = 3}}}", 'result.a[1] has list items and also the named field "n"'),
+    ("return {1, 2, n = 2, x = 1}", 'result has list items and also the named field "x"'),
+    ("return {1, 2, [1000] = 3}", "result has list items and also the key 1000"),
+    ("return {1, [0] = 0}", "result has list items and also the key 0"),
+    ("return {1, [1.5] = 0}", "result has list items and also the key 1.5"),
+    ("return {1, [true] = 0}", "result has list items and also the key of type boolean"),
+    ("local l = alc.json_decode('[]') l.name = 1 return l", 'result has list items and also the named field "name"'),
+    ("return alc.json_encode({1, x = 2})", "panel.lua:1: alc.json_encode: the value has list items and also"),
+    ("alc.state.set('k', {v = {1, x = 2}})", "panel.lua:1: alc.state.set: the value.v has list items and also"),
+    ("alc.stats.record('k', {1, x = 2})", "panel.lua:1: alc.stats.record: the value has list items and also"),
     ("return {[5] = 'a'}", "result has a key of type number"),
     ("return {a = {[true] = 1}}", "result.a has a key of type boolean"),
     ("return {a = {1, {['x y'] = print}}}", 'result.a[2]["x y"] is a function'),
