@@ -68,7 +68,7 @@ end
 
 -- In a block with a <close> variable `return f()` is no tail call. A tail call replaces the frame of the main chunk, and
 -- an error in `return alc.llm(…)` then had no line.
-local KEEP_FRAME = "local __main_chunk <close> = nil "
+local KEEP_FRAME = "local __main_chunk <close> = nil; "
 
 -- Compiles a source as Lua reads a file: without a byte order mark and without a first line that begins with '#'.
 function shared.compile(source, chunk)

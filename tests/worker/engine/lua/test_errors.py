@@ -82,6 +82,19 @@ def test_syntax_error_names_its_kind_and_its_line(code: str, text: str) -> None:
     assert play(code).error.startswith(text)
 
 
+BEGINNINGS = [
+    "(function() x = 1 end)() return x",
+    "; return 1",
+    "-- a comment\nreturn 1",
+    "#!lua\n(function() x = 1 end)() return x",
+]
+
+
+@pytest.mark.parametrize("code", BEGINNINGS)
+def test_code_may_begin_with_anything(code: str) -> None:
+    assert play(code).result == 1
+
+
 def test_first_line_of_a_shell_script_and_byte_order_mark_are_skipped() -> None:
     assert play("\ufeffreturn 1").result == 1
     assert "panel.lua:2: " in play("\ufeff#!/usr/bin/env lua\nerror('x')").error
