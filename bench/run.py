@@ -3,7 +3,7 @@
     python bench/run.py [--quick] [--only NAMES] [--out DIR]
 
 Contract: about two minutes (--quick: seconds, for a look whether it works; its figures mean little). NAMES are parts,
-separated by commas. Prints a table; writes results.json and, where matplotlib is installed, chart.png into DIR.
+separated by commas. Prints a table; writes results.json into DIR.
 Needs Linux. Homes lie below TMPDIR and are removed, and no process is left. Exit code 0, also where an aim is
 missed; 1 where a part broke; 2 for a wrong command line.
 """
@@ -98,8 +98,6 @@ def main() -> int:
     print("\n" + ", ".join(f"{name} {value}" for name, value in facts.items()))
     print(f"{command}: {took_s} s")
     report.write_json(args.out / "results.json", rows, facts, command=command, seconds=took_s, is_quick=args.quick)
-    if not report.draw(args.out / "chart.png", rows, facts):
-        print("no chart: matplotlib is not installed, or there is nothing to draw", file=sys.stderr)
     return 0 if is_whole else 1
 
 

@@ -39,6 +39,11 @@ def _home_and_limits() -> Iterator[tuple[Home, Limits]]:
         sys.exit(1)
 
 
+def _private(name: str, flags: int) -> int:
+    """Opens a file for its user alone; a file that exists keeps its mode."""
+    return os.open(name, flags, 0o600)
+
+
 def _session_id(sid: str) -> str:
     if not _SID.fullmatch(sid):
         raise click.UsageError(f"{sid!r} is not a session id: alc ps lists the unfinished sessions.")
@@ -72,7 +77,8 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
         text = html_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
         content = text.encode("utf-8", "replace")
         if out is not None:
-            Path(out).write_bytes(content)
+            with open(out, "wb", opener=_private) as stream:
+                stream.write(content)
             output.result(out)
         else:
             output.content(content)
@@ -127,7 +133,7 @@ def export(sid: str, file: str | None) -> None:
             return
         target = Path(file or f"{sid}.journal")
         try:
-            with open(target, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as stream:
+            with open(target, "xb", opener=_private) as stream:
                 stream.write(content)
         except FileExistsError:
             output.note(f"alc: {target} exists: remove it or name another file")

@@ -5,6 +5,7 @@ import html.parser
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal_lines
+from algocline_mcp.storage.files import mode_of
 from tests.rig.journals import LIMITS
 
 SID = "p-18c2f0a1b2c3d4e5-0123456789abcdef"
@@ -131,6 +133,20 @@ def test_long_texts_are_cut_in_the_terminal_and_folded_on_the_page() -> None:
     assert "line 399" in html_of(story)
 
 
+@pytest.mark.parametrize("text", ["x" * 12_000_000, "x " * 2_000_000, "longer " * 600_000, "日本" * 2_000_000])
+def test_long_text_is_wrapped_whole_at_the_width_of_the_terminal(text: str) -> None:
+    story = [HEADER, prompt(1001.0, ("q-0", text))]
+
+    began_s = time.process_time()
+    shown = text_of(story, width=100, is_full=True)
+    took_s = time.process_time() - began_s
+
+    assert took_s < 20  # 0.6 s; quadratic in the text it was 80 s
+    _, _, body = shown.partition("q-0 asks\n")
+    assert max(map(len, body.splitlines())) <= 100
+    assert "".join(body.split()).startswith("".join(text.split()))
+
+
 @pytest.mark.parametrize(
     ("records", "last"),
     [
@@ -165,6 +181,7 @@ def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
 
     assert "round 1" in text.stdout
     assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
+    assert mode_of(tmp_path / "a.html", 0) == 0o600
     assert page.stdout == f"{tmp_path / 'a.html'}\n"
     assert (unknown.returncode, "not found" in unknown.stderr) == (1, True)
     assert wrong.returncode == 2
