@@ -32,7 +32,7 @@ _SCRUB_S = 2.0  # a worker with a finished session stays for a tenth of a second
 # Between two attempts to lock the journal: a file lock has no event, and the registry no longer names the worker. Only
 # with ALC_KEEP, and for _SCRUB_S at most.
 _RETRY_S = 0.02
-_MISSING = re.compile(r"nil value \(field '(\w+)'\)")  # Lua's error for a ctx.NAME that is missing
+_MISSING = re.compile(r"(?<!call )a nil value \(field '(\w+)'\)")  # Lua's error for a ctx.NAME that is missing
 
 
 def play(

@@ -246,6 +246,14 @@ def test_a_strategy_that_misses_a_value_names_it(
     assert ("if the strategy takes it from ctx, give it: task=…" in capsys.readouterr().err) == is_hinted
 
 
+def test_a_misspelt_function_is_no_missing_value(capsys: pytest.CaptureFixture[str]) -> None:
+    turn = SessionRun({"ctx": {}}, None, choose_answerer("cat", None, 1), 1.0)
+
+    turn._end({"status": "error", "error": "x.lua:4: attempt to call a nil value (field 'lllm')"})
+
+    assert "give it" not in capsys.readouterr().err
+
+
 async def _refuse(*args: object, **options: object) -> None:
     raise Refused("nothing here, look at alc_status(); start with alc_run; then restart this server")
 

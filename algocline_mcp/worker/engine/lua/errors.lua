@@ -137,11 +137,12 @@ end
 
 -- The message handler of xpcall around a strategy.
 function shared.explain(problem)
-  return describe(problem) .. traceback()
+  local sentence = describe(problem)
+  return sentence .. shared.hint(sentence) .. traceback()
 end
 
--- Lua's own text, and a hint where the text needs one.
-function shared.explain_syntax(problem)
+-- Lua's own text, and a hint where the text or the line of the source needs one.
+function shared.explain_syntax(problem, source)
   if not find(problem, "syntax error", 1, true) then
     problem = "syntax error: " .. problem
   end
@@ -150,7 +151,7 @@ function shared.explain_syntax(problem)
     problem = problem .. format(" (if it is a loop variable: Lua 5.5 does not let it be assigned, so copy it first,"
       .. " local my_%s = %s)", name, name)
   end
-  return problem
+  return problem .. shared.syntax_hint(problem, source)
 end
 
 shared.exhausted = "not enough memory" -- the text that Lua itself raises

@@ -28,6 +28,9 @@ end
 
 local function result_of(main)
   local value = main()
+  if type(value) == "table" and type(rawget(value, "run")) == "function" then
+    error("the code returns a module: call it at the end, return M.run(ctx), or install it as a package and run that", 0)
+  end
   local line = '{"op":"end","result":' .. encode(value, "result") .. shared.custom_stats() .. "}"
   if #line > line_bytes then
     error("the result has " .. #line .. " bytes as JSON: at most " .. line_bytes .. " can be sent", 0)
@@ -50,7 +53,7 @@ function shared.run(code, chunk, ctx, seed, created_s, heap_bytes)
   public.ctx = value
   local main, problem = shared.compile(code, chunk)
   if not main then
-    return failed(shared.explain_syntax(problem))
+    return failed(shared.explain_syntax(problem, code))
   end
   local ended, line = xpcall(result_of, shared.explain, main)
   pcall(shared.flush)

@@ -23,6 +23,7 @@ _FILES = {
     for name in (
         "encode",
         "decode",
+        "hints",
         "errors",
         "stable",
         "sandbox",

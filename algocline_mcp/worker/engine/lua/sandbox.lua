@@ -94,7 +94,7 @@ local function from_host(name)
   local module = shared.call("module", name)
   local loader, problem = shared.compile(module.source, module.chunk)
   if not loader then
-    fail(format("error loading module '%s': %s", name, shared.explain_syntax(problem)))
+    fail(format("error loading module '%s': %s", name, shared.explain_syntax(problem, module.source)))
   end
   return loader, module.chunk
 end
@@ -250,7 +250,8 @@ public.io = {
     return write_stdout(stdout, ...)
   end,
   open = function(name)
-    return nil, shared.text(name) .. ": a strategy has no files", 1
+    shared.has_opened = true
+    return nil, shared.text(name) .. ": a strategy has no files, so pass the text in ctx", 1
   end,
 }
 
@@ -261,6 +262,15 @@ function public.print(...)
   end
   shared.log("info", concat(pieces, "\t"))
 end
+
+-- A text indexed by a number gave nil, so a loop over a text in the place of a list ran no round, without a word.
+setmetatable(public.string, {
+  __index = function(_, key)
+    if type(key) == "number" then
+      fail("a text has no item " .. shared.text(key) .. ": a list was expected, or text:sub(i, i) for one character")
+    end
+  end,
+})
 
 -- Replaced and removed names -----------------------------------------------------------------------------------
 

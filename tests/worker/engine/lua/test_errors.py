@@ -66,6 +66,63 @@ def test_error_of_a_tail_call_has_a_line(code: str, beginning: str) -> None:
     assert play(code, FakeChannel(modules={"asks": "\nreturn alc.llm(nil)"})).error.startswith(beginning)
 
 
+HINTS = [
+    ("alc.lllm('x')", "(field 'lllm') (the nearest names are: alc.llm)"),
+    ("alc.lmm_batch{}", "(field 'lmm_batch') (the nearest names are: alc.llm_batch)"),
+    ("llm('x')", "(global 'llm') (the nearest names are: alc.llm)"),
+    ("alc.parseScore('x')", "(the nearest names are: alc.parse_score)"),
+    ("alc.state.gett('x')", "(the nearest names are: alc.card.get, alc.state.get, alc.stats.get)"),
+    ("string.fromat('x')", "(the nearest names are: string.format)"),
+    ("('x'):uper()", "(the nearest names are: string.upper)"),
+    ("alc.zzzzzz()", "attempt to call a nil value (field 'zzzzzz')\nstack"),
+    ("local x = f'{1}'", "Lua has no f-strings"),
+    ("for x in {1} do end", "write for i, x in ipairs(list) do"),
+    ("for x in 'a, b' do end", "it is a text and not a list"),
+    ("for k in pairs('a') do end", "it is a text and not a list"),
+    ("for i, x in ipairs('a, b') do end", "panel.lua:1: a text has no item 1: a list was expected"),
+    ("local t = 'a, b' for i = 1, #t do print(t[i]) end", "panel.lua:1: a text has no item 1"),
+    ("return alc.llm('x') > 5", "an answer is a text: alc.parse_number(answer)"),
+    ("return 5 <= alc.llm('x')", "an answer is a text: alc.parse_number(answer)"),
+    ("return alc.llm('x') + 1", "texts are joined with .."),
+    ("return 'a' + 'b'", "texts are joined with .."),
+    ("return 1 + alc.llm('x')", "texts are joined with .."),
+    ("return alc.llm('x') * 2", "an answer is a text: alc.parse_number(answer)"),
+    ("return -alc.llm('x')", "an answer is a text: alc.parse_number(answer)"),
+    ("io.open('x'):read()", "a strategy has no files, so pass the text in ctx"),
+    ("assert(io.open('x'))", "x: a strategy has no files, so pass the text in ctx"),
+    (
+        "local M = {} function M.run(ctx) end return M",
+        "the code returns a module: call it at the end, return M.run(ctx)",
+    ),
+    ("if a != b then end", "Lua writes ~="),
+    ("x = 1\nx += 1", "Lua has no +="),
+    ("s = ''\ns ..= 'a'", "Lua has no ..="),
+    ("x = 1\nx++", "Lua has no ++"),
+    ("def f(x):\n return x", "Lua writes: function name(arguments) … end"),
+    ("```lua\nreturn 1\n```", "the code stands in a fence"),
+    ("return 1\n```", "the code stands in a fence"),
+    ("if x && y then end", "Lua writes and"),
+    ("if !x then end", "Lua writes not"),
+    ("if x == 1:\n  y = 2", "Lua writes: if … then … end"),
+    ("for x in t:\n  print(x)", "Lua writes: for i, x in ipairs(list) do … end"),
+    ("while x:\n  y()", "Lua writes: while … do … end"),
+    ("local x = [1, 2]", "Lua writes a list as {1, 2, 3}"),
+    ("const x = 1", "Lua writes: local name = value"),
+    ("import json", 'Lua writes: local name = require("name")'),
+    ("// hi", "a comment of Lua begins with --"),
+]
+
+
+@pytest.mark.parametrize(("code", "hint"), HINTS)
+def test_mistake_of_another_language_is_told_what_to_write(code: str, hint: str) -> None:
+    assert hint in play(code, FakeChannel(lambda query: {"response": "seven"})).error
+
+
+def test_correct_lines_with_other_syntax_errors_get_no_hint() -> None:
+    assert play("local s = 'a != b'\nx =").error == "syntax error: panel.lua:2: unexpected symbol near <eof>"
+    assert play("return ('x').missing, #'abc'").result is None
+
+
 SYNTAX = [
     ("x =", "syntax error: panel.lua:1: unexpected symbol near <eof>"),
     ("\nfor i = 1, 3 do i = 2 end",

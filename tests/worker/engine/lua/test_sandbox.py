@@ -56,7 +56,7 @@ ESCAPES: list[tuple[str, Any]] = [
     ("pcall(setmetatable, ctx.null, {})",
      "panel.lua:1: bad argument #1 to 'setmetatable' (table expected, got userdata)"),
     ("pcall(os.exit)", "panel.lua:1: os.exit is not available: return from the strategy to end it, or call error"),
-    ("io.open('/etc/passwd')", "/etc/passwd: a strategy has no files"),
+    ("io.open('/etc/passwd')", "/etc/passwd: a strategy has no files, so pass the text in ctx"),
     ("load('\\27Lua')", "attempt to load a binary chunk (mode is 't')"),
     ("load('\\27Lua', 'n', 'b')", "attempt to load a text chunk (mode is 'b')"),
     ("load('return 1', 'n', 'b')", "attempt to load a text chunk (mode is 'b')"),
