@@ -1,13 +1,14 @@
 """A session as one self-contained HTML page: no script, no other file, light and dark. Pure.
 
-Contract: `html_of(records)` is a whole document. Every text from the journal is escaped; values read from the
-environment are hidden. The page may be sent to other people: only the session's own texts can name paths of this
-machine.
+Contract: `html_of(records)` is a whole document: facts, task, ctx and result, then round by round, then the code. What
+a child did stands together below its fork. Every text from the journal is escaped; values read from the environment are
+hidden. The page may be sent to other people: only the session's own texts can name paths of this machine.
 """
 
 import html
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from algocline_mcp.cli.timeline import (
     answered_by,
@@ -59,6 +60,7 @@ h2 { font-size: 1rem; margin: 0 0 .8rem; } h2 small { color: var(--soft); font-w
 .code { font: .85rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, monospace; }
 summary { cursor: pointer; } summary .text { display: inline; } details[open] > summary .text { display: none; }
 ul { list-style: none; margin: 0 0 .9rem; padding: 0; color: var(--soft); font-size: .85rem; }
+.child > summary { font-weight: 600; margin: 0 0 .8rem; } .child > section { margin-top: .4rem; }
 li { overflow-wrap: anywhere; } li::before { content: "· "; } li.crash { color: var(--bad); }
 @media print { main { max-width: none; padding: 0; } .turn { break-inside: avoid; } }
 """
@@ -70,7 +72,7 @@ def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
     title = _text(redaction.text(session.header["title"]) or session.sid)
     fact_rows = facts(session, redaction, entries, time.time() if now_s is None else now_s)
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in fact_rows)
-    parts = [*_sections(list(without_repeated_progress(entries)))]
+    parts = [*_summary(redaction.ctx(records[0]["ctx"]), entries), *_sections(_by_stream(entries))]
     if session.final is None:
         parts.append(f'<section class="open"><h2>{_text(open_end(session))}</h2></section>')
     code = redaction.text(records[0]["code"])
@@ -85,22 +87,53 @@ def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
     )
 
 
-def _sections(entries: Sequence[Entry]) -> list[str]:
-    """One per round, with what happened before it, and one for the end."""
+def _summary(ctx: Any, entries: Sequence[Entry]) -> list[str]:
+    """What was asked, with what, and what came of it: what a reader looks for first."""
+    rest = dict(ctx) if isinstance(ctx, dict) else {}
+    parts = [("Task", rest.pop("task"))] if isinstance(rest.get("task"), str) else []
+    parts += [("ctx", rest)] if rest else []
+    for entry in entries:
+        if entry["kind"] == "end":
+            parts += [(key.capitalize(), entry[key]) for key in ("result", "error") if key in entry]
+    return [f"<h2>{name}</h2>{_value(value)}" for name, value in parts]
+
+
+def _by_stream(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+    """The entries of the session ("") and of each child, each in order: at a fork its parent waits for all of them."""
+    streams: dict[str, list[Entry]] = {}
+    for entry in entries:
+        streams.setdefault(entry.get("child", ""), []).append(entry)
+    return {stream: list(without_repeated_progress(own)) for stream, own in streams.items()}
+
+
+def _sections(streams: Mapping[str, Sequence[Entry]], stream: str = "") -> list[str]:
+    """One per round, with what happened before it, one per child of a fork, and one for the end."""
     sections: list[str] = []
     between: list[str] = []
-    for entry in entries:
+    for entry in streams.get(stream, ()):
         if entry["kind"] == "prompt":
             sections.append(_round(entry, between))
-            between = []
         elif entry["kind"] == "end":
             sections.append(_end(entry, between))
-            between = []
         else:
             between.append(f'<li class="{entry["kind"]}">{_text(label(entry))}</li>')
+            if entry["kind"] != "fork":
+                continue
+            sections.append(f"<section>{_list(between)}{_children(entry, streams)}</section>")
+        between = []
     if between:
         sections.append(f"<section>{_list(between)}</section>")
     return sections
+
+
+def _children(fork: Entry, streams: Mapping[str, Sequence[Entry]]) -> str:
+    parts = []
+    for one in fork["children"]:
+        rounds = sum(entry["kind"] == "prompt" for entry in streams.get(one["child"], ()))
+        name = f"{one['child']} {one['strategy']} · {rounds} round{'' if rounds == 1 else 's'}"
+        own = "".join(_sections(streams, one["child"]))
+        parts.append(f'<details class="child"><summary>{_text(name)}</summary>{own}</details>')
+    return "".join(parts)
 
 
 def _round(entry: Entry, before: Sequence[str]) -> str:
@@ -121,15 +154,13 @@ def _turn(turn: Entry) -> str:
 
 def _end(entry: Entry, before: Sequence[str]) -> str:
     mood = "end" if entry["status"] == "completed" else "end bad"
-    body = ""
-    if "error" in entry:
-        body = _long(entry["error"], "code")
-    elif "result" in entry:
-        value = entry["result"]
-        body = _long(shown_json(value), "" if isinstance(value, str) else "code")
-    body = f'<div class="turn"><div class="part">{body}</div></div>' if body else ""
     head = f"<h2>{_text(entry['status'].capitalize())}{_when(entry)}</h2>"
-    return f'<section class="{mood}">{head}{_list(before)}{body}</section>'
+    return f'<section class="{mood}">{head}{_list(before)}</section>'
+
+
+def _value(value: Any) -> str:
+    shown = _long(shown_json(value), "" if isinstance(value, str) else "code")
+    return f'<div class="turn"><div class="part">{shown}</div></div>'
 
 
 def _when(entry: Entry) -> str:

@@ -207,3 +207,25 @@ def test_children_are_told_by_number_and_name_and_what_they_were_given_stays_hid
     assert in_order(text, "f-0-0 (cot)", "think of [hidden]", "thought", "[0 cot] completed")
     assert in_order(text, "forks cot as 0, debate as 1", "[1 debate] warn: careful", "[1 debate] error: boom")
     assert "secret-of-the-fork" not in text
+
+
+def test_page_begins_with_task_context_and_result() -> None:
+    ctx = '{"task":"weigh it","pkg":{"name":"p"},"env":{"KEY":"hunter2-hunter2"}}'
+    page = html.unescape(html_of([{**HEADER, "ctx": ctx}, *STORY[1:]]))
+
+    assert in_order(page, "Task", "weigh it", "ctx", '"name": "p"', "[hidden]", "Result", '"x"', "Round 1", "Completed")
+    assert "hunter2" not in page
+
+
+def test_page_of_a_failed_session_begins_with_its_error() -> None:
+    end = {"kind": "final", "status": "error", "error": "boom at line 3", "t": 1003.0}
+    page = html_of([HEADER, prompt(1001.0, ("q-0", "p")), answer(1002.0, "q-0", "a"), end])
+
+    assert in_order(page, "<h2>Error</h2>", "boom at line 3", "Round 1")
+
+
+def test_page_groups_what_each_child_did() -> None:
+    page = html_of(FORKED, now_s=2000.0)
+
+    assert in_order(page, "forks cot as 0", "<summary>0 cot · 1 round</summary>", "f-0-0", "completed</li>",
+                    "<summary>1 debate · 0 rounds</summary>", "careful", "boom", "Completed")  # fmt: skip
