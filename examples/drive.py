@@ -39,7 +39,7 @@ async def drive(file: str, ctx: dict[str, str]) -> dict[str, Any]:
             if state["status"] == "needs_response":
                 queries = state.get("queries") or [state]
                 answers = [
-                    {"query_id": query["query_id"], "response": think(query["prompt"], query["system"])}
+                    {"query_id": query["query_id"], "response": think(query["prompt"], query.get("system"))}
                     for query in queries
                 ]
                 state = await call("alc_continue", session_id=sid, responses=answers)

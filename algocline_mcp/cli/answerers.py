@@ -18,6 +18,7 @@ import anyio
 import click
 
 from algocline_mcp.cli import output
+from algocline_mcp.session.results import DEFAULT_MAX_TOKENS
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
 _FORMATS = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
@@ -109,7 +110,7 @@ class Command:
             os.environ,
             ALC_SYSTEM=query.get("system") or "",
             ALC_QUERY_ID=query["query_id"],
-            ALC_MAX_TOKENS=str(query.get("max_tokens", "")),
+            ALC_MAX_TOKENS=str(query.get("max_tokens", DEFAULT_MAX_TOKENS)),
             ALC_SESSION_ID=session_id,
         )
         try:

@@ -16,7 +16,7 @@ from algocline_mcp.history.chunking import part_of, size_of
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import timeline, turns
 from algocline_mcp.session.records import Record
-from algocline_mcp.session.results import children, metrics, status_of, summary
+from algocline_mcp.session.results import children, lean_query, metrics, status_of, summary
 from algocline_mcp.session.state import Session, fold
 
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
@@ -153,7 +153,7 @@ def _prompts(records: Sequence[Record], session: Session) -> list[Any]:
     """The open queries, oldest first, in the form that alc_continue answers."""
     hidden = ("id", "digest", "stream")
     return [
-        {"query_id": query_id} | {key: value for key, value in query.items() if key not in hidden}
+        {"query_id": query_id} | {key: value for key, value in lean_query(query).items() if key not in hidden}
         for query_id, query in session.pending.items()
     ]
 

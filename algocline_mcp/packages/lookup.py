@@ -22,6 +22,7 @@ from algocline_mcp.packages.project import NAME, Project, read_project
 PUBLISHED = "github.com/ynishi/algocline-bundled-packages"
 _SENTENCE_DESCRIPTION_CHARS = 100
 _NEAREST_NAMES = 3
+_OWN_FILE = "To run a file of your own, give code_file"
 _CACHE_ENTRIES = 2000
 
 
@@ -194,11 +195,12 @@ def _unknown_strategy_text(search_path: SearchPath, name: str, code_bytes: int) 
     }
     if not strategies:
         return (
-            f"{sentence}, and no other strategy is. To install some: {install}; the published ones are at {PUBLISHED}"
+            f"{sentence}, and no other strategy is. {_OWN_FILE}. To install some: {install}; the published ones are at "
+            f"{PUBLISHED}"
         )
     nearest = [_with_description(strategies[near], code_bytes) for near in nearest_names(name, list(strategies))]
     likely = f"Nearest: {'; '.join(nearest)}. " if nearest else ""
-    return f'{sentence}. {likely}All: alc_catalog(kind="strategies"). To install more: {install}'
+    return f'{sentence}. {likely}{_OWN_FILE}. All: alc_catalog(kind="strategies"). To install more: {install}'
 
 
 def nearest_names(name: str, names: Sequence[str]) -> list[str]:

@@ -248,7 +248,9 @@ async def _dry_run(pool: Pool, parent: str, planned: Sequence[Record], wait_s: f
     report: dict[str, Any] = {"status": "dry_run", "session_id": parent, "shared": result["branch"]["shared"]}
     asks = result.get("queries") or ([result] if result["status"] == "needs_response" else [])
     if asks:
-        report["asks"] = [{key: query[key] for key in ("query_id", "prompt", "system")} for query in asks]
+        report["asks"] = [
+            {key: query[key] for key in ("query_id", "prompt", "system") if key in query} for query in asks
+        ]
     else:
         report["ends"] = {key: result[key] for key in ("status", "result", "error", "error_code") if key in result}
     return {key: redaction.value(value) for key, value in report.items()}

@@ -1,8 +1,8 @@
 """Shapes of replies: the feed result of a worker, and the flat result of a tool that is made of it. Pure.
 
 {"Paused": {queries, running?}}         {status: needs_response, session_id, query_id, prompt, …, running?}
-                                        several queries: {status, session_id, queries: [{id, query_id, …}], running?}
-{"Running": {…}}                        {status: running, session_id, next}
+                                        several queries: {status, session_id, queries: [{query_id, …}], running?}
+{"Running": {elapsed_s, progress?}}     {status: running, session_id, elapsed_s, progress?, next}
 {"Accepted": {remaining, pending}}      {status: accepted, session_id, remaining, pending}
 {"Stuck": {error_code, error, …}}       {status: error, session_id, error_code, error, …}
 {"Finished": {state, metrics}}          {status: completed | cancelled | error, session_id, result?, error?, stats?}
@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from algocline_mcp.errors import Refused, Unreachable
 from algocline_mcp.protocol.messages import PoolResponse
+from algocline_mcp.session.results import lean_query
 
 # Fields of a result that an option of alc.llm must not set.
 # fmt: off
 _OWN_FIELDS = {
     "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
     "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
-    "refused", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
+    "refused", "elapsed_s", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
 }
 # fmt: on
 _NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
@@ -78,7 +79,7 @@ def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> 
     if name == "Stuck":
         return {"status": "error", **head, **body}
     if name == "Running":
-        return {"status": "running", **head, "next": _NEXT_WHILE_RUNNING}
+        return {"status": "running", **head, **body, "next": _NEXT_WHILE_RUNNING}
     return _end_json(head, body)
 
 
@@ -87,15 +88,13 @@ def _queries_json(body: Mapping[str, Any]) -> dict[str, Any]:
     running = {"running": body["running"]} if "running" in body else {}
     if len(queries) == 1:
         return {**queries[0], **running}
-    return {
-        "queries": [{"id": query["query_id"], **query} for query in queries],
-        **running,
-    }  # upstream's lists say `id`
+    return {"queries": queries, **running}
 
 
 def _query_json(query: Mapping[str, Any]) -> dict[str, Any]:
     """Further options of the strategy come last and never replace a field of ours."""
-    own = {"query_id": query["id"]} | {key: query[key] for key in ("prompt", "system", "max_tokens")}
+    lean = lean_query({key: query[key] for key in ("prompt", "system", "max_tokens")})
+    own = {"query_id": query["id"]} | lean
     flags = {key: True for key in ("grounded", "underspecified") if query.get(key)}
     return own | flags | {key: value for key, value in query.items() if key not in _OWN_FIELDS}
 

@@ -31,6 +31,7 @@ from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.absence import given
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
 from algocline_mcp.server.tool_call.lifespan import ServerState
+from algocline_mcp.server.tool_call.pool_call import client_name
 from algocline_mcp.server.tools import branches, catalog, sessions
 from algocline_mcp.transport.stdio import StdioTransport, leave
 
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from algocline_mcp.pool.spawn import ForkServerProcess
 
 INSTRUCTIONS = """\
-Use algocline for tasks of many prompts that must be complete, independent of each other, or safe from a restart: \
-begin with alc_run, or continue a session that alc_status() lists.
+Use algocline for long work in many steps (review every file, judge each item, independent drafts and votes) that must \
+be complete and survive restarts. Begin with alc_status(): continue what it lists, else alc_run.
 A strategy is Lua code that decides what to ask next; you do the thinking, and every answer is stored on disk.
 
 THE LOOP
@@ -55,6 +56,7 @@ completed: use `result`. error: the strategy failed; report the reason, or follo
 Do not stop in the middle: item 20 of 50 deserves the same care as item 1.
 
 HOW TO ANSWER
+- Read each prompt and think each answer yourself: never answer from a loop or a script.
 - Exactly in the form that the prompt asks for (a number, JSON, one line) and nothing around it: code reads it.
 - `system` is your role for this prompt alone. Take each prompt on its own: use neither other prompts nor this chat, \
 and judge a draft as if another author had written it.
@@ -65,6 +67,8 @@ With underspecified=true: ask the user first.
 SESSIONS OUTLIVE restarts, chats and this server. Before you start a task again, call alc_status(): \
 an unfinished session continues with alc_continue, and no answered prompt is asked again. \
 Sending the same answer again is safe.
+If the tools are gone, the session is safe: do not redo its work. Ask the user to reconnect the server algocline or \
+restart the host; then alc_status() lists the session, as `alc ps` at a terminal.
 """
 
 
@@ -77,7 +81,8 @@ class Server(MCPServer[ServerState]):
         try:
             if context is not None:
                 await context.request_context.lifespan_context.wait_until_open()
-            return await super().call_tool(name, self._given(name, arguments), context)
+            reply = await super().call_tool(name, self._given(name, arguments), context)
+            return reply if context is None else results.for_host(reply, client_name(context))
         except AlcError as exc:
             return results.sentence(exc)
         except ToolError as exc:

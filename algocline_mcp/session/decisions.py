@@ -108,8 +108,9 @@ def _cancel(session: Session, event: HostEvent) -> Decision:
 def _accept(session: Session, event: HostEvent) -> Decision:
     """Judges each item: the good ones make one record, a repeat of an accepted answer is harmless, the rest is refused.
 
-    The call as a whole is refused if no item was taken and none was a repeat. A missing query_id is the exception: the
-    current prompt goes back, because the server cannot know whether the host ever saw it.
+    The call as a whole is refused if no item was taken and none was a repeat, with two exceptions, where the current
+    prompt goes back: without a query_id the server cannot know whether the host ever saw that prompt, and who comes
+    second with another answer has to go on from there.
     """
     assert isinstance(event, Continue)
     taken: dict[str, Record] = {}
@@ -137,7 +138,7 @@ def _accept(session: Session, event: HostEvent) -> Decision:
     if taken:
         record = {"kind": "answer", "answers": list(taken.values()), "t": event.now_s}
         return Decision(records=(record,), refused=tuple(refused))
-    if is_repeat or all(refusal.code == "query_id_needed" for refusal in refused):
+    if is_repeat or all(refusal.code in ("query_id_needed", "already_answered") for refusal in refused):
         return Decision(refused=tuple(refused))
     return Decision(refused=tuple(refused), error=refused[0])
 
@@ -161,7 +162,10 @@ def _refuse_without_id(session: Session) -> Refusal:
 
 
 def _refuse_answered(query_id: str) -> Refusal:
-    sentence = f"already responded to query_id: {query_id} with another text; the first answer stands"
+    sentence = (
+        f"already responded to query_id: {query_id} with another text; the first answer stands: go on with what the "
+        "session asks now"
+    )
     return Refusal(query_id, sentence, "already_answered")
 
 

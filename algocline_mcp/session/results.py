@@ -16,6 +16,9 @@ STATUSES: dict[str, tuple[str, str, str]] = {
 }
 
 
+DEFAULT_MAX_TOKENS = 1024  # of alc.llm
+
+
 def status_of(session: Session) -> str:
     return STATUSES[session.final["status"] if session.final else session.phase][0]
 
@@ -35,7 +38,13 @@ def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool =
     if session.pending:
         paused: Record = {"queries": [_shown(query) for query in session.pending.values()]}
         return {"Paused": paused | ({"running": computing} if computing else {})}
-    return {"Running": {}}
+    return running(session, now_s=now_s)
+
+
+def running(session: Session, *, now_s: float) -> Record:
+    """The feed result of a session that computes: seconds since its last prompt or answer, and its last progress."""
+    elapsed_s = round(max(0.0, now_s - session.counted_s), 1)
+    return {"Running": {"elapsed_s": elapsed_s} | ({"progress": session.progress} if session.progress else {})}
 
 
 def _end_state(final: Record) -> Any:
@@ -55,6 +64,12 @@ def _stuck(session: Session) -> Record:
 
 def _shown(query: Record) -> Record:
     return {key: value for key, value in query.items() if key not in ("digest", "stream")}
+
+
+def lean_query(query: Record) -> Record:
+    """A query without the options that say nothing: they would cost the host 60 bytes in every prompt."""
+    empty = {"system": None, "max_tokens": DEFAULT_MAX_TOKENS}
+    return {key: value for key, value in query.items() if key not in empty or value != empty[key]}
 
 
 def metrics(session: Session, now_s: float) -> Record:

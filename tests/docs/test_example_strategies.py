@@ -60,7 +60,7 @@ async def test_verify_checks_each_claim_without_showing_the_draft(rig: Rig) -> N
 @pytest.mark.slow
 async def test_each_tries_an_item_twice_and_says_what_failed(rig: Rig) -> None:
     def model(query: dict[str, Any]) -> str:
-        if not query["system"]:
+        if not query.get("system"):
             return "second" if "A reviewer said" in query["prompt"] else "first"
         good = "Item: easy" in query["prompt"] or (
             "Item: hard" in query["prompt"] and "Result: second" in query["prompt"]

@@ -102,7 +102,7 @@ def test_a_prompt_that_was_answered_meanwhile_takes_no_other_from_the_next_page(
 def test_prompts_are_those_that_wait() -> None:
     page = look([header(SID), prompt("q-0", "q-1"), answer("q-0")], "prompts")
 
-    assert page["prompts"] == [{"query_id": "q-1", "prompt": "prompt of q-1", "system": None, "max_tokens": 9}]
+    assert page["prompts"] == [{"query_id": "q-1", "prompt": "prompt of q-1", "max_tokens": 9}]
 
 
 def test_code_comes_by_lines_with_ctx_and_modules() -> None:

@@ -39,7 +39,7 @@ def test_the_first_directory_of_the_search_path_wins(home: Home, source: Path, t
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("on", "Strategy 'on' is not installed. Nearest: one. All: alc_catalog(kind=\"strategies\")"),
+        ("on", "Strategy 'on' is not installed. Nearest: one. To run a file of your own, give code_file. All: "),
         ("../one", "Strategy '../one' is not installed."),
         ("git", "The project names its source; install it with: alc pkg install https://x.org/g#v1 --name git"),
         ("lib", "Package 'lib' is a library package: it has no run(ctx)"),

@@ -32,9 +32,13 @@ def test_the_instructions_fit_and_teach_in_order(tools: Tools) -> None:
     assert instructions == INSTRUCTIONS
     assert version == __version__
     assert len(instructions.encode()) <= 2048
+    first = instructions.splitlines()[0]
+    assert len(first) <= 240, "some hosts show their model no more than this before it looks for tools"
+    assert [word in first for word in ("Use algocline for", "alc_status()", "alc_run")] == [True] * 3
     order = [
         "alc_run", "EVERY pending prompt", "query_id", "running:", "completed:", "error:",
-        "Exactly in the form", "`system`", "on its own", "grounded", "underspecified", "refuse", "OUTLIVE",
+        "never answer from a loop or a script", "Exactly in the form", "`system`", "on its own", "grounded",
+        "underspecified", "refuse", "OUTLIVE", "If the tools are gone, the session is safe",
     ]  # fmt: skip
     positions = [instructions.index(word) for word in order]
     assert positions == sorted(positions)

@@ -11,6 +11,10 @@ from algocline_mcp.session.state import Phase
 from tests.session import histories
 from tests.session.histories import History, Start, said
 
+SECOND = (
+    "already responded to query_id: q-0 with another text; the first answer stands: "
+    "go on with what the session asks now"
+)
 NEEDED = "an answer after the first prompt needs its query_id: send it again with the id of this prompt"
 
 
@@ -47,10 +51,6 @@ REFUSED: list[tuple[Start, list[Answer], str | None, str, str]] = [
      "unknown query_id: q-0; nothing is pending: the session is running"),
     (histories.cancelled, [said("q-0", "a")], "q-0", "unknown_query",
      "unknown query_id: q-0; nothing is pending: the session is finished"),
-    (answered_once, [said("q-0", "other")], "q-0", "already_answered",
-     "already responded to query_id: q-0 with another text; the first answer stands"),
-    (answered_once, [said("q-0", refuse="a")], "q-0", "already_answered",
-     "already responded to query_id: q-0 with another text; the first answer stands"),
     (histories.paused_at_two, [said(None, "a")], None, "query_id_missing",
      "2 queries pending; specify query_id explicitly; pending: q-0, q-1"),
     (histories.running, [said(None, "a")], None, "not_waiting",
@@ -145,9 +145,18 @@ def test_repeated_answer_to_the_first_prompt_needs_no_query_id_while_nothing_els
     repeat, other = history.answer(said(None, "a")), history.answer(said(None, "b"))
 
     assert (repeat.records, repeat.refused, repeat.error) == ((), (), None)
-    assert other.error == Refusal(
-        "q-0", "already responded to query_id: q-0 with another text; the first answer stands", "already_answered"
-    )
+    assert (other.records, other.refused, other.error) == ((), (Refusal("q-0", SECOND, "already_answered"),), None)
+
+
+@pytest.mark.parametrize("second", [said("q-0", "other"), said("q-0", refuse="a")])
+def test_second_of_two_answers_is_refused_and_gets_the_current_state(second: Answer) -> None:
+    history = answered_once()
+
+    decision = history.answer(second)
+
+    assert (decision.records, decision.error) == ((), None)
+    assert decision.refused == (Refusal("q-0", SECOND, "already_answered"),)
+    assert list(history.session.pending) == ["q-1"]
 
 
 @pytest.mark.parametrize("start", [histories.completed_after_an_answer, histories.cancelled])

@@ -24,8 +24,8 @@ Q0, Q1 = {"id": "q-0", **query("p")}, {"id": "q-1", **query("r")}
 
 # history, runtimes that compute, whether an answer was just taken -> the feed result
 VIEWS: list[tuple[Start, int, bool, Record]] = [
-    (histories.running, 1, False, {"Running": {}}),
-    (histories.running, 0, True, {"Running": {}}),
+    (histories.running, 1, False, {"Running": {"elapsed_s": 4000.0}}),
+    (histories.running, 0, True, {"Running": {"elapsed_s": 4000.0}}),
     (histories.paused, 0, False, {"Paused": {"queries": [Q0]}}),
     (histories.paused_at_two, 0, False, {"Paused": {"queries": [Q0, Q1]}}),
     (histories.paused_at_two, 0, True, {"Accepted": {"remaining": 2, "pending": ["q-0", "q-1"]}}),
@@ -34,7 +34,7 @@ VIEWS: list[tuple[Start, int, bool, Record]] = [
      {"Paused": {"queries": [{"id": "f-0-0", **query("p")}], "running": 2}}),
     (histories.stuck, 0, False, {"Stuck": STUCK}),
     (histories.stuck, 0, True, {"Stuck": STUCK}),
-    (histories.stuck, 1, False, {"Running": {}}),
+    (histories.stuck, 1, False, {"Running": {"elapsed_s": 4000.0}}),
     (histories.stuck_at_a_prompt, 0, False, {"Stuck": STUCK}),
     (histories.stuck_at_a_prompt, 1, False, {"Paused": {"queries": [Q0], "running": 1}}),
 ]  # fmt: skip

@@ -1,27 +1,41 @@
 """Results of tool calls for the SDK: a flat JSON object, or one sentence for a refused call.
 
 Contract. The text of a result is its structured content as minified JSON, because hosts show one or the other; a
-truncated result has a link to the whole too. A refusal is text alone, `sentence [code]`: some hosts would show
-structured content instead of the sentence. Neither contains half of a surrogate pair or a NaN: the first would end the
-SDK's writer, the second would make the two forms differ.
+truncated result has a link to the whole too. A host that shows both gets one line as the text. A refusal is text
+alone, `sentence [code]`: some hosts would show structured content instead of the sentence. Neither contains half of a
+surrogate pair or a NaN: the first would end the SDK's writer, the second would make the two forms differ.
 """
 
 import json
 import math
 from typing import Any
 
-from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
+from mcp_types import CallToolResult, ContentBlock, InputRequiredResult, ResourceLink, TextContent
 
 from algocline_mcp.errors import AlcError, whole
 from algocline_mcp.server.tool_call.truncation import link_of
+
+SHOWS_BOTH = ("codex-mcp-client",)
+Reply = CallToolResult | InputRequiredResult
 
 
 def result(value: dict[str, Any]) -> CallToolResult:
     value, text = _writable(value)
     content: list[ContentBlock] = [TextContent(type="text", text=text)]
     if (link := link_of(value)) is not None:
-        content.append(ResourceLink(type="resource_link", name=link.rpartition("/")[2], uri=link))
+        name, advice = link.rpartition("/")[2], "The whole, for the user; alc_status with cursor returns the next part"
+        content.append(ResourceLink(type="resource_link", name=name, uri=link, description=advice))
     return CallToolResult(content=content, structured_content=value)
+
+
+def for_host(reply: Reply, client: str) -> Reply:
+    """`reply` with one line as its text where the host `client` shows the structured content beside the text."""
+    if client not in SHOWS_BOTH or not isinstance(reply, CallToolResult) or reply.structured_content is None:
+        return reply
+    head = (reply.structured_content.get(name) for name in ("status", "session_id"))
+    line = f"{' '.join(str(value) for value in head if value) or 'done'}: see structuredContent"
+    rest = [block for block in reply.content if not isinstance(block, TextContent)]
+    return reply.model_copy(update={"content": [TextContent(type="text", text=line), *rest]})
 
 
 def text_of(value: dict[str, Any]) -> str:

@@ -155,8 +155,8 @@ def _with_next(result: dict[str, Any], advice: str) -> dict[str, Any]:
 def _marked(result: dict[str, Any], advice: str, name: str, end: int) -> dict[str, Any]:
     """`result` marked as truncated, with the cursor that goes on at `end` of the prompt or status `name`."""
     view = "prompts" if result.get("status") == "needs_response" else "result"
-    mark = {"truncated": True, "cursor": f"{name}:{end}", "resource": address(result["session_id"], view)}
-    return _with_next({**result, **mark}, advice)
+    mark = {"cursor": f"{name}:{end}", "resource": address(result["session_id"], view)}
+    return {**_with_next({**result, "truncated": True}, advice), **mark}
 
 
 def _offset(cursor: str, name: str) -> int:

@@ -117,8 +117,8 @@ async def alc_continue(
     Answer prompts of a session. Returns its next pause or its end.
 
     One prompt: response with its query_id. Several: all in one call, responses=[{query_id, response}, ...], in any
-    order. Invalid items are listed in `refused`, the others count. Resending an answer is safe; a different answer to
-    an answered query_id is refused.
+    order. Invalid items are listed in `refused`, the others count. Resending an answer is safe; the first answer to a
+    query_id stands. If you were asked to answer one prompt for somebody else, send it with wait_s=0, then stop.
 
     Returns what alc_run does, or accepted (answers are missing, see pending). If running, wait with alc_status.
     """
@@ -233,7 +233,7 @@ async def alc_stop(
     return host_result(context, result)
 
 
-# Hosts load tools on demand; the two tools of the loop are worth their tokens from the first turn on.
+# Hosts load tools on demand; the three tools of the loop are worth their tokens from the first turn on.
 _ALWAYS_LOADED = {"anthropic/alwaysLoad": True}
 
 
@@ -242,6 +242,6 @@ def tools() -> list[Tool]:
     return [
         make_tool(alc_run, "Run a strategy", hints(), _ALWAYS_LOADED),
         make_tool(alc_continue, "Answer a session", hints(idempotent=True), _ALWAYS_LOADED),
-        make_tool(alc_status, "Show sessions", hints(read_only=True, idempotent=True), None),
+        make_tool(alc_status, "Show sessions", hints(read_only=True, idempotent=True), _ALWAYS_LOADED),
         make_tool(alc_stop, "Stop a session", hints(destructive=True, idempotent=True), None),
     ]

@@ -19,7 +19,7 @@ from algocline_mcp.session import budget
 from algocline_mcp.session.decisions import Decision, decide
 from algocline_mcp.session.events import Continue, Died, HostEvent
 from algocline_mcp.session.records import Record
-from algocline_mcp.session.results import view
+from algocline_mcp.session.results import running, view
 from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.storage import journal_lines
 from algocline_mcp.storage.clock import now_s
@@ -230,9 +230,9 @@ class SessionRunner:
         return decision
 
     def feed_result(self, *, is_accepted: bool = False) -> Record:
-        """The state for a host. "Running" during a replay, when nothing is known yet: the replay may diverge."""
+        """The state for a host. "Running" during a replay: its prompts may not be shown, for it may diverge."""
         if self.is_replaying:
-            return {"Running": {}}
+            return running(self.session, now_s=now_s())
         if self.fatal is not None and self.session.final is None:
             return {"Stuck": self.fatal}
         return view(self.session, now_s=now_s(), computing=self.computing, accepted=is_accepted)

@@ -139,7 +139,7 @@ def test_a_package_is_tested_with_the_result_fields_of_upstream(host: Server, ec
     assert (alone["failed"], alone["failures"][0]["name"]) == (1, "a")
     assert alone["search_path_warnings"] == ["search path /nowhere is not a directory"]
     host.call("alc_pkg_unlink", name="echo")
-    for arguments in ({}, {"pkg": "echo", "code": ""}):
+    for arguments in ({}, {"pkg": "echo", "code": "return 1"}):
         assert "Provide exactly one of: pkg, code_file, code." in refusal_of_call(host, "alc_pkg_test", **arguments)
     assert "there is no package 'echo'" in refusal_of_call(host, "alc_pkg_test", pkg="echo")
     assert host.call("alc_status") == {"active_sessions": 0, "sessions": []}

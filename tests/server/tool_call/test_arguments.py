@@ -60,7 +60,7 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({"code": "x", "code_file": "y"}, "Provide either `code` or `code_file`, not both."),
     ({"code": ""}, "Either `code` or `code_file` must be provided."),
     ({"code": "x", "code_file": "y", "strategy": "z"}, "Provide either `code` or `code_file` or `strategy`, not all"),
-    ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other strategy is. To install some: alc "),
+    ({"strategy": "nowhere"}, "Strategy 'nowhere' is not installed, and no other strategy is. To run a file"),
     ({"code": "x", "opts": "{"}, "opts is a string that is not JSON: give an object such as"),
     ({"code": "x", "cod_file": "y"}, 'no argument "cod_file" (did you mean code_file?): its arguments are code,'),
     ({"code": "x", "host_mode": True}, "its arguments are code, code_file, strategy, task, opts, ctx, title, "),

@@ -5,19 +5,19 @@ import json
 import pytest
 
 from tests.rig.hosts import Tools
-from tests.rig.tool_replies import ONE, SID, TWO, result_of, text_of
+from tests.rig.tool_replies import ONE, SID, TWO, refusal_of, result_of, text_of
 
 
 def test_a_failed_write_of_the_registry_is_a_field_of_the_result(tools: Tools) -> None:
     assert result_of(tools.call("alc_run", code="x"))["pool_save_error"] == "registry.json: disk full"
 
 
-def test_a_prompt_keeps_system_and_max_tokens_and_a_result_its_null(tools: Tools) -> None:
+def test_a_prompt_leaves_out_options_that_say_nothing_and_a_result_keeps_its_null(tools: Tools) -> None:
     first, second = tools.calls(
         ("alc_run", {"code": ONE}), ("alc_run", {"code": '{"status": "completed", "result": null}'})
     )
 
-    assert {"system", "max_tokens", "query_id", "prompt"} <= result_of(first).keys()
+    assert result_of(first).keys() == {"status", "session_id", "query_id", "prompt", "system"}
     assert "result" in result_of(second)
 
 
@@ -77,3 +77,12 @@ def test_stop_hibernates_unless_its_mode_is_cancel(tools: Tools) -> None:
 
     assert result_of(slept)["status"] == "needs_response"
     assert result_of(ended)["status"] == "cancelled"
+
+
+def test_a_host_that_shows_text_and_structured_content_gets_one_line_as_the_text(tools: Tools) -> None:
+    tools.client_name = "codex-mcp-client"
+    started, refused = tools.calls(("alc_run", {"code": ONE}), ("alc_continue", {"session_id": SID}))
+
+    assert [block.text for block in started.content] == [f"needs_response {SID}: see structuredContent"]
+    assert started.structured_content["prompt"] == "a"
+    assert "Either 'response' or 'responses'" in refusal_of(refused)
