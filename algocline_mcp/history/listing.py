@@ -1,6 +1,8 @@
 """List of unfinished sessions, one page at a time.
 
-The cost. A page costs as many folds as it has entries, whatever else is on the disk. Ids begin with the time at which
+The cost. A page costs as much as its entries, whatever else is on the disk, and an entry costs the same whatever its
+journal holds: the marks of a long journal hold the entry, and an entry is remembered until its journal changes. Ids
+begin with the time at which
 the session was created, so the newest sessions have the largest file names, and one listing of the directory finds
 them. No database is opened, no worker is asked or started, no lock is taken. Counts are counts of file names; that of
 finished journals is remembered until their directory changes.
@@ -20,26 +22,28 @@ left out, and subtracted from the count. A journal that cannot be read is an ent
 
 import heapq
 import os
+import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from algocline_mcp.config.home import Home
-from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.session.records import Record
-from algocline_mcp.session.results import summary
-from algocline_mcp.session.state import Phase, fold
-from algocline_mcp.storage import journal
+from algocline_mcp.session.records import Record, problem_of
+from algocline_mcp.session.results import preview, summary
+from algocline_mcp.session.state import Phase, Session, evolve
+from algocline_mcp.storage import journal, journal_parts
 
 _SUFFIX = ".journal"
 NEWEST = 100  # among so many of the newest unfinished sessions, the project's own come first
 _NAMED = 3  # unfinished sessions that an error message names
 _SAME_STAMP_NS = 1_000_000_000  # two changes within this time may have the same time stamp
-_PREVIEW_CHARS = 80  # of the oldest open prompt
-_REMEMBERED_PROJECTS = 1000
+_REMEMBERED = 1000  # entries, and projects
+_PAGE_ROOM_BYTES = 64 * MIB  # of journals that one page reads whole: half a second
+_UNKNOWN = "this journal is long: alc_status with this session_id reads it"
 EMPTY: dict[str, Any] = {"active_sessions": 0, "sessions": []}
 
 
@@ -58,7 +62,12 @@ def list_unfinished(
         raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
     page, following = _page(home, names, max(1, min(limit or limits.listed, limits.listed_max)), cursor, project)
     live = set(map(_sid, _names(home.pool, ".sock")))
-    entries = [entry for sid in page if (entry := _entry(home, sid, is_live=sid in live)) is not None]
+    entries, room = [], _PAGE_ROOM_BYTES
+    for sid in page:
+        entry, cost = _entry(home, sid, "live" if sid in live else "none", room)
+        room -= cost
+        if entry is not None:
+            entries.append(entry)
     unfinished = len(names) - (len(page) - len(entries))  # a session that has just ended is about to be archived
     if not unfinished:
         return dict(EMPTY)
@@ -98,10 +107,10 @@ def _is_of(home: Home, project: str | None, sid: str) -> bool:
     key = (home.root, sid)
     if key not in _projects:
         try:
-            first = journal.read_first(home.journal(sid))
+            first = journal_parts.read_first(home.journal(sid))
         except OSError:
             return False
-        if len(_projects) >= _REMEMBERED_PROJECTS:
+        if len(_projects) >= _REMEMBERED:
             _projects.clear()
         _projects[key] = (first or {}).get("project")
     return _projects[key] == project
@@ -139,24 +148,68 @@ def _sid(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _entry(home: Home, sid: str, *, is_live: bool) -> dict[str, Any] | None:
-    """One unfinished session, or None where the session is finished or gone."""
-    worker = "live" if is_live else "none"
+_entries: dict[Path, tuple[tuple[int, ...], dict[str, Any] | None]] = {}  # journal -> its state, its entry
+
+
+def _entry(home: Home, sid: str, worker: str, room: int) -> tuple[dict[str, Any] | None, int]:
+    """One unfinished session, or None where the session is finished or gone; and how many bytes were read for it.
+
+    It is remembered as long as inode, size and time of change of the journal stay. `room`: bytes that may be read."""
+    path = home.journal(sid)
     try:
-        records = journal.read(home.journal(sid), is_for_host=False)
-        session = fold(records) if records else None
-    except FileNotFoundError:
-        return None
-    except AlcError as exc:
-        return {"session_id": sid, "status": "error", "error_code": exc.code, "error": str(exc), "worker": worker}
-    if session is None or session.phase is Phase.FINISHED:
-        return None
-    return summary(session, worker=worker) | ({"prompt": _preview(records, session.pending)} if session.pending else {})
+        status = os.stat(path, follow_symlinks=False)
+    except OSError:
+        return None, 0
+    state = (status.st_ino, status.st_size, status.st_mtime_ns)
+    known, cost = _entries.get(path), 0
+    if known is None or known[0] != state:
+        try:
+            entry, cost = _read_entry(path, status, room)
+        except OSError:
+            return None, 0
+        except AlcError as exc:
+            entry = {"session_id": sid, "status": "error", "error_code": exc.code, "error": str(exc)}
+        known = (state, entry)
+        if entry is None or entry["status"] not in ("unknown", "error"):
+            if len(_entries) >= _REMEMBERED:
+                _entries.clear()
+            _entries[path] = known
+    entry = known[1]
+    return None if entry is None else {**entry, "session_id": sid, "worker": worker}, cost
 
 
-def _preview(records: Sequence[Record], pending: Mapping[str, Record]) -> str:
-    prompt = Redaction.of(records).text(next(iter(pending.values()))["prompt"])
-    return prompt if len(prompt) <= _PREVIEW_CHARS else prompt[: _PREVIEW_CHARS - 1] + "…"
+def _read_entry(path: Path, status: os.stat_result, room: int) -> tuple[dict[str, Any] | None, int]:
+    """A short journal is read whole; of a long one its last mark has the entry. A long journal without such a mark (of
+    version 0.1.0, or just imported) is read whole as far as the room of the page allows."""
+    size = status.st_size
+    if size > journal.SHORT_BYTES and stat.S_ISREG(status.st_mode):
+        mark = journal_parts.read_mark(path, size)
+        if mark is not None and problem_of(mark) is None:
+            line: dict[str, Any] = mark["line"]
+            has_ended = line["status"] in ("completed", "cancelled") or (
+                line["status"] == "error" and "error_code" not in line
+            )
+            return (None if has_ended else line), 0
+        if size > room:
+            return {"status": "unknown", "last_activity_at": status.st_mtime, "next": _UNKNOWN}, 0
+    return _folded(path), size
+
+
+def _folded(path: Path) -> dict[str, Any] | None:
+    session = Session()
+    redaction = Redaction.of(_evolved(session, journal.stream(path, is_for_host=False)))
+    if session.phase in (Phase.NEW, Phase.FINISHED):
+        return None
+    line = summary(session, worker="")
+    for query in list(session.pending.values())[:1]:
+        line["prompt"] = preview(redaction.text(query["prompt"]))
+    return line
+
+
+def _evolved(session: Session, records: Iterable[Record]) -> Iterator[Record]:
+    for record in records:
+        evolve(session, record)
+        yield record
 
 
 def ids_of(home: Home, beginning: str) -> list[str]:

@@ -1,6 +1,9 @@
 """Reads the journal of one session from the disk, without starting a worker."""
 
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -8,36 +11,49 @@ from algocline_mcp.errors import JournalCorrupt, Refused
 from algocline_mcp.history.listing import not_found
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session, fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import journal, journal_parts
+
+Check = Callable[[], object]
+Content = TypeVar("Content")
 
 
-def session_of(home: Home, limits: Limits, sid: str) -> Session:
-    """The session that the journal folds to. Raises the errors of records_of, and IllegalRecord."""
-    return fold(records_of(home, limits, sid))
+def session_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> Session:
+    """The session that the journal folds to, in bounded memory. Raises the errors of records_of, and IllegalRecord."""
+    return _first_of(home, limits, sid, lambda path: _session(fold(journal.stream(path, check=check))))
 
 
-def records_of(home: Home, limits: Limits, sid: str) -> list[Record]:
-    """The records of an unfinished or finished session, flushed. Raises Refused for an unknown id, JournalCorrupt,
-    StorageFailed."""
+def records_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> list[Record]:
+    """The records of an unfinished or finished session, flushed. `check` is called now and then, and may raise to end
+    a read that nobody waits for. Raises Refused for an unknown id, JournalCorrupt, StorageFailed."""
+    return _first_of(home, limits, sid, lambda path: list(journal.stream(path, check=check)))
+
+
+def _session(session: Session) -> Session | None:
+    return session if session.sid else None
+
+
+def _first_of(home: Home, limits: Limits, sid: str, read: Callable[[Path], Content | None]) -> Content:
     for path in (home.journal(sid), home.finished_journal(sid), home.journal(sid)):
         try:  # the first path is tried again, because the journal may move between the two attempts
-            if records := journal.read(path):
-                return records
+            if content := read(path):
+                return content
         except FileNotFoundError:
             continue
     raise Refused(not_found(home, limits, sid), code="not_found")
 
 
-def readable_records(home: Home, limits: Limits, sid: str) -> tuple[list[Record], JournalCorrupt | None]:
+def readable_records(
+    home: Home, limits: Limits, sid: str, check: Check = bool
+) -> tuple[list[Record], JournalCorrupt | None]:
     """The records of a session; for a damaged journal those before the damage, and the error.
 
     Only for callers that change nothing in the session: views, and branches. Raises the errors of records_of;
     JournalCorrupt only where the first line is damaged.
     """
     try:
-        return records_of(home, limits, sid), None
+        return records_of(home, limits, sid, check), None
     except JournalCorrupt as exc:
         with suppress(OSError):
-            if records := journal.read_before_damage(exc.path):
+            if records := journal_parts.read_before_damage(exc.path):
                 return records, exc
         raise

@@ -6,7 +6,7 @@ function `env`. A value of at least `_SECRET_CHARS` characters is also hidden in
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ class Redaction:
     secrets: tuple[str, ...]  # longest first: a secret may be part of another
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> "Redaction":
+    def of(cls, records: Iterable[Record]) -> "Redaction":
         """The redaction of one journal. `records`: all of them, from the header on."""
         secrets = {text for text in _read(records) if len(text) >= _SECRET_CHARS}
         return cls(tuple(sorted(secrets, key=len, reverse=True)))
@@ -63,19 +63,19 @@ class Redaction:
         return redacted
 
 
-def _read(records: Sequence[Record]) -> Iterator[str]:
-    header = records[0] if records else {}
-    if '"env"' in header.get("ctx", ""):
-        ctx = json.loads(header["ctx"])
-        yield from _leaves(ctx.get("env") if isinstance(ctx, dict) else None)
+def _read(records: Iterable[Record]) -> Iterator[str]:
     for record in records:
-        if record["kind"] == "fork":
+        if record["kind"] == "header":
+            if '"env"' in record.get("ctx", ""):
+                ctx = json.loads(record["ctx"])
+                yield from _leaves(ctx.get("env") if isinstance(ctx, dict) else None)
+            for name, _, outcome, _ in record.get("carried", {}).get("effects", ()):  # inherited of its parent
+                if name == "env":
+                    yield from _leaves(outcome.get("result"))
+        elif record["kind"] == "fork":
             yield from _leaves(record["ctx"].get("env"))
         elif record["kind"] == "effect" and record["name"] == "env":
             yield from _leaves(record.get("result"))
-    for name, _, outcome, _ in header.get("carried", {}).get("effects", ()):  # what a branch inherits of its parent
-        if name == "env":
-            yield from _leaves(outcome.get("result"))
 
 
 def _leaves(value: Any) -> Iterator[str]:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import anyio.to_thread
 
 from algocline_mcp.config.limits import Limits
@@ -159,7 +160,7 @@ def inherited(records: Sequence[Record]) -> Record:
 async def project_of(pool: Pool, sid: str) -> str:
     """The project directory of a session; "" if it has none. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
-    read = partial(readable_records, pool.home, pool.limits, sid)
+    read = partial(readable_records, pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
     records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)
     return str(records[0].get("project") or "")
 
@@ -187,7 +188,7 @@ async def branch_via_pool(
         raise Refused(
             f"n is {n}, at most {pool.limits.branches} branches are started at once: call alc_branch several times"
         )
-    read = partial(readable_records, pool.home, pool.limits, sid)
+    read = partial(readable_records, pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
     records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)  # of a damaged journal: the records before
     try:
         fold(records)

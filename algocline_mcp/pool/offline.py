@@ -1,6 +1,7 @@
 """Access to sessions without a worker: lists and views them, decides from the journal, cancels under its lock.
 
-Contract: functions that read run in threads of the pool's own limiter and start no worker. Only `_cancel` writes, and
+Contract: functions that read run in threads of the pool's own limiter and start no worker. A read ends soon after its
+call was cancelled, for instance at the deadline of a tool. Only `_cancel` writes, and
 only if it gets the journal's lock.
 """
 
@@ -10,6 +11,7 @@ import sys
 from functools import partial
 from typing import Any
 
+import anyio.from_thread
 import anyio.to_thread
 
 from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
@@ -64,7 +66,7 @@ async def view_via_pool(
     check_sid(pool, sid)
 
     def read() -> dict[str, Any]:
-        records, damage = readable_records(pool.home, pool.limits, sid)
+        records, damage = readable_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
         worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
         items = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
         page = Page(limit=items, cursor=cursor, max_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
@@ -78,7 +80,8 @@ async def view_via_pool(
 
 async def fold_of(pool: Pool, sid: str) -> Session:
     """The session as its journal shows it. Raises Refused if there is none, JournalCorrupt, IllegalRecord."""
-    return await anyio.to_thread.run_sync(session_of, pool.home, pool.limits, sid, limiter=pool.files)
+    read = partial(session_of, pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
+    return await anyio.to_thread.run_sync(read, limiter=pool.files)
 
 
 async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[str, Any]:

@@ -148,6 +148,10 @@ _SAID: Fields = {"response": _text, "refuse": _text, "usage": _USAGE, "by": _or_
 _INHERITED = _or_null(_fields({}, _SAID, one_of=("response", "refuse")))
 _PROGRESS = _fields({"step": _integer, "total": _integer, "message": _or_null(_text)}, {})
 _LIMITS = _fields(dict.fromkeys(_NEEDED_LIMITS, _count), dict.fromkeys(RECORDED_LIMITS, _number))
+_LINE = _fields(  # of the list, see session/results.py
+    {"session_id": _text, "title": _text, "status": _text, "created_at": _time, "last_activity_at": _time},
+    {"error_code": _text, "pending": _list_of(_text), "prompt": _text},
+)
 _COUNTS = (
     *("calls", "pauses", "rounds", "prompt_chars", "response_chars", "prompt_tokens", "response_tokens"),
     *("prompts_provided", "responses_provided"),
@@ -212,7 +216,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "crash": Shape({"t": _time, "reason": _text}, is_of_stream=True),
     "final": Shape({"t": _time, "status": _choice(*ENDED_AS)}, {"error": _text, "stats": _object}),
-    "flushed": Shape(),
+    "flushed": Shape({}, {"line": _LINE}),
 }  # fmt: skip
 
 

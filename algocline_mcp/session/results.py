@@ -107,6 +107,34 @@ def used(session: Session, *, now_s: float, spent_s: float) -> dict[str, int]:
     }
 
 
+_LINE_IDS = 256  # pending queries that a line names at most
+_PREVIEW_CHARS = 80  # of the oldest open prompt
+
+
+def line_of(session: Session, *, hides: bool) -> Record:
+    """The line of the list that a mark holds, so that a list need not read a long journal. `hides`: the session has
+    read its environment, so its prompts are not quoted: only a reader of all records knows what to hide."""
+    line = summary(session, worker="")
+    del line["worker"]
+    if session.pending:
+        line["pending"] = line["pending"][:_LINE_IDS]
+        if not hides:
+            line["prompt"] = preview(next(iter(session.pending.values()))["prompt"])
+    return line
+
+
+def preview(prompt: str) -> str:
+    return prompt if len(prompt) <= _PREVIEW_CHARS else prompt[: _PREVIEW_CHARS - 1] + "…"
+
+
+def reads_environment(record: Record) -> bool:
+    """Whether the record may hold values of the environment, which no reader may show."""
+    if record["kind"] == "header":
+        effects = (record.get("carried") or {}).get("effects", ())
+        return '"env"' in record["ctx"] or any(name == "env" for name, *_ in effects)
+    return (record["kind"] == "effect" and record["name"] == "env") or "env" in (record.get("ctx") or ())
+
+
 def summary(session: Session, *, worker: str) -> Record:
     """One line of a list. `worker`: live, or none (hibernated: a request revives the session)."""
     line: Record = {

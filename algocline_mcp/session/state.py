@@ -27,7 +27,7 @@ journal contains counts of records that are gone. The reason why a session canno
 `needs_version`, `corrupt`) is not a record: the journal stays as it is, and the keeper reports the reason.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -98,7 +98,7 @@ def evolve(session: Session, record: Record) -> Session:
     return session
 
 
-def fold(records: Sequence[Record]) -> Session:
+def fold(records: Iterable[Record]) -> Session:
     """Raises IllegalRecord."""
     session = Session()
     for record in records:

@@ -1,7 +1,7 @@
 """Lines of a journal: writing them and reading them back. Pure; journal.py explains what a line is for."""
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from algocline_mcp.errors import ProtocolError
@@ -9,6 +9,7 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import Record
 
 FORMAT = 1
+_LINE_BYTES = 1 << 28  # of one record: the first of a branch holds the answers of its parent
 _DEPTH = 300  # of a record; a strategy's own values nest to 128, and a reader that recurses has room for 1,000 calls
 
 
@@ -18,9 +19,9 @@ def encode(record: Record, flushed: int) -> bytes:
     return b"%08x %s" % (zlib.crc32(line[:-1]), line)
 
 
-def encode_mark(flushed: int) -> bytes:
-    """The record that follows a flush, behind a line feed of its own."""
-    return b"\n" + encode({"kind": "flushed"}, flushed)
+def encode_mark(flushed: int, line: Record | None = None) -> bytes:
+    """The record that follows a flush, behind a line feed of its own. `line`: of the list, see session/results.py."""
+    return b"\n" + encode({"kind": "flushed"} if line is None else {"kind": "flushed", "line": line}, flushed)
 
 
 def encode_flushed(records: Iterable[Record]) -> bytes:
@@ -44,25 +45,87 @@ class Scan:
         return self.damaged_line is not None and self.end < self.flushed
 
 
+class Scanner:
+    """Reads a journal chunk by chunk, and holds at most one line of it. Afterwards the attributes are those of Scan."""
+
+    __slots__ = ("_held", "_held_bytes", "_number", "_start", "damaged_line", "end", "flushed")
+
+    def __init__(self) -> None:
+        self.end = self.flushed = 0
+        self.damaged_line: int | None = None
+        self._number, self._start = 1, 0  # of the line that begins next
+        self._held: list[bytes] = []  # parts of an incomplete line; none of a line that is too long
+        self._held_bytes = 0
+
+    @property
+    def is_corrupt(self) -> bool:
+        return self.damaged_line is not None and self.end < self.flushed
+
+    def feed(self, chunk: bytes) -> Iterator[Record]:
+        """Yields the records that the chunk completes. Those after the first damage are not, but their `s` counts."""
+        start = 0
+        while (stop := chunk.find(b"\n", start)) >= 0:
+            self._hold(chunk[start:stop])
+            record = self._line()
+            if record is not None:
+                yield record
+            start = stop + 1
+        self._hold(chunk[start:])
+
+    def finish(self) -> None:
+        """A last line without its LF is damage."""
+        if self._held_bytes and self.damaged_line is None:
+            self.damaged_line, self.end = self._number, self._start
+
+    def _hold(self, part: bytes) -> None:
+        self._held_bytes += len(part)
+        if self._held_bytes > _LINE_BYTES:
+            self._held.clear()
+        elif part:
+            self._held.append(part)
+
+    def _line(self) -> Record | None:
+        """The record of the held line, if it is to be yielded."""
+        record = decode(b"".join(self._held)) if self._held else None
+        start, self._start = self._start, self._start + self._held_bytes + 1
+        is_empty, number = not self._held_bytes, self._number
+        self._number += 1
+        self._held.clear()
+        self._held_bytes = 0
+        if record is not None:
+            self.flushed = max(self.flushed, record["s"])
+        elif not is_empty and self.damaged_line is None:
+            self.damaged_line, self.end = number, start
+        if self.damaged_line is not None:
+            return None
+        self.end = self._start
+        return record
+
+
 def scan(content: bytes) -> Scan:
     """Records after the first damage are not returned, but their `s` counts."""
-    records: list[Record] = []
-    flushed = start = end = 0
-    damaged_line = None
-    for number, line in enumerate(content.split(b"\n"), 1):
-        is_last = start + len(line) == len(content)
-        record = decode(line) if line else None
-        if line and (record is None or is_last):  # the last line lacks its LF
-            if damaged_line is None:
-                damaged_line, end = number, start
-        elif record is not None:
-            flushed = max(flushed, record["s"])
-            if damaged_line is None:
-                records.append(record)
-        start += len(line) + 1
-    if damaged_line is None:
-        end = len(content)
-    return Scan(records, end, flushed, damaged_line)
+    scanner = Scanner()
+    records = list(scanner.feed(content))
+    scanner.finish()
+    return Scan(records, scanner.end, scanner.flushed, scanner.damaged_line)
+
+
+def last_mark(tail: bytes) -> Record | None:
+    """The last mark with a field `line` in the end of a journal, if that line still holds: no later mark follows other
+    records. A damaged line behind it is the trace of a kill, because no mark that follows says that it was flushed."""
+    is_flushed = False
+    for text in reversed(tail.split(b"\n")[1:]):
+        record = decode(text) if text else None
+        if record is None:
+            continue
+        if record.get("kind") != "flushed":
+            if is_flushed:
+                return None
+        elif "line" in record:
+            return record
+        else:
+            is_flushed = True
+    return None
 
 
 def decode(line: bytes) -> Record | None:

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,14 @@ import pytest
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
+from algocline_mcp.history import listing
 from algocline_mcp.history.listing import list_unfinished
 from algocline_mcp.pool.dispatch import list_via_pool, stop_via_pool
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage import journal
-from tests.rig.journals import final, header, prompt, sid_of, write
+from algocline_mcp.session.results import line_of
+from algocline_mcp.session.state import Session, evolve
+from algocline_mcp.storage import journal, journal_lines
+from tests.rig.journals import answer, answered, final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_TWICE, Rig, run, say, until
 
 LIMITS = Limits()
@@ -25,6 +29,9 @@ def home(tmp_path: Path) -> Home:
     for path in (home.pool, home.sessions, home.finished):
         path.mkdir(parents=True, exist_ok=True)
     return home
+
+
+ASK_LONG = 'alc.llm("first") return alc.llm("and now?")'
 
 
 def fill(home: Home, count: int) -> list[str]:
@@ -100,13 +107,13 @@ def test_changes_within_one_time_stamp_are_all_counted_and_an_older_count_is_not
 def test_a_page_folds_as_many_journals_as_it_has_lines(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(home, 50)
     read: list[Path] = []
-    original = journal.read
+    original = journal.stream
 
-    def counted(path: Path, *, is_for_host: bool = True) -> list[Record]:
+    def counted(path: Path, *, is_for_host: bool = True) -> Iterator[Record]:
         read.append(path)
         return original(path, is_for_host=is_for_host)
 
-    monkeypatch.setattr(journal, "read", counted)
+    monkeypatch.setattr(journal, "stream", counted)
     list_unfinished(home, LIMITS, limit=6)
 
     assert len(read) == 6
@@ -197,3 +204,107 @@ async def test_hibernated_sessions_show_what_they_wait_for_and_get_no_worker(rig
 
         assert (line["worker"], line["pending"], line["prompt"]) == ("none", ["q-1"], "second after A")
         assert rig.workers() == []
+
+
+LONG = "x" * 40_000
+
+
+def write_long(home: Home, *, marks: bool, last: list[Record] | None = None) -> str:
+    """A journal of 400 kB that waits for q-10, as a keeper of this version or of 0.1.0 writes it."""
+    sid, session = sid_of(1, created_s=1.7e9), Session()
+    content = b""
+    for record in [*answered(sid, 10, text=LONG), prompt("q-10")]:
+        content += journal_lines.encode(record, len(content))
+        evolve(session, record)
+        line = line_of(session, hides=False) if marks and len(content) > journal.SHORT_BYTES else None
+        content += journal_lines.encode_mark(len(content), line)
+    for record in last or ():
+        content += journal_lines.encode(record, len(content))
+    home.journal(sid).write_bytes(content)
+    return sid
+
+
+def test_a_long_journal_has_the_same_line_by_its_last_mark_as_by_all_records(home: Home) -> None:
+    write_long(home, marks=False)
+    (by_records,) = list_unfinished(home, LIMITS)["sessions"]
+    write_long(home, marks=True)
+    (by_mark,) = list_unfinished(home, LIMITS)["sessions"]
+
+    assert by_mark == by_records
+    assert (by_mark["pending"], by_mark["prompt"]) == (["q-10"], "prompt of q-10")
+
+
+def test_of_a_long_journal_only_the_end_is_read(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    sid = write_long(home, marks=True)
+    monkeypatch.setattr(journal, "stream", None)
+    (line,) = list_unfinished(home, LIMITS)["sessions"]
+
+    assert (line["session_id"], line["status"]) == (sid, "needs_response")
+
+
+def test_records_behind_the_last_mark_do_not_hide_it(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_long(home, marks=True, last=[answer("q-10", LONG)])
+    monkeypatch.setattr(journal, "stream", None)
+    (line,) = list_unfinished(home, LIMITS)["sessions"]
+
+    assert line["status"] == "needs_response"  # what the host has seen last
+
+
+def test_a_line_that_an_older_version_has_outdated_is_not_used(home: Home) -> None:
+    """A worker of 0.1.0 writes marks without a line."""
+    sid = write_long(home, marks=True)
+    content = home.journal(sid).read_bytes()
+    content += journal_lines.encode(answer("q-10"), len(content))
+    home.journal(sid).write_bytes(content + journal_lines.encode_mark(len(content)))
+    (line,) = list_unfinished(home, LIMITS)["sessions"]
+
+    assert line["status"] == "running"
+
+
+def test_long_journals_without_such_marks_are_read_as_far_as_a_page_has_room(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_PAGE_ROOM_BYTES", 100_000)
+    sid = write_long(home, marks=False)
+    (line,) = list_unfinished(home, LIMITS)["sessions"]
+
+    assert (line["session_id"], line["status"]) == (sid, "unknown")
+    assert "alc_status" in line["next"]
+
+
+def test_a_mark_with_a_line_of_another_form_is_not_believed(home: Home) -> None:
+    sid = write_long(home, marks=False)
+    content = home.journal(sid).read_bytes()
+    home.journal(sid).write_bytes(content + journal_lines.encode_mark(len(content), {"status": 5}))
+    (line,) = list_unfinished(home, LIMITS)["sessions"]
+
+    assert (line["status"], line["error_code"]) == ("error", "corrupt")
+
+
+def test_a_line_is_remembered_until_its_journal_changes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    sid = sid_of(1)
+    write(home.journal(sid), [header(sid), prompt("q-0")])
+    before = list_unfinished(home, LIMITS)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "stream", None)
+        again = list_unfinished(home, LIMITS)
+    write(home.journal(sid), [header(sid), prompt("q-0"), answer("q-0")])
+    after = list_unfinished(home, LIMITS)
+
+    assert before == again
+    assert [page["sessions"][0]["status"] for page in (before, after)] == ["needs_response", "running"]
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+@pytest.mark.parametrize(("code", "prompt_shown"), [(ASK_LONG, "and now?"), ('os.getenv("HOME") ' + ASK_LONG, None)])
+async def test_a_worker_writes_the_line_of_a_long_session_into_its_marks(
+    rig: Rig, code: str, prompt_shown: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, code)
+        await say(pool, sid, "q-0", "x" * 300_000)
+        monkeypatch.setattr(journal, "stream", None)
+        (line,) = (await list_via_pool(pool))["sessions"]
+
+    assert (line["session_id"], line["pending"], line.get("prompt")) == (sid, ["q-1"], prompt_shown)

@@ -40,11 +40,11 @@ def answer(query_id: str, text: str = "said", t: float = 1002.0, **more: Any) ->
     return {"kind": "answer", "answers": [{"id": query_id, "response": text, **more}], "t": t}
 
 
-def answered(sid: str, count: int) -> list[Record]:
+def answered(sid: str, count: int, text: str = "") -> list[Record]:
     """A header and `count` prompts, each with its answer."""
     records = [header(sid)]
     for n in range(count):
-        records += [prompt(f"q-{n}", t=1001.0 + n), answer(f"q-{n}", f"a{n}", 1001.5 + n)]
+        records += [prompt(f"q-{n}", t=1001.0 + n), answer(f"q-{n}", text or f"a{n}", 1001.5 + n)]
     return records
 
 

@@ -37,6 +37,7 @@ LEAST: dict[str, Record] = {
     "flushed": {},
 }
 CARRIED = {"answers": {"d": [None, {"response": "a"}]}, "effects": [["time", [], {"result": 1}, 2]]}
+LINE = {"session_id": "p-1", "title": "t", "status": "running", "created_at": 1.0, "last_activity_at": 2.0}
 LEGAL: dict[str, dict[str, Any]] = {  # further fields that a record may have
     "effect": {"n": 3, "times": 2},
     "header": {"budget": {"max_llm_calls": 1}, "parent": {"session_id": "p-2", "at": None}, "carried": CARRIED},
@@ -44,6 +45,7 @@ LEGAL: dict[str, dict[str, Any]] = {  # further fields that a record may have
     "note": {"progress": {"step": -1, "total": 0, "message": None}},
     "answer": {"answers": [{**SAID, "usage": {"prompt_tokens": 3}, "by": None}]},
     "fork": {"spent_s": 1},
+    "flushed": {"line": LINE},
     "end": {"spent_s": 1, "error": "e"},
 }
 PARENTS: list[Any] = [5, {}, {"session_id": 5}]
@@ -66,6 +68,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     *(("header", {"carried": {"effects": [bad]}}) for bad in EFFECTS),
     *(("header", {"carried": {"answers": bad}}) for bad in ANSWERS),
     *(("header", {"tally": bad}) for bad in TALLIES),
+    *(("flushed", {"line": {**LINE, name: []}}) for name in LINE),
     ("header", {"budget": 5}),
     ("header", {"budget": {"max_llm_calls": "1"}}),
     ("header", {"variants": {"a": 5}}),

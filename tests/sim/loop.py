@@ -87,6 +87,7 @@ class Loop:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self.current: Task
+        self.from_thread = SimpleNamespace(check_cancelled=bool)  # a call of this loop is never cancelled in a thread
         self.to_thread = SimpleNamespace(run_sync=self._run_sync)
 
     def resume(self, task: Task) -> None:

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import stat
 from types import SimpleNamespace
 from typing import Any
 
@@ -134,7 +135,7 @@ class Descriptors:
 
 
 def _stat(file: File) -> Any:
-    return SimpleNamespace(st_size=len(file.cache), st_ino=file.number, st_dev=1, st_uid=0)
+    return SimpleNamespace(st_mode=stat.S_IFREG, st_size=len(file.cache), st_ino=file.number, st_dev=1, st_uid=0)
 
 
 class Locks:
@@ -168,7 +169,7 @@ class Clock:
         return int(self.time() * 1e9)
 
     def localtime(self) -> Any:
-        return SimpleNamespace(tm_gmtoff=3600)
+        return SimpleNamespace(st_mode=stat.S_IFREG, tm_gmtoff=3600)
 
     def clock_gettime(self, which: int) -> float:
         raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))  # processor time is not simulated

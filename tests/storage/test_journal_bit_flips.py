@@ -65,7 +65,7 @@ def test_flipped_bit_in_the_last_mark_costs_nothing_acknowledged(
 def test_control_that_writes_no_mark_loses_acknowledged_records_silently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal, "encode_mark", lambda flushed: b"")
+    monkeypatch.setattr(journal, "encode_mark", lambda flushed, line: b"")
     moment = run(tmp_path / "j", [30, None, 60, 200, None], monkeypatch)[-1]
     content = moment.written.rstrip(b"\n") + b"\n"
 

@@ -13,6 +13,7 @@ from algocline_mcp.errors import AlcError, JournalCorrupt
 from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import EngineEvent
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import line_of, reads_environment
 from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import sync_directory
@@ -26,6 +27,7 @@ class JournaledSession:
         self._limits = limits
         self._journal: journal.Journal | None = None
         self._is_directory_synced = False
+        self._hides = False  # the session has read its environment
         self._is_revived = False  # another worker has acknowledged something, and nothing was appended since
 
     @property
@@ -45,6 +47,7 @@ class JournaledSession:
         self._is_revived = any(record.get("kind") == "flushed" for record in records)
         if records[0].get("format") == journal_lines.FORMAT:
             self.session = fold(records)
+            self._hides = any(map(reads_environment, records))
         return records
 
     def records(self) -> list[Record]:
@@ -67,11 +70,13 @@ class JournaledSession:
         self._journal.append({**record, "revived": True} if self._is_revived else record)
         self._is_revived = False
         evolve(self.session, record)
+        self._hides = self._hides or reads_environment(record)
 
     def flush(self) -> None:
         """On return everything that was recorded is on the disk."""
         assert self._journal is not None
-        self._journal.flush()
+        is_long = self._journal.size > journal.SHORT_BYTES
+        self._journal.flush(line_of(self.session, hides=self._hides) if is_long else None)
         if not self._is_directory_synced:
             sync_directory(self._journal.path.parent)
             self._is_directory_synced = True
