@@ -2,7 +2,7 @@
 
 AlcError                 everything below; `code` never changes once released, the sentence may
 ├── Refused              a request that cannot be carried out: nothing was changed; the sentence says what to do
-├── HomeUnusable         ALC_HOME or a setting does not work; every tool call reports it, the server stays up
+├── HomeUnusable         ALC_HOME or a setting does not work; the calls that need it report it, the server stays up
 ├── Unreachable          a worker did not answer within its time; asking again is safe
 ├── ProtocolError        the other side of a socket broke the protocol; close that connection
 ├── StorageFailed        the disk refused a record; it is not in the journal and was not acknowledged

@@ -77,7 +77,8 @@ async def run_via_pool(
 ) -> PoolReply:
     """Starts a session. Returns its first pause, its end, or `running` after `wait_s`.
 
-    Raises Refused for code or ctx over a limit and at the cap of workers (`busy`), StorageFailed, Unreachable.
+    Raises Refused for code or ctx over a limit and at the cap of workers (`busy`), HomeUnusable, StorageFailed,
+    Unreachable.
     """
     return await begin_via_pool(
         pool, [header_of(pool.limits, strategy, sid=gen_pool_sid())], wait_s=wait_s, on_progress=on_progress
@@ -89,6 +90,7 @@ async def begin_via_pool(
 ) -> PoolReply:
     """Starts a session with these records, the header first. Otherwise as run_via_pool."""
     sid = records[0]["sid"]
+    pool.require_home()
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
     file = create_journal(pool.home, records)
     try:

@@ -45,7 +45,8 @@ async def list_via_pool(
     """
     read = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
     listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
-    return listing | ({"warnings": [pool.fork_server.warning]} if pool.fork_server.warning else {})
+    warnings = [warning for warning in (pool.fork_server.warning, pool.home_warning()) if warning]
+    return listing | ({"warnings": warnings} if warnings else {})
 
 
 async def view_via_pool(

@@ -44,7 +44,10 @@ class _Watch:
 
 
 class Pool:
-    """Entered once per server. Raises HomeUnusable on entry if the home cannot hold sessions."""
+    """Entered once per server. Raises HomeUnusable on entry for a setting, and if the home cannot hold sessions.
+
+    A server that stays up passes `is_home_required=False`: what can be read is shown, and each call that begins a
+    session probes the home again."""
 
     def __init__(
         self,
@@ -53,6 +56,7 @@ class Pool:
         *,
         environ: Mapping[str, str] = os.environ,
         fork_process: spawn.ForkServerProcess | None = None,
+        is_home_required: bool = True,
     ) -> None:
         self.home = home
         self.limits = limits
@@ -65,6 +69,8 @@ class Pool:
         )
         self.leaving: set[str] = set()  # sids whose worker is being asked to hibernate, see admission
         self.keep = retention.keep_of(environ)
+        self._is_home_required = is_home_required
+        self._is_home_usable = False
         self._expired_removed_at = float("-inf")
         self._under_retention: dict[str, anyio.Event] = {}  # finished sessions, until their retention is applied
         self._watched: dict[int, _Watch] = {}  # by pid
@@ -81,7 +87,11 @@ class Pool:
 
     async def __aenter__(self) -> Self:
         is_forking = spawn.is_forking(self.environ)  # what may raise comes first: no task has to be cancelled then
-        home_setup.prepare(self.home)
+        try:
+            self.require_home()
+        except HomeUnusable:
+            if self._is_home_required:
+                raise
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self.registry.run)
@@ -99,6 +109,21 @@ class Pool:
                     await applied.wait()
         self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
+
+    def require_home(self) -> None:
+        """Makes the directories that have gone, and probes a home again that did not work. Raises HomeUnusable."""
+        if not (self._is_home_usable and home_setup.is_complete(self.home)):
+            self._is_home_usable = False
+            home_setup.prepare(self.home)
+            self._is_home_usable = True
+
+    def home_warning(self) -> str | None:
+        """Why no session can begin here: a home that is not there lists no session and is not empty."""
+        try:
+            self.require_home()
+        except HomeUnusable as exc:
+            return str(exc)
+        return None
 
     async def _remove_leftovers(self) -> None:
         """Removes registry entries and socket names of workers that died while no server watched them."""

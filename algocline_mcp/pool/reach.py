@@ -46,10 +46,15 @@ class Absent(Exception):
 
 
 def connect(pool: Pool, sid: str) -> PoolClient | None:
-    """A connection to the live worker, or None if no process listens. Raises BlockingIOError (backlog full)."""
-    with suppress(FileNotFoundError, ConnectionRefusedError):
+    """A connection to the live worker, or None if no process can be reached: the lock then says why.
+
+    Raises BlockingIOError (backlog full)."""
+    try:
         return PoolClient.connect(pool.home.socket(sid), line_bytes=pool.limits.line_bytes)
-    return None
+    except BlockingIOError:
+        raise
+    except OSError:  # no name, no listener; or the home is no directory, a loop of links, not readable
+        return None
 
 
 async def reach(pool: Pool, sid: str, *, deadline: float, may_spawn: bool = True) -> PoolClient:

@@ -14,6 +14,7 @@ with a deadline.
 
 import errno
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,6 @@ from typing import Any, Self
 
 import anyio
 import anyio.to_thread
-import portalocker
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from algocline_mcp import __version__
@@ -32,6 +32,13 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool import process_identity
 from algocline_mcp.storage.files import replace_under_lock
+
+# While it is imported, portalocker asks for the temporary directory, for a class that is not used here. On a full disk
+# there is none, and the server would end instead of showing what it has.
+_temporary_directory, tempfile.tempdir = tempfile.tempdir, tempfile.tempdir or os.sep
+import portalocker  # noqa: E402
+
+tempfile.tempdir = _temporary_directory
 
 CORRUPT_SUFFIX = ".corrupt-"  # then unix time in milliseconds
 _CHECK_INTERVAL_S = 0.005  # portalocker's default of 0.25 s would delay every run that has to wait

@@ -147,7 +147,7 @@ def tools_of(environ: Mapping[str, str]) -> list[Tool]:
 async def _lifespan(
     fork_process: "ForkServerProcess | None", app: MCPServer[ServerState]
 ) -> AsyncIterator[ServerState]:
-    """Opens the home. A home or a setting that does not work is reported by every tool call: the server stays up."""
+    """Opens the home. A setting that does not work is reported by every tool call: the server stays up."""
     limits = Limits()
     try:
         limits = Limits.from_env(os.environ)
@@ -166,7 +166,7 @@ async def _lifespan(
 def _pool(home: Home, limits: Limits, fork_process: "ForkServerProcess | None") -> "Pool":
     from algocline_mcp.pool.dispatch import Pool
 
-    return Pool(home, limits, fork_process=fork_process)
+    return Pool(home, limits, fork_process=fork_process, is_home_required=False)
 
 
 def serve(transport: StdioTransport, fork_process: "ForkServerProcess | None" = None) -> NoReturn:

@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from contextlib import suppress
+from pathlib import Path
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import HomeUnusable, StorageFailed
@@ -19,11 +20,15 @@ _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this
 _DRAFT_S = 60.0  # the writer of an older draft is dead
 
 
+def _directories(home: Home) -> tuple[Path, ...]:
+    return home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log
+
+
 def prepare(home: Home) -> None:
     """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
     probe = home.sessions / f".draft-{secrets.token_hex(8)}"
     try:
-        make_directories(home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log)
+        make_directories(*_directories(home))
         os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
         fd = journal.lock(probe)
         if fd is None:
@@ -41,6 +46,11 @@ def prepare(home: Home) -> None:
     finally:
         with suppress(OSError):
             os.unlink(probe)
+
+
+def is_complete(home: Home) -> bool:
+    """Whether the directories of the home exist, in 10 us: one may be deleted while its server runs."""
+    return all(map(os.path.isdir, _directories(home)))
 
 
 def remove_leftovers(home: Home) -> None:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,12 @@ class StdioHome:
         self.environment = {**inherited, "PYTHONPATH": str(ROOT), **own}
 
     @asynccontextmanager
-    async def client(self, name: str = "mcp") -> AsyncIterator[Client]:
-        """A client with a server of its own. `name`: the name of the client, which the server gets."""
-        server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=self.environment)
+    async def client(self, name: str = "mcp", *, prefix: Iterable[str] = ()) -> AsyncIterator[Client]:
+        """A client with a server of its own. `name`: the name of the client, which the server gets.
+
+        `prefix`: a command that runs the server."""
+        words = [*prefix, sys.executable, "-m", "algocline_mcp"]
+        server = StdioServerParameters(command=words[0], args=words[1:], env=self.environment)
         with anyio.fail_after(LIMIT_S):
             async with Client(server, client_info=Implementation(name=name, version="1")) as client:
                 yield client

@@ -96,6 +96,9 @@ class SimulatedPool(Pool):
         self._watched = {}
         self._started = {}
 
+    def require_home(self) -> None:
+        """The simulated home exists."""
+
     def apply_retention_soon(self, sid: str) -> None:
         """Retention is not simulated."""
 

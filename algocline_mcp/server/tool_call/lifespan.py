@@ -3,8 +3,9 @@
 Contract. `ServerState.run` is a task for the whole life of the server. It opens the pool at the first tool call, or
 when the host has been quiet for _QUIET_S: the pool and its imports take 45 ms, a tenth of a whole start, and the first
 requests of a host (who is this server, which tools does it have) do not need them. `wait_until_open` returns when the
-pool is open or the reason why it cannot be opened is known; `pool` may be called only then. A home that does not work
-is reported by every tool call, because hosts hide the stderr of a server that died.
+pool is open or the reason why it cannot be opened is known; `pool` may be called only then. A setting that does not
+work is reported by every tool call, because hosts hide the stderr of a server that died. A home that does not work is
+reported by the calls that need what does not work, and is used again as soon as it is repaired.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,7 @@
 
 Contract. Each call answers within a deadline, whatever hangs: `call_pool` and `call_with_progress` within the granted
 wait plus `limits.grace_s`, `run_in_thread` within `limits.grace_s`. At the deadline Unreachable (code `timeout`) says
-`timeout_advice`; the session, the thread or the process that was waited for goes on. While the home does not work,
+`timeout_advice`; the session, the thread or the process that was waited for goes on. While a setting does not work,
 each function raises HomeUnusable before it does anything else: no other advice helps then.
 """
 

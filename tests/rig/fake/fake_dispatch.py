@@ -90,7 +90,13 @@ class Session:
 
 class Pool:
     def __init__(
-        self, home: Home, limits: Limits, *, environ: Mapping[str, str] = os.environ, fork_process: object = None
+        self,
+        home: Home,
+        limits: Limits,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        fork_process: object = None,
+        is_home_required: bool = True,
     ) -> None:
         self.home = home
         self.limits = limits

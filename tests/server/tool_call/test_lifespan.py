@@ -1,4 +1,4 @@
-"""A home, a setting or an installation that does not work."""
+"""A setting or an installation that does not work."""
 
 from typing import Any
 
@@ -24,11 +24,10 @@ def test_an_incomplete_installation_is_reported_by_each_call(tools: Tools, monke
 @pytest.mark.parametrize(
     ("variable", "value", "sentence"),
     [
-        ("ALC_HOME", "/dev/null/home", "/dev/null/home cannot hold sessions"),
         ("ALC_WAIT_S", "soon", "ALC_WAIT_S='soon' is not a number of at least 0: correct it or unset it"),
     ],
 )
-def test_an_unusable_home_or_setting_is_reported_by_every_tool(
+def test_an_unusable_setting_is_reported_by_every_tool(
     tools: Tools, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, sentence: str
 ) -> None:
     monkeypatch.setenv(variable, value)
