@@ -207,6 +207,15 @@ async def test_ctx_reaches_the_strategy_as_it_was_given(rig: Rig) -> None:
     assert json.dumps(end["result"], sort_keys=True) == json.dumps(ctx, sort_keys=True)
 
 
+@pytest.mark.parametrize("size", [100_000, 400_000, 1_900_000])
+async def test_start_longer_than_a_sockets_buffer_reaches_the_engine(rig: Rig, size: int) -> None:
+    code = "-- " + "c" * (size // 2) + "\nreturn #ctx.text"
+    async with rig.pool() as pool:
+        end = (await run(pool, code, ctx={"text": "x" * size})).result
+
+    assert (end["status"], end.get("result")) == ("completed", size)
+
+
 @pytest.mark.slow
 async def test_usage_of_the_host_replaces_the_estimate_in_the_stats(rig: Rig) -> None:
     usage = {"prompt_tokens": 100, "completion_tokens": 50}

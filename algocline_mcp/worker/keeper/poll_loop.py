@@ -219,11 +219,12 @@ class Keeper:
     # ── descriptors ───────────────────────────────────────────────────────────────────────────────────────
 
     def _watch_engine(self, engine: Engine) -> None:
-        """Also for an engine that is watched already: part of a message to it may be left to write."""
-        if (fd := engine.socket.fileno()) in self._calls:
-            self._watch_output(engine)
-        else:
+        """Also for an engine that is watched already. Part of a message to it may be left to write, also of its start:
+        the socket takes 200 to 400 kB, and an engine waited for ever for the rest of a longer ctx."""
+        if (fd := engine.socket.fileno()) not in self._calls:
             self._watch(fd, lambda mask: self._read(engine, mask))
+        if engine.has_output:
+            self._watch_output(engine)
 
     def _read(self, engine: Engine, mask: int) -> None:
         if mask & select.POLLOUT:
