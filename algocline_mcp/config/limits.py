@@ -60,6 +60,8 @@ class Limits:
     retention_days: float = _limit(30.0, "ALC_RETENTION_DAYS", "a finished session is kept this long; 0: for ever")
     sweep_s: float = _limit(60.0, "ALC_SWEEP_S", "pause between two checks for sessions past retention")
     journal_bytes: int = _limit(256 * MIB, "ALC_JOURNAL_BYTES", "one session's journal")
+    home_bytes: int = _limit(16 * 1024 * MIB, "ALC_HOME_BYTES", "all journals of a home; more start no session")
+    home_sessions: int = _limit(100_000, "ALC_HOME_SESSIONS", "journals of a home; more start no session")
     notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
     queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")

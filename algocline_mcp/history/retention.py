@@ -13,11 +13,12 @@ import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from algocline_mcp.config.home import Home
-from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed
+from algocline_mcp.config.limits import MIB, Limits
+from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal, journal_lines
@@ -115,6 +116,40 @@ def apply_retention(home: Home, *, days: float, keep: str) -> None:
             with suppress(AlcError, OSError):
                 if not _is_scrubbed(path):
                     scrub(path, keep)
+
+
+# ── the sum of a home ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Number and bytes of all journals of a home."""
+
+    sessions: int = 0
+    bytes: int = 0
+
+    def refuse_over(self, limits: Limits, root: Path) -> None:
+        """Raises Refused where the home has no room for another session."""
+        if self.sessions >= limits.home_sessions or self.bytes >= limits.home_bytes:
+            raise Refused(
+                f"{root} holds {self.sessions} sessions of {self.bytes // MIB} MiB, at most {limits.home_sessions} of "
+                f"{limits.home_bytes // MIB} MiB: delete old ones with alc purge, or raise ALC_HOME_SESSIONS or "
+                "ALC_HOME_BYTES",
+                code="home_full",
+            )
+
+
+def usage_of(home: Home) -> Usage:
+    """Counts the journals: 10,000 take 30 ms. A server does it beside its check for retention, not for each session."""
+    sessions = size = 0
+    for directory in (home.sessions, home.finished):
+        with suppress(OSError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(".journal"):
+                    with suppress(OSError):
+                        size += entry.stat(follow_symlinks=False).st_size
+                        sessions += 1
+    return Usage(sessions, size)
 
 
 # ── scrubbing ─────────────────────────────────────────────────────────────────────────────────────────────

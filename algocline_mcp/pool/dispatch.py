@@ -77,8 +77,8 @@ async def run_via_pool(
 ) -> PoolReply:
     """Starts a session. Returns its first pause, its end, or `running` after `wait_s`.
 
-    Raises Refused for code or ctx over a limit and at the cap of workers (`busy`), HomeUnusable, StorageFailed,
-    Unreachable.
+    Raises Refused for code or ctx over a limit, at the cap of workers (`busy`) and in a full home (`home_full`);
+    HomeUnusable, StorageFailed, Unreachable.
     """
     return await begin_via_pool(
         pool, [header_of(pool.limits, strategy, sid=gen_pool_sid())], wait_s=wait_s, on_progress=on_progress
@@ -91,6 +91,7 @@ async def begin_via_pool(
     """Starts a session with these records, the header first. Otherwise as run_via_pool."""
     sid = records[0]["sid"]
     pool.require_home()
+    await pool.refuse_if_full()
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
     file = create_journal(pool.home, records)
     try:

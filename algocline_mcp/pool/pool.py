@@ -21,7 +21,7 @@ from anyio.abc import TaskGroup
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import AlcError, HomeUnusable, StorageFailed, Unreachable
+from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
 from algocline_mcp.history import retention
 from algocline_mcp.pool import process_identity, spawn
 from algocline_mcp.pool.fork_server_client import ForkServerClient
@@ -71,6 +71,7 @@ class Pool:
         self.keep = retention.keep_of(environ)
         self._is_home_required = is_home_required
         self._is_home_usable = False
+        self.usage = retention.Usage()  # of the home, as it was at the last check for retention
         self._expired_removed_at = float("-inf")
         self._under_retention: dict[str, anyio.Event] = {}  # finished sessions, until their retention is applied
         self._watched: dict[int, _Watch] = {}  # by pid
@@ -132,12 +133,21 @@ class Pool:
         await self._remove_expired()
 
     async def _remove_expired(self) -> None:
-        """Removes finished sessions that are over their retention, at most once per `sweep_s`."""
+        """Removes finished sessions over their retention, and counts the others, at most once per `sweep_s`."""
         now = anyio.current_time()
         if now - self._expired_removed_at >= self.limits.sweep_s:
             self._expired_removed_at = now
             sweep = partial(retention.apply_retention, self.home, days=self.limits.retention_days, keep=self.keep)
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
+            self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
+
+    async def refuse_if_full(self) -> None:
+        """Raises Refused where the home holds too much. Only then is it counted again: it may have been purged."""
+        try:
+            self.usage.refuse_over(self.limits, self.home.root)
+        except Refused:
+            self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
+            self.usage.refuse_over(self.limits, self.home.root)
 
     def apply_retention_soon(self, sid: str) -> None:
         """Applies retention in the background: the call that ended the session may be cancelled meanwhile."""

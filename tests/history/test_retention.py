@@ -11,10 +11,11 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.history import retention
+from algocline_mcp.history.retention import Usage, delete_session, usage_of
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool, view_via_pool
 from algocline_mcp.session.results import metrics
 from algocline_mcp.session.state import fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage import home_setup, journal
 from tests.history.terminal import alc
 from tests.rig.journals import answer, final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, kill, run, say, stopped, until
@@ -233,3 +234,30 @@ def test_purge_names_what_it_deletes_and_spares_the_unfinished_unless_told(rig: 
     assert between == {young, waiting}
     assert second.stdout == f"{waiting} unfinished\n"
     assert left(rig.home) == {young}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("limits", [{"home_sessions": 3}, {"home_bytes": 1}], ids=str)
+async def test_a_full_home_starts_no_session_until_it_is_purged(rig: Rig, limits: dict[str, Any]) -> None:
+    home_setup.prepare(rig.home)
+    sids = [sid_of(number) for number in range(3)]
+    for sid in sids:
+        write(rig.home.finished_journal(sid), [header(sid), final()])
+    async with rig.pool(**limits) as pool:
+        await until(lambda: pool.usage.sessions == 3)
+        with pytest.raises(Refused, match="alc purge") as caught:
+            await run(pool, "return 1")
+        for sid in sids:
+            delete_session(rig.home, sid)
+        _, end, _ = await run(pool, "return 1")
+
+    assert caught.value.code == "home_full"
+    assert end["result"] == 1
+
+
+def test_usage_of_a_home_counts_journals_of_both_kinds(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    write(home.journal(sid_of(1)), [header(sid_of(1))])
+    write(home.finished_journal(sid_of(2)), [header(sid_of(2)), final()])
+
+    assert usage_of(home) == Usage(2, sum(path.stat().st_size for path in tmp_path.rglob("*.journal")))

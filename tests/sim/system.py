@@ -99,6 +99,9 @@ class SimulatedPool(Pool):
     def require_home(self) -> None:
         """The simulated home exists."""
 
+    async def refuse_if_full(self) -> None:
+        """The simulated home has room."""
+
     def apply_retention_soon(self, sid: str) -> None:
         """Retention is not simulated."""
 

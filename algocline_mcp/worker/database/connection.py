@@ -155,6 +155,7 @@ class Database:
                 connection.executemany("DELETE FROM marks WHERE sid = ?", gone)
                 connection.execute("UPDATE sweep SET last = ?", (others[-1] if len(others) == _SWEPT else "",))
                 connection.execute("COMMIT")
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")  # a copy of state.db alone then holds the values
 
     def lock_holder(self) -> str:
         """The process that holds the write lock, for a sentence: `process 123` or `another process`.

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from algocline_mcp.errors import AlcError
+from algocline_mcp.history import database_reader
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
 from algocline_mcp.worker.lowlevel.failpoints import POINTS
 from tests.rig.rig import (
@@ -238,3 +240,12 @@ async def test_paused_session_holds_no_descriptor_of_the_database(rig: Rig) -> N
     async with rig.pool() as pool:
         sid, *_ = await run(pool, "alc.state.incr('c') alc.llm('p') return 1")
         await until(lambda: len(descriptors(rig.keeper(sid))) == KEEPER_DESCRIPTORS)
+
+
+async def test_copy_of_the_database_file_alone_holds_what_ended_sessions_have_set(rig: Rig, tmp_path: Path) -> None:
+    async with rig.pool() as pool:
+        await run(pool, 'alc.state.set("k", "kept") return 1')
+        await until(lambda: not rig.workers())
+    shutil.copyfile(rig.home.state_database, copy := tmp_path / "copy.db")
+
+    assert database_reader.value(copy, "default", "k") == ["kept"]
