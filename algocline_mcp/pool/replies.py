@@ -3,9 +3,10 @@
 {"Paused": {queries, running?}}         {status: needs_response, session_id, query_id, prompt, …, running?}
                                         several queries: {status, session_id, queries: [{query_id, …}], running?}
 {"Running": {elapsed_s, progress?}}     {status: running, session_id, elapsed_s, progress?, next}
-{"Accepted": {remaining, pending}}      {status: accepted, session_id, remaining, pending}
+{"Accepted": {remaining, pending}}      {status: accepted, session_id, remaining, pending, next}
 {"Stuck": {error_code, error, …}}       {status: error, session_id, error_code, error, …}
-{"Finished": {state, metrics}}          {status: completed | cancelled | error, session_id, result?, error?, stats?}
+{"Finished": {state, metrics}}          {status: completed | cancelled | error, session_id, result?, error?,
+                                        warnings?, stats?, next?}
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -25,6 +26,12 @@ _OWN_FIELDS = {
 }
 # fmt: on
 _NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
+_NEXT_AFTER_ACCEPTED = "answer the pending queries; alc_status with this session_id shows their prompts again"
+_NEXT_AFTER_ERROR = "correct the code or ctx, then call alc_run again"
+_NEXT_AFTER_PAID_ERROR = (
+    "correct the code, then call alc_branch with this session_id and code=…: a new session keeps all answers and asks "
+    "only the prompts that differ"
+)
 _NEXT_AFTER_NOT_TAKEN = "the answer is not taken yet: send the same answer again"
 
 
@@ -75,7 +82,7 @@ def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> 
     if name == "Paused":
         return {"status": "needs_response", **head, **_queries_json(body)}
     if name == "Accepted":
-        return {"status": "accepted", **head, **body}
+        return {"status": "accepted", **head, **body, "next": _NEXT_AFTER_ACCEPTED}
     if name == "Stuck":
         return {"status": "error", **head, **body}
     if name == "Running":
@@ -103,6 +110,9 @@ def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any
     state, stats = body["state"], body["metrics"]
     if state == "Cancelled":
         return {"status": "cancelled", **head, "stats": stats}
-    if "Failed" in state:
-        return {"status": "error", **head, "error": state["Failed"]["error"]}
-    return {"status": "completed", **head, "result": state["Completed"]["result"], "stats": stats}
+    ((name, end),) = state.items()
+    warnings = {"warnings": end["warnings"]} if end.get("warnings") else {}
+    if name == "Failed":
+        advice = _NEXT_AFTER_PAID_ERROR if stats["auto"]["rounds"] else _NEXT_AFTER_ERROR
+        return {"status": "error", **head, "error": end["error"], **warnings, "next": advice}
+    return {"status": "completed", **head, "result": end["result"], **warnings, "stats": stats}

@@ -215,7 +215,10 @@ SHAPES: dict[str, Shape] = {
         is_of_stream=True,
     ),
     "crash": Shape({"t": _time, "reason": _text}, is_of_stream=True),
-    "final": Shape({"t": _time, "status": _choice(*ENDED_AS)}, {"error": _text, "stats": _object}),
+    "final": Shape(
+        {"t": _time, "status": _choice(*ENDED_AS)},
+        {"error": _text, "stats": _object, "warnings": _list_of(_text)},
+    ),
     "flushed": Shape({}, {"line": _LINE}),
 }  # fmt: skip
 

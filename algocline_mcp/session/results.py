@@ -51,7 +51,7 @@ def _end_state(final: Record) -> Any:
     name = ENDED_AS[final["status"]]
     if name == "Cancelled":
         return name
-    return {name: {key: final[key] for key in ("result", "error") if key in final}}
+    return {name: {key: final[key] for key in ("result", "error", "warnings") if key in final}}
 
 
 def _stuck(session: Session) -> Record:

@@ -54,6 +54,7 @@ async def test_batch_is_answered_in_any_order_and_each_part_is_kept(rig: Rig) ->
         end = (await say(pool, sid, "q-1", "B")).result
 
     assert [query["query_id"] for query in first["queries"]] == ["q-0", "q-1", "q-2"]
+    assert "alc_status with this session_id shows their prompts again" in part.pop("next")
     assert part == {"status": "accepted", "session_id": sid, "remaining": 2, "pending": ["q-0", "q-1"]}
     assert [query["query_id"] for query in seen["queries"]] == ["q-0", "q-1"]
     assert more["pending"] == ["q-1"]
@@ -273,3 +274,15 @@ async def test_answers_longer_than_a_sockets_buffer_reach_the_strategy(rig: Rig)
 
     assert second["prompt"] == long
     assert end["result"] == [len(long), len(long)]
+
+
+async def test_error_of_a_strategy_says_how_its_paid_answers_are_kept(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        _, unpaid, _ = await run(pool, "error('early')")
+        sid, _, _ = await run(pool, "local x = alc.llm('a', {sytem = 's'}) error('late')")
+        paid = (await say(pool, sid, "q-0", "A")).result
+
+    assert "alc_run" in unpaid["next"]
+    assert "alc_branch" not in unpaid["next"]
+    assert "alc_branch with this session_id and code=" in paid["next"]
+    assert "was system meant?" in paid["warnings"][0]

@@ -91,7 +91,7 @@ async def test_run_returns_the_error_of_a_strategy_that_fails(subject: Subject) 
     async with subject.pool() as pool:
         end = await subject.run(pool, subject.failing)
 
-    assert end.keys() == {"status", "session_id", "error"}
+    assert end.keys() == {"status", "session_id", "error", "next"}
     assert end["status"] == "error"
     assert "on purpose" in end["error"]
 
@@ -115,6 +115,7 @@ async def test_continue_accepts_a_part_of_the_answers(subject: Subject) -> None:
         rest = await subject.status(pool, sid)
         end = await subject.answer(pool, sid, ("q-2", "C"), ("q-9", "?"), ("q-0", "A"))
 
+    assert "alc_status" in accepted.pop("next")
     assert accepted == {"status": "accepted", "session_id": sid, "remaining": 2, "pending": ["q-0", "q-2"]}
     assert [query["query_id"] for query in rest["queries"]] == ["q-0", "q-2"]
     assert (end["status"], [refused.keys() for refused in end["refused"]]) == ("completed", [{"query_id", "reason"}])

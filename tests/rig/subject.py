@@ -76,5 +76,5 @@ def subject(request: pytest.FixtureRequest, rig: Rig) -> Subject:
         async with fake_dispatch.Pool(rig.home, Limits()) as pool:
             yield pool
 
-    failing = json.dumps({"status": "error", "error": "strategy:1: on purpose"})
+    failing = json.dumps({"status": "error", "error": "strategy:1: on purpose", "next": "correct it"})
     return Subject(fake_dispatch, pool, lambda pauses: json.dumps({"pauses": pauses}), failing, "return 1")

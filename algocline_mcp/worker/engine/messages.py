@@ -47,7 +47,7 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    outcome: Record  # {result, stats?} or {error}
+    outcome: Record  # {result, stats?, warnings?} or {error, warnings?}
 
 
 Message = Ask | Call | Fork | Log | End
@@ -149,13 +149,19 @@ def _progress(raw: Record) -> Log:
 
 
 def _end(raw: Record) -> End:
+    outcome: Record
     if "error" in raw:
-        return End({"error": _typed(raw, "error", str)})
-    if "result" not in raw:
+        outcome = {"error": _typed(raw, "error", str)}
+    elif "result" in raw:
+        outcome = {"result": raw["result"]}
+        if "stats" in raw:
+            outcome["stats"] = _typed(raw, "stats", dict)
+    else:
         raise ProtocolError("engine ended with neither result nor error")
-    outcome = {"result": raw["result"]}
-    if "stats" in raw:
-        outcome["stats"] = _typed(raw, "stats", dict)
+    if "warnings" in raw:
+        outcome["warnings"] = _typed(raw, "warnings", list)
+        if not all(isinstance(warning, str) for warning in outcome["warnings"]):
+            raise ProtocolError("engine sent warnings that are not texts")
     return End(outcome)
 
 

@@ -95,23 +95,49 @@ shared.ask, shared.call = ask, call
 local MAX_TOKENS, MAX_TOKENS_LIMIT = defaults.max_tokens, defaults.max_tokens_limit
 local FLAGS = { grounded = true, underspecified = true } -- present only when true
 local OWN = { prompt = true, system = true, max_tokens = true }
+local KNOWN = { "grounded", "max_tokens", "prompt", "system", "underspecified" }
 
 local function is_scalar(value)
   local kind = type(value)
   return kind == "string" or kind == "boolean" or kind == "number" and value - value == 0
 end
 
+local is_checked = {} -- names of options that were compared with the known ones
+
+-- Warns of an option that nothing reads: a near miss of a known one, or a value that cannot be passed on.
+local function check_option(key, value)
+  if type(key) ~= "string" or not is_scalar(value) then
+    shared.warn(format(texts["option.value"], text(key), type(value)))
+  elseif not is_checked[key] then
+    is_checked[key] = true
+    for i = 1, #KNOWN do
+      if shared.nearness(key, KNOWN[i]) then
+        shared.warn(format(texts["option.near"], key, KNOWN[i]))
+      end
+    end
+  end
+end
+
 -- The JSON of one query. Other options are passed on if they are strings, booleans or finite numbers.
 local function query(prompt, options)
   local max_tokens = tointeger(options.max_tokens)
   if not max_tokens or max_tokens < 0 or max_tokens > MAX_TOKENS_LIMIT then
+    if options.max_tokens ~= nil and options.max_tokens ~= null then
+      shared.warn(texts["option.max_tokens"])
+    end
     max_tokens = MAX_TOKENS
   end
   local system = options.system
+  if system ~= nil and system ~= null and type(system) ~= "string" then
+    shared.warn(format(texts["option.value"], "system", type(system)))
+  end
   local plain = '"max_tokens":' .. max_tokens .. ',"prompt":' .. quote(prompt)
     .. ',"system":' .. (type(system) == "string" and quote(system) or "null") .. "}"
   local others
   for key, value in next, options do
+    if not OWN[key] and not FLAGS[key] then
+      check_option(key, value)
+    end
     if type(key) == "string" and not OWN[key] and is_scalar(value) and (not FLAGS[key] or value == true) then
       others = others or {}
       others[key] = value
@@ -136,6 +162,9 @@ local function ask_host(queries)
 end
 
 function alc.llm(prompt, options)
+  if options ~= nil and options ~= null and type(options) ~= "table" then
+    shared.warn(format(texts["options.type"], type(options)))
+  end
   local answer = ask_host({ query(checked(prompt, "alc.llm"), type(options) == "table" and options or {}) })[1]
   if answer.refuse then
     complain("refused", answer.refuse)
@@ -162,10 +191,8 @@ function alc.llm_batch(items)
   local answers = ask_host(queries)
   local responses = {}
   for i = 1, count do
-    if answers[i].refuse then
-      complain("batch.refused", i, answers[i].refuse)
-    end
-    responses[i] = answers[i].response
+    local reason = answers[i].refuse
+    responses[i] = reason and shared.refused(i, reason) or answers[i].response
   end
   return responses
 end

@@ -9,6 +9,7 @@ local alc, complain, defaults, texts = shared.alc, shared.complain, shared.defau
 local text, options_of, length = shared.text, shared.options_of, shared.length
 
 local function array_of(items, name)
+  shared.raise_refused(items)
   if type(items) ~= "table" then
     complain("argument", name, "the items", "an array", type(items))
   end

@@ -22,6 +22,8 @@ local math_type, setmetatable, utf8_len = math.type, setmetatable, utf8.len
 
 local DEPTH = shared.json_depth
 local ARRAY = {} -- the array metatable
+local REFUSED = {} -- the metatable of refused items of a batch, see refused.lua
+shared.REFUSED = REFUSED
 local REPLACEMENT = "\u{FFFD}"
 
 -- strings ------------------------------------------------------------------------------------------------------
@@ -191,13 +193,19 @@ end
 function put(value, depth)
   local kind = type(value)
   if kind == "table" then
-    if open[value] then
+    local meta = getmetatable(value)
+    if meta == REFUSED then
+      local json, problem = shared.encode_refused(value)
+      n = n + 1
+      out[n] = json or refuse(depth, "is an answer that was refused: " .. problem)
+      return
+    elseif open[value] then
       refuse(depth, "contains itself: a recursive table has no JSON")
     elseif depth == limit then
       refuse(depth, "is nested deeper than " .. limit .. " levels")
     end
     open[value] = true
-    if rawlen(value) > 0 or getmetatable(value) == ARRAY then
+    if rawlen(value) > 0 or meta == ARRAY then
       put_array(value, depth + 1)
     else
       put_object(value, depth + 1)

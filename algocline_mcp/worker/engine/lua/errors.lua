@@ -31,6 +31,8 @@ local function where()
   end
 end
 
+shared.where = where
+
 -- Raises a string error that points at the strategy's line.
 function shared.fail(message)
   error(where() .. message, 0)

@@ -2,9 +2,10 @@
 -- misspelt one. Computed only where a strategy fails, or passes an option for the first time.
 
 local shared = ...
-local find, format, gmatch, gsub, lower, match = string.find, string.format, string.gmatch, string.gsub, string.lower, string.match
+local byte, find, format, gmatch = string.byte, string.find, string.format, string.gmatch
+local gsub, lower, match = string.gsub, string.lower, string.match
 local concat, sort = table.concat, table.sort
-local ipairs, next, type = ipairs, next, type
+local ipairs, next, tonumber, type = ipairs, next, tonumber, type
 local public = shared.public
 
 -- Names --------------------------------------------------------------------------------------------------------
@@ -20,11 +21,11 @@ local function distance(a, b)
   for i = 1, #a do
     before, last, row = last, row, { [0] = i }
     for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local cost = byte(a, i) == byte(b, j) and 0 or 1
       local best = last[j - 1] + cost
       best = last[j] + 1 < best and last[j] + 1 or best
       best = row[j - 1] + 1 < best and row[j - 1] + 1 or best
-      if before and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+      if before and j > 1 and byte(a, i) == byte(b, j - 1) and byte(a, i - 1) == byte(b, j) then
         best = before[j - 2] + 1 < best and before[j - 2] + 1 or best
       end
       row[j] = best

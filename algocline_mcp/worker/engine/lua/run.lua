@@ -23,15 +23,19 @@ local function failed(problem)
   if #problem > ERROR_BYTES then
     problem = string.sub(problem, 1, ERROR_BYTES) .. "…"
   end
-  return '{"error":' .. quote(problem) .. ',"op":"end"}'
+  return '{"error":' .. quote(problem) .. ',"op":"end"' .. shared.warnings_json() .. "}"
 end
 
 local function result_of(main)
-  local value = main()
+  local returned = table.pack(main())
+  local value = returned[1]
+  shared.warn_at_end(returned.n == 0)
   if type(value) == "table" and type(rawget(value, "run")) == "function" then
     error("the code returns a module: call it at the end, return M.run(ctx), or install it as a package and run that", 0)
   end
-  local line = '{"op":"end","result":' .. encode(value, "result") .. shared.custom_stats() .. "}"
+  local result = encode(value, "result")
+  shared.assert_refusals_seen()
+  local line = '{"op":"end","result":' .. result .. shared.custom_stats() .. shared.warnings_json() .. "}"
   if #line > line_bytes then
     error("the result has " .. #line .. " bytes as JSON: at most " .. line_bytes .. " can be sent", 0)
   end

@@ -15,6 +15,7 @@ local function text_of(value, name)
   elseif type(value) == "number" then
     return text(value)
   end
+  shared.raise_refused(value)
   complain("argument", name, "the text", "a string", type(value))
 end
 

@@ -102,6 +102,122 @@ def test_refused_item_of_a_batch_is_named() -> None:
     assert "alc.llm_batch refused: item 2: no" in ended.error
 
 
+BATCH = "local r = alc.llm_batch{{prompt = 'a'}, {prompt = 'b'}} "
+USES = [
+    "return r",
+    "return {x = {r[2]}}",
+    "return r[1]",
+    "return r[2] == 'yes'",
+    "return #r",
+    "return r[2] .. ''",
+    "return 'x' .. r[2]",
+    "return #r[2]",
+    "return r[2] + 1",
+    "return r[2] < r[2]",
+    "return r[2].text",
+    "r[2].text = 1",
+    "return r[2]()",
+    "return tostring(r[2])",
+    "return ('%s'):format(r[2])",
+    "for k in pairs(r[2]) do end",
+    "print(r[2])",
+    "return alc.match_bool(r[2])",
+    "return alc.parse_score(r[2])",
+    "return alc.parse_number(r[2])",
+    "return alc.json_extract(r[2])",
+    "return alc.json_encode(r)",
+    "return alc.vote(r)",
+    "return alc.map(r[2], print)",
+    "return alc.llm('x' .. r[2])",
+]
+
+
+def refuse_b(query: Query) -> Answer:
+    return {"refuse": "no"} if query["prompt"] == "b" else echo(query)
+
+
+@pytest.mark.parametrize("use", USES)
+def test_refused_item_that_was_not_looked_at_raises_wherever_it_is_used(use: str) -> None:
+    error = play(BATCH + use, FakeChannel(refuse_b)).error
+
+    assert (
+        error.startswith("panel.lua:1: alc.llm_batch refused: item 2: no") or "alc.llm_batch refused: item 2" in error
+    )
+
+
+def test_refused_item_leaves_the_other_answers_to_the_strategy() -> None:
+    code = BATCH + "return {alc.refused(r[1]) == nil, alc.refused(r[2]), alc.refused(nil) == nil, r}"
+
+    assert play(code, FakeChannel(refuse_b)).result == [True, "no", True, ["<a>", {"refused": "no"}]]
+
+
+def test_caught_refusal_counts_as_looked_at() -> None:
+    code = BATCH + "local ok, why = pcall(function() return r[2] .. '' end) return {ok, why, r[1]}"
+
+    ok, why, first = play(code, FakeChannel(refuse_b)).result
+
+    assert (ok, first) == (False, "<a>")
+    assert why.startswith("panel.lua:1: alc.llm_batch refused: item 2: no")
+
+
+def test_parallel_gives_a_refused_item_to_post_fn() -> None:
+    code = (
+        "return alc.parallel({'a', 'b'}, function(x) return x end, "
+        "{post_fn = function(answer) return alc.refused(answer) or answer end})"
+    )
+
+    assert play(code, FakeChannel(refuse_b)).result == ["<a>", "no"]
+
+
+WARNED = [
+    ("return alc.llm('x', {sytem = 's'})", "the option sytem is not known, was system meant?"),
+    ("return alc.llm('x', {maxTokens = 5})", "was max_tokens meant?"),
+    ("return alc.llm('x', {max_token = 5})", "was max_tokens meant?"),
+    ("return alc.llm('x', {Grounded = true})", "was grounded meant?"),
+    ("return alc.llm_batch({{prompt = 'x', sistem = 's'}})", "was system meant?"),
+    ("return alc.llm('x', {tools = {}})", "the option tools is a table and was left out"),
+    ("return alc.llm('x', {system = 5})", "the option system is a number and was left out"),
+    ("return alc.llm('x', {max_tokens = 'many'})", "max_tokens is not a whole number"),
+    ("return alc.llm('x', 'y')", "the options are a string and were left out"),
+]
+
+
+@pytest.mark.parametrize(("code", "warning"), WARNED)
+def test_input_that_nothing_reads_is_a_warning_in_the_result_and_the_log(code: str, warning: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(code, channel)
+
+    (text,) = ended.message["warnings"]
+    assert warning in text
+    assert channel.logged == [("warn", text)]
+
+
+@pytest.mark.parametrize("code", ["local x = alc.llm('x')", "", "do return end"])
+def test_strategy_without_return_gets_a_warning_in_the_result(code: str) -> None:
+    (text,) = play(code).message["warnings"]
+
+    assert text.startswith("the strategy ended without return, so its result is null")
+
+
+def test_a_warning_is_given_once_and_also_beside_an_error() -> None:
+    ended = play("for _ = 1, 3 do alc.llm('x', {sytem = 's'}) end error('late')")
+
+    assert len(ended.message["warnings"]) == 1
+    assert "late" in ended.error
+
+
+@pytest.mark.parametrize(
+    "options", ["{temperature = 0.5, model = 'm', role = 'r', top_p = 1, n = 2, stop = 's'}", "nil", "{}"]
+)
+def test_other_options_are_no_mistake(options: str) -> None:
+    assert "warnings" not in play(f"return alc.llm('x', {options})").message
+
+
+def test_return_nil_is_a_result_and_no_warning() -> None:
+    assert play("return nil").message == {"result": None}
+
+
 CONTEXTS = {
     "pcall": "local _, r = pcall(alc.llm, 'x') return r",
     "xpcall body": "local _, r = xpcall(alc.llm, print, 'x') return r",
