@@ -18,6 +18,7 @@ from pathlib import Path
 import anyio
 
 from algocline_mcp import __version__
+from algocline_mcp.cli.hosts import hosts_with_entry
 from algocline_mcp.config import settings
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -70,6 +71,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield Finding("Python", f"{platform.python_version()}, {sys.executable}, {platform.system()} {platform.release()}")
     yield _parts()
     yield _in_path(environ)
+    yield _hosts()
     try:
         home, limits = Home.from_env(environ), Limits.from_env(environ)
         is_forking = spawn.is_forking(environ)
@@ -127,6 +129,11 @@ def _in_path(environ: Mapping[str, str]) -> Finding:
         return Finding("PATH", f"alc is {programs[0]}, which is another program than this one", cure)
     others = f"; further down: {', '.join(programs[1:])}" if len(programs) > 1 else ""
     return Finding("PATH", f"alc is this program{others}")
+
+
+def _hosts() -> Finding:
+    names = ", ".join(f"{title} ({path})" for title, path in hosts_with_entry())
+    return Finding("hosts", names or "none that alc config knows has alc yet: alc config HOST --write")
 
 
 def _settings(environ: Mapping[str, str]) -> Finding:

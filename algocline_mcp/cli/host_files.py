@@ -28,7 +28,9 @@ class Format(Protocol):
 
     def put(self, text: str, entry: Mapping[str, Any]) -> str: ...
 
-    def take(self, text: str) -> str: ...
+    def take(self, text: str) -> str:
+        """The text without our entry and without what is empty then; "" if nothing else was in it."""
+        ...
 
 
 # ── JSON ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -59,7 +61,9 @@ class Json:
         if not isinstance(servers, dict) or NAME not in servers:
             return text
         del servers[NAME]
-        return self._written(root, text)
+        if not servers:
+            del root[self.key]
+        return self._written(root, text) if root else ""
 
     def _read(self, text: str) -> dict[str, Any]:
         try:
@@ -117,7 +121,7 @@ class Toml:
             (dropped if is_ours else kept).append(line)
         after = "".join(kept)
         self._check(after, before, None)
-        return after
+        return after if after.strip() else ""
 
     def _read(self, text: str) -> dict[str, Any]:
         try:
@@ -169,7 +173,7 @@ class Yaml:
         return f"{self.key}:\n" + self._block(entry, "  ")
 
     def put(self, text: str, entry: Mapping[str, Any]) -> str:
-        rest = self.take(text)
+        rest = self._without_block(text)
         lines = rest.splitlines(keepends=True)
         head = self._head(lines)
         if head is None:
@@ -182,6 +186,17 @@ class Yaml:
         return text if sorted(after.splitlines()) == sorted(text.splitlines()) else after
 
     def take(self, text: str) -> str:
+        rest = self._without_block(text)
+        if rest == text:
+            return text
+        lines = rest.splitlines(keepends=True)
+        head = self._head(lines)
+        if head is not None and self._end(lines, head, "") == head + 1:
+            del lines[head]  # it holds no entry any more
+        after = "".join(lines)
+        return after if after.strip() else ""
+
+    def _without_block(self, text: str) -> str:
         if "\n\t" in text:
             raise Refused(f"a line of it begins with a tab; {_BY_HAND}")
         lines = text.splitlines(keepends=True)

@@ -1,7 +1,8 @@
 """`alc config`: the entry that each host needs to start this server, and its place in the host's own file.
 
-Contract: `write` and `remove` keep the rest of the file, save a copy of the old file beside it first, and replace the
-file as a whole. For a file in an unexpected form they raise Refused and change nothing.
+Contract: `write` and `remove` keep the rest of the file and replace it as a whole. `write` saves a copy of the old file
+beside it first. `remove` leaves nothing of this command: no copy, no empty table, no file with nothing else in it. For
+a file in an unexpected form they raise Refused and change nothing.
 """
 
 import json
@@ -10,7 +11,8 @@ import sys
 import time
 import urllib.parse
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -23,6 +25,7 @@ from algocline_mcp.storage.files import mode_of, replace_atomically
 _DESCRIPTION = "Durable, multi-step prompting: strategies whose prompts this host's own model answers"
 # Some hosts end a call after 60 s; where the limit can be set, a call may take as long as a wait.
 _CALL_S = 300
+_BACKUP_SUFFIX = f".before-{NAME}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """`file` may be relative: it then belongs to the project in the working directory. `then`: the user's last step."""
+    """`file` may be relative: it then belongs to the project in the working directory. `then`: the user's last step.
+
+    `first`: a way that is better than the file. `notes`: what a user of this host meets later.
+    """
 
     title: str
     file: Callable[[], Path]
@@ -52,6 +58,8 @@ class Host:
     fields: Callable[[Entry], dict[str, Any]]
     then: str
     other_ways: Callable[[Entry], list[str]] = lambda entry: []
+    first: Callable[[Entry], list[str]] = lambda entry: []
+    notes: tuple[str, ...] = ()
 
 
 def own_entry(environ: Mapping[str, str]) -> Entry:
@@ -129,8 +137,10 @@ HOSTS = {
         lambda: Path(".mcp.json"),
         Json("mcpServers"),
         _stdio,
-        "start claude in this directory and allow the server",
-        lambda entry: [f"for all projects: {claude_command(entry)}"],
+        'start claude in this directory and choose a line that begins with "Use this" (another one is preselected); '
+        "after a no: claude mcp reset-project-choices",
+        first=lambda entry: [f"Claude Code, for all projects and without an approval: {claude_command(entry)}", "or:"],
+        notes=('to allow its tools once for all: put "mcp__alc" into permissions.allow of ~/.claude/settings.json',),
     ),
     "vscode": Host(
         "VS Code",
@@ -157,6 +167,10 @@ HOSTS = {
         Toml("mcp_servers"),
         lambda entry: entry.plain() | {"tool_timeout_sec": _CALL_S},
         "start codex again",
+        notes=(
+            'if a call ends with "Transport closed", Codex has lost the server and does not start it again: leave it, '
+            "then codex resume --last; the sessions of alc are safe and go on with alc_status and alc_continue",
+        ),
     ),
     "goose": Host(
         "goose",
@@ -180,32 +194,72 @@ def advice(name: str, entry: Entry, path: Path) -> tuple[str, list[str]]:
     """The text to paste, and the steps for the user."""
     host = HOSTS[name]
     steps = [
+        *host.first(entry),
         f"{host.title}: put this into {path}, then {host.then}",
         *host.other_ways(entry),
         f"or let this command write it: alc config {name} --write",
+        *host.notes,
     ]
     return host.form.show(host.fields(entry)), steps
 
 
+def general_advice(entry: Entry) -> tuple[str, list[str]]:
+    """The same for a host that is not in HOSTS: most read this form."""
+    steps = [
+        "any host: it starts an MCP server over stdio with this command. Most hosts read this form; in others give the "
+        f"command as {' '.join(map(quote, entry.words))}",
+        f"hosts that this command knows: alc config {{{','.join(HOSTS)}}}",
+    ]
+    return Json("mcpServers").show(entry.plain()), steps
+
+
+def hosts_with_entry() -> list[tuple[str, Path]]:
+    """Title and file of each host that has the entry, as far as its file can be read."""
+    files = [(host.title, host.form, target(host, None)) for host in HOSTS.values()]
+    files.append((HOSTS["claude-code"].title, Json("mcpServers"), Path.home() / ".claude.json"))  # --scope user
+    return [(title, path) for title, form, path in files if _has_entry(form, path)]
+
+
+def _has_entry(form: Format, path: Path) -> bool:
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return form.take(text) != text
+    except (OSError, ValueError, Refused):
+        return False
+
+
 def write(host: Host, entry: Entry, path: Path) -> str:
-    return _change(
-        path,
-        lambda text: host.form.put(text, host.fields(entry)),
-        done=f"{NAME} is added to {path}; {host.then}",
-        idle=f"{NAME} is already in {path}: nothing was changed",
-    )
+    before, after = _edited(path, lambda text: host.form.put(text, host.fields(entry)))
+    if after is None:
+        return f"{NAME} is already in {path}: nothing was changed"
+    backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}{_BACKUP_SUFFIX}")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = mode_of(path, 0o600)
+        if before is not None:
+            replace_atomically(backup, before, is_durable=False, mode=mode)
+        replace_atomically(path, after, is_durable=False, mode=mode)
+    kept = "" if before is None else f". The old file: {backup}"
+    return "\n".join([f"{NAME} is added to {path}; {host.then}{kept}", *host.notes])
 
 
 def remove(host: Host, path: Path) -> str:
-    return _change(
-        path,
-        host.form.take,
-        done=f"{NAME} is removed from {path}",
-        idle=f"{path} has no {NAME}: nothing was changed",
-    )
+    _, after = _edited(path, host.form.take)
+    if after is None:
+        return f"{path} has no {NAME}: nothing was changed"
+    with _writing(path):
+        if after:
+            replace_atomically(path, after, is_durable=False, mode=mode_of(path, 0o600))
+        else:
+            path.unlink()
+        for backup in path.parent.iterdir():
+            if backup.name.startswith(f"{path.name}.") and backup.name.endswith(_BACKUP_SUFFIX):
+                backup.unlink()
+    return f"{NAME} is removed from {path}" + ("" if after else ", which held nothing else and is gone")
 
 
-def _change(path: Path, edit: Callable[[str], str], *, done: str, idle: str) -> str:
+def _edited(path: Path, edit: Callable[[str], str]) -> tuple[bytes | None, bytes | None]:
+    """The file as it is, None if there is none, and as it shall be, None if that is the same."""
     try:
         before = path.read_bytes()
     except FileNotFoundError:
@@ -219,23 +273,14 @@ def _change(path: Path, edit: Callable[[str], str], *, done: str, idle: str) -> 
         raise Refused(f"{path} is not UTF-8: nothing was changed; save it as UTF-8") from exc
     except Refused as exc:
         raise Refused(f"{path}: {exc}") from exc
-    if after == text:
-        return idle
+    return before, None if after == text else after.encode()
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        backup = _replace(path, before, after.encode())
+        yield
     except OSError as exc:
         raise Refused(
             f"cannot write {path}: {exc.strerror}; nothing was changed: correct that, or paste by hand"
         ) from exc
-    return f"{done}. The old file: {backup}" if backup else done
-
-
-def _replace(path: Path, before: bytes | None, after: bytes) -> Path | None:
-    """Replaces the file as a whole. Returns the path of the copy of the old file, or None."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = mode_of(path, 0o600)
-    backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}.before-{NAME}")
-    if before is not None:
-        replace_atomically(backup, before, is_durable=False, mode=mode)
-    replace_atomically(path, after, is_durable=False, mode=mode)
-    return backup if before is not None else None

@@ -15,7 +15,7 @@ from algocline_mcp import __version__
 from algocline_mcp.cli import hosts, journal_commands, output, session_commands
 from algocline_mcp.cli.packages import pkg
 from algocline_mcp.cli.wording import at_terminal
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, Refused
 
 EXAMPLES = """\b
 Examples:
@@ -79,6 +79,7 @@ def doctor() -> None:
 
 CONFIG_EXAMPLES = """\b
 Examples:
+  alc config                               show what to paste into any host
   alc config claude-desktop                show what to paste, and where
   alc config codex --write                 add the server; the old file is kept beside the new one
   alc config cursor --remove               remove the server again
@@ -87,27 +88,37 @@ Examples:
 
 
 @alc.command(epilog=CONFIG_EXAMPLES, short_help="Add the server to a host.")
-@click.argument("host", metavar="HOST", type=click.Choice(list(hosts.HOSTS)))
+@click.argument("host", metavar="[HOST]", required=False, type=click.Choice(list(hosts.HOSTS)))
 @click.option("--write", "is_written", is_flag=True, help="Write the entry into the host's file, keeping a backup.")
-@click.option("--remove", "is_removed", is_flag=True, help="Remove the entry from the host's file, keeping a backup.")
+@click.option("--remove", "is_removed", is_flag=True, help="Remove the entry from the host's file, and the backups.")
 @click.option("--file", "path", type=click.Path(dir_okay=False), help="Another file than the host's usual one.")
-def config(host: str, is_written: bool, is_removed: bool, path: str | None) -> None:
+def config(host: str | None, is_written: bool, is_removed: bool, path: str | None) -> None:
     """Show the entry that HOST needs in its configuration, or write it there. The rest of that file stays.
 
-    HOST is one of: claude-desktop, claude-code, vscode, cursor, codex, goose.
+    HOST is one of: claude-desktop, claude-code, vscode, cursor, codex, goose. Without HOST: an entry for any host.
     """
     if is_written and is_removed:
         raise click.UsageError("give --write or --remove, not both.")
     entry = hosts.own_entry(os.environ)
-    target = hosts.target(hosts.HOSTS[host], path)
-    if is_written:
-        output.result(hosts.write(hosts.HOSTS[host], entry, target))
-    elif is_removed:
-        output.result(hosts.remove(hosts.HOSTS[host], target))
+    if host is None:
+        if is_written or is_removed or path:
+            raise click.UsageError(f"name the host: {', '.join(hosts.HOSTS)}.")
+        snippet, steps = hosts.general_advice(entry)
     else:
+        target = hosts.target(hosts.HOSTS[host], path)
         snippet, steps = hosts.advice(host, entry, target)
-        output.note("\n".join(steps) + "\n")
-        output.result(snippet, nl=False)
+        if is_removed:
+            output.result(hosts.remove(hosts.HOSTS[host], target))
+            return
+        if is_written:
+            try:
+                output.result(hosts.write(hosts.HOSTS[host], entry, target))
+                return
+            except Refused:
+                output.result(snippet, nl=False)  # to paste by hand, as the error says
+                raise
+    output.note("\n".join(steps) + "\n")
+    output.result(snippet, nl=False)
 
 
 for command in (*session_commands.COMMANDS, *journal_commands.COMMANDS, pkg):

@@ -112,6 +112,7 @@ def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monke
         "Python",
         "parts",
         "PATH",
+        "hosts",
         "home",
         "file system",
         "room",

@@ -68,10 +68,74 @@ def test_what_is_shown_is_what_is_written_and_it_can_be_taken_out(
     assert "nothing was changed" in terminal.alc("config", name, "--write").stdout
 
     assert "is removed from" in terminal.alc("config", name, "--remove").stdout
-    assert "alc" not in path.read_text()
     assert "nothing was changed" in terminal.alc("config", name, "--remove").stdout
-    assert len(list(path.parent.glob("*.before-alc"))) == 1
-    assert len(list(path.parent.iterdir())) == 2, "the draft is left behind"
+    assert list(path.parent.glob(f"*{path.name}*")) == [], "a file, a copy or a draft is left behind"
+
+
+@pytest.mark.parametrize(
+    ("name", "before"),
+    [
+        ("cursor", '{\n  "theme": "dark"\n}\n'),
+        ("cursor", '{\n  "mcpServers": {\n    "x": {}\n  }\n}\n'),
+        ("codex", FULL_TOML),
+        ("goose", FULL_YAML),
+        ("goose", "a: 1\n"),
+    ],
+)
+def test_removal_leaves_the_file_as_it_was_and_no_copy(
+    terminal: "Terminal", project: Path, name: str, before: str
+) -> None:
+    path = project / "host.config"
+    path.write_text(before)
+    neighbour = project / "other.config.before-alc"
+    neighbour.write_text("of another file")
+
+    for option in ("--write", "--remove"):
+        assert terminal.alc("config", name, option, "--file", str(path)).exit_code == 0
+
+    assert path.read_text().rstrip() == before.rstrip()
+    assert {each.name for each in project.iterdir() if each.is_file()} == {path.name, neighbour.name}
+
+
+def test_any_host_gets_an_entry_and_the_command(terminal: "Terminal", project: Path) -> None:
+    shown = terminal.alc("config")
+
+    entry = hosts.own_entry({"ALC_HOME": str(terminal.home.root)})
+    assert json.loads(shown.stdout) == {"mcpServers": {"alc": entry.plain()}}
+    assert entry.command in shown.stderr
+    assert all(name in shown.stderr for name in hosts.HOSTS)
+
+
+def test_claude_code_is_told_the_way_without_approval_first_and_how_to_undo_a_no(
+    terminal: "Terminal", project: Path
+) -> None:
+    shown = terminal.alc("config", "claude-code")
+    written = terminal.alc("config", "claude-code", "--write")
+
+    assert "claude mcp add --scope user alc" in shown.stderr.splitlines()[0]
+    for text in (shown.stderr, written.stdout):
+        for word in ('"Use this"', "claude mcp reset-project-choices", '"mcp__alc"'):
+            assert word in text
+
+
+def test_codex_is_told_what_to_do_when_it_has_lost_the_server(terminal: "Terminal", project: Path) -> None:
+    for shown in (terminal.alc("config", "codex").stderr, terminal.alc("config", "codex", "--write").stdout):
+        assert "Transport closed" in shown
+        assert "codex resume --last" in shown
+
+
+def test_hosts_with_the_entry_are_found_whatever_the_others_hold(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(project))
+    for name in ("codex", "goose"):
+        hosts.write(hosts.HOSTS[name], ENTRY, hosts.target(hosts.HOSTS[name], None))
+    (project / ".claude.json").write_text('{"mcpServers": {"alc": {}}}')
+    (project / ".mcp.json").write_text("{ // broken")
+    (project / ".cursor").mkdir()
+    (project / ".cursor" / "mcp.json").write_bytes(b"\xff")
+
+    assert [title for title, _ in hosts.hosts_with_entry()] == ["Codex", "goose", "Claude Code"]
 
 
 def test_the_command_is_absolute_and_runs_this_program(project: Path) -> None:
@@ -132,10 +196,10 @@ def test_toml_in_another_form_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("before", "rest"),
     [
-        ("", "extensions:\n"),
-        ("a: 1", "a: 1\nextensions:\n"),
-        ("extensions: {}\nb: 2\n", "extensions:\nb: 2\n"),
-        ("extensions:\n", "extensions:\n"),
+        ("", ""),
+        ("a: 1", "a: 1\n"),
+        ("extensions: {}\nb: 2\n", "b: 2\n"),
+        ("extensions:\n", ""),
         (FULL_YAML, FULL_YAML),
     ],
 )
@@ -191,6 +255,7 @@ def test_a_file_that_cannot_be_read_is_left_alone(terminal: "Terminal", project:
     shown = terminal.alc("config", "cursor", "--write", "--file", str(broken))
     assert shown.exit_code == 1
     assert f"{broken}: it is not plain JSON, and comments would be lost" in shown.stderr
+    assert json.loads(shown.stdout)["mcpServers"]["alc"], "the text to paste"
     assert [path.name for path in project.iterdir()] == ["broken.json"]
 
 

@@ -142,7 +142,7 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["run"], 2, "Missing argument 'FILE|NAME'"),
         (["rum", "x.lua"], 2, "No such command 'rum'. Did you mean 'run'?"),
         (["config", "emacs"], 2, "'emacs' is not one of 'claude-desktop', 'claude-code', 'vscode', 'cursor', 'codex'"),
-        (["config"], 2, "Missing argument 'HOST'"),
+        (["config", "--write"], 2, "name the host: claude-desktop, claude-code"),
         (["config", "codex", "--write", "--remove"], 2, "give --write or --remove, not both"),
         (["stop", GONE, "--cancel", "--delete"], 2, "give --cancel or --delete, not both"),
         (["show", "p-1"], 2, "'p-1' is not a session id: alc ps lists the unfinished sessions"),
