@@ -1,7 +1,8 @@
 """`alc doctor`: checks everything that a session needs, one line each, and names the cure for each problem.
 
 Contract: returns 0 if all lines say ok, otherwise 1. It makes the directories of the home, as a server does. It starts
-one session, cancels it and removes its journal. It starts no MCP server.
+one session, cancels it and removes its journal. It starts the MCP server where the replies to a host's first requests
+are not saved yet.
 """
 
 import os
@@ -18,7 +19,8 @@ from pathlib import Path
 import anyio
 
 from algocline_mcp import __version__
-from algocline_mcp.cli.hosts import hosts_with_entry
+from algocline_mcp.cli import first_start
+from algocline_mcp.cli.hosts import hosts_with_entry, own_entry
 from algocline_mcp.config import settings
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -90,6 +92,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     yield _permissions(home)
     yield Finding("file system", "makes, locks, flushes and renames files, binds sockets")
     yield _room(home)
+    yield _first_start(environ)
     if is_forking:
         yield anyio.run(_fork_server, home, limits, environ)
     else:
@@ -134,6 +137,12 @@ def _in_path(environ: Mapping[str, str]) -> Finding:
 def _hosts() -> Finding:
     names = ", ".join(f"{title} ({path})" for title, path in hosts_with_entry())
     return Finding("hosts", names or "none that alc config knows has alc yet: alc config HOST --write")
+
+
+def _first_start(environ: Mapping[str, str]) -> Finding:
+    if first_start.save_replies(own_entry(environ), environ):
+        return Finding("first start", "the replies to a host's first requests are saved")
+    return Finding("first start", "the first start in a host takes a second longer: its replies could not be saved")
 
 
 def _settings(environ: Mapping[str, str]) -> Finding:

@@ -111,12 +111,15 @@ def config(host: str | None, is_written: bool, is_removed: bool, path: str | Non
             output.result(hosts.remove(hosts.HOSTS[host], target))
             return
         if is_written:
+            from algocline_mcp.cli import first_start
+
             try:
                 output.result(hosts.write(hosts.HOSTS[host], entry, target))
-                return
             except Refused:
                 output.result(snippet, nl=False)  # to paste by hand, as the error says
                 raise
+            first_start.save_replies(entry, os.environ)
+            return
     output.note("\n".join(steps) + "\n")
     output.result(snippet, nl=False)
 

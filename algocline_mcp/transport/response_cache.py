@@ -1,7 +1,7 @@
 """Cache of the SDK's replies from earlier starts, which answers a host while the SDK is still being imported (1.1 s).
 
-Contract. Needs the standard library alone. A *question* is a request of CACHEABLE without its id and without the
-version of the client. Before `initialize` a request is a question only if its `_meta` names the protocol version;
+Contract. Needs the standard library alone. A *question* is a request of CACHEABLE without its id and without what
+a client says of itself. Before `initialize` a request is a question only if its `_meta` names the protocol version;
 afterwards a question includes the parameters of `initialize`. The answer is the SDK's own reply, byte for byte, with
 the new id. Every request goes to the SDK as well: `record_reply` compares the SDK's reply with the early one, stores it
 if it differs, and says that it must not be sent again. `close` is the switch from the cache to the SDK: nothing is
@@ -44,7 +44,15 @@ FILES_MAX = 8
 _RESULT = ',"result":'  # errors are not stored
 _LINE_MAX_BYTES = 16 * 1024  # a longer request is not a question
 _PROTOCOL = "io.modelcontextprotocol/protocolVersion"
-_CLIENT = "io.modelcontextprotocol/clientInfo"
+_OF_CLIENT = frozenset(
+    (
+        "capabilities",
+        "clientInfo",
+        "progressToken",
+        "io.modelcontextprotocol/clientCapabilities",
+        "io.modelcontextprotocol/clientInfo",
+    )
+)
 
 
 class ResponseCache:
@@ -106,7 +114,7 @@ class ResponseCache:
         params = request.get("params") or {}
         meta = params.get("_meta") if isinstance(params, dict) else None
         is_stateless = isinstance(meta, dict) and _PROTOCOL in meta
-        digest = _digest([method, _without_version(params)])
+        digest = _digest([method, _without_client(params)])
         if method == "initialize":
             if self._connection:  # a second `initialize` is left to the SDK
                 return None
@@ -189,18 +197,15 @@ def _save(path: Path, content: bytes) -> None:
             old.unlink()
 
 
-def _without_version(params: Any) -> Any:
-    """`params` without the version of the client: hosts change it every week, and no reply depends on it."""
+def _without_client(params: Any) -> Any:
+    """`params` without what a client says of itself: a server lists the same to all, and hosts change it every week."""
     if not isinstance(params, dict):
         return params
-    params = {name: value for name, value in params.items() if name != "progressToken"}
-    if isinstance(info := params.get("clientInfo"), dict):
-        params["clientInfo"] = info.get("name")
+    params = {name: value for name, value in params.items() if name not in _OF_CLIENT}
     if isinstance(meta := params.get("_meta"), dict):
-        meta = {name: value for name, value in meta.items() if name != "progressToken"}
-        if isinstance(info := meta.get(_CLIENT), dict):
-            meta[_CLIENT] = info.get("name")
-        params["_meta"] = meta
+        params["_meta"] = {name: value for name, value in meta.items() if name not in _OF_CLIENT}
+        if not params["_meta"]:
+            del params["_meta"]
     return params
 
 

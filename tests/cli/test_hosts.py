@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from algocline_mcp.cli import hosts
+from algocline_mcp.cli import first_start, hosts
 from algocline_mcp.cli.host_files import Json, Toml, Yaml
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused
@@ -50,6 +50,7 @@ def project(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.chdir(tmp_path)
     for name in ("XDG_CONFIG_HOME", "CODEX_HOME"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(first_start, "save_replies", lambda entry, environ: False)  # it starts servers
     return tmp_path
 
 

@@ -64,14 +64,13 @@ def path(tmp_path: Path) -> Path:
 def test_known_question_is_answered_byte_for_byte_under_the_new_id(path: Path) -> None:
     cache = ResponseCache(_filled(path, (_initialize(1), _reply(1, {"é": 1})), (_plain(2), _reply(2, {"tools": []}))))
 
-    assert cache.answer(_initialize(22, version="9.9")) == _reply(22, {"é": 1})
+    assert cache.answer(_initialize(22, name="another", version="9.9")) == _reply(22, {"é": 1})
     assert cache.answer(_plain(23)) == _reply(23, {"tools": []})
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        [_initialize(1, name="another")],
         [_initialize(1, protocol="2025-11-25")],
         [_plain(2)],
         [_initialize(1), _initialize(3)],
@@ -278,3 +277,18 @@ def test_second_start_replies_the_same_as_the_first(raw: "RawServer", environmen
     replies = _replies(environment, [raw.INITIALIZE.strip().split(b"\n")[0], _plain(5)])
 
     assert json.loads(replies[5][0])["result"] == listed["result"]
+
+
+@pytest.mark.slow
+def test_replies_depend_on_no_client(environment: dict[str, str], tmp_path: Path) -> None:
+    info = {"name": "claude-code", "title": "Claude Code", "version": "9"}
+    capabilities = {"roots": {"listChanged": True}, "elicitation": {}, "sampling": {}}
+    params = {"protocolVersion": "2025-06-18", "capabilities": capabilities, "clientInfo": info}
+    other = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).encode()
+    lists = [_plain(2), _plain(3, "prompts/list"), _plain(4, "resources/list"), _plain(5, "resources/templates/list")]
+
+    plain = _replies({**environment, "ALC_HOME": str(tmp_path / "a")}, [_initialize(1), *lists])
+    rich = _replies({**environment, "ALC_HOME": str(tmp_path / "b")}, [other, *lists])
+
+    assert sorted(plain) == [1, 2, 3, 4, 5]
+    assert plain == rich
