@@ -90,6 +90,7 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. You answer the prompts,
     unless --exec or --answers is given. The result goes to stdout as JSON.
     """
+    os.environ["ALC_CODE_DIRS"] = "/"  # of the server that this command starts: a person names a file of their own
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
     what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
     _play_session(

@@ -185,7 +185,7 @@ def test_answers_that_are_no_file(terminal: "Terminal", tmp_path: Path, sheet: s
         ("alc_run", {}, "Either `code` or `code_file` must be provided."),
         ("alc_run", {"cod": "return 1"}, 'alc_run has no argument "cod" (did you mean code?)'),
         ("alc_run", {"code": "return 1", "ctx": "x"}, "ctx is a string that is not JSON: give an object"),
-        ("alc_run", {"code_file": "/nowhere/x.lua"}, "Failed to read /nowhere/x.lua: No such file or directory"),
+        ("alc_run", {"code_file": "/nowhere/x.lua"}, "Failed to read /nowhere/x.lua: it lies outside the project"),
         ("alc_continue", {"response": "x"}, "alc_continue needs session_id: its arguments are session_id, response"),
         ("alc_continue", {"session_id": GONE, "response": "x"}, f"Session '{GONE}' not found"),
         ("alc_continue", {"session_id": GONE}, "Either 'response' or 'responses' must be provided"),

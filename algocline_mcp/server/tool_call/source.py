@@ -5,7 +5,6 @@ its deadline. Refused names the path and the cure.
 """
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,8 +17,9 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA
-from algocline_mcp.packages.project import NAME, find_root, read_project
+from algocline_mcp.packages.project import NAME, find_root, project_of, read_project
 from algocline_mcp.server.tool_call.arguments import ABSENT
+from algocline_mcp.server.tool_call.code_file import check_size, code_directories, read_code_file
 from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
 
 
@@ -67,10 +67,13 @@ def _read_own(code: str, code_file: str, project_root: str, limits: Limits) -> S
     near = (str(root),) if root is not None else ()
     source = Source(code, "strategy", _text(project.root), near, variants=project.variants, warnings=project.warnings)
     if not code_file:
-        _check_size("code", len(code.encode("utf-8", "replace")), limits.code_bytes)
+        check_size("code", len(code.encode("utf-8", "replace")), limits.code_bytes)
         return source
     path = _absolute(code_file, root)
-    text = _read(path, limits.code_bytes)
+    # Without an argument the project is the host's, also above its working directory. "/" is nobody's project.
+    projects = (project_of(os.environ), _text(project.root)) if root is None else (_text(root),)
+    own = [directory for directory in projects if directory != "/"]
+    text = read_code_file(path, (*own, *code_directories(os.environ)), limits.code_bytes)
     if (name := _package_name(path, text)) is not None:
         lib_paths = tuple(dict.fromkeys((str(path.parent.parent), str(path.parent), *near)))
         return replace(source, code=text, chunk=f"{name}/{path.name}", lib_paths=lib_paths, name=name)
@@ -122,34 +125,3 @@ def _root(project_root: str) -> Path | None:
 
 def _absolute(path: str, root: Path | None) -> Path:
     return Path(os.path.abspath(os.path.join(root or os.getcwd(), os.path.expanduser(path))))
-
-
-def _read(path: Path, code_bytes: int) -> str:
-    try:
-        # O_NONBLOCK: opening a pipe without a writer would wait for ever.
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(fd, "rb") as file:
-            status = os.fstat(fd)
-            if stat.S_ISDIR(status.st_mode):
-                raise IsADirectoryError(21, "Is a directory")
-            if not stat.S_ISREG(status.st_mode):
-                raise Refused(f"Failed to read {path}: not a regular file; name a file with Lua code")
-            content = file.read(code_bytes + 1)
-            _check_size(str(path), max(len(content), status.st_size), code_bytes)
-    except OSError as exc:
-        raise Refused(
-            f"Failed to read {path}: {exc.strerror} (os error {exc.errno}); check the path as this server sees it, "
-            "or send the text as code"
-        ) from exc
-    except ValueError as exc:  # the text of the exception differs between versions of Python
-        raise Refused(f"Failed to read {str(path)!r}: the path contains a null byte; check the path") from exc
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        raise Refused(f"Failed to read {path}: byte {exc.start} is not UTF-8; save the file as UTF-8") from exc
-
-
-def _check_size(name: str, size: int, limit: int) -> None:
-    if size > limit:
-        cure = "shorten it, or move parts into modules for require"
-        raise Refused(f"{name} has {size} bytes, at most {limit}: {cure}", code="too_large")

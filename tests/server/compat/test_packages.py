@@ -134,7 +134,8 @@ def test_a_package_is_tested_with_the_result_fields_of_upstream(host: Server, ec
         "passed", "failed", "pending", "total", "duration_ms", "spec_files", "resolved_search_paths",
     }  # fmt: skip
     assert (result["passed"], result["failed"], result["spec_files"]) == (1, 0, ["spec/echo_spec.lua"])
-    assert host.call("alc_pkg_test", code_file=str(echo_package / "spec" / "echo_spec.lua"))["passed"] == 1
+    spec_file = {"code_file": "spec/echo_spec.lua", "project_root": str(echo_package)}
+    assert host.call("alc_pkg_test", **spec_file)["passed"] == 1
     alone = host.call("alc_pkg_test", code="lust.it('a', error)", search_paths=[str(echo_package.parent), "/nowhere"])
     assert (alone["failed"], alone["failures"][0]["name"]) == (1, "a")
     assert alone["search_path_warnings"] == ["search path /nowhere is not a directory"]
