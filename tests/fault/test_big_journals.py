@@ -1,0 +1,72 @@
+"""Sessions of the largest size that the limits allow: what looks at them stays small, whoever wrote them."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import MIB
+from algocline_mcp.storage import journal_lines
+from tests.rig.journals import LIMITS, answer, header, prompt, sid_of
+
+SESSIONS = 12
+JOURNAL_BYTES = 228 * MIB
+GROWTH_MIB = 64  # reading all records of one such journal at once took 698
+HANG_S = 120.0
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.history import listing, reader
+
+home = Home(Path(sys.argv[1]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+shown = {read}
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(grown // (1024 if sys.platform == "linux" else 1 << 20), shown)
+"""
+
+
+@pytest.fixture(scope="module")
+def big() -> Iterator[Home]:
+    """A home of many names of one journal, which version 0.1.0 wrote: its marks hold no line of the list."""
+    with tempfile.TemporaryDirectory(prefix="alc") as name:
+        home = Home(Path(name))
+        home.finished.mkdir(parents=True)
+        path = home.journal(sid := sid_of(0))
+        with open(path, "wb") as file:
+            size = file.write(journal_lines.encode(header(sid, limits={**LIMITS, "answer_bytes": 4 * MIB}), 0))
+            number = 0
+            while size < JOURNAL_BYTES:
+                size += file.write(journal_lines.encode(prompt(f"q-{number}"), size))
+                size += file.write(journal_lines.encode_mark(size))
+                size += file.write(journal_lines.encode(answer(f"q-{number}", "said " * 700_000), size))
+                size += file.write(journal_lines.encode_mark(size))
+                number += 1
+        for other in range(1, SESSIONS):
+            home.journal(sid_of(other)).hardlink_to(path)
+        yield home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("read", "shown"),
+    [
+        ('len(listing.list_unfinished(home, Limits())["sessions"])', str(SESSIONS)),
+        ('listing.not_found(home, Limits(), "p-1")[:11]', "Session 'p-"),
+        ("reader.session_of(home, Limits(), min(home.sessions.glob('p-*')).stem).phase", "running"),
+    ],
+    ids=["list", "unknown id", "status"],
+)
+def test_memory_of_a_look_does_not_grow_with_the_journal(big: Home, read: str, shown: str) -> None:
+    command = [sys.executable, "-c", MEASURE.replace("{read}", read), str(big.root)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=True)
+    grown_mib, _, output = done.stdout.strip().partition(" ")
+
+    assert output == shown
+    assert int(grown_mib) < GROWTH_MIB
