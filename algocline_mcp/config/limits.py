@@ -50,13 +50,15 @@ class Limits:
         10, "ALC_WARMUP_RUNS", "sessions that a fork server plays to warm up before its first fork"
     )
     clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further connections are closed")
-    # A prompt, answer or result of 4 MiB takes six times as much on a line if every byte needs an escape.
+    # A prompt or answer of 4 MiB takes six times as much on a line if every byte needs an escape.
     line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")
     code_bytes: int = _limit(1 * MIB, "ALC_CODE_BYTES", "the code of a strategy, and of each module")
     ctx_bytes: int = _limit(2 * MIB, "ALC_CTX_BYTES", "ctx as JSON")
     prompt_bytes: int = _limit(4 * MIB, "ALC_PROMPT_BYTES", "all prompts of one pause")
     answer_bytes: int = _limit(4 * MIB, "ALC_ANSWER_BYTES", "all answers to one pause")
-    result_bytes: int = _limit(4 * MIB, "ALC_RESULT_BYTES", "the result of a session as JSON")
+    # As JSON with escapes, so a line holds it. Larger than the answers to one pause: a strategy of many rounds that
+    # returns what it collected failed at its very end.
+    result_bytes: int = _limit(16 * MIB, "ALC_RESULT_BYTES", "the result of a session as JSON")
     retention_days: float = _limit(30.0, "ALC_RETENTION_DAYS", "a finished session is kept this long; 0: for ever")
     sweep_s: float = _limit(60.0, "ALC_SWEEP_S", "pause between two checks for sessions past retention")
     journal_bytes: int = _limit(256 * MIB, "ALC_JOURNAL_BYTES", "one session's journal")

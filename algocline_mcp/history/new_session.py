@@ -19,7 +19,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.languages import LUA
 from algocline_mcp.protocol import messages
-from algocline_mcp.session.budget import budget_of, namespace_of, unusable_environ
+from algocline_mcp.session.budget import budget_of, namespace_of, unusable_budget, unusable_environ
 from algocline_mcp.session.records import RECORDED_LIMITS, Record
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.clock import now_s
@@ -53,7 +53,7 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
     ):
         if size > max_bytes:
             raise Refused(f"{name} has {size} bytes, at most {max_bytes}: make it smaller", code="too_large")
-    if (why := unusable_environ(strategy.ctx)) is not None:
+    if (why := unusable_environ(strategy.ctx) or unusable_budget(strategy.ctx)) is not None:
         raise Refused(why)
     if messages.is_deeper(strategy.ctx, limits.json_depth):
         raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")

@@ -10,6 +10,7 @@ from typing import Any
 
 DEFAULT_NAMESPACE = "default"
 _EXAMPLE = '{"inject": {"NAME": "value"}}'
+_BUDGET_EXAMPLE = '{"max_llm_calls": 20}'
 BUDGET = ("max_llm_calls", "max_elapsed_ms", "max_tokens")  # in the order in which they are checked
 
 
@@ -20,11 +21,27 @@ def namespace_of(ctx: Mapping[str, Any]) -> str:
 
 
 def budget_of(ctx: Mapping[str, Any]) -> dict[str, int]:
-    """The valid limits of `ctx.budget`: whole numbers of at least 0. Other keys belong to the strategy."""
+    """The valid limits of `ctx.budget`: whole numbers of at least 0. A new session has no other (`unusable_budget`)."""
     chosen = ctx.get("budget")
     if not isinstance(chosen, Mapping):
         return {}
     return {name: chosen[name] for name in BUDGET if type(chosen.get(name)) is int and chosen[name] >= 0}
+
+
+def unusable_budget(ctx: Mapping[str, Any]) -> str | None:
+    """What is wrong with `ctx.budget`, or None. A limit that nobody reads is a budget that does not hold."""
+    budget = ctx.get("budget")
+    if budget is None:
+        return None
+    form = f"give an object such as {_BUDGET_EXAMPLE} with any of {', '.join(BUDGET)}"
+    if not isinstance(budget, Mapping):
+        return f"ctx.budget is {_kind(budget)} and not an object: {form}"
+    for name, value in budget.items():
+        if name not in BUDGET:
+            return f"ctx.budget has no limit {str(name)[:64]!r}: {form}"
+        if value is not None and (type(value) is not int or value < 0):
+            return f"ctx.budget.{name} is not a whole number of at least 0: {form}"
+    return None
 
 
 def environ_of(ctx: str) -> dict[str, Any]:

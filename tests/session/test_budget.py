@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.session.budget import budget_of, exceeded, namespace_of, remaining
+from algocline_mcp.session.budget import budget_of, exceeded, namespace_of, remaining, unusable_budget
 from algocline_mcp.session.events import Asked, Called, Ended
 from algocline_mcp.session.results import used
 from algocline_mcp.session.streams import MAIN
@@ -28,6 +28,34 @@ BUDGETS: list[tuple[Any, dict[str, int]]] = [
 @pytest.mark.parametrize(("value", "budget"), BUDGETS)
 def test_budget_is_its_valid_limits(value: Any, budget: dict[str, int]) -> None:
     assert budget_of({"budget": value}) == budget
+
+
+WRONG: list[tuple[Any, str]] = [
+    (6, "ctx.budget is number and not an object"),
+    ("x", "ctx.budget is string and not an object"),
+    ([], "ctx.budget is array and not an object"),
+    ({"max_calls": 2}, "ctx.budget has no limit 'max_calls'"),
+    ({"max_llm_calls": "5"}, "ctx.budget.max_llm_calls is not a whole number"),
+    ({"max_llm_calls": -1}, "ctx.budget.max_llm_calls is not a whole number"),
+    ({"max_tokens": 2.5}, "ctx.budget.max_tokens is not a whole number"),
+    ({"max_tokens": True}, "ctx.budget.max_tokens is not a whole number"),
+]
+
+
+@pytest.mark.parametrize(("value", "problem"), WRONG, ids=repr)
+def test_budget_of_another_form_is_refused_with_the_right_form(value: Any, problem: str) -> None:
+    sentence = unusable_budget({"budget": value})
+
+    assert sentence is not None
+    assert sentence.startswith(problem)
+    assert '{"max_llm_calls": 20} with any of max_llm_calls, max_elapsed_ms, max_tokens' in sentence
+
+
+@pytest.mark.parametrize(
+    "ctx", [{}, {"budget": None}, {"budget": {}}, {"budget": ALL}, {"budget": {"max_tokens": None}}]
+)
+def test_budget_of_the_right_form_is_usable(ctx: dict[str, Any]) -> None:
+    assert unusable_budget(ctx) is None
 
 
 @pytest.mark.parametrize(("ctx", "namespace"), [({}, "default"), ({"_ns": 5}, "default"), ({"_ns": ""}, "")])

@@ -19,6 +19,9 @@ from algocline_mcp.session.usage import byte_size
 
 _STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
+_QUERY_KEYS = ("prompt", "system", "max_tokens")
+_NUMBER_BYTES = 24  # at least what a number or a boolean takes as JSON
+_WHOLE = range(-(1 << 63), 1 << 63)  # integers of Lua; a longer one comes from an engine that is broken or hostile
 _OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # fields that the session adds; a strategy cannot set them
 
 
@@ -71,13 +74,13 @@ def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 
     same fork have returned, where the message comes from a child.
     """
     if isinstance(message, Ask):
-        size = sum(byte_size(text) for query in message.queries for text in query.values() if isinstance(text, str))
+        size = sum(_query_bytes(query) for query in message.queries)
         if len(message.queries) > limits["queries"]:
             return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"
         if size > limits["prompt_bytes"]:
             return f"alc.llm: prompt of {size} bytes, at most {limits['prompt_bytes']}: ask in parts"
-    if isinstance(message, Call) and message.name.startswith("state."):
-        return _too_large_for_state(message, limits)
+    if isinstance(message, Call):
+        return (_too_large_for_state if message.name.startswith("state.") else _too_large_call)(message, limits)
     if isinstance(message, Fork):
         size = len(messages.encode(message.ctx))
         if size > limits["ctx_bytes"]:
@@ -88,6 +91,28 @@ def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 
             beside = f" beside {ends_bytes} of other children" if ends_bytes else ""
             return f"result of {size} bytes as JSON{beside}, at most {limits['result_bytes']}: return less"
     return None
+
+
+def _query_bytes(query: Record) -> int:
+    """Size of all that the strategy gave: the prompt, and the names and values of its options."""
+    size = 0
+    for name, value in query.items():
+        size += 0 if name in _QUERY_KEYS else byte_size(name) + _NUMBER_BYTES
+        size += byte_size(value) if isinstance(value, str) else 0
+    return size
+
+
+def _too_large_call(call: Call, limits: Mapping[str, int]) -> str | None:
+    """Checks the arguments of every other function: texts of env, module and card.* are names, the rest is content."""
+    for arg in call.args:
+        size, limit = _argument_bytes(arg), limits["state_key_bytes" if isinstance(arg, str) else "prompt_bytes"]
+        if size > limit:
+            return f"alc.{call.name}: an argument of {size} bytes, at most {limit}: use a shorter one"
+    return None
+
+
+def _argument_bytes(arg: Any) -> int:
+    return byte_size(arg if isinstance(arg, str) else json.dumps(arg, ensure_ascii=False))
 
 
 def _too_large_for_state(call: Call, limits: Mapping[str, int]) -> str | None:
@@ -119,7 +144,7 @@ def _query(raw: Any) -> Record:
     for name, value in raw.items():
         if name in query or name in _OWN_KEYS:
             continue
-        if not isinstance(value, _OPTION_TYPES):
+        if not isinstance(value, _OPTION_TYPES) or (isinstance(value, int) and value not in _WHOLE):
             raise ProtocolError(f"engine asked with a bad option {name!r}")
         query[name] = value
     return query
@@ -167,7 +192,7 @@ def _end(raw: Record) -> End:
 
 def _typed(raw: Record, name: str, kind: type) -> Any:
     value = raw.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool):
+    if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value not in _WHOLE):
         raise ProtocolError(f"engine sent {raw.get('op')!r} with a bad {name!r}")
     return value
 

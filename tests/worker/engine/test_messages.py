@@ -142,6 +142,14 @@ def test_result_may_nest_as_deep_as_the_limit_and_not_much_deeper() -> None:
         parsed({"op": "end", "result": _nested(11)})
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "other"])
+def test_number_of_a_query_has_at_most_64_bits(name: str) -> None:
+    parsed({"op": "ask", "queries": [{**query("p"), name: (1 << 63) - 1}]})
+
+    with pytest.raises(ProtocolError):
+        parsed({"op": "ask", "queries": [{**query("p"), name: 1 << 63}]})
+
+
 # ── too large ─────────────────────────────────────────────────────────────────────────────────────────────
 
 LARGE: list[tuple[Message, str]] = [
@@ -149,13 +157,25 @@ LARGE: list[tuple[Message, str]] = [
     (Ask((query("x" * 101),)), "alc.llm: prompt of 101 bytes, at most 100: ask in parts"),
     (Ask((query("x", "é" * 50),)), "alc.llm: prompt of 101 bytes, at most 100: ask in parts"),
     (Ask((query("x" * 60), query("x" * 60))), "alc.llm: prompt of 120 bytes, at most 100: ask in parts"),
+    (Ask(({**query("x"), "o" * 80: True},)), "alc.llm: prompt of 105 bytes, at most 100: ask in parts"),
+    (
+        Ask(({**query("x"), **{f"o{n}": n for n in range(9)}},)),
+        "alc.llm: prompt of 235 bytes, at most 100: ask in parts",
+    ),
+    (Call("env", ("x" * 2000,)), "alc.env: an argument of 2000 bytes, at most KEY: use a shorter one"),
+    (Call("module", ("x" * 2000,)), "alc.module: an argument of 2000 bytes, at most KEY: use a shorter one"),
+    (Call("card.get", ("x" * 2000,)), "alc.card.get: an argument of 2000 bytes, at most KEY: use a shorter one"),
+    (
+        Call("card.list", ({"pkg": "x" * 100},)),
+        "alc.card.list: an argument of 111 bytes, at most 100: use a shorter one",
+    ),
     (End({"result": "x" * 100}), "result of 114 bytes as JSON, at most 100: return less"),
 ]
 
 
 @pytest.mark.parametrize(("message", "sentence"), LARGE)
 def test_message_over_a_limit_gets_a_sentence(message: Message, sentence: str) -> None:
-    assert too_large(message, LIMITS) == sentence
+    assert too_large(message, LIMITS) == sentence.replace("KEY", str(LIMITS["state_key_bytes"]))
 
 
 SMALL: list[Message] = [
@@ -164,7 +184,7 @@ SMALL: list[Message] = [
     Ask((query("x" * 20, "é" * 40),)),
     End({"result": "x" * 86}),
     End({"error": "x" * 500}),
-    Call("module", ("x" * 500,)),
+    Call("module", ("x" * 100,)),
     Log({"level": "info", "message": "x" * 500}),
 ]
 
