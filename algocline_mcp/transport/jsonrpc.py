@@ -26,6 +26,9 @@ DIGITS_MAX = 4300
 # Values and names of one line. The dearest kind, objects of two fields, takes 0.6 µs each in the SDK's decoder alone.
 VALUES_MAX = 50_000
 WHOLE_BYTES = 64 * 1024
+# The texts of one message, decoded; its largest limits are 4 MiB of answers, and 1 MiB of code with 2 MiB of ctx.
+# Beyond, each copy that the SDK and its validators make holds the event loop.
+TEXTS_MAX_BYTES = 8 * 1024 * 1024
 REPLIES_MAX = 100  # to the requests of one batch
 _SHORT_TEXT = 256  # bytes of a text that a skeleton keeps
 _SHOWN_BYTES = 60
@@ -98,7 +101,7 @@ class _Scan:
     def __init__(self, line: bytes) -> None:
         self._line = line
         self._parts: list[bytes] = []
-        self._values = self._texts = self._depth = 0
+        self._values = self._texts = self._text_bytes = self._depth = 0
         self._is_broken = False
 
     @property
@@ -119,6 +122,8 @@ class _Scan:
             position = bare.end()
             if self._line[position : position + 1] == b'"':
                 position = self._skip_text(position + 1)
+                if self._text_bytes > TEXTS_MAX_BYTES:
+                    return f"the texts of the message have more than {TEXTS_MAX_BYTES} bytes: shorten them"
         return None
 
     def _count(self, bare: bytes, position: int) -> str | None:
@@ -126,7 +131,7 @@ class _Scan:
         self._values += bare.count(b",") + bare.count(b":") + bare.count(b"[") + bare.count(b"{")
         self._texts += 1
         if max(self._values, self._texts) > VALUES_MAX:
-            return f"the message has more than {VALUES_MAX} values: send fewer, or long lists as one text"
+            return f"more than {VALUES_MAX} values in one message: send fewer, or long lists as one text"
         if len(bare) > DIGITS_MAX and _LONG_NUMBER.search(self._line, position, position + len(bare) + DIGITS_MAX):
             return f"a number has more than {DIGITS_MAX} digits: send it as a string"
         for bracket in _BRACKET.findall(bare):
@@ -143,11 +148,19 @@ class _Scan:
         end = start
         while (match := _TEXT.match(self._line, end)) is not None and match.end() > end:
             end = match.end()
+            self._text_bytes += _decoded_bytes(match[0])
+            if self._text_bytes > TEXTS_MAX_BYTES:
+                return len(self._line)
         if self._line[end : end + 1] != b'"':
             self._is_broken = True
             return len(self._line)
         self._parts.append(b'"%s"' % (self._line[start:end] if end - start <= _SHORT_TEXT else b""))
         return end + 1
+
+
+def _decoded_bytes(text: bytes) -> int:
+    """About as many bytes as `text` has without its escapes."""
+    return max(len(text) - text.count(b"\\") - 4 * text.count(b"\\u"), len(text) // 6)
 
 
 def _why_not_json(line: bytes) -> str:

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.transport.jsonrpc import DEPTH_MAX, VALUES_MAX, WHOLE_BYTES, costly, problem_of, replies, report
+from algocline_mcp.transport.jsonrpc import (
+    DEPTH_MAX,
+    TEXTS_MAX_BYTES,
+    VALUES_MAX,
+    WHOLE_BYTES,
+    costly,
+    problem_of,
+    replies,
+    report,
+)
 from tests.rig.hosts import LIMIT_S, RawServer, code_of, run_line
 
 PING = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
@@ -46,6 +55,7 @@ WRONG: dict[str, tuple[bytes, int, list[Any], str]] = {
     "levels": (PING[:-1] + b',"params":' + b'{"a":' * 300 + b"1" + b"}" * 301, -32600, [7], f"{DEPTH_MAX} levels"),
     "digits": (PING[:-1] + b',"params":{"a":%s}}' % (b"9" * 5000), -32600, [7], "digits"),
     "values": (PING[:-1] + b',"params":{"a":[1%s]}}' % (b",1" * VALUES_MAX), -32600, [7], f"{VALUES_MAX} values"),
+    "texts": (b'{"jsonrpc":"2.0","id":7,"method":"%s"}' % (b"x" * TEXTS_MAX_BYTES + b"x"), -32600, [7], "texts of the"),
     "names": (PING[:-1] + b',"params":{%s}}' % b",".join([b'"k":1'] * VALUES_MAX), -32600, [7], "values"),
 }  # fmt: skip
 
@@ -64,6 +74,7 @@ RIGHT = {
     "digits in texts": PING[:-1] + b',"params":{"a":"%s"}}' % (b"9" * 200_000),
     "commas in texts": PING[:-1] + b',"params":{"a":"%s"}}' % (b"a, b: " * 400_000),
     "a long escaped text": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\n\"\\\u00e9" * 100_000),
+    "escapes that are short decoded": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\u00e9" * (5 * MIB)),
     "as many values as allowed": PING[:-1] + b',"params":{"a":[1%s]}}' % (b",1" * (VALUES_MAX - 20)),
 }
 LONG_WRONG = {

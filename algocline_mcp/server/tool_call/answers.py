@@ -11,12 +11,15 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.server.tool_call.absence import is_absent, is_blank
 from algocline_mcp.server.tool_call.arguments import ABSENT, quoted, refuse, text, type_name, usage
 from algocline_mcp.session.events import Answer
 
 ITEM_KEYS = ("query_id", "response", "refuse", "usage", "by")
+
+_ID_MAX_CHARS = 200  # ids are short, and a reason repeats its id
 
 Invalid = dict[str, Any]  # {query_id, reason}, as in `refused` of a result
 
@@ -34,8 +37,8 @@ def answer_of(*, query_id: str, response: str, refuse: str, usage: dict[str, int
     )
 
 
-def gather(single: Answer, responses: list[Any] | None, answer_bytes: int) -> tuple[list[Answer], list[Invalid]]:
-    """The valid answers, and the reasons why the other items are invalid. `answer_bytes`: limit of all texts."""
+def gather(single: Answer, responses: list[Any] | None, limits: Limits) -> tuple[list[Answer], list[Invalid]]:
+    """The valid answers, and the reasons why the other items are invalid."""
     invalid: list[Invalid] = []
     if responses and is_absent(single.response):
         single = replace(single, response=None)
@@ -49,11 +52,14 @@ def gather(single: Answer, responses: list[Any] | None, answer_bytes: int) -> tu
             )
         if not responses:
             raise Refused("Empty responses array: give one {query_id, response} for each pending prompt")
+        if len(responses) > limits.queries:
+            cure = "a pause has no more prompts; answer the pending ones"
+            raise Refused(f"responses has {len(responses)} items, at most {limits.queries}: {cure}", code="too_large")
         answers, invalid = _read_items(responses, single.by)
     size = sum(len((answer.response or answer.refuse or "").encode("utf-8", "replace")) for answer in answers)
-    if size > answer_bytes:
+    if size > limits.answer_bytes:
         raise Refused(
-            f"the answers have {size} bytes, at most {answer_bytes} in one call: shorten them", code="too_large"
+            f"the answers have {size} bytes, at most {limits.answer_bytes} in one call: shorten them", code="too_large"
         )
     return answers, invalid
 
@@ -101,6 +107,8 @@ def _read_item(item: Any) -> Answer:
         raise refuse(f"an item of responses has no field {quoted(unknown[0])}: its fields are {names}")
     if "query_id" not in fields:
         raise refuse("an item of responses has no query_id: name the prompt that the item answers")
+    if len(text(fields["query_id"])) > _ID_MAX_CHARS:
+        raise refuse(f"query_id {quoted(fields['query_id'])} is not an id of a prompt: take it from the prompt")
     if ("response" in fields) == ("refuse" in fields):
         raise refuse("an item of responses needs either a response, which is not empty, or refuse with a reason")
     return Answer(

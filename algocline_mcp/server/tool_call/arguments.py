@@ -7,11 +7,11 @@ leave out. Validators raise `refuse(sentence)`; `sentence_for` turns every error
 The `checked_…` functions need limits or the form of an id; they raise Refused.
 """
 
-import difflib
 import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
@@ -43,8 +43,19 @@ def _json(value: Any) -> str:
 
 def quoted(value: Any) -> str:
     """`value` as JSON, shortened for a sentence."""
-    shown = _json(value)
+    shown = _json(_beginning(value, SHOWN_CHARS))
     return shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
+
+
+def _beginning(value: Any, size: int) -> Any:
+    """Enough of `value` for the first `size` characters of its JSON, so that a long one is not written whole."""
+    if isinstance(value, str):
+        return value[: size + 1]
+    if isinstance(value, list):
+        return [_beginning(item, size) for item in value[: size + 1]]
+    if isinstance(value, dict):
+        return {str(key)[: size + 1]: _beginning(item, size) for key, item in islice(value.items(), size + 1)}
+    return value
 
 
 def text(value: Any) -> str:
@@ -248,10 +259,6 @@ def sentence_for(tool: str, names: list[str], error: ValidationError) -> str:
         return first["msg"]
     if first["type"] == "missing":
         return f"{tool} needs {name}: its arguments are {', '.join(names)}"
-    if first["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, names, n=1)
-        meant = f" (did you mean {close[0]}?)" if close else ""
-        return f"{tool} has no argument {quoted(name)}{meant}: its arguments are {', '.join(names)}"
     return f"{name} of {tool} cannot be read; the arguments of {tool} are {', '.join(names)}"
 
 

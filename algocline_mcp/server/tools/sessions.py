@@ -128,7 +128,7 @@ async def alc_continue(
     limits = server_state(context).limits
     sid = checked_session_id(session_id)
     single = answer_of(query_id=query_id, response=response, refuse=refuse, usage=usage, by=by)
-    answers, invalid = gather(single, responses, limits.answer_bytes)
+    answers, invalid = gather(single, responses, limits)
     result = await call_pool(
         context,
         wait_s,

@@ -1,0 +1,48 @@
+"""Judges what the arguments of a call would cost, before the SDK and their validators walk them.
+
+Contract. The event loop serves every session of a host, so nothing may hold it for long. The transport bounds the
+values and the texts of a whole message. Here: an argument that the tool does not have is refused before pydantic
+describes each of thousands (0.3 s for 25,000); a text that names something is short; and a text that will be decoded
+as JSON has as few values as a message. Raises Refused.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from mcp.server.mcpserver.tools import Tool
+
+from algocline_mcp.errors import Refused
+from algocline_mcp.server.tool_call.arguments import quoted
+from algocline_mcp.transport.jsonrpc import costly
+
+# Ids, names, paths and numbers. The other arguments are texts with limits of their own, or are cut (title).
+NAMES = frozenset((
+    "session_id", "query_id", "code_file", "project_root", "strategy", "by", "at", "cursor", "view", "mode",
+    "kind", "limit", "n", "offset", "wait_s", "name", "path", "pkg", "namespace", "key", "card_id", "source",
+    "version", "sort", "spec_dir", "target_dir", "query", "filter", "max_chars", "url", "scope", "sid",
+))  # fmt: skip
+NAME_MAX_CHARS = 4096  # as long as a path may be
+_COMPARED_CHARS = 64
+
+
+def check_cost(tool: Tool, arguments: Mapping[str, Any]) -> None:
+    fields = tool.fn_metadata.arg_model.model_fields
+    names = [field.alias or name for name, field in fields.items()]
+    for name, value in arguments.items():
+        field = fields.get(name)
+        if field is None and name not in names:
+            raise Refused(unknown_argument(tool.name, name, names), code="bad_argument")
+        if not isinstance(value, str):
+            continue
+        if name in NAMES and len(value) > NAME_MAX_CHARS:
+            sentence = f"{name} has {len(value)} characters, at most {NAME_MAX_CHARS}: shorten it"
+            raise Refused(sentence, code="too_large")
+        if field is not None and field.annotation is not str and (reason := costly(value)) is not None:
+            raise Refused(f"{name} is a text of JSON: {reason}", code="too_large")
+
+
+def unknown_argument(tool: str, name: str, names: list[str]) -> str:
+    close = get_close_matches(name[:_COMPARED_CHARS], names, n=1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    return f"{tool} has no argument {quoted(name)}{meant}: its arguments are {', '.join(names)}"
