@@ -3,6 +3,9 @@
 After the end of a worker it is unknown whether the request was accepted. Sending the same request again is safe: a
 session records an answer once, and the same answer again returns the current state.
 
+A worker that leaves while it computes or replays answers `running` before the wait is over: that request is sent again
+too.
+
 Contract: `converse` makes at most `resends` + 1 attempts. An attempt returns the response of the worker, or a `Failure`
 with its outcome. The table `_NEXT` says what follows from each outcome: a reply without the worker, another attempt, or
 an error. The registry entry is written while the worker computes; a reply waits for that write, at most
@@ -51,6 +54,11 @@ class Call:
         return anyio.current_time() - self.began
 
     @property
+    def left_s(self) -> float:
+        """Of the wait that the request asks for."""
+        return max(0.0, self.request.wait_s - self.elapsed_s)
+
+    @property
     def deadline(self) -> float:
         return self.began + self.request.wait_s + max(0.0, self.pool.limits.grace_s - _SPARE_S)
 
@@ -81,9 +89,12 @@ async def converse(
 ) -> PoolReply:
     """Sends the request, spawning a worker if there is none and `may_spawn`. Raises AlcError."""
     call = Call(pool, request, on_progress, event, may_spawn, anyio.current_time())
-    for _ in range(pool.limits.resends + 1):
+    for resends in range(pool.limits.resends, -1, -1):
         attempt = await _attempt(call)
         if isinstance(attempt, PoolResponse):
+            if resends and _is_early(call, attempt):
+                await pool.wait_for_exit(call.sid, pool.limits.linger_s)
+                continue
             return await _reply(call, attempt)
         reply = await _NEXT[attempt.outcome](call, attempt.error)
         if reply is not None:
@@ -91,9 +102,14 @@ async def converse(
     raise _ended_each_time(call)
 
 
+def _is_early(call: Call, response: PoolResponse) -> bool:
+    """The worker was told to leave, and answers with the state as it is: the request waits on at the next worker."""
+    feed_result = (response.data or {}).get("feed_result")
+    return isinstance(feed_result, dict) and "Running" in feed_result and call.left_s > _SPARE_S
+
+
 async def _attempt(call: Call) -> PoolResponse | Failure:
-    left_s = max(0.0, call.request.wait_s - call.elapsed_s)
-    request = replace(call.request, wait_s=left_s, version=__version__)
+    request = replace(call.request, wait_s=call.left_s, version=__version__)
     try:
         with await reach(call.pool, call.sid, deadline=call.deadline, may_spawn=call.may_spawn) as client:
             return await _ask(client, request, call)

@@ -22,7 +22,7 @@ from algocline_mcp.session.results import lean_query
 _OWN_FIELDS = {
     "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
     "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
-    "refused", "elapsed_s", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
+    "refused", "elapsed_s", "not_taken", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
 }
 # fmt: on
 _NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
@@ -71,7 +71,7 @@ def result_of(session_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("refused"):
         result["refused"] = data["refused"]
     if data.get("not_taken"):
-        result["next"] = _NEXT_AFTER_NOT_TAKEN
+        result |= {"not_taken": True, "next": _NEXT_AFTER_NOT_TAKEN}
     return result
 
 

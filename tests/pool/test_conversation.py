@@ -13,7 +13,7 @@ from algocline_mcp.pool.conversation import Call, Failure, Outcome, converse
 from algocline_mcp.pool.dispatch import PoolReply
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import Absent
-from algocline_mcp.protocol.messages import PoolRequest
+from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, WorkerIdentity
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +57,35 @@ async def outcome_of(pool: Pool, failure: Failure, monkeypatch: pytest.MonkeyPat
         return await converse(pool, PoolRequest("status", 1, SID), None), attempts
     except AlcError as exc:
         return exc, attempts
+
+
+async def replies(
+    pool: Pool, feed_results: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, wait_s: float
+) -> int:
+    """How many of these responses of workers, one after the other, a conversation takes for early."""
+    left = list(feed_results)
+
+    async def attempt(call: Call) -> PoolResponse:
+        data = {"kind": "feed", "session_id": SID, "feed_result": left.pop(0)}
+        return PoolResponse(1, WorkerIdentity(1, "0", SID, 1, 1), data=data)
+
+    async def reply(call: Call, response: PoolResponse) -> PoolReply:
+        return PoolReply(SID, {"was": (response.data or {})["feed_result"]}, None)
+
+    monkeypatch.setattr(conversation, "_attempt", attempt)
+    monkeypatch.setattr(conversation, "_reply", reply)
+    await converse(pool, PoolRequest("continue", 1, SID, wait_s), None)
+    return len(feed_results) - len(left) - 1
+
+
+@pytest.mark.parametrize(("wait_s", "early"), [(45.0, 2), (0.0, 0)])
+async def test_running_before_the_wait_is_over_is_asked_again(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, wait_s: float, early: int
+) -> None:
+    paused: dict[str, Any] = {"Paused": {"queries": []}}
+
+    assert await replies(pool, [{"Running": {}}, {"Running": {}}, paused, paused], monkeypatch, wait_s) == early
+    assert await replies(pool, [{"Running": {}}] * 9, monkeypatch, wait_s) == early
 
 
 @pytest.mark.parametrize("outcome", Outcome)

@@ -101,6 +101,8 @@ class RequestRunner:
                 self._decide(client)
             case RequestState.RETRIED:
                 self.runner.start_engines()
+                if self.runner.step_error is not None:  # no event of the loop would come before the deadline
+                    self.process(client)
             case RequestState.DECIDED | RequestState.PUT_OFF:
                 self._advance(client, self._rest_or_computing())
             case RequestState.REPORTED | RequestState.ACCEPTED | RequestState.NOT_TAKEN:

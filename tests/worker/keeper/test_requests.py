@@ -110,6 +110,20 @@ ROWS = [
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.state.name}-{row.event.name}")
 
 
+def test_second_try_without_a_process_is_an_error_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with scene() as played:
+
+        def start_engines() -> None:
+            played.session.step_error = AlcError("no process for an engine")
+
+        monkeypatch.setattr(played.session, "start_engines", start_engines)
+        played.session.needs_engine = True
+        played.play(STUCK_RETRY)
+
+        assert played.client.visited[-2:] == [RETRIED, NOT_TAKEN]
+        assert played.reply == "error: no process for an engine"
+
+
 @every_row
 def test_row_means_what_is_stated(row: Row) -> None:
     row.check()
