@@ -190,7 +190,7 @@ def _read_entry(path: Path, status: os.stat_result, room: int) -> tuple[dict[str
                 line["status"] == "error" and "error_code" not in line
             )
             return (None if has_ended else line), 0
-        if size > room:
+        if room < size <= journal.LARGEST_BYTES:
             return {"status": "unknown", "last_activity_at": status.st_mtime, "next": _UNKNOWN}, 0
     return _folded(path), size
 

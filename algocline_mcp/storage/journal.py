@@ -42,7 +42,7 @@ from algocline_mcp.storage.journal_lines import Scan, Scanner, decode, encode, e
 
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO is not waited for
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-_LARGEST_BYTES = 1 << 32  # a file over this is no journal, whatever ALC_JOURNAL_BYTES is: a sparse file is not read
+LARGEST_BYTES = 1 << 32  # a file over this is no journal, whatever ALC_JOURNAL_BYTES is: a sparse file is not read
 SHORT_BYTES = 1 << 18  # the marks of a longer journal hold a line of the list
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 14  # hold the last mark
@@ -86,7 +86,7 @@ class Journal:
         The records count as not flushed. Raises JournalCorrupt (the file stays as it is) or StorageFailed.
         """
         try:
-            _check_file(fd, path)
+            _check_file(fd, path, min(limit, LARGEST_BYTES))  # bounds the memory of the keeper
             _drop_unflushed(fd)
             disk = scan_file(fd)
             if disk.is_corrupt:
@@ -243,11 +243,11 @@ def stream(path: Path, *, is_for_host: bool = True, check: Callable[[], object] 
         raise _failed(f"cannot read {path}", exc) from exc
 
 
-def _check_file(fd: int, path: Path, largest: int = _LARGEST_BYTES) -> None:
+def _check_file(fd: int, path: Path, largest: int = LARGEST_BYTES) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
         what = f"not a regular file of at most {largest} bytes"
-        raise StorageFailed(f"{path} is {what}: remove it with alc stop {path.stem} --delete, or move it away")
+        raise StorageFailed(f"{path} is {what}: raise ALC_JOURNAL_BYTES, or alc stop {path.stem} --delete removes it")
 
 
 def _flush(fd: int) -> None:

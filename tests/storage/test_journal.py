@@ -108,3 +108,17 @@ def test_journal_that_cannot_be_moved_stays(path: Path, opened: Journal, tmp_pat
         opened.move(tmp_path / "gone" / "moved.journal")
 
     assert opened.path == path
+
+
+def test_journal_over_the_limit_is_not_read_and_stays(path: Path, opened: Journal) -> None:
+    """A keeper takes as much memory as its journal."""
+    opened.append(NOTE)
+    opened.close()
+    content = path.read_bytes()
+    fd = journal.lock(path)
+    assert fd is not None
+    with pytest.raises(StorageFailed, match="raise ALC_JOURNAL_BYTES"):
+        Journal.adopt(fd, path, limit=len(content) - 1)
+    os.close(fd)
+
+    assert path.read_bytes() == content
