@@ -201,6 +201,32 @@ def test_home_that_was_deleted_is_made_anew(inner_home: StdioHome) -> None:
     anyio.run(play)
 
 
+PARALLEL = 20
+
+
+def test_home_that_is_deleted_among_parallel_answers_loses_only_what_it_held(inner_home: StdioHome) -> None:
+    inner_home.environment["ALC_POOL_IDLE_TIMEOUT"] = "2"
+
+    async def play() -> set[str]:
+        outcomes = set()
+        async with inner_home.client() as client:
+            sids = [(await _call(client, "alc_run", code=TWICE))[1]["session_id"] for _ in range(PARALLEL)]
+
+            async def answer(sid: str) -> None:
+                is_error, result, text = await _call(client, "alc_continue", session_id=sid, response="A")
+                outcomes.add(text.rpartition("[")[2] if is_error else str(result.get("prompt")))
+
+            async with anyio.create_task_group() as tasks:
+                for sid in sids:
+                    tasks.start_soon(answer, sid)
+                shutil.rmtree(inner_home.root, ignore_errors=True)
+            _, fresh, _ = await _call(client, "alc_run", code=TWICE)
+            await _check_cured_of_deletion(client, fresh)
+        return outcomes
+
+    assert anyio.run(play) <= {"two", "not_found]"}
+
+
 async def _check_cured_of_deletion(client: Client, fresh: dict[str, Any]) -> None:
     _, second, _ = await _call(client, "alc_continue", session_id=fresh["session_id"], response="A")
     _, end, _ = await _call(client, "alc_continue", session_id=fresh["session_id"], query_id="q-1", response="B")
