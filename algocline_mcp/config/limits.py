@@ -96,6 +96,9 @@ class Limits:
     child_heap_bytes: int = _limit(32 * MIB, "ALC_CHILD_HEAP_BYTES", "memory of a child's own values")
     headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "memory beyond heap_bytes, for one answer in flight")
     step_cpu_s: int = _limit(180, "ALC_STEP_CPU_S", "processor time of one step, then a strike")
+    step_cpu_alone_s: int = _limit(
+        60, "ALC_STEP_CPU_ALONE_S", "processor time of a step from the moment that no call waits for it"
+    )
     strikes: int = _limit(3, "ALC_STRIKES", "deaths of the engine in one step, then crash_loop")
     engine_log_bytes: int = _limit(1 * MIB, "ALC_ENGINE_LOG_BYTES", "bytes that an engine may write to stderr")
 

@@ -29,6 +29,8 @@ _NEEDED_LIMITS = (
     *("state_key_bytes", "state_value_bytes", "ctx_bytes"),
 )
 RECORDED_LIMITS = (*_NEEDED_LIMITS, "budget_wait_s", "children", "children_max", "children_depth")
+# `reason` of a crash: the code is deterministic, so a step that did this twice at one point does it again.
+CPU_USED_UP = "used up the processor time of a step (ALC_STEP_CPU_S)"
 _EARLIEST_S, _LATEST_S = -6e10, 2.5e11  # the years 68 and 9892: a date in every time zone
 _LARGEST = 1 << 53
 _OUTCOME = {"completed": "result", "error": "error", "cancelled": "status"}  # `status` of final, and its field

@@ -55,10 +55,16 @@ def _end_state(final: Record) -> Any:
 
 
 def _stuck(session: Session) -> Record:
+    advice = "alc_status with wait_s tries again; if the engine dies again, start the strategy anew with less work"
+    if session.is_endless:
+        advice = (
+            "the code computes without end there: correct it with alc_branch(session_id, code=…), which keeps the "
+            "answers; alc_status with wait_s tries again"
+        )
     return {
         "error_code": "crash_loop",
         "error": f"the engine died {session.strikes} times in this step, last: {session.crash}",
-        "next": "alc_status with wait_s tries again; if the engine dies again, start the strategy anew with less work",
+        "next": advice,
     }
 
 

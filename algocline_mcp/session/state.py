@@ -33,7 +33,7 @@ from enum import StrEnum
 
 from algocline_mcp.session import streams
 from algocline_mcp.session.digests import answer_digest, answer_size
-from algocline_mcp.session.records import SHAPES, IllegalRecord, Record, problem_of
+from algocline_mcp.session.records import CPU_USED_UP, SHAPES, IllegalRecord, Record, problem_of
 from algocline_mcp.session.streams import MAIN, Stream
 from algocline_mcp.session.usage import Usage
 
@@ -71,6 +71,11 @@ class Session:
     def strikes(self) -> int:
         """Deaths of an engine in one step, of the stream that has most of them."""
         return max(stream.strikes for stream in self.streams.values() if not stream.is_over)
+
+    @property
+    def is_endless(self) -> bool:
+        """A step burned its processor time twice, and recorded nothing meanwhile."""
+        return any(stream.burned >= _BURNED for stream in self.streams.values() if not stream.is_over)
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -114,7 +119,9 @@ def _phase_of_streams(session: Session) -> Phase:
 
 
 def _struck(session: Session) -> Phase:
-    return Phase.STUCK if session.strikes >= session.limits["strikes"] else _phase_of_streams(session)
+    if session.strikes >= session.limits["strikes"] or (session.phase is not Phase.PAUSED and session.is_endless):
+        return Phase.STUCK
+    return _phase_of_streams(session)
 
 
 TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
@@ -187,6 +194,7 @@ _CHECKS: dict[str, Callable[[Session, Record], bool]] = {
     "end": _stream_is_child,
 }
 _OF_STREAMS = frozenset(kind for kind, shape in SHAPES.items() if shape.is_of_stream)
+_BURNED = 2  # deaths by processor time at one point: the code is deterministic, a third try does the same
 _NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered", "child_stats")
 
 
@@ -209,7 +217,7 @@ def _fold_prompt(session: Session, record: Record) -> None:
         session.usage.ask(query)
     stream.asked += len(record["queries"])
     stream.open = len(record["queries"])
-    stream.answer_bytes = stream.strikes = 0
+    stream.answer_bytes = stream.strikes = stream.burned = 0
     stream.fork, stream.is_blank = None, False
     session.usage.pauses += 1
 
@@ -251,7 +259,7 @@ def _count_time(session: Session, now_s: float, limit_s: float | None) -> None:
 
 def _fold_effect(session: Session, record: Record) -> None:
     stream = session.streams[record.get("stream", MAIN)]
-    stream.is_blank = False
+    stream.is_blank, stream.burned = False, 0
     if "n" in record:
         stream.changes = record["n"] + 1
 
@@ -270,7 +278,9 @@ def _source_of(session: Session, stream: str) -> Record:
 
 
 def _fold_crash(session: Session, record: Record) -> None:
-    session.streams[record.get("stream", MAIN)].strikes += 1
+    stream = session.streams[record.get("stream", MAIN)]
+    stream.strikes += 1
+    stream.burned += record["reason"] == CPU_USED_UP
     session.crash = record["reason"]
 
 

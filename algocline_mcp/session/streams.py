@@ -74,6 +74,7 @@ class Stream:
     answer_bytes: int = 0  # of the answers to that prompt so far
     changes: int = 0  # effects that changed shared values; the next one gets this number
     strikes: int = 0  # deaths of its engine since its last prompt or fork
+    burned: int = 0  # those of them that used up the processor time, since its last prompt, fork or effect
     fork: Fork | None = None  # the last one, until its next prompt
 
     @property
@@ -119,7 +120,7 @@ def refusal(streams: Streams, name: str, more: int, limits: Mapping[str, int]) -
 def begin_fork(streams: Streams, record: Record, limit: int) -> None:
     name = record.get("stream", MAIN)
     parent = streams[name]
-    parent.fork, parent.is_blank, parent.strikes = Fork.of(record), False, 0
+    parent.fork, parent.is_blank, parent.strikes, parent.burned = Fork.of(record), False, 0, 0
     for index, (child, strategy) in enumerate(zip(parent.fork.children, parent.fork.strategies, strict=True)):
         streams[child] = Stream(name, strategy, index, parent.depth + 1, has_turn=False)
     _grant_turns(streams, limit)

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from algocline_mcp.errors import AlcError
 from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
 from algocline_mcp.session.decisions import Refusal
-from algocline_mcp.session.records import Record
+from algocline_mcp.session.records import CPU_USED_UP, Record
 from algocline_mcp.worker.database.calls import PendingCall
 from algocline_mcp.worker.keeper.replay import reply_to_ask
 from algocline_mcp.worker.keeper.requests import RequestState
@@ -113,6 +113,8 @@ class Engine(Connection):
         self.stream = stream
         self.is_computing = True
         self.step_began = time.monotonic()
+        self._cpu_s = 0
+        self._cpu_end_s: int | None = None  # processor time at which this step ends; None: to be read
         self.query_ids: list[str] = []  # of the prompt at which it is paused
         self.answers: dict[str, Record] = {}  # to these queries, by id
         self.pending_call: PendingCall | None = None  # a call that is not answered yet
@@ -147,14 +149,23 @@ class Engine(Connection):
         self.query_ids, self.answers = [], {}
         return reply
 
-    def begin_step(self, cpu_s: int) -> None:
-        """Allows the coming step that much processor time from now; then the kernel ends the engine with SIGXCPU."""
+    def begin_step(self, cpu_s: int, alone_s: int | None = None) -> None:
+        """Allows the coming step `cpu_s` of processor time from now; then the kernel ends the engine with SIGXCPU.
+        `alone_s`: no call waits for the step, see `limit_cpu`."""
         self.is_computing = True
         self.step_began = time.monotonic()
+        self._cpu_s = cpu_s
+        self._cpu_end_s = None
+        self.limit_cpu(alone_s)
+
+    def limit_cpu(self, alone_s: int | None) -> None:
+        """Ends the step after `alone_s` of processor time from now if that is sooner; None: at its own end."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # the engine has just died: its socket will report it
                 used_s = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks
-                soft_s = int(used_s) + cpu_s + 1
+                if self._cpu_end_s is None:
+                    self._cpu_end_s = int(used_s) + self._cpu_s + 1
+                soft_s = self._cpu_end_s if alone_s is None else min(self._cpu_end_s, int(used_s) + alone_s + 1)
                 hard_s = resource.prlimit(self.pid, resource.RLIMIT_CPU)[1]
                 if hard_s != resource.RLIM_INFINITY:
                     soft_s = min(soft_s, hard_s)
@@ -172,7 +183,7 @@ class Engine(Connection):
 
 def _describe_exit(code: int) -> str:
     if code == -signal.SIGXCPU:
-        return "used up the processor time of a step (ALC_STEP_CPU_S)"
+        return CPU_USED_UP
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code} before it finished"

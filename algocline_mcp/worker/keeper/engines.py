@@ -33,6 +33,7 @@ class Engines:
         self._limits = preloaded.limits
         self._runtimes = preloaded.runtimes
         self._spare = spare
+        self._is_awaited = True
         self._watch = watch
         self._unwatch = unwatch
 
@@ -84,7 +85,7 @@ class Engines:
         if replay is not None:
             self._replays[stream] = replay
         engine = self.by_stream[stream] = Engine(pid, sock, self._limits.line_bytes, stream=stream)
-        engine.begin_step(self._limits.step_cpu_s)
+        engine.begin_step(self._limits.step_cpu_s, self._alone_s)
         engine.send_start(protocol.encode(start))
         self._watch(engine)
 
@@ -105,6 +106,21 @@ class Engines:
         for engine in list(self.by_stream.values()):
             self.drop(engine)
 
+    # ── processor time ────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def _alone_s(self) -> int | None:
+        return None if self._is_awaited else self._limits.step_cpu_alone_s
+
+    def set_awaited(self, is_awaited: bool) -> None:
+        """Whether a call waits. An endless loop must not burn the whole time of a step after everybody has left."""
+        if is_awaited == self._is_awaited:
+            return
+        self._is_awaited = is_awaited
+        for engine in self.by_stream.values():
+            if engine.is_computing:
+                engine.limit_cpu(self._alone_s)
+
     # ── pausing and going on ──────────────────────────────────────────────────────────────────────────────
 
     def pause(self, engine: Engine, query_ids: list[str], answers: dict[str, Record]) -> None:
@@ -115,7 +131,7 @@ class Engines:
 
     def resume(self, engine: Engine, reply: Record) -> None:
         """Begins a new step with the reply that the engine waits for."""
-        engine.begin_step(self._limits.step_cpu_s)
+        engine.begin_step(self._limits.step_cpu_s, self._alone_s)
         self.reply(engine, reply)
 
     def reply(self, engine: Engine, reply: Record) -> None:

@@ -135,6 +135,7 @@ class Keeper:
                 self._on_deadline(client)
             if not client.is_open:
                 self._forget(client)
+        self.runner.engines.set_awaited(any(client.request is not None for client in self.clients))
         if self.runner.session.phase is Phase.FINISHED:
             self._archive()
         self.runner.close_database()
