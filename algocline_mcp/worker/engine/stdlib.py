@@ -12,9 +12,12 @@ vote) each language implements itself. This module imports nothing that the work
 """
 
 import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+from algocline_mcp.worker.engine.answers.choices import match_bool, match_enum
+from algocline_mcp.worker.engine.answers.json_text import json_extract
+from algocline_mcp.worker.engine.answers.numbers import parse_number, parse_score
 
 DEFAULTS: dict[str, Any] = {
     "max_tokens": 1024,
@@ -80,160 +83,6 @@ TEXTS = {
     "pipe.failed": "alc.pipe: strategy '%s' failed: %s",
     "tuning.prefix": "alc.tuning: ctx.%s is a %s and not a table: the defaults are used",
 }
-
-# Scores, numbers, enums, booleans ----------------------------------------------------------------------------
-
-_DIGITS = re.compile(r"[0-9]+")
-_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?")
-_WORD = re.compile(r"[a-z0-9_]+", re.ASCII | re.IGNORECASE)
-_TRUE = frozenset(["approved", "yes", "ok", "accept", "pass", "confirm", "agree", "true", "lgtm"])
-_FALSE = frozenset(["rejected", "no", "deny", "block", "fail", "refuse", "disagree", "false"])
-_TRIMMED = "".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()) + "「」『』。、!?:()“”‘’"
-_TOKEN_CHARS = 64  # a longer word is not a misspelt candidate
-_DIGITS_READ = 300  # Python refuses to parse thousands of digits, and a float holds no more than this
-
-
-def parse_score(text: str) -> int | None:
-    """The first whole number without its sign, limited to 1 to 10. None where the text has no number."""
-    match = _DIGITS.search(text)
-    return None if match is None else max(1, min(10, int(match[0][:_DIGITS_READ])))
-
-
-def parse_number(text: str) -> float | None:
-    """The first decimal number. Thousands separators and exponents end it. None where the text has no number."""
-    match = _NUMBER.search(text)
-    if match is None:
-        return None
-    digits = match[0][:_DIGITS_READ]
-    return float(digits) if "." in digits else int(digits)
-
-
-def match_bool(text: str) -> bool | None:
-    """True or False after the last whole word that means yes or no. Inflections ("accepted") do not count."""
-    verdict = None
-    for match in _WORD.finditer(text):
-        word = match[0].lower()
-        if word in _TRUE:
-            verdict = True
-        elif word in _FALSE:
-            verdict = False
-    return verdict
-
-
-def match_enum(text: str, candidates: list[str], threshold: float) -> int | None:
-    """The index of the candidate that ends last in the text; of several with this end, the longest.
-
-    Without any, the candidate that is most similar to a word, by at least `threshold`. Ends count and not beginnings:
-    a candidate inside another candidate ("PASS" in "PASSED") must not win.
-    """
-    lowered = text.lower()
-    wanted = [candidate.lower() for candidate in candidates]
-    best, best_key = None, (0, 0)
-    for index, candidate in enumerate(wanted):
-        at = lowered.rfind(candidate) if candidate else -1
-        if at >= 0 and (at + len(candidate), len(candidate)) > best_key:
-            best, best_key = index, (at + len(candidate), len(candidate))
-    return best if best is not None else _most_similar(lowered, wanted, threshold)
-
-
-def _most_similar(text: str, wanted: list[str], threshold: float) -> int | None:
-    best, best_similarity = None, threshold
-    for token in dict.fromkeys(word.strip(_TRIMMED) for word in text.split()):
-        if not token or len(token) > _TOKEN_CHARS:
-            continue
-        for index, candidate in enumerate(wanted):
-            similarity = jaro_winkler(token, candidate) if candidate else 0.0
-            if similarity > best_similarity or (best is None and similarity == threshold):
-                best, best_similarity = index, similarity
-    return best
-
-
-def jaro_winkler(a: str, b: str) -> float:
-    """Jaro-Winkler similarity from 0 to 1 (Winkler 1990): Jaro's, raised by up to four equal first characters."""
-    reach = max(len(a), len(b)) // 2 - 1
-    is_matched = [False] * len(b)
-    matches_a = []
-    for i, character in enumerate(a):
-        for j in range(max(0, i - reach), min(len(b), i + reach + 1)):
-            if not is_matched[j] and b[j] == character:
-                is_matched[j] = True
-                matches_a.append(character)
-                break
-    if not matches_a:
-        return 1.0 if a == b else 0.0
-    matches_b = [character for character, matched in zip(b, is_matched, strict=True) if matched]
-    transposed = sum(x != y for x, y in zip(matches_a, matches_b, strict=True)) / 2
-    count = len(matches_a)
-    jaro = (count / len(a) + count / len(b) + (count - transposed) / count) / 3
-    prefix = 0
-    while prefix < min(4, len(a), len(b)) and a[prefix] == b[prefix]:
-        prefix += 1
-    return jaro + prefix * 0.1 * (1 - jaro)
-
-
-# JSON in prose -----------------------------------------------------------------------------------------------
-
-_OPENING = re.compile(r"[{\[]")
-_TRIES = 1000  # brackets in prose that are tried; a try costs little, since it fails at the first wrong byte
-# Refused here: whether Python can read such a nesting depends on its release, and takes milliseconds where it can.
-_TOO_DEEP = re.compile(r'(?>[{\[](?:[^{}\[\]"]|"(?:[^"\\]|\\.)*+")*+){900}', re.DOTALL)
-
-
-def json_extract(text: str) -> str | None:
-    """The JSON text of an object or array: the answer itself, else in a fenced block, else somewhere in the prose.
-
-    In prose the first object wins, or the first array that holds an object: "[1]" may be a footnote. Without any, the
-    first array. None where there is no JSON.
-    """
-    for piece in _answer_and_blocks(text):
-        stripped = piece.strip()
-        if stripped[:1] in ("{", "[") and _end_of_json(stripped, 0) == len(stripped):
-            return stripped
-    return _in_prose(text)
-
-
-def _answer_and_blocks(text: str) -> Iterator[str]:
-    """The whole text, then its fenced blocks, those marked as json first."""
-    yield text
-    fenced = [block.partition("\n") for block in text.split("```")[1::2]]
-    for is_json in (True, False):
-        yield from (body for mark, _, body in fenced if mark.strip().lower().startswith("json") == is_json)
-
-
-def _in_prose(text: str) -> str | None:
-    first_array, at = None, 0
-    for _ in range(_TRIES):
-        match = _OPENING.search(text, at)
-        if match is None:
-            break
-        start = match.start()
-        end = _end_of_json(text, start)
-        if end is None:
-            at = start + 1
-            continue
-        at, piece = end, text[start:end]
-        if "{" in piece:
-            return piece
-        first_array = first_array or piece
-    return first_array
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(name)  # NaN and Infinity are not JSON: only Python reads them
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_int=len, parse_float=len)
-
-
-def _end_of_json(text: str, start: int) -> int | None:
-    """The index behind the JSON value that begins at `start`, or None."""
-    if _TOO_DEEP.match(text, start):
-        return None
-    try:
-        return _DECODER.raw_decode(text, start)[1]
-    except (ValueError, RecursionError):
-        return None
-
 
 # Text --------------------------------------------------------------------------------------------------------
 
