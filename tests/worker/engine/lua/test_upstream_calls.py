@@ -155,7 +155,7 @@ async def test_json_repair_repeats_the_request_and_shows_the_bad_answer(rig: Rig
         await finish(pool, await continue_via_pool(pool, first["session_id"], [Answer("q-1", "{}")], wait_s=WAIT_S))
 
     assert (first["max_tokens"], second["max_tokens"]) == (9, 9)
-    assert first["system"] is None
+    assert "system" not in first
     assert second["system"] == "Output ONLY valid JSON. No markdown fences, no explanation."
     assert "sorry" in second["prompt"]
     assert "Give a" in second["prompt"]
