@@ -27,4 +27,4 @@ The server's half (cli, server, packages, pool, history) and the worker never im
 Reading order: session/state -> storage/journal -> worker/keeper -> worker/engine -> pool/dispatch -> server/tools.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -58,7 +58,7 @@ LUA = Language(
     runtime="algocline_mcp.worker.engine.lua.runtime",
     interpreter="Lua 5.5",
     distribution="lupa",
-    prelude=3,
+    prelude=4,
     module_forms=("{}.lua", "{}/init.lua"),
     warmup="alc.log('info', 'one') return alc.llm('one') .. alc.llm('two', {system = 'three', max_tokens = 4})",
     child=(

@@ -15,9 +15,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from algocline_mcp.worker.engine.answers.choices import match_bool, match_enum
 from algocline_mcp.worker.engine.answers.json_text import json_extract
 from algocline_mcp.worker.engine.answers.numbers import parse_number, parse_score
+from algocline_mcp.worker.engine.answers.verdicts import match_bool, match_enum
 
 DEFAULTS: dict[str, Any] = {
     "max_tokens": 1024,

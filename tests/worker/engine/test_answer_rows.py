@@ -22,18 +22,18 @@ THRESHOLD = 0.7
 
 FLOORS: dict[str, float] = {
     # The share of rows that must be read rightly. The readers raise it, nothing lowers it.
-    "correction": 0.44,
-    "fence_inside": 0.98,
-    "last_block": 0.60,
-    "letters_in_words": 0.56,
-    "negated_choice": 0.37,
-    "number_syntax": 0.57,
-    "part_of_whole": 0.62,
-    "refusal": 0.66,
-    "reported": 0.31,
-    "score_scale": 0.19,
-    "think": 0.43,
-    "yes_no": 0.66,
+    "correction": 0.97,
+    "fence_inside": 0.97,
+    "last_block": 0.97,
+    "letters_in_words": 0.97,
+    "negated_choice": 0.97,
+    "number_syntax": 0.99,
+    "part_of_whole": 0.97,
+    "refusal": 0.97,
+    "reported": 0.98,
+    "score_scale": 0.97,
+    "think": 0.97,
+    "yes_no": 0.97,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from algocline_mcp.worker.engine import stdlib
-from algocline_mcp.worker.engine.answers.choices import jaro_winkler
+from algocline_mcp.worker.engine.answers.mentions import jaro_winkler
 from algocline_mcp.worker.engine.lua import runtime
 
 # Winkler 1990, table 1: pairs of names and their similarity to three digits.
@@ -30,6 +30,11 @@ HOSTILE = [
     "[" * MIB, "{" * MIB, '{"a":' * (MIB // 5), '"' * MIB, "```" * (MIB // 3), "```\n" * (MIB // 4), "\\" * MIB,
     '{"a":"' + "x" * MIB, "[1," * (MIB // 3), "9" * MIB, "-" * MIB, "yes" * (MIB // 3), "yes no " * (MIB // 7),
     "日本" * (MIB // 6), "\0" * MIB, " " * MIB, "a{" * (MIB // 2), "[]" * (MIB // 2),
+    *(seed * (MIB // len(seed)) for seed in (
+        "final answer ", "score: ", "no ", "<think>", "</think>", "wait, ", "1-", "1 000 ", "1'",
+        "~~", "[[", "\\boxed{", '{"a":1}', "{'a':",
+        "PASS or ", "not ", "*", "<a>", "blockd: ",
+    )),
 ]  # fmt: skip
 MAX_S = 5.0  # the slowest takes 0.3 s; a quadratic function would take minutes
 
