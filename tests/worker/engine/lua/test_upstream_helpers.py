@@ -60,7 +60,7 @@ HELPERS: dict[str, list[tuple[str, Any]]] = {
         ("alc.parse_number('1e5')", 100000),
     ],
     "parse_score": [
-        ("alc.parse_score('-3')", 1),
+        ("alc.parse_score('-3')", 5),
         ("alc.parse_score('7.5')", 7),
         ("alc.parse_score('2024-01')", 5),
         ("alc.parse_score('none')", 5),
