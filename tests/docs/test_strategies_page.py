@@ -33,7 +33,7 @@ DEFAULTS = [
     ("alc.parse_score('') == 5", "parse_score(text, default = 5)"),
     ("alc.cache_info().max_entries == 256", "256 answers"),
     ("#alc.chunk(('x\\n'):rep(51)) == 2", 'mode = "lines", size = 50, overlap = 0'),
-    ("alc.match_enum('abxx', {'abc'}) and not alc.match_enum('abxx', {'abc'}, {threshold = 0.8})", "threshold = 0.7"),
+    ("alc.match_enum('abxx', {'abcd'}) and not alc.match_enum('abxx', {'abcd'}, {threshold = 0.8})", "threshold = 0.7"),
     ("alc.math.wilson_ci(1, 2).lower == alc.math.wilson_ci(1, 2, 0.95).lower", "confidence = 0.95"),
 ]
 
