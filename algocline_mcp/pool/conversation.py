@@ -3,8 +3,8 @@
 After the end of a worker it is unknown whether the request was accepted. Sending the same request again is safe: a
 session records an answer once, and the same answer again returns the current state.
 
-A worker that leaves while it computes or replays answers `running` before the wait is over: that request is sent again
-too.
+A worker that leaves while it computes or replays answers `running` before the wait is over: a run and answers are then
+sent again too. A status is not: a session that was stopped while a client looked at it stays stopped.
 
 Contract: `converse` makes at most `resends` + 1 attempts. An attempt returns the response of the worker, or a `Failure`
 with its outcome. The table `_NEXT` says what follows from each outcome: a reply without the worker, another attempt, or
@@ -105,7 +105,8 @@ async def converse(
 def _is_early(call: Call, response: PoolResponse) -> bool:
     """The worker was told to leave, and answers with the state as it is: the request waits on at the next worker."""
     feed_result = (response.data or {}).get("feed_result")
-    return isinstance(feed_result, dict) and "Running" in feed_result and call.left_s > _SPARE_S
+    is_running = isinstance(feed_result, dict) and "Running" in feed_result
+    return is_running and call.request.op != "status" and call.left_s > _SPARE_S
 
 
 async def _attempt(call: Call) -> PoolResponse | Failure:

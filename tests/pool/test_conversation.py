@@ -60,7 +60,7 @@ async def outcome_of(pool: Pool, failure: Failure, monkeypatch: pytest.MonkeyPat
 
 
 async def replies(
-    pool: Pool, feed_results: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, wait_s: float
+    pool: Pool, feed_results: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, op: Any, wait_s: float
 ) -> int:
     """How many of these responses of workers, one after the other, a conversation takes for early."""
     left = list(feed_results)
@@ -74,18 +74,21 @@ async def replies(
 
     monkeypatch.setattr(conversation, "_attempt", attempt)
     monkeypatch.setattr(conversation, "_reply", reply)
-    await converse(pool, PoolRequest("continue", 1, SID, wait_s), None)
+    await converse(pool, PoolRequest(op, 1, SID, wait_s), None)
     return len(feed_results) - len(left) - 1
 
 
-@pytest.mark.parametrize(("wait_s", "early"), [(45.0, 2), (0.0, 0)])
-async def test_running_before_the_wait_is_over_is_asked_again(
-    pool: Pool, monkeypatch: pytest.MonkeyPatch, wait_s: float, early: int
+@pytest.mark.parametrize(
+    ("op", "wait_s", "early"),
+    [("continue", 45.0, 2), ("run", 45.0, 2), ("continue", 0.0, 0), ("status", 45.0, 0)],
+)
+async def test_running_before_the_wait_is_over_is_asked_again_except_by_a_look(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, op: Any, wait_s: float, early: int
 ) -> None:
     paused: dict[str, Any] = {"Paused": {"queries": []}}
 
-    assert await replies(pool, [{"Running": {}}, {"Running": {}}, paused, paused], monkeypatch, wait_s) == early
-    assert await replies(pool, [{"Running": {}}] * 9, monkeypatch, wait_s) == early
+    assert await replies(pool, [{"Running": {}}, {"Running": {}}, paused, paused], monkeypatch, op, wait_s) == early
+    assert await replies(pool, [{"Running": {}}] * 9, monkeypatch, op, wait_s) == early
 
 
 @pytest.mark.parametrize("outcome", Outcome)
