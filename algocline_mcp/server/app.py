@@ -30,7 +30,7 @@ from algocline_mcp.server import resources
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.absence import given
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
-from algocline_mcp.server.tool_call.cost import check_cost
+from algocline_mcp.server.tool_call.cost import within_cost
 from algocline_mcp.server.tool_call.lifespan import ServerState
 from algocline_mcp.server.tool_call.pool_call import client_name
 from algocline_mcp.server.tools import branches, catalog, sessions
@@ -83,7 +83,7 @@ class Server(MCPServer[ServerState]):
             if context is not None:
                 await context.request_context.lifespan_context.wait_until_open()
             if (tool := self._tool_manager.get_tool(name)) is not None:
-                check_cost(tool, arguments)
+                arguments = await within_cost(tool, arguments)
             reply = await super().call_tool(name, self._given(name, arguments), context)
             return reply if context is None else results.for_host(reply, client_name(context))
         except AlcError as exc:

@@ -1,13 +1,14 @@
-"""Checks a line of the host before the SDK reads it. Pure.
+"""Checks and repairs a line of the host before the SDK reads it. Pure.
 
 Contract. The SDK drops a line that it cannot decode, or takes a request for a notification (an id of a wrong type), and
-the host then waits until its own timeout. `problem_of` names what is wrong with a line, and `replies` are the JSON-RPC
+the host then waits until its own timeout. `message_of` names what is wrong with a line, and `replies` are the JSON-RPC
 errors that the host gets. The cost of a line is judged before anything builds its values: the SDK decodes a line on the
 event loop, which nothing may hold for 50 ms, and 100,000 values with their checks took 0.3 to 2 s. A long text costs
-next to nothing, so texts are limited by the length of the line alone.
+little, so texts are limited by their length alone.
 
-A line is scanned in pieces, because one call of a regular expression or of the JSON decoder keeps every other thread
-from running. Of a line over `WHOLE_BYTES` only the skeleton is decoded: the line with its long texts left out.
+A line is scanned in pieces, because one call of a regular expression or of a decoder keeps every other thread, and so
+the event loop, from running. Of a line over `WHOLE_BYTES` only the skeleton is decoded here: the line with its long
+texts left out. The SDK gets the line with its escapes resolved: 30 MB of them held the event loop for 0.2 to 1 s.
 """
 
 import json
@@ -15,7 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.transport.lines import EDGE_BYTES, edge_id
+from algocline_mcp.transport.lines import EDGE_BYTES, edge_id, readable, whole_unicode
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -26,15 +27,21 @@ DIGITS_MAX = 4300
 # Values and names of one line. The dearest kind, objects of two fields, takes 0.6 µs each in the SDK's decoder alone.
 VALUES_MAX = 50_000
 WHOLE_BYTES = 64 * 1024
-# The texts of one message, decoded; its largest limits are 4 MiB of answers, and 1 MiB of code with 2 MiB of ctx.
-# Beyond, each copy that the SDK and its validators make holds the event loop.
-TEXTS_MAX_BYTES = 8 * 1024 * 1024
+# The texts of one message, as the SDK gets them. The largest limits are 4 MiB of answers, and 1 MiB of code with 2 MiB
+# of ctx. The SDK decodes this much within 15 ms (ASCII) to 40 ms (emoji).
+TEXTS_MAX_BYTES = 6 * 1024 * 1024
+# What is not in a text: 50,000 numbers of 80 digits. 30 MB of blanks held the event loop for 0.2 s.
+BARE_MAX_BYTES = 4 * 1024 * 1024
 REPLIES_MAX = 100  # to the requests of one batch
 _SHORT_TEXT = 256  # bytes of a text that a skeleton keeps
 _SHOWN_BYTES = 60
 
-# At most 256 KiB of a JSON text, as far as it is valid.
-_TEXT = re.compile(rb'(?:[^"\\\x00-\x1f]{1,4096}|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})){0,64}')
+# At most 2 MiB of a JSON text, as far as it is valid. No piece ends within a character or a pair of surrogates.
+_TEXT = re.compile(
+    rb'(?:[^"\\\x00-\x1f]{1,4096}[\x80-\xbf]{0,3}'
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+    rb'|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})){0,512}'
+)
 _BARE = re.compile(rb'[^"]{0,65536}')  # what stands between two texts
 _BRACKET = re.compile(rb"[\[\]{}]")
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (DIGITS_MAX + 1))
@@ -53,9 +60,10 @@ class Problem:
     ids: tuple[str | int | None, ...] = (None,)
 
 
-def problem_of(line: bytes) -> Problem | None:
-    """What is wrong with `line` (which is not blank); None if the SDK reads it as the host meant it."""
+def message_of(line: bytes) -> str | Problem:
+    """`line` (which is not blank) as text for the SDK, or why the SDK would not read it as the host meant it."""
     skeleton: bytes | None = line
+    scan = None
     if not _is_cheap(line):
         scan = _Scan(line)
         reason = scan.run()
@@ -64,7 +72,8 @@ def problem_of(line: bytes) -> Problem | None:
         skeleton = scan.skeleton
     try:
         if skeleton is not None:
-            return _problem_of_message(json.loads(skeleton.decode("utf-8", "replace")))
+            problem = _problem_of_message(json.loads(skeleton.decode("utf-8", "replace")))
+            return problem or (readable(line) if scan is None else scan.text)
     except (ValueError, RecursionError):
         pass
     return Problem(_why_not_json(line), PARSE_ERROR, (_edge_id(line),))
@@ -77,7 +86,8 @@ def _is_cheap(line: bytes) -> bool:
 
 
 def costly(text: str) -> str | None:
-    """Why a text would cost too much to be decoded as JSON; None where it does not."""
+    """Why a text would cost too much to be decoded as JSON; None where it does not. Takes 0.1 s for 6 MiB of escapes,
+    in pieces: a text over WHOLE_BYTES belongs on a thread."""
     line = text.encode("utf-8", "replace")
     return None if _is_cheap(line) else _Scan(line).run()
 
@@ -96,18 +106,24 @@ def report(line: bytes, problem: Problem) -> str:
 
 
 class _Scan:
-    """One pass over a line: counts values and levels outside of its texts, and leaves the long texts out."""
+    """One pass over a line: counts values and levels outside of its texts, leaves the long texts out, and repairs."""
 
     def __init__(self, line: bytes) -> None:
         self._line = line
-        self._parts: list[bytes] = []
-        self._values = self._texts = self._text_bytes = self._depth = 0
+        self._skeleton: list[bytes] = []
+        self._text: list[str] = []
+        self._values = self._texts = self._text_bytes = self._bare_bytes = self._depth = 0
         self._is_broken = False
 
     @property
     def skeleton(self) -> bytes | None:
         """None if a text is not valid or has no end."""
-        return None if self._is_broken else b"".join(self._parts)
+        return None if self._is_broken else b"".join(self._skeleton)
+
+    @property
+    def text(self) -> str:
+        """The whole line, with its escapes resolved and its texts made Unicode."""
+        return "".join(self._text)
 
     def run(self) -> str | None:
         """The reason why the line is refused for its cost, or None."""
@@ -115,13 +131,14 @@ class _Scan:
         while position < len(self._line) and not self._is_broken:
             bare = _BARE.match(self._line, position)
             assert bare is not None  # it matches nothing, too
-            self._parts.append(bare[0])
+            self._skeleton.append(bare[0])
+            self._text.append(bare[0].decode("utf-8", "replace"))
             reason = self._count(bare[0], position)
             if reason is not None:
                 return reason
             position = bare.end()
             if self._line[position : position + 1] == b'"':
-                position = self._skip_text(position + 1)
+                position = self._read_text(position + 1)
                 if self._text_bytes > TEXTS_MAX_BYTES:
                     return f"the texts of the message have more than {TEXTS_MAX_BYTES} bytes: shorten them"
         return None
@@ -130,6 +147,9 @@ class _Scan:
         # A comma or a colon stands before each value and name but the first of a list or an object.
         self._values += bare.count(b",") + bare.count(b":") + bare.count(b"[") + bare.count(b"{")
         self._texts += 1
+        self._bare_bytes += len(bare)
+        if self._bare_bytes > BARE_MAX_BYTES:
+            return f"the message has more than {BARE_MAX_BYTES} bytes outside of its texts: send it without blanks"
         if max(self._values, self._texts) > VALUES_MAX:
             return f"more than {VALUES_MAX} values in one message: send fewer, or long lists as one text"
         if len(bare) > DIGITS_MAX and _LONG_NUMBER.search(self._line, position, position + len(bare) + DIGITS_MAX):
@@ -143,24 +163,31 @@ class _Scan:
                 return f"the arguments nest more than {DEPTH_MAX} levels deep: flatten them"
         return None
 
-    def _skip_text(self, start: int) -> int:
+    def _read_text(self, start: int) -> int:
         """The position after the text whose content begins at `start`."""
         end = start
+        self._text.append('"')
         while (match := _TEXT.match(self._line, end)) is not None and match.end() > end:
             end = match.end()
-            self._text_bytes += _decoded_bytes(match[0])
+            piece = _without_escapes(match[0])
+            self._text.append(piece)
+            self._text_bytes += len(piece) if piece.isascii() else len(piece.encode())
             if self._text_bytes > TEXTS_MAX_BYTES:
                 return len(self._line)
         if self._line[end : end + 1] != b'"':
             self._is_broken = True
             return len(self._line)
-        self._parts.append(b'"%s"' % (self._line[start:end] if end - start <= _SHORT_TEXT else b""))
+        self._text.append('"')
+        self._skeleton.append(b'"%s"' % (self._line[start:end] if end - start <= _SHORT_TEXT else b""))
         return end + 1
 
 
-def _decoded_bytes(text: bytes) -> int:
-    """About as many bytes as `text` has without its escapes."""
-    return max(len(text) - text.count(b"\\") - 4 * text.count(b"\\u"), len(text) // 6)
+def _without_escapes(piece: bytes) -> str:
+    """`piece` of a JSON text with the fewest escapes. Bytes and escapes that are not Unicode become U+FFFD."""
+    text = piece.decode("utf-8", "replace")
+    if "\\u" not in text:
+        return text
+    return whole_unicode(json.dumps(json.loads(f'"{text}"'), ensure_ascii=False)[1:-1])
 
 
 def _why_not_json(line: bytes) -> str:

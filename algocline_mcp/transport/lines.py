@@ -36,10 +36,19 @@ def writable(text: str) -> bytes:
     try:
         line = text.encode()
     except UnicodeEncodeError:
-        line = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
+        line = whole_unicode(text).encode()
     for separator, escape in _SEPARATORS:
         line = line.replace(separator, escape)
     return line
+
+
+def whole_unicode(text: str) -> str:
+    """`text` with U+FFFD for each half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def edge_id(head: bytes, tail: bytes) -> bytes | None:
@@ -52,7 +61,7 @@ def request_id(line: bytes) -> bytes | None:
     """The id of the request in `line`; None for a notification or a reply."""
     if b'"method"' not in line:
         return None
-    match = _ID_FIRST.search(line) or _ID_LAST.search(line, max(0, len(line) - EDGE_BYTES))
+    match = _ID_FIRST.search(line, 0, EDGE_BYTES) or _ID_LAST.search(line, max(0, len(line) - EDGE_BYTES))
     return match[1] if match else None
 
 

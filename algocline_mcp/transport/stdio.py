@@ -35,8 +35,8 @@ from functools import partial
 from types import FrameType
 from typing import NoReturn, Self
 
-from algocline_mcp.transport.jsonrpc import Problem, problem_of, replies, report
-from algocline_mcp.transport.lines import EDGE_BYTES, edge_id, readable, request_id
+from algocline_mcp.transport.jsonrpc import Problem, message_of, replies, report
+from algocline_mcp.transport.lines import EDGE_BYTES, edge_id, request_id
 from algocline_mcp.transport.output import Output, UnansweredRequests, resolve
 from algocline_mcp.transport.response_cache import ResponseCache, open_response_cache
 
@@ -194,17 +194,17 @@ class Reader:
     def _finish_line(self) -> None:
         line, self._line = bytes(self._line).removeprefix(codecs.BOM_UTF8), bytearray()
         dropped, self._dropped = self._dropped, 0
-        if not line.strip():
+        if not line or line.isspace():
             return
         self._was_asked = True
-        problem = _too_long(line) if dropped else problem_of(line)
-        if problem is not None:
-            self._refuse(line, problem)
+        message = _too_long(line) if dropped else message_of(line)
+        if isinstance(message, Problem):
+            self._refuse(line, message)
             return
         self._unanswered.add(line)
         if (early := self._cache.answer(line)) is not None:
             self._output.send(early)
-        self._lines.put(readable(line))
+        self._lines.put(message)
 
     def _refuse(self, line: bytes, problem: Problem) -> None:
         if problem.reason not in self._reported:  # one line for each kind: a host's log is read by people

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from algocline_mcp.transport.jsonrpc import (
+    BARE_MAX_BYTES,
     DEPTH_MAX,
     TEXTS_MAX_BYTES,
     VALUES_MAX,
     WHOLE_BYTES,
+    Problem,
     costly,
-    problem_of,
+    message_of,
     replies,
     report,
 )
@@ -20,6 +22,12 @@ from tests.rig.hosts import LIMIT_S, RawServer, code_of, run_line
 
 PING = b'{"jsonrpc":"2.0","id":7,"method":"ping"}'
 MIB = 2**20
+
+
+def problem_of(line: bytes) -> Problem | None:
+    message = message_of(line)
+    return message if isinstance(message, Problem) else None
+
 
 # line, code, ids, part of the reason
 WRONG: dict[str, tuple[bytes, int, list[Any], str]] = {
@@ -55,6 +63,7 @@ WRONG: dict[str, tuple[bytes, int, list[Any], str]] = {
     "levels": (PING[:-1] + b',"params":' + b'{"a":' * 300 + b"1" + b"}" * 301, -32600, [7], f"{DEPTH_MAX} levels"),
     "digits": (PING[:-1] + b',"params":{"a":%s}}' % (b"9" * 5000), -32600, [7], "digits"),
     "values": (PING[:-1] + b',"params":{"a":[1%s]}}' % (b",1" * VALUES_MAX), -32600, [7], f"{VALUES_MAX} values"),
+    "blanks": (PING[:-1] + b" " * BARE_MAX_BYTES + b"}", -32600, [7], "outside of its texts"),
     "texts": (b'{"jsonrpc":"2.0","id":7,"method":"%s"}' % (b"x" * TEXTS_MAX_BYTES + b"x"), -32600, [7], "texts of the"),
     "names": (PING[:-1] + b',"params":{%s}}' % b",".join([b'"k":1'] * VALUES_MAX), -32600, [7], "values"),
 }  # fmt: skip
@@ -74,7 +83,7 @@ RIGHT = {
     "digits in texts": PING[:-1] + b',"params":{"a":"%s"}}' % (b"9" * 200_000),
     "commas in texts": PING[:-1] + b',"params":{"a":"%s"}}' % (b"a, b: " * 400_000),
     "a long escaped text": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\n\"\\\u00e9" * 100_000),
-    "escapes that are short decoded": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\u00e9" * (5 * MIB)),
+    "escapes that are short decoded": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\u00e9" * (2 * MIB)),
     "as many values as allowed": PING[:-1] + b',"params":{"a":[1%s]}}' % (b",1" * (VALUES_MAX - 20)),
 }
 LONG_WRONG = {
@@ -118,6 +127,8 @@ HOSTILE = {
     "quotes and spaces": b'" ' * (15 * MIB),
     "backslashes": b'"' + b"\\" * (31 * MIB),
     "blanks": PING + b" " * (31 * MIB) + b"x",
+    "escapes of Unicode": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\ud800" * (5 * MIB)),
+    "not UTF-8": PING[:-1] + b',"params":{"a":"%s"}}' % (b"\xff" * (31 * MIB)),
     "escapes": PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\n" * (15 * MIB)),
 }
 
@@ -129,6 +140,41 @@ def test_hostile_line_is_judged_in_bounded_time(line: bytes) -> None:
     problem_of(line)
 
     assert time.process_time() - began_s < 20  # 0.02 to 1 s; without the limits of values and texts up to 47 s
+
+
+_FILL = b"x" * WHOLE_BYTES
+REPAIRED: dict[str, tuple[bytes, str]] = {
+    "half of a pair": (rb"\ud800", "\ufffd"),
+    "the other half": (rb"\udc00x", "\ufffdx"),
+    "a pair": (rb"\ud83d\ude00", "\U0001f600"),
+    "half before a pair": (rb"\ud800\ud83d\ude00", "\ufffd\U0001f600"),
+    "an escaped backslash": (rb"\\ud800", "\\ud800"),
+    "a backslash before half": (rb"\\\ud800", "\\\ufffd"),
+    "a byte that is not UTF-8": (b"\xff", "\ufffd"),
+    "other escapes": (rb"\u0000\u0022\u005c\n\/\u00e9", '\0"\\\n/é'),
+    "emoji": ("😀é語".encode() * 5000, "😀é語" * 5000),
+    "pairs": (rb"\ud83d\ude00" * 2000, "\U0001f600" * 2000),
+    "runs and escapes": ((b"a" * 4095 + rb"\u00e9") * 300, ("a" * 4095 + "é") * 300),
+}
+
+
+@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize(("sent", "arrives"), REPAIRED.values(), ids=REPAIRED)
+def test_long_line_arrives_repaired_wherever_its_pieces_end(sent: bytes, arrives: str, shift: int) -> None:
+    fill = _FILL + b"y" * shift
+
+    message = message_of(PING[:-1] + b',"params":{"a":"%s","%s":["%s",1]}}' % (fill + sent, sent, sent))
+
+    assert isinstance(message, str)
+    assert json.loads(message)["params"] == {"a": fill.decode() + arrives, arrives: [arrives, 1]}
+
+
+def test_escapes_of_a_long_line_are_resolved_before_the_sdk_decodes_it() -> None:
+    """The SDK decodes on the event loop: 30 MB of escapes held it for 0.2 s."""
+    message = message_of(PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\u00e9" * MIB))
+
+    assert isinstance(message, str)
+    assert len(message) < MIB + 100
 
 
 def test_cost_of_json_in_a_text_is_judged_as_a_line_is() -> None:

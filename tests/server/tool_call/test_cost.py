@@ -1,13 +1,17 @@
 """Arguments that would hold the event loop are refused before anything walks them."""
 
 import json
+import threading
 import time
 from typing import Any
 
+import anyio
 import pytest
 
+from algocline_mcp.server.app import tools_of
+from algocline_mcp.server.tool_call import cost
 from algocline_mcp.server.tool_call.arguments import SHOWN_CHARS, quoted
-from algocline_mcp.transport.jsonrpc import VALUES_MAX
+from algocline_mcp.transport.jsonrpc import VALUES_MAX, WHOLE_BYTES
 from tests.rig.hosts import Tools
 from tests.rig.tool_replies import refusal_of
 
@@ -81,3 +85,29 @@ def test_beginning_of_a_long_value_is_shown_without_writing_all_of_it(value: Any
 @pytest.mark.parametrize("value", ["a", [], {}, {"a": [1, None, "é"]}, 1.5, None, True])
 def test_short_value_is_shown_whole(value: Any) -> None:
     assert json.loads(quoted(value)) == value
+
+
+@pytest.mark.parametrize("chars", [10, 2 * WHOLE_BYTES])
+def test_long_json_in_a_text_is_judged_and_decoded_beside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch, chars: int
+) -> None:
+    threads = []
+
+    def costly(text: str) -> None:
+        threads.append(threading.current_thread())
+
+    monkeypatch.setattr(cost, "costly", costly)
+    run = tools_of({})[0]
+    ctx = {"a": "x" * chars}
+
+    arguments = anyio.run(cost.within_cost, run, {"code": "x" * 2 * WHOLE_BYTES, "ctx": json.dumps(ctx)})
+
+    is_long = chars > WHOLE_BYTES
+    assert arguments["ctx"] == (ctx if is_long else json.dumps(ctx))
+    assert [thread is threading.main_thread() for thread in threads] == [not is_long]
+
+
+def test_long_text_that_is_not_json_is_refused_in_one_sentence(tools: Tools) -> None:
+    shown = refusal_of(tools.call("alc_run", code="return 1", ctx="x" * 2 * WHOLE_BYTES))
+
+    assert "ctx is a string that is not JSON" in shown
