@@ -4,6 +4,7 @@ Contract: as in main.py. Heavy imports are inside the commands, so --help and a 
 """
 
 import json
+import math
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from algocline_mcp.cli import output
 from algocline_mcp.errors import whole
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
+_INTEGERS = (-(2**63), 2**63 - 1)  # of Lua; a longer one would become a float
 JOBS = 4  # models behind a command rarely allow more
 
 
@@ -79,7 +81,18 @@ Examples:
 """
 
 
-@click.command(epilog=RUN_EXAMPLES, short_help="Run a strategy; answer its prompts here.")
+class RunCommand(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as exc:
+            if exc.possibilities:
+                raise
+            cure = f"A value for ctx is written without dashes: {exc.option_name.lstrip('-')}=…"
+            raise click.NoSuchOption(exc.option_name, f"No such option {exc.option_name!r}. {cure}", ctx=ctx) from exc
+
+
+@click.command(cls=RunCommand, epilog=RUN_EXAMPLES, short_help="Run a strategy; answer its prompts here.")
 @click.argument("file", metavar="FILE|NAME", type=click.Path())
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @answerer_options
@@ -93,9 +106,7 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     os.environ["ALC_CODE_DIRS"] = "/"  # of the server that this command starts: a person names a file of their own
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
     what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
-    _play_session(
-        {**what, "ctx": dict(map(_pair, pairs)), "title": title or os.path.basename(file)}, None, wait_s, **answerer
-    )
+    _play_session({**what, "ctx": _context(pairs), "title": title or os.path.basename(file)}, None, wait_s, **answerer)
 
 
 CONTINUE_EXAMPLES = """\b
@@ -154,14 +165,37 @@ def _check_is_unicode(start: dict[str, Any]) -> None:
             raise click.UsageError(f"{value!r} is not UTF-8: write it in UTF-8, or rename the file or its directory.")
 
 
-def _pair(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise click.UsageError(f"{text!r} is not KEY=VALUE: write for example task={shlex.quote(text)}.")
+def _context(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`ctx` of KEY=VALUE. Each value arrives as it was written, or a line says what became of it."""
+    ctx: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key:
+            raise click.UsageError(f"{pair!r} has no name before the =: write for example task={shlex.quote(text)}.")
+        if not equals:
+            raise click.UsageError(f"{pair!r} is not KEY=VALUE: write for example task={shlex.quote(pair)}.")
+        if key in ctx:
+            raise click.UsageError(f'{key} is given twice: give it once, several values as {key}=\'["…", "…"]\'.')
+        ctx[key] = _value(text)
+        if isinstance(ctx[key], float) and str(ctx[key]) != text.strip():
+            as_text = shlex.quote(json.dumps(text))
+            output.note(f"alc: {pair} is the number {ctx[key]}; if it is a text, write {key}={as_text}")
+    return ctx
+
+
+def _value(text: str) -> Any:
+    """JSON if it reads as JSON. A number that a strategy cannot hold exactly or at all stays a text."""
     try:
-        return key, json.loads(value)
+        value = json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
-        return key, value
+        return text
+    too_large = isinstance(value, float) and not math.isfinite(value)
+    too_long = isinstance(value, int) and not _INTEGERS[0] <= value <= _INTEGERS[1]
+    return text if too_large or too_long else value
+
+
+def _no_json(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
 # ── ps, stop, logs ────────────────────────────────────────────────────────────────────────────────────────
