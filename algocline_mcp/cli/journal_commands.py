@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -127,18 +127,30 @@ def export(sid: str, file: str | None) -> None:
 
     _session_id(sid)
     with _home_and_limits() as (home, limits):
-        content = export_session(home, limits, sid)
+        lines = export_session(home, limits, sid)
         if file == "-":
-            output.content(content)
+            for line in lines:
+                output.content(line)
             return
         target = Path(file or f"{sid}.journal")
         try:
-            with open(target, "xb", opener=_private) as stream:
-                stream.write(content)
+            fd = _private(os.fspath(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC)
         except FileExistsError:
             output.note(f"alc: {target} exists: remove it or name another file")
             sys.exit(1)
+        with _removed_on_error(target), open(fd, "wb") as stream:
+            stream.writelines(lines)
         output.result(os.fspath(target))
+
+
+@contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
 
 
 @click.command(

@@ -1,6 +1,6 @@
 """Reads the journal of one session from the disk, without starting a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +26,16 @@ def records_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> lis
     """The records of an unfinished or finished session, flushed. `check` is called now and then, and may raise to end
     a read that nobody waits for. Raises Refused for an unknown id, JournalCorrupt, StorageFailed."""
     return _first_of(home, limits, sid, lambda path: list(journal.stream(path, check=check)))
+
+
+def stream_of(home: Home, limits: Limits, sid: str) -> Iterator[Record]:
+    """The records one by one, in bounded memory. The errors of records_of are raised by the call itself, which reads
+    the journal once to its end: nothing of a damaged journal is yielded."""
+    return journal.stream(_first_of(home, limits, sid, _intact))
+
+
+def _intact(path: Path) -> Path | None:
+    return path if sum(1 for _ in journal.stream(path)) else None
 
 
 def _session(session: Session) -> Session | None:

@@ -26,8 +26,17 @@ def encode_mark(flushed: int, line: Record | None = None) -> bytes:
 
 def encode_flushed(records: Iterable[Record]) -> bytes:
     """The content of a whole journal that is about to be flushed at once."""
-    content = b"".join(encode(record, 0) for record in records)
-    return content + encode_mark(len(content))
+    return b"".join(lines_flushed(records))
+
+
+def lines_flushed(records: Iterable[Record]) -> Iterator[bytes]:
+    """The lines of `encode_flushed`, one by one."""
+    size = 0
+    for record in records:
+        line = encode(record, 0)
+        size += len(line)
+        yield line
+    yield encode_mark(size)
 
 
 @dataclass(frozen=True, slots=True)

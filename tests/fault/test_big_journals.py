@@ -22,7 +22,10 @@ import resource, sys
 from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.history import listing, reader
+from algocline_mcp.history import export, listing, reader
+
+def one(home):
+    return min(home.sessions.glob("p-*")).stem
 
 home = Home(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -59,9 +62,13 @@ def big() -> Iterator[Home]:
     [
         ('len(listing.list_unfinished(home, Limits())["sessions"])', str(SESSIONS)),
         ('listing.not_found(home, Limits(), "p-1")[:11]', "Session 'p-"),
-        ("reader.session_of(home, Limits(), min(home.sessions.glob('p-*')).stem).phase", "running"),
+        ("reader.session_of(home, Limits(), one(home)).phase", "running"),
+        (
+            "sum(map(len, export.export_session(home, Limits(), one(home)))) > 228 << 20",
+            "True",
+        ),
     ],
-    ids=["list", "unknown id", "status"],
+    ids=["list", "unknown id", "status", "export"],
 )
 def test_memory_of_a_look_does_not_grow_with_the_journal(big: Home, read: str, shown: str) -> None:
     command = [sys.executable, "-c", MEASURE.replace("{read}", read), str(big.root)]

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from algocline_mcp.cli import journal_commands
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
+from algocline_mcp.history import export
 from algocline_mcp.history.export import export_session, import_session, read_file
 from algocline_mcp.history.reader import session_of
 from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via_pool
@@ -38,7 +41,7 @@ async def test_an_exported_session_goes_on_in_another_home(rig: Rig, other: Rig,
         await say(pool, sid, "q-0", "A")
         if not is_live:
             await stop_via_pool(pool, sid, "hibernate")
-        content = export_session(rig.home, LIMITS, sid)
+        content = b"".join(export_session(rig.home, LIMITS, sid))
         taken = import_session(other.home, content, LIMITS)
         async with other.pool() as there:
             end = await finish(there, await status_via_pool(there, sid), "B")
@@ -54,7 +57,7 @@ async def test_a_finished_session_is_finished_where_it_goes(rig: Rig, other: Rig
     async with rig.pool() as pool:
         sid, end, _ = await run(pool, "return 1")
         await until(lambda: rig.home.finished_journal(sid).exists())
-        import_session(other.home, export_session(rig.home, LIMITS, sid), LIMITS)
+        import_session(other.home, b"".join(export_session(rig.home, LIMITS, sid)), LIMITS)
         async with other.pool() as there:
             there_now = (await status_via_pool(there, sid)).result
 
@@ -156,6 +159,36 @@ async def test_a_special_file_with_the_name_of_a_session_is_an_error_and_can_be_
     assert [(line["session_id"], line["status"]) for line in listed["sessions"]] == [(SID, "error")]
     assert gone["status"] == "deleted"
     assert os.listdir(rig.home.sessions) == [rig.home.finished.name]
+
+
+def test_a_damaged_session_is_not_exported_and_leaves_no_file(tmp_path: Path) -> None:
+    home, file = Home(tmp_path / "h"), tmp_path / "s.journal"
+    home_setup.prepare(home)
+    content = journal_lines.encode_flushed([header(SID), prompt("q-0"), prompt("q-1")])
+    home.journal(SID).write_bytes(content.replace(b"prompt of q-0", b"prompt if q-0"))
+    out = alc(home, "export", SID, str(file))
+    shown = alc(home, "export", SID, "-")
+
+    assert b"prompt of q-0" in content
+    assert (out.returncode, shown.returncode, shown.stdout) == (1, 1, "")
+    assert "damaged" in out.stderr
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("cause", [OSError(5, "Input/output error"), KeyboardInterrupt()], ids=["disk", "Ctrl-C"])
+def test_an_export_that_ends_half_way_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: BaseException
+) -> None:
+    def lines(*arguments: object) -> Iterator[bytes]:
+        yield b"the first line"
+        raise cause
+
+    monkeypatch.setattr(export, "export_session", lines)
+    monkeypatch.setenv("ALC_HOME", str(tmp_path / "h"))
+    done = CliRunner().invoke(journal_commands.export, [SID, str(tmp_path / "s.journal")])
+
+    assert done.exit_code == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_terminal_moves_a_session_by_file(rig: Rig, other: Rig, tmp_path: Path) -> None:

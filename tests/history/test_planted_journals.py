@@ -123,7 +123,7 @@ def reads(home: Home, sid: str) -> dict[str, Callable[[], object]]:
         return feed_result_to_mcp_json(sid, view(session_of(home, LIMITS, sid), now_s=2000.0))
 
     def other_home() -> object:
-        return import_session(Home(home.root / "other"), export_session(home, LIMITS, sid), LIMITS)
+        return import_session(Home(home.root / "other"), b"".join(export_session(home, LIMITS, sid)), LIMITS)
 
     def shown() -> object:
         records, _ = readable_records(home, LIMITS, sid)
