@@ -4,7 +4,6 @@ Contract: as in main.py. These commands need no server. Heavy imports are inside
 """
 
 import os
-import re
 import shutil
 import sys
 import time
@@ -15,13 +14,12 @@ from pathlib import Path
 import click
 
 from algocline_mcp.cli import output
+from algocline_mcp.cli.arguments import SID, WHOLE_SID, SessionId
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError
 from algocline_mcp.session.state import Phase
-
-_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
 _WIDEST = 100  # columns: longer lines are hard to read
 
@@ -45,7 +43,7 @@ def _private(name: str, flags: int) -> int:
 
 
 def _session_id(sid: str) -> str:
-    if not _SID.fullmatch(sid):
+    if not WHOLE_SID.fullmatch(sid):
         raise click.UsageError(f"{sid!r} is not a session id: alc ps lists the unfinished sessions.")
     return sid
 
@@ -58,7 +56,7 @@ Examples:
 
 
 @click.command(epilog=SHOW_EXAMPLES, short_help="Show a session as a timeline or a page.")
-@click.argument("sid")
+@SID
 @click.option("--html", "as_page", is_flag=True, help="One self-contained page, on stdout or in --out.")
 @click.option("--out", type=click.Path(dir_okay=False), metavar="FILE", help="Write to FILE instead of stdout.")
 @click.option("--full", is_flag=True, help="Show prompts and answers whole.")
@@ -115,7 +113,7 @@ def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
     epilog="\b\nExamples:\n  alc export p-18c2f0a1b2c3d4e5-0123456789abcdef session.journal",
     short_help="Write a session to a file.",
 )
-@click.argument("sid")
+@SID
 @click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 def export(sid: str, file: str | None) -> None:
     """Write session SID to FILE (SID.journal, or - for stdout), so that alc import can continue it elsewhere.
@@ -172,7 +170,7 @@ def import_(file: str) -> None:
 
 
 @click.command(epilog="\b\nExamples:\n  alc verify --all", short_help="Check that unfinished sessions still replay.")
-@click.argument("sid", required=False)
+@click.argument("sid", required=False, type=SessionId(is_unfinished=True))
 @click.option("--all", "all_", is_flag=True, help="Every unfinished session of this home.")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0.1), default=30.0, metavar="S", help="For each replay.")
 def verify(sid: str | None, all_: bool, wait_s: float) -> None:

@@ -13,25 +13,15 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from algocline_mcp.cli import output
+from algocline_mcp.cli.arguments import SID, UNFINISHED_SID, SessionId, StrategyFile
 from algocline_mcp.errors import whole
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
 _INTEGERS = (-(2**63), 2**63 - 1)  # of Lua; a longer one would become a float
 JOBS = 4  # models behind a command rarely allow more
 
-
-def complete_sid(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Completions: the unfinished sessions with their titles."""
-    from algocline_mcp.cli.sessions import titles
-
-    # The shell shows them at the terminal, and reads one a line.
-    return [CompletionItem(sid, help=output.cleaned(" ".join(title.split()))) for sid, title in titles(incomplete)]
-
-
-SID = click.argument("sid", shell_complete=complete_sid)
 
 # ── run, continue ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -93,7 +83,7 @@ class RunCommand(click.Command):
 
 
 @click.command(cls=RunCommand, epilog=RUN_EXAMPLES, short_help="Run a strategy; answer its prompts here.")
-@click.argument("file", metavar="FILE|NAME", type=click.Path())
+@click.argument("file", metavar="FILE|NAME", type=StrategyFile())
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @answerer_options
 @click.option("--title", help="A few words to find the session by.")
@@ -111,19 +101,25 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
 
 CONTINUE_EXAMPLES = """\b
 Examples:
-  alc continue p-18c2f0a1b2c3d4e5-0123456789abcdef
+  alc continue                                  the session that alc ps lists first
+  alc continue cdef                             the session whose id ends, or begins, with cdef
   alc continue p-18c2f0a1b2c3d4e5-0123456789abcdef --exec 'llm -m some-model'
 """
 
 
 @click.command("continue", epilog=CONTINUE_EXAMPLES, short_help="Go on with a session.")
-@SID
+@click.argument("sid", required=False, type=SessionId(is_unfinished=True))
 @answerer_options
-def continue_(sid: str, wait_s: float | None, **answerer: Any) -> None:
-    """Go on with a session, wherever it was started; `alc ps` lists them.
+def continue_(sid: str | None, wait_s: float | None, **answerer: Any) -> None:
+    """Go on with a session, wherever it was started; `alc ps` lists them. Without SID: the one listed first.
 
     You answer the prompts, unless --exec or --answers is given. The result goes to stdout as JSON.
     """
+    if sid is None:
+        from algocline_mcp.cli import sessions
+
+        sid, title = sessions.first_listed()
+        output.note(f"alc: session {sid} ({title})")
     _play_session({}, sid, wait_s, **answerer)
 
 
@@ -223,7 +219,7 @@ Examples:
 
 
 @click.command(epilog=STOP_EXAMPLES, short_help="Free a session's processes, or end it.")
-@SID
+@UNFINISHED_SID
 @click.option("--cancel", is_flag=True, help="End the session for good; its journal stays.")
 @click.option("--delete", is_flag=True, help="End it and delete its journal.")
 def stop(sid: str, cancel: bool, delete: bool) -> None:

@@ -101,14 +101,13 @@ def _age(seconds: float) -> str:
     return f"{seconds / size:.0f} {unit}"
 
 
-def titles(beginning: str) -> list[tuple[str, str]]:
-    """Ids and titles of unfinished sessions, for completion, which shows no error."""
-    try:
-        pool = _pool()
-        lines = list_unfinished(pool.home, pool.limits, limit=pool.limits.listed_max)["sessions"]
-    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
-        return []
-    return [(line["session_id"], line.get("title", "")) for line in lines if line["session_id"].startswith(beginning)]
+def first_listed() -> tuple[str, str]:
+    """Id and title of the session that `alc ps` lists first, without those whose journal cannot be read."""
+    pool = _pool()
+    for line in list_unfinished(pool.home, pool.limits, project=project_of(os.environ))["sessions"]:
+        if "title" in line or line["status"] != "error":
+            return line["session_id"], " ".join(line.get("title", "").split())
+    raise Refused("no session is unfinished here: start one with alc run FILE, or give the id of a session")
 
 
 # ── stop ──────────────────────────────────────────────────────────────────────────────────────────────────

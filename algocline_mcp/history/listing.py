@@ -25,6 +25,7 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,21 @@ def _evolved(session: Session, records: Iterable[Record]) -> Iterator[Record]:
 def ids_of(home: Home, beginning: str) -> list[str]:
     """Ids of unfinished sessions that begin with `beginning`, newest first."""
     return sorted((_sid(name) for name in _names(home.sessions, _SUFFIX) if name.startswith(beginning)), reverse=True)
+
+
+def fitting_ids(home: Home, part: str) -> list[str]:
+    """Ids of all sessions, finished ones too, that begin or end with `part`, newest first; the whole id alone."""
+    sids = {_sid(name) for directory in (home.sessions, home.finished) for name in _names(directory, _SUFFIX)}
+    fitting = [sid for sid in sids if sid.startswith(part) or sid.endswith(part)]
+    return [part] if part in sids else sorted(fitting, reverse=True)
+
+
+def title_of(home: Home, sid: str) -> str:
+    """The title of a session, finished or not; "" where its first record cannot be read."""
+    for path in (home.journal(sid), home.finished_journal(sid), home.journal(sid)):  # it may finish between two
+        with suppress(OSError):
+            return str((journal_parts.read_first(path) or {}).get("title", ""))
+    return ""
 
 
 def not_found(home: Home, limits: Limits, sid: str) -> str:

@@ -149,10 +149,3 @@ def test_a_shell_that_completes_is_answered_and_no_server_starts(shell: str) -> 
     assert "config" in done.stdout
     assert "continue" in done.stdout
     assert "doctor" not in done.stdout
-
-
-def test_a_shell_completes_the_ids_of_unfinished_sessions(terminal: "Terminal") -> None:
-    sid = terminal.session(title="tea")
-
-    assert sessions.titles("p-") == [(sid, "tea")]
-    assert sessions.titles("x") == []

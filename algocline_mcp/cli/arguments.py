@@ -1,0 +1,96 @@
+"""Types of arguments that are ids of sessions or names of strategies, and their completion.
+
+Contract: an id may be shortened to its beginning or its end, if that fits one session alone; finished sessions count. A
+text that fits no session passes as it is, because the command has the better sentence for it. A completion shows no
+error: the shell could not show it either. Heavy imports are inside the functions.
+"""
+
+import glob
+import os
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+import click
+from click.shell_completion import CompletionItem
+from click.types import StringParamType
+
+from algocline_mcp.cli import output
+from algocline_mcp.config.home import Home
+
+WHOLE_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+_SHORTEST = 4  # characters; a shorter one is more likely a slip, and `stop --delete` takes ids too
+_NAMED = 5  # candidates in an error
+_COMPLETED = 100  # ids that a shell gets
+
+
+class SessionId(StringParamType):
+    """`is_unfinished`: complete unfinished sessions alone; a finished one can be given all the same."""
+
+    def __init__(self, *, is_unfinished: bool) -> None:
+        self._is_unfinished = is_unfinished
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if WHOLE_SID.fullmatch(value) or len(value) < _SHORTEST:
+            return value
+        from algocline_mcp.history.listing import fitting_ids
+
+        home = Home.from_env(os.environ)
+        sids = fitting_ids(home, value)
+        if len(sids) > 1:
+            more = f"; {len(sids) - _NAMED} more" if len(sids) > _NAMED else ""
+            candidates = "; ".join(_described(home, sids[:_NAMED]))
+            self.fail(
+                f"{shlex.quote(value)} fits {len(sids)} sessions, give more of it: {candidates}{more}", param, ctx
+            )
+        return sids[0] if sids else value
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        from algocline_mcp.history.listing import fitting_ids, ids_of, title_of
+
+        try:
+            home = Home.from_env(os.environ)
+            sids = ids_of(home, incomplete) if self._is_unfinished else fitting_ids(home, incomplete)
+            titles = [title_of(home, sid) for sid in sids[:_COMPLETED]]
+        except Exception:  # noqa: BLE001  a shell that completes cannot show an error
+            return []
+        begun = [(sid, title) for sid, title in zip(sids, titles, strict=False) if sid.startswith(incomplete)]
+        return [CompletionItem(sid, help=_one_line(title)) for sid, title in begun]
+
+
+def _described(home: Home, sids: Sequence[str]) -> Iterable[str]:
+    from algocline_mcp.history.listing import title_of
+
+    return (f'{sid} "{_one_line(title_of(home, sid))}"' for sid in sids)
+
+
+def _one_line(title: str) -> str:
+    """The shell shows it at the terminal, and reads one a line."""
+    return output.cleaned(" ".join(title.split()))
+
+
+class StrategyFile(click.Path):
+    """A file or the name of a package."""
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        files = super().shell_complete(ctx, param, incomplete)
+        names = _package_names(incomplete)
+        if names:  # bash looks for files only where it gets nothing else
+            files += [CompletionItem(path) for path in sorted(glob.glob(f"{glob.escape(incomplete)}*.lua"))]
+        return [*files, *(CompletionItem(name) for name in names)]
+
+
+def _package_names(beginning: str) -> list[str]:
+    """Names of the packages that a session would find here."""
+    from algocline_mcp.packages.lookup import SearchPath
+    from algocline_mcp.packages.project import find_root
+
+    try:
+        packages = SearchPath.of(Home.from_env(os.environ), os.environ, find_root(os.environ)).all()
+    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
+        return []
+    return [package.name for package in packages if package.name.startswith(beginning)]
+
+
+SID = click.argument("sid", type=SessionId(is_unfinished=False))
+UNFINISHED_SID = click.argument("sid", type=SessionId(is_unfinished=True))
