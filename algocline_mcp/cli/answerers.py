@@ -21,6 +21,7 @@ from algocline_mcp.cli import output
 from algocline_mcp.session.results import DEFAULT_MAX_TOKENS
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
+_NAMED = 5  # ids in a sentence
 _FORMATS = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
 
 
@@ -125,15 +126,23 @@ class Command:
         if ended.returncode != 0:
             done.problem = f"the command ended with exit code {ended.returncode} for {query['query_id']}"
             return
-        done.by_query[query["query_id"]] = ended.stdout.decode("utf-8", "replace").rstrip("\n")
+        text = ended.stdout.decode("utf-8", "replace").rstrip("\n")
+        if not text:
+            done.problem = f"the command printed no answer to {query['query_id']}"
+            return
+        done.by_query[query["query_id"]] = text
 
 
 class AnswerFile:
-    """Answers from a file: by query_id if it is a JSON object, otherwise in order."""
+    """Answers from a file: by query_id if it is a JSON object, otherwise in order.
+
+    A list knows no session: `alc continue` begins with its first answer again.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._by_id: dict[str, Any] = {}
+        self._is_asked: set[str] = set()
         self._in_order: list[Any] = []
         try:
             text = Path(path).read_text("utf-8-sig")
@@ -152,6 +161,7 @@ class AnswerFile:
         done = Answers()
         for query in queries:
             query_id = query["query_id"]
+            self._is_asked.add(query_id)
             if query_id in self._by_id:
                 answer = self._by_id[query_id]
             elif self._in_order:
@@ -159,5 +169,19 @@ class AnswerFile:
             else:
                 done.problem = f"{self._path} has no answer to {query_id}: {query['prompt'][:200]}"
                 break
+            if answer == "":
+                done.problem = f"the answer of {self._path} to {query_id} is empty: {query['prompt'][:200]}"
+                break
             done.by_query[query_id] = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
         return done
+
+    @property
+    def is_list(self) -> bool:
+        return not self._by_id
+
+    def unused(self) -> str:
+        """A sentence about answers that no prompt has asked for; empty if there are none."""
+        keys = [key for key in self._by_id if key not in self._is_asked]
+        count = len(keys) or len(self._in_order)
+        named = f": {', '.join(keys[:_NAMED])}{', …' if len(keys) > _NAMED else ''}" if keys else ""
+        return f"{count} of the answers in {self._path} were not asked for{named}" if count else ""

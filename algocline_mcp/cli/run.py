@@ -16,13 +16,13 @@ from mcp import Client, MCPError
 from mcp.client.stdio import StdioServerParameters
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.answerers import Answerer, Answers, choose_answerer
+from algocline_mcp.cli.answerers import Answerer, AnswerFile, Answers, choose_answerer
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, whole
 from algocline_mcp.history import retention
 
-__all__ = ["choose_answerer", "play"]
+__all__ = ["AnswerFile", "choose_answerer", "play"]
 
 WAIT_S = 45.0
 SPARE_S = 30.0  # a server that does not reply within wait_s and this counts as dead

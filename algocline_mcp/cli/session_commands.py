@@ -142,16 +142,20 @@ def _play_session(
         raise click.ClickException(f"{file} is not a file: give the path of a strategy, such as examples/panel.lua")
     from algocline_mcp.cli import run
 
-    options = (
-        f" --exec {shlex.quote(command)}"
-        if command
-        else f" --answers {shlex.quote(answer_file)}"
-        if answer_file
-        else ""
-    )
-    options += f" --jobs {jobs}" if jobs else ""
     answerer = run.choose_answerer(command, answer_file, jobs or JOBS)
-    sys.exit(run.play(start, sid, answerer, wait_s=wait_s, options=options))
+    options = f" --exec {shlex.quote(command)}" if command else ""
+    options += f" --jobs {jobs}" if jobs else ""
+    if isinstance(answerer, run.AnswerFile):
+        # A list would begin at its first answer again.
+        options = (
+            " --answers FILE, a file of the answers that are left"
+            if answerer.is_list
+            else f" --answers {shlex.quote(str(answer_file))}"
+        )
+    code = run.play(start, sid, answerer, wait_s=wait_s, options=options)
+    if code == 0 and isinstance(answerer, run.AnswerFile) and answerer.unused():
+        output.note(f"alc: {answerer.unused()}")
+    sys.exit(code)
 
 
 def _check_is_unicode(start: dict[str, Any]) -> None:

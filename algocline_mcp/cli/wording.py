@@ -12,6 +12,10 @@ _WORDS = (
     (r"\balc_catalog\([^)]*\)", "alc pkg list"),
     (r", given to alc_run as code$", ""),
     (r"\balc_status with wait_s tries again\b", "alc continue tries again"),
+    (r"\bgive code_file\b", "name it with its suffix: alc run FILE.lua"),
+    # No command does what this tool does.
+    (r"\bthen call alc_branch with", "then run it again; or, to ask less, let a host's model call alc_branch with"),
+    (r"\balc_branch(\([^)]*\))", r"the tool alc_branch\1 of a host"),
     (r"\balc_run\b", "alc run"),
     (r"\balc_continue\b", "alc continue"),
     (r"\balc_stop\b", "alc stop"),

@@ -3,13 +3,14 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from algocline_mcp.cli.answerers import Command, InteractiveAnswerer
+from algocline_mcp.cli.answerers import AnswerFile, Command, InteractiveAnswerer
 
 QUERIES = [{"query_id": f"q-{n}", "prompt": f"prompt {n}", "system": None} for n in range(7)]
 
@@ -48,3 +49,34 @@ def test_a_person_sees_which_of_several_prompts_it_is_and_what_is_wanted(
     assert done.by_query == {"q-4": "one", "q-5": "two"}
     assert "── q-4 · 1 of 2 · grounded ──\n[a judge]\nIs it?\n" in shown
     assert "── q-5 · 2 of 2 ──\n  code\n\twith tabs\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("content", "asked", "answers", "problem", "unused"),
+    [
+        ('["a", "b", "c"]', 1, {"q-0": "a"}, None, "2 of the answers in FILE were not asked for"),
+        ('["a", 9]', 2, {"q-0": "a", "q-1": "9"}, None, ""),
+        ('{"q-0": "a", "q-00": "b"}', 1, {"q-0": "a"}, None, "1 of the answers in FILE were not asked for: q-00"),
+        ('["a"]', 2, {"q-0": "a"}, "FILE has no answer to q-1: prompt 1", ""),
+        ('["a", "", "c"]', 2, {"q-0": "a"}, "the answer of FILE to q-1 is empty: prompt 1", "1 of the answers in FILE"),
+    ],
+)
+def test_a_file_says_which_answers_are_missing_empty_or_unused(
+    tmp_path: Path, content: str, asked: int, answers: dict[str, str], problem: str | None, unused: str
+) -> None:
+    path = tmp_path / "answers.json"
+    path.write_text(content)
+    file = AnswerFile(str(path))
+
+    done = anyio.run(file.answer, "p-1", QUERIES[:asked])
+    assert done.by_query == answers
+    assert (done.problem or "").replace(str(path), "FILE") == (problem or "")
+    assert file.unused().replace(str(path), "FILE").startswith(unused)
+    assert bool(file.unused()) == bool(unused)
+
+
+def test_a_command_that_prints_nothing_has_not_answered() -> None:
+    done = anyio.run(Command("true", 1).answer, "p-1", QUERIES[:1])
+
+    assert done.by_query == {}
+    assert done.problem == "the command printed no answer to q-0"

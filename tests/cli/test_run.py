@@ -46,6 +46,7 @@ def test_continue_goes_on_where_the_answers_ran_out(stdio_home: StdioHome, tmp_p
     began = stdio_home.alc("run", str(tmp_path / "two.lua"), "task=tea", "--answers", str(tmp_path / "some.json"))
     assert began.returncode == 1
     sid = began.stderr.partition("alc continue ")[2].split()[0]
+    assert f"go on with: alc continue {sid} --answers FILE, a file of the answers that are left" in began.stderr
     ended = stdio_home.alc("continue", sid, "--answers", str(tmp_path / "rest.json"))
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout) == "three"

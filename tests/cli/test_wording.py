@@ -13,6 +13,10 @@ SENTENCES = [
     ("repair that disk; then restart this server", "repair that disk"),
     ("alc_status with wait_s tries again", "alc continue tries again"),
     ("start it again with alc_run", "start it again with alc run"),
+    ("To run your own, give code_file.", "To run your own, name it with its suffix: alc run FILE.lua."),
+    ("correct it, then call alc_branch with this id: …",
+     "correct it, then run it again; or, to ask less, let a host's model call alc_branch with this id: …"),
+    ("with alc_branch(session_id, code=…), which", "with the tool alc_branch(session_id, code=…) of a host, which"),
 ]  # fmt: skip
 
 
