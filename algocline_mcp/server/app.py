@@ -106,6 +106,12 @@ class Server(MCPServer[ServerState]):
             return results.refusal(sentence, "bad_argument")
         if isinstance(cause, AlcError):
             return results.sentence(cause)
+        if isinstance(cause, OSError) and cause.filename is not None:  # a path of the caller, or one in the home
+            sentence = (
+                f"{name} cannot use {cause.filename}: {cause.strerror}; give another name or path, or repair this one. "
+                "No answer is lost"
+            )
+            return results.refusal(sentence, "unusable_path")
         traceback.print_exception(error)
         sentence = (
             f"{name} failed by an internal error of this server ({type(cause or error).__name__}; details are in its "

@@ -1,10 +1,11 @@
-"""Judges what the arguments of a call would cost, before the SDK and their validators walk them.
+"""Judges what the arguments of a call would cost, before the SDK and their validators walk them; and texts that name.
 
 Contract. The event loop serves every session of a host, so nothing may hold it for long. The transport bounds the
 values and the texts of a whole message. Here: an argument that the tool does not have is refused before pydantic
 describes each of thousands (0.3 s for 25,000); a text that names something is short; and a text that will be decoded
-as JSON has as few values as a message. A long one is decoded on a thread: 12 MB held the event loop for 0.8 s. Raises
-Refused.
+as JSON has as few values as a message. A long one is decoded on a thread: 12 MB held the event loop for 0.8 s. A text
+that names something has no NUL and no half of a surrogate pair: the functions of the operating system raise at them.
+Raises Refused.
 """
 
 import json
@@ -16,7 +17,7 @@ import anyio
 import anyio.to_thread
 from mcp.server.mcpserver.tools import Tool
 
-from algocline_mcp.errors import Refused
+from algocline_mcp.errors import Refused, whole
 from algocline_mcp.server.tool_call.arguments import quoted
 from algocline_mcp.transport.jsonrpc import WHOLE_BYTES, costly
 
@@ -24,7 +25,8 @@ from algocline_mcp.transport.jsonrpc import WHOLE_BYTES, costly
 NAMES = frozenset((
     "session_id", "query_id", "code_file", "project_root", "strategy", "by", "at", "cursor", "view", "mode",
     "kind", "limit", "n", "offset", "wait_s", "name", "path", "pkg", "namespace", "key", "card_id", "source",
-    "version", "sort", "spec_dir", "target_dir", "query", "filter", "max_chars", "url", "scope", "sid",
+    "version", "sort", "spec_dir", "target_dir", "query", "filter", "max_chars", "url", "scope", "sid", "sink",
+    "search_paths", "fields", "steps", "relation_filter", "order_by", "direction", "category",
 ))  # fmt: skip
 NAME_MAX_CHARS = 4096  # as long as a path may be
 _COMPARED_CHARS = 64
@@ -69,11 +71,19 @@ def _check_names(tool: Tool, arguments: Mapping[str, Any]) -> None:
         field = fields.get(name)
         if field is None and name not in names:
             raise Refused(unknown_argument(tool.name, name, names), code="bad_argument")
-        if not isinstance(value, str):
-            continue
-        if name in NAMES and len(value) > NAME_MAX_CHARS:
-            sentence = f"{name} has {len(value)} characters, at most {NAME_MAX_CHARS}: shorten it"
-            raise Refused(sentence, code="too_large")
+        for text in value if isinstance(value, list) else (value,):
+            if name in NAMES and isinstance(text, str):
+                _check_name(name, text)
+
+
+def _check_name(name: str, text: str) -> None:
+    if len(text) > NAME_MAX_CHARS:
+        sentence = f"{name} has {len(text)} characters, at most {NAME_MAX_CHARS}: shorten it"
+        raise Refused(sentence, code="too_large")
+    if "\0" in text or whole(text) != text:
+        what = "a NUL character" if "\0" in text else "half of a surrogate pair"
+        sentence = f"{name} is {quoted(whole(text))} with {what}, which no name and no path has: remove it"
+        raise Refused(sentence, code="bad_argument")
 
 
 def unknown_argument(tool: str, name: str, names: list[str]) -> str:

@@ -16,6 +16,7 @@ from algocline_mcp.errors import AlcError, whole
 from algocline_mcp.server.tool_call.truncation import link_of
 
 SHOWS_BOTH = ("codex-mcp-client",)
+_SENTENCE_CHARS = 1500  # of a refusal: below what every host shows, above every sentence that repeats no long name
 Reply = CallToolResult | InputRequiredResult
 
 
@@ -58,7 +59,11 @@ def sentence(error: AlcError) -> CallToolResult:
 
 
 def refusal(text: str, code: str) -> CallToolResult:
-    return CallToolResult(content=[TextContent(type="text", text=whole(f"{text} [{code}]"))], is_error=True)
+    """One line, whatever the names and paths that it repeats hold; of a long one the beginning and the end."""
+    line = " ".join(text.splitlines())
+    if len(line) > _SENTENCE_CHARS:
+        line = f"{line[: _SENTENCE_CHARS // 2]} … {line[-_SENTENCE_CHARS // 2 :]}"
+    return CallToolResult(content=[TextContent(type="text", text=whole(f"{line} [{code}]"))], is_error=True)
 
 
 def _minified(value: Any) -> str:

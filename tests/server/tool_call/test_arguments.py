@@ -123,7 +123,7 @@ BAD_CONTINUE: list[tuple[dict[str, Any], str]] = [
     ({"session_id": None, "response": "x"}, "session_id is empty: take it from the result of alc_run"),
     ({"session_id": "p-9-0123456789abcdef", "response": "x"}, "Session p-9-0123456789abcdef not found: start one"),
     ({"session_id": "../../etc/passwd", "response": "x"}, "not found: this is not a session id"),
-    ({"session_id": "p\0", "response": "x"}, "not found: this is not a session id"),
+    ({"session_id": "p\0", "response": "x"}, "with a NUL character"),
     ({**S, "respnse": "x"}, '"respnse" (did you mean response?)'),
 ]  # fmt: skip
 

@@ -52,7 +52,7 @@ HOSTILE: dict[str, tuple[str, dict[str, Any], str]] = {
     "a long path": ("alc_run", {"code_file": "x/" * MB}, "code_file has 2000000 characters, at most 4096"),
     "a long root": ("alc_run", {"code": "x", "project_root": "x/" * MB}, "project_root has 2000000 characters"),
     "a long number": ("alc_run", {"code": "x", "wait_s": "9" * MB}, "wait_s has 1000000 characters"),
-    "a list as a number": ("alc_run", {"code": "x", "wait_s": [LONG] * 3}, 'wait_s is ["xxx'),
+    "a list as a number": ("alc_run", {"code": "x", "wait_s": [LONG] * 3}, "wait_s has 5000000 characters"),
     "a long count": (
         "alc_continue",
         {"session_id": "p", "response": "a", "usage": {"prompt_tokens": LONG}},
