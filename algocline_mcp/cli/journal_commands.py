@@ -18,7 +18,7 @@ from algocline_mcp.cli.arguments import SID, WHOLE_SID, SessionId
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.session.state import Phase
 
 _WIDEST = 100  # columns: longer lines are hard to read
@@ -96,17 +96,25 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="List them, delete nothing.")
 def purge(days: float | None, also_unfinished: bool, dry_run: bool) -> None:
     """Delete sessions without a change for N days: finished sessions, with --all also unfinished ones."""
+    from algocline_mcp.cli.sessions import live_pids
     from algocline_mcp.history.retention import delete_session, expired
 
     with _home_and_limits() as (home, limits):
+        if days is None and not limits.retention_days:
+            raise Refused("ALC_RETENTION_DAYS is 0, sessions are kept for ever: give --days N")
         age = limits.retention_days if days is None else days
+        live = live_pids(home) if dry_run else {}
+        count = 0
         for directory in [home.finished, *([home.sessions] if also_unfinished else [])]:
             for sid in sorted(expired(directory, age, time.time())):
                 kind = "unfinished" if directory == home.sessions else "finished"
-                if dry_run or delete_session(home, sid):
+                if sid not in live if dry_run else delete_session(home, sid):
                     output.result(f"{sid} {kind}")
+                    count += 1
                 else:
                     output.note(f"alc: {sid} has a worker and is not deleted: alc stop {sid} --delete")
+        sentence = f"{count} session{'' if count == 1 else 's'} {'would be deleted' if dry_run else 'deleted'}"
+        output.note(f"alc: {sentence}, of those without a change for {age:g} days")
 
 
 @click.command(

@@ -48,7 +48,7 @@ def listed() -> dict[str, Any]:
     """The list of alc_status(), each line with `pid` (of its keeper; None without a worker) and `age_s`."""
     pool = _pool()
     sessions = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
-    pids = _pids(pool.home)
+    pids = live_pids(pool.home)
     now_s = time.time()
     for line in sessions["sessions"]:
         line["pid"] = pids.get(line["session_id"])
@@ -59,7 +59,8 @@ def listed() -> dict[str, Any]:
     return sessions
 
 
-def _pids(home: Home) -> dict[str, int]:
+def live_pids(home: Home) -> dict[str, int]:
+    """The pid of the worker of each session that has a live one."""
     try:
         entries = PoolRegistry.load(home.registry).sessions
     except (OSError, ValueError):

@@ -234,6 +234,32 @@ def test_purge_names_what_it_deletes_and_spares_the_unfinished_unless_told(rig: 
     assert between == {young, waiting}
     assert second.stdout == f"{waiting} unfinished\n"
     assert left(rig.home) == {young}
+    assert dry.stderr == "alc: 2 sessions would be deleted, of those without a change for 5 days\n"
+    assert first.stderr == "alc: 1 session deleted, of those without a change for 5 days\n"
+
+
+def test_purge_without_days_deletes_nothing_where_sessions_are_kept_for_ever(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALC_RETENTION_DAYS", "0")
+    old = finished(rig.home, 1, 4000)
+
+    done = alc(rig.home, "purge", "--all")
+    assert done.returncode == 1
+    assert "ALC_RETENTION_DAYS is 0, sessions are kept for ever: give --days N" in done.stderr
+    assert left(rig.home) == {old}
+
+
+@pytest.mark.anyio
+async def test_a_dry_purge_lists_what_a_purge_deletes_and_not_what_has_a_worker(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_ONCE)
+        dry = alc(rig.home, "purge", "--days", "0", "--all", "--dry-run")
+        wet = alc(rig.home, "purge", "--days", "0", "--all")
+
+    assert dry.stdout == wet.stdout == ""
+    assert f"alc: {sid} has a worker and is not deleted" in dry.stderr
+    assert "alc: 0 sessions would be deleted" in dry.stderr
 
 
 @pytest.mark.anyio
