@@ -202,15 +202,16 @@ def _no_json(name: str) -> Any:
 
 
 @click.command(
-    epilog="\b\nExamples:\n  alc ps\n  alc ps --json | jq -r '.sessions[].session_id'",
+    epilog="\b\nExamples:\n  alc ps\n  alc ps --all\n  alc ps --json | jq -r '.sessions[].session_id'",
     short_help="List the unfinished sessions.",
 )
+@click.option("--all", "also_finished", is_flag=True, help="The newest finished sessions too.")
 @click.option("--json", "is_json", is_flag=True, help="As JSON, with all fields.")
-def ps(is_json: bool) -> None:
+def ps(also_finished: bool, is_json: bool) -> None:
     """List the unfinished sessions, those of this directory first, with pending prompts and the pid of the worker."""
     from algocline_mcp.cli import sessions
 
-    listed = sessions.listed()
+    listed = sessions.listed(also_finished=also_finished)
     output.result(json.dumps(listed, indent=2, ensure_ascii=False) if is_json else sessions.table(listed))
 
 

@@ -15,7 +15,7 @@ import anyio
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
-from algocline_mcp.history.listing import list_unfinished, not_found
+from algocline_mcp.history.listing import list_finished, list_unfinished, not_found
 from algocline_mcp.history.reader import records_of
 from algocline_mcp.packages.project import project_of
 from algocline_mcp.pool import dispatch
@@ -44,13 +44,16 @@ def _pool() -> dispatch.Pool:
 # ── ps ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def listed() -> dict[str, Any]:
-    """The list of alc_status(), each line with `pid` (of its keeper; None without a worker) and `age_s`."""
+def listed(*, also_finished: bool) -> dict[str, Any]:
+    """The list of alc_status(), each line with `pid` (of its keeper; None without a worker) and `age_s`; with
+    `also_finished`, those of `list_finished` beside it."""
     pool = _pool()
     sessions = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
     pids = live_pids(pool.home)
     now_s = time.time()
-    for line in sessions["sessions"]:
+    if also_finished:
+        sessions |= list_finished(pool.home, pool.limits)
+    for line in [*sessions["sessions"], *sessions.get("finished", ())]:
         line["pid"] = pids.get(line["session_id"])
         if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
             line["worker"] = "none"  # the worker was killed while no server was there to remove its socket
@@ -70,14 +73,18 @@ def live_pids(home: Home) -> dict[str, int]:
 
 def table(sessions: Mapping[str, Any]) -> str:
     """The sessions of `listed`, one a line."""
-    if not sessions["sessions"]:
-        return "no session is unfinished; start one with: alc run FILE"
-    rows = [_HEADS, *map(_row, sessions["sessions"])]
+    lines_shown = [*sessions["sessions"], *sessions.get("finished", ())]
+    if not lines_shown:
+        return f"no session is {'here' if 'finished' in sessions else 'unfinished'}; start one with: alc run FILE"
+    rows = [_HEADS, *map(_row, lines_shown)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     left = sessions["active_sessions"] - len(sessions["sessions"])
     if left:
         lines.append(f"and {left} older sessions: set ALC_LISTED higher to see them")
+    left = sessions.get("finished_sessions", 0) - len(sessions.get("finished", ()))
+    if left > 0:
+        lines.append(f"and {left} older finished sessions: set ALC_LISTED higher to see them")
     return "\n".join(lines)
 
 

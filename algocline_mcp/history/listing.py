@@ -1,4 +1,4 @@
-"""List of unfinished sessions, one page at a time.
+"""List of unfinished sessions, one page at a time, and of the newest finished ones.
 
 The cost. A page costs as much as its entries, whatever else is on the disk, and an entry costs the same whatever its
 journal holds: the marks of a long journal hold the entry, and an entry is remembered until its journal changes. Ids
@@ -65,9 +65,9 @@ def list_unfinished(
     live = set(map(_sid, _names(home.pool, ".sock")))
     entries, room = [], _PAGE_ROOM_BYTES
     for sid in page:
-        entry, cost = _entry(home, sid, "live" if sid in live else "none", room)
+        entry, cost = _entry(home.journal(sid), "live" if sid in live else "none", room)
         room -= cost
-        if entry is not None:
+        if entry is not None and not _has_ended(entry):
             entries.append(entry)
     unfinished = len(names) - (len(page) - len(entries))  # a session that has just ended is about to be archived
     if not unfinished:
@@ -75,6 +75,22 @@ def list_unfinished(
     counts = {"unfinished": unfinished, "live": len(live), "finished": _count(home.finished)}
     listed: dict[str, Any] = {"active_sessions": unfinished, "sessions": entries, "counts": counts}
     return listed | ({"cursor": following} if following else {})
+
+
+def list_finished(home: Home, limits: Limits) -> dict[str, Any]:
+    """`{finished_sessions, finished}`: how many there are, and the newest of them."""
+    names = _names(home.finished, _SUFFIX)
+    entries, room = [], _PAGE_ROOM_BYTES
+    for name in heapq.nlargest(limits.listed, names):
+        entry, cost = _entry(home.finished / name, "none", room)
+        room -= cost
+        if entry is not None:
+            entries.append(entry)
+    return {"finished_sessions": len(names), "finished": entries}
+
+
+def _has_ended(entry: Mapping[str, Any]) -> bool:
+    return entry["status"] in ("completed", "cancelled") or (entry["status"] == "error" and "error_code" not in entry)
 
 
 def _page(
@@ -152,11 +168,11 @@ def _sid(name: str) -> str:
 _entries: dict[Path, tuple[tuple[int, ...], dict[str, Any] | None]] = {}  # journal -> its state, its entry
 
 
-def _entry(home: Home, sid: str, worker: str, room: int) -> tuple[dict[str, Any] | None, int]:
-    """One unfinished session, or None where the session is finished or gone; and how many bytes were read for it.
+def _entry(path: Path, worker: str, room: int) -> tuple[dict[str, Any] | None, int]:
+    """One session, or None where it is gone or has not begun; and how many bytes were read for it.
 
     It is remembered as long as inode, size and time of change of the journal stay. `room`: bytes that may be read."""
-    path = home.journal(sid)
+    sid = _sid(path.name)
     try:
         status = os.stat(path, follow_symlinks=False)
     except OSError:
@@ -187,10 +203,7 @@ def _read_entry(path: Path, status: os.stat_result, room: int) -> tuple[dict[str
         mark = journal_parts.read_mark(path, size)
         if mark is not None and problem_of(mark) is None:
             line: dict[str, Any] = mark["line"]
-            has_ended = line["status"] in ("completed", "cancelled") or (
-                line["status"] == "error" and "error_code" not in line
-            )
-            return (None if has_ended else line), 0
+            return line, 0
         if room < size <= journal.LARGEST_BYTES:
             return {"status": "unknown", "last_activity_at": status.st_mtime, "next": _UNKNOWN}, 0
     return _folded(path), size
@@ -199,7 +212,7 @@ def _read_entry(path: Path, status: os.stat_result, room: int) -> tuple[dict[str
 def _folded(path: Path) -> dict[str, Any] | None:
     session = Session()
     redaction = Redaction.of(_evolved(session, journal.stream(path, is_for_host=False)))
-    if session.phase in (Phase.NEW, Phase.FINISHED):
+    if session.phase is Phase.NEW:
         return None
     line = summary(session, worker="")
     for query in list(session.pending.values())[:1]:

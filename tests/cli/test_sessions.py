@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from algocline_mcp.cli import sessions
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.storage import home_setup
+from tests.cli.conftest import LIMIT_S
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -38,6 +40,40 @@ def test_ps_says_where_nothing_is_unfinished_and_makes_no_home(terminal: "Termin
 
     assert shown.stdout == "no session is unfinished; start one with: alc run FILE\n"
     assert not terminal.home.root.exists()
+
+
+def _wait_until_archived(terminal: "Terminal", sid: str) -> None:
+    """The worker of a session that has ended moves the journal a moment later."""
+    deadline_s = time.monotonic() + LIMIT_S
+    while not terminal.home.finished_journal(sid).exists():
+        assert time.monotonic() < deadline_s, "the journal was not archived"
+        time.sleep(0.005)
+
+
+def test_ps_with_all_lists_finished_sessions_after_the_unfinished(terminal: "Terminal") -> None:
+    done = terminal.session("return 1", title="done")
+    failed = terminal.session('error("no")', title="failed")
+    cancelled = terminal.session(title="cancelled")
+    terminal.alc("stop", cancelled, "--cancel")
+    waiting = terminal.session(title="waiting")
+    for sid in (done, failed, cancelled):
+        _wait_until_archived(terminal, sid)
+
+    plain, table = terminal.alc("ps"), terminal.alc("ps", "--all")
+    assert [line.split()[0] for line in plain.stdout.splitlines()[1:]] == [waiting]
+    rows = [line.split() for line in table.stdout.splitlines()[1:]]
+    assert [(row[0], row[1], row[-1]) for row in rows] == [
+        (waiting, "needs_response", "waiting"),
+        (cancelled, "cancelled", "cancelled"),
+        (failed, "error", "failed"),
+        (done, "completed", "done"),
+    ]
+    listed = json.loads(terminal.alc("ps", "--all", "--json").stdout)
+    assert (listed["active_sessions"], listed["finished_sessions"]) == (1, 3)
+
+
+def test_ps_with_all_says_where_there_is_no_session(terminal: "Terminal") -> None:
+    assert terminal.alc("ps", "--all").stdout == "no session is here; start one with: alc run FILE\n"
 
 
 def test_ps_says_how_many_it_does_not_show() -> None:
