@@ -90,8 +90,9 @@ class RunCommand(click.Command):
 def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | None, **answerer: Any) -> None:
     """Run the strategy in FILE, or the installed strategy NAME, as a client of the MCP server, as a host would.
 
-    KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. You answer the prompts,
-    unless --exec or --answers is given. The result goes to stdout as JSON.
+    KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. KEY=@FILE takes the value
+    from FILE; a text that begins with @ is written with two: KEY=@@name. You answer the prompts, unless --exec or
+    --answers is given. The result goes to stdout as JSON.
     """
     os.environ["ALC_CODE_DIRS"] = "/"  # of the server that this command starts: a person names a file of their own
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
@@ -176,15 +177,20 @@ def _context(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise click.UsageError(f"{pair!r} is not KEY=VALUE: write for example task={shlex.quote(pair)}.")
         if key in ctx:
             raise click.UsageError(f'{key} is given twice: give it once, several values as {key}=\'["…", "…"]\'.')
-        ctx[key] = _value(text)
+        ctx[key] = _value(key, text)
         if isinstance(ctx[key], float) and str(ctx[key]) != text.strip():
             as_text = shlex.quote(json.dumps(text))
             output.note(f"alc: {pair} is the number {ctx[key]}; if it is a text, write {key}={as_text}")
     return ctx
 
 
-def _value(text: str) -> Any:
-    """JSON if it reads as JSON. A number that a strategy cannot hold exactly or at all stays a text."""
+def _value(key: str, text: str) -> Any:
+    """JSON if it reads as JSON; after @ the content of a file, judged alike. A number that a strategy cannot hold
+    exactly or at all stays a text."""
+    if text.startswith("@@"):
+        return text[1:]
+    if text.startswith("@"):
+        text = _text_of(key, text[1:])
     try:
         value = json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
@@ -196,6 +202,19 @@ def _value(text: str) -> Any:
 
 def _no_json(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+def _text_of(key: str, path: str) -> str:
+    """The text of a file, without the line feed at its end."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            return file.read().removesuffix("\n")
+    except (OSError, ValueError) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise click.UsageError(
+            f"{key}=@{path} cannot be read: {why}; give the path of a file in UTF-8, "
+            f"or {key}=@@… for a text that begins with @."
+        ) from exc
 
 
 # ── ps, stop, logs ────────────────────────────────────────────────────────────────────────────────────────
