@@ -57,7 +57,7 @@ HARMLESS: dict[str, tuple[str, str]] = {
     "string of 50 MB as prompt": ("return alc.llm(string.rep('x', 50 * 1024 * 1024))", "memory"),
     "string of 5 MB as prompt": ("return alc.llm(string.rep('x', 5 * 1024 * 1024))", "prompt of 5242880 bytes, at"),
     "string of 50 MB as result": ("return string.rep('x', 50 * 1024 * 1024)", "bytes"),
-    "string of 5 MB as result": ("return string.rep('x', 5 * 1024 * 1024)", "result of 5242"),
+    "string of 17 MB as result": ("return string.rep('x', 17 * 1024 * 1024)", "result of 17825"),
     "300 prompts at once": (
         "local t = {} for i = 1, 300 do t[i] = {prompt = 'p'} end return alc.llm_batch(t)",
         "300 prompts at once, at most 256",
