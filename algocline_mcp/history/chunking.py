@@ -33,7 +33,7 @@ def part_of(item: Mapping[str, Any], begin: int, room: int, *, keep: Collection[
         if isinstance(text, str):
             start = max(0, begin - offset)
             if start < len(text) or (start == 0 and not text):
-                shown = _prefix(text, start, room)
+                shown = prefix(text, start, room)
                 part[key] = shown
                 room -= size_of({key: shown})
                 if start + len(shown) < len(text):
@@ -59,7 +59,7 @@ def _ordered(item: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]
     return {key: part[key] for key in item if key in part}
 
 
-def _prefix(text: str, start: int, room: int) -> str:
+def prefix(text: str, start: int, room: int) -> str:
     """A beginning of `text[start:]` whose JSON takes at most `room` bytes; never empty.
 
     It may be somewhat shorter than the longest one: the length is estimated from the bytes per character.

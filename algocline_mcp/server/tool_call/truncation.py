@@ -4,13 +4,14 @@ Contract, pure. `truncate` returns the result unchanged where it is short enough
 `truncated`, `next`, `resource` (the address of the whole) and `cursor`; alc_status(session_id, cursor) returns what
 follows. Of several prompts it shows as many as fit, each whole; the others follow. A cursor is `ID:OFFSET`: the prompt
 or the status that it belongs to, and an offset as in history/chunking.py. A cursor of an earlier state is ignored.
+Lists of remarks (`refused`, `warnings`) take a share of the room; a sentence counts what they leave out.
 `with_snapshot` and `with_snapshots` add upstream's snapshot of a session (ALC_TOOLS=full) as far as it fits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from algocline_mcp.history.chunking import part_of, size_of
+from algocline_mcp.history.chunking import part_of, prefix, size_of
 
 # How much of one result a host shows. Claude Code puts more than 50,000 characters (or 25,000 tokens) into a file and
 # shows 2,000; Codex drops the middle of more than 12,000 bytes. The name of the SDK's own client stands for a program,
@@ -19,6 +20,7 @@ SHOWN_BYTES = 100_000
 SHOWN_BY_CLIENT_BYTES = {"claude-code": 48_000, "codex-mcp-client": 10_000, "mcp": 64 * 1024 * 1024}
 _MIN_SHOWN_BYTES = 2_000  # below, only the fields of _FRAME would fit
 _FRAME = ("status", "session_id", "id", "query_id", "refused", "warnings", "pool_save_error", "next")
+_REMARKS_SHARE = 8  # so much of the room, as a divisor, has each list or text of remarks
 _MARK_BYTES = 400  # reserved for truncated, cursor, resource and next
 OMISSION_NOTE_BYTES = 400  # reserved for the sentence of with_snapshot and with_snapshots about what they leave out
 # Parts of a snapshot in the order in which they are left out, and the view that shows each.
@@ -43,6 +45,7 @@ def truncate(result: dict[str, Any], max_bytes: int, cursor: str = "") -> dict[s
     """`result` in at most `max_bytes` of minified JSON. `cursor`: of an earlier, truncated result of this session."""
     if size_of(result) <= max_bytes and not cursor:
         return result
+    result = _with_short_remarks(result, max_bytes // _REMARKS_SHARE)
     if "queries" in result:
         return _truncate_queries(result, max_bytes, cursor)
     if "active_sessions" in result:
@@ -50,6 +53,40 @@ def truncate(result: dict[str, Any], max_bytes: int, cursor: str = "") -> dict[s
     if result.get("status") in _LISTS:
         return _truncate_list(result, max_bytes, *_LISTS[result["status"]])
     return _truncate_fields(result, max_bytes, cursor)
+
+
+def _with_short_remarks(result: dict[str, Any], room: int) -> dict[str, Any]:
+    """`result` whose remarks, which are in every part, take at most about `room` bytes each."""
+    short: dict[str, Any] = {}
+    for name in ("pool_save_error", "next"):
+        if size_of(text := result.get(name, "")) > room:
+            short[name] = _prefix_of(text, room)
+    for name, item_of in (("warnings", str), ("refused", lambda text: {"query_id": None, "reason": text})):
+        if size_of(items := result.get(name, [])) > room:
+            short[name] = _first_items(items, room)
+            left = len(items) - len(short[name])
+            short[name].append(item_of(f"{left} more {name} are left out here"))
+    return {**result, **short}
+
+
+def _first_items(items: Sequence[Any], room: int) -> list[Any]:
+    """The items at the beginning that fit. A text takes at most half of the room, a field a quarter."""
+    shown: list[Any] = []
+    left = room
+    for item in items:
+        if isinstance(item, dict):
+            short: Any = {name: _prefix_of(text, room // 4) for name, text in item.items()}
+        else:
+            short = _prefix_of(item, room // 2)
+        if (left := left - size_of(short)) < 0:
+            break
+        shown.append(short)
+    return shown
+
+
+def _prefix_of(value: Any, room: int) -> Any:
+    """`value`, or the beginning of a text that takes more than `room` bytes."""
+    return value if not isinstance(value, str) or size_of(value) <= room else prefix(value, 0, room - 5) + "…"
 
 
 def _truncate_fields(result: dict[str, Any], max_bytes: int, cursor: str) -> dict[str, Any]:
@@ -98,19 +135,25 @@ def _truncate_sessions(result: dict[str, Any], max_bytes: int) -> dict[str, Any]
     """Drops the cursor too: it begins after the lines that are cut off."""
     lines = list(result["sessions"])
     rest = {key: value for key, value in result.items() if key not in ("sessions", "cursor")}
-    while len(lines) > 1 and size_of(lines) > max_bytes - _MARK_BYTES - size_of(rest):
+    room = max_bytes - _MARK_BYTES - size_of(rest)
+    while len(lines) > 1 and size_of(lines) > room:
         lines.pop()
+    if size_of(lines) > room:  # one line with hundreds of prompts
+        lines = [{key: value for key, value in line.items() if key != "pending"} for line in lines]
     advice = f"ask again with limit={len(lines)}: the cursor of that list leads to the other sessions"
     return {**rest, "sessions": lines, "truncated": True, "next": advice}
 
 
 def _truncate_list(result: dict[str, Any], max_bytes: int, name: str, advice: str) -> dict[str, Any]:
-    """An item that does not fit keeps the fields of _FRAME, so its id."""
+    """An item that does not fit keeps the fields of _FRAME, so its id. The last are left out and counted."""
     items: list[dict[str, Any]] = []
     room = max_bytes - _MARK_BYTES - size_of({**result, name: []})
     for item in result[name]:
-        items.append(item if size_of(item) <= room else {key: item[key] for key in _FRAME if key in item})
-        room -= size_of(items[-1])
+        short = item if size_of(item) <= room else {key: item[key] for key in _FRAME if key in item}
+        if (room := room - size_of(short)) < 0:
+            advice = f"{len(items)} of {len(result[name])} are shown; {advice}"
+            break
+        items.append(short)
     return {**result, name: items, "truncated": True, "next": advice}
 
 

@@ -211,3 +211,56 @@ def test_a_list_has_the_snapshots_that_fit() -> None:
     )
     assert ["metrics" in line for line in whole["sessions"]] == [True, True, False, False, False]
     assert "3 sessions are shown without metrics" in whole["next"]
+
+
+LONG_TEXTS = ["x" * 90_000, "ö\n" * 30_000]
+REMARKS: dict[str, Any] = {
+    "many refused items": {"refused": [{"query_id": f"q-{n}", "reason": "r" * 200, "code": "c"} for n in range(256)]},
+    "one long refused item": {"refused": [{"query_id": "q" * 200, "reason": LONG_TEXTS[1]}]},
+    "many warnings": {"warnings": ["w" * 300] * 500},
+    "one long warning": {"warnings": [LONG_TEXTS[0], "second"]},
+    "a long save error": {"pool_save_error": LONG_TEXTS[1]},
+    "a long advice": {"next": LONG_TEXTS[0]},
+    "all": {
+        "refused": [{"query_id": "q" * 200, "reason": "r" * 2000}] * 99,
+        "warnings": [LONG_TEXTS[1]] * 99,
+        "pool_save_error": LONG_TEXTS[0],
+        "next": LONG_TEXTS[0],
+    },
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "one prompt": one(LONG_TEXTS[1]),
+    "several prompts": several(*["p" * 3000] * 20),
+    "a result": {"status": "completed", "session_id": SID, "result": {"deep": [LONG_TEXTS[0]]}, "stats": {"auto": {}}},
+    "an error": {"status": "error", "session_id": SID, "error": LONG_TEXTS[1]},
+    "accepted": {"status": "accepted", "session_id": SID, "pending": [f"q-{n}" for n in range(256)]},
+    "running": {"status": "running", "session_id": SID, "progress": {"step": 1, "total": 2, "message": LONG_TEXTS[0]}},
+    "sessions": {
+        "active_sessions": 9,
+        "sessions": [{"session_id": SID, "title": "t" * 120, "pending": [f"q-{n}" for n in range(256)]}] * 9,
+    },
+    "branches": {"status": "branched", "session_id": SID, "branches": [one(LONG_TEXTS[0])] * 16},
+}
+
+
+@pytest.mark.parametrize("max_bytes", [2000, 10_000, 48_000])
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("remarks", REMARKS)
+def test_no_result_is_longer_than_its_host_shows(body: str, remarks: str, max_bytes: int) -> None:
+    shown = truncate({**BODIES[body], **REMARKS[remarks]}, max_bytes)
+    rounds = 0
+
+    while "cursor" in shown and rounds < 30:
+        assert size_of(shown) <= max_bytes
+        shown, rounds = truncate({**BODIES[body], **REMARKS[remarks]}, max_bytes, shown["cursor"]), rounds + 1
+    assert size_of(shown) <= max_bytes
+
+
+def test_remarks_that_are_left_out_are_counted() -> None:
+    shown = truncate({**one("short"), **REMARKS["many refused items"], **REMARKS["many warnings"]}, 10_000)
+
+    assert shown["prompt"] == "short"
+    assert "truncated" not in shown
+    assert shown["refused"][0] == REMARKS["many refused items"]["refused"][0]
+    assert shown["refused"][-1] == {"query_id": None, "reason": "251 more refused are left out here"}
+    assert shown["warnings"][-1] == "496 more warnings are left out here"
