@@ -3,15 +3,15 @@
 --   ctx.task   the question
 --   ctx.checks how many claims to check (3)
 local draft = alc.llm("Answer in at most five sentences: " .. ctx.task)
-local listed = alc.llm(
-  "List the " .. (ctx.checks or 3) .. " claims in this answer that would hurt most if they were wrong, "
-    .. "each as one question, one a line, nothing else:\n" .. draft,
+local questions, listed = alc.llm_json(
+  "List the " .. (ctx.checks or 3) .. " claims in this answer that would hurt most if they were wrong, each as one "
+    .. "question: a JSON array of strings and nothing else.\n" .. draft,
   { system = "You prepare questions for a fact checker." }
 )
 
 local asks = {}
-for line in listed:gmatch("[^\n]+") do
-  asks[#asks + 1] = { prompt = line, system = "Answer from what you know or can look up. Say 'unknown' if you can do neither.", grounded = true }
+for _, question in ipairs(type(questions) == "table" and questions or {}) do
+  asks[#asks + 1] = { prompt = tostring(question), system = "Answer from what you know or can look up. Say 'unknown' if you can do neither.", grounded = true }
 end
 if #asks == 0 then
   error("no questions came back; the model said: " .. listed)

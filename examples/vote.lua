@@ -2,7 +2,17 @@
 -- While no answer has more than half of all votes, it asks again, three rounds at most; then the vote stays undecided.
 --   ctx.task   a question whose answer is a word, a number or a name
 --   ctx.votes  how many votes a round has (5)
+--   ctx.choices  the answers that count, such as { "C", "C++", "C#" }; without it, any answer
 local count, spelling, reasons, total = {}, {}, {}, 0
+
+-- The answer of a vote without markup and the full stop, or nil. C, C++ and C# stay three answers.
+local function answer_of(reply)
+  if ctx.choices then
+    return alc.match_enum(reply, ctx.choices)
+  end
+  local answer = reply:gsub("[*`]", ""):match(".*ANSWER:%s*([^\n]-)[%s.!,;:]*$")
+  return answer ~= "" and answer or nil
+end
 
 local function winner()
   local best
@@ -23,10 +33,10 @@ for round = 1, 3 do
     }
   end
   for _, reply in ipairs(alc.llm_batch(asks)) do
-    local answer = reply:match(".*ANSWER:%s*([^\n]-)%s*$") or ""
-    local key = answer:lower():gsub("[%s%p]+$", "")
+    local answer = answer_of(reply)
     total = total + 1
-    if key ~= "" then
+    if answer then
+      local key = answer:lower():gsub("%s+", " ")
       count[key] = (count[key] or 0) + 1
       spelling[key] = spelling[key] or answer
       reasons[key] = reasons[key] or reply

@@ -43,7 +43,7 @@ async def test_verify_checks_each_claim_without_showing_the_draft(rig: Rig) -> N
     def model(query: dict[str, Any]) -> str:
         asked.append(query)
         if query["prompt"].startswith("List the"):
-            return "Is A true?\nIs B true?"
+            return '```json\n["Is A true?", "Is B true?"]\n```'
         return f"answer {len(asked)}"
 
     result = await _play(rig, "verify.lua", model, task="What is it?")
@@ -55,6 +55,42 @@ async def test_verify_checks_each_claim_without_showing_the_draft(rig: Rig) -> N
         "draft": "answer 1",
         "checks": [{"question": "Is A true?", "answer": "answer 3"}, {"question": "Is B true?", "answer": "answer 4"}],
     }
+
+
+async def test_verify_asks_again_for_a_list_that_was_cut(rig: Rig) -> None:
+    lists = iter(['["Is A true?", "Is B', '["Is A true?", "Is B true?"]'])
+
+    def model(query: dict[str, Any]) -> str:
+        return next(lists) if "List the" in query["prompt"] else "an answer"
+
+    result = await _play(rig, "verify.lua", model, task="What is it?")
+
+    assert [check["question"] for check in result["checks"]] == ["Is A true?", "Is B true?"]
+
+
+VERDICTS = {
+    "OK": True,
+    "**OK**": True,
+    "ok.": True,
+    "Verdict: **OK**": True,
+    "OK, but the year is missing": False,
+    "OK. However, the year is wrong": False,
+    "Almost OK": False,
+    "Not OK: the year": False,
+    "WRONG: the year": False,
+    "It is OK or wrong, hard to say": False,
+}
+
+
+async def test_each_takes_no_verdict_with_a_reservation(rig: Rig) -> None:
+    def model(query: dict[str, Any]) -> str:
+        item = re.findall(r"^Item: (.*)$", query["prompt"], re.MULTILINE)[0]
+        return str(item) if query.get("system") else "a result"
+
+    result = await _play(rig, "each.lua", model, task="Describe", items=list(VERDICTS))
+
+    assert [each["item"] for each in result["done"]] == [text for text, is_ok in VERDICTS.items() if is_ok]
+    assert [each["item"] for each in result["failed"]] == [text for text, is_ok in VERDICTS.items() if not is_ok]
 
 
 @pytest.mark.slow
@@ -78,8 +114,24 @@ async def test_vote_counts_by_code_and_asks_again_until_more_than_half_agree(rig
 
     result = await _play(rig, "vote.lua", lambda query: next(said), task="How many?", votes=3)
 
-    assert result["answer"] == "8."
+    assert result["answer"] == "8"
     assert (result["votes"], result["total"], result["decided"]) == ({"7": 1, "8": 4}, 6, True)
+
+
+async def test_vote_tells_names_apart_that_differ_in_signs_alone(rig: Rig) -> None:
+    said = iter(["ANSWER: C++", "**ANSWER:** C++", "so\n**ANSWER: c++**.", "ANSWER: C#", "ANSWER: C"])
+
+    result = await _play(rig, "vote.lua", lambda query: next(said), task="Which language?")
+
+    assert (result["answer"], result["votes"]) == ("C++", {"c++": 3, "c#": 1, "c": 1})
+
+
+async def test_vote_among_choices_counts_only_these(rig: Rig) -> None:
+    said = iter(["ANSWER: C", "I first thought of C#.\nANSWER: **C**.", "ANSWER: C++", "ANSWER: Rust", "ANSWER: C"])
+
+    result = await _play(rig, "vote.lua", lambda query: next(said), task="Which?", choices=["C", "C++", "C#"])
+
+    assert (result["answer"], result["votes"], result["total"]) == ("C", {"c": 3, "c++": 1}, 5)
 
 
 async def test_vote_without_a_majority_says_that_it_is_open(rig: Rig) -> None:
