@@ -6,6 +6,7 @@ on. Each command imports what it needs when it runs, so --help and a wrong comma
 """
 
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -34,6 +35,13 @@ class ErrorsAsSentences(click.Group):
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         with output.clean_errors():
             return super().make_context(*args, **extra)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0].endswith(".lua"):
+            raise click.UsageError(f"{args[0]} is a strategy: write alc run {shlex.join(args)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         with output.clean_errors():
@@ -77,6 +85,11 @@ def doctor() -> None:
     sys.exit(examine(output.result))
 
 
+class HostName(click.Choice[str]):
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        return f"{super().get_invalid_choice_message(value, ctx)} alc config alone shows an entry for any host."
+
+
 CONFIG_EXAMPLES = """\b
 Examples:
   alc config                               show what to paste into any host
@@ -88,7 +101,7 @@ Examples:
 
 
 @alc.command(epilog=CONFIG_EXAMPLES, short_help="Add the server to a host.")
-@click.argument("host", metavar="[HOST]", required=False, type=click.Choice(list(hosts.HOSTS)))
+@click.argument("host", metavar="[HOST]", required=False, type=HostName(list(hosts.HOSTS)))
 @click.option("--write", "is_written", is_flag=True, help="Write the entry into the host's file, keeping a backup.")
 @click.option("--remove", "is_removed", is_flag=True, help="Remove the entry from the host's file, and the backups.")
 @click.option("--file", "path", type=click.Path(dir_okay=False), help="Another file than the host's usual one.")

@@ -109,7 +109,10 @@ def list_(words: tuple[str, ...], is_json: bool) -> None:
     if is_json:
         output.result(json.dumps(packages, indent=2, ensure_ascii=False))
     elif not packages:
-        output.note("no package matches; install one with: alc pkg install URL_OR_DIRECTORY")
+        which = (
+            f"no package matches {' '.join(words)!r}; alc pkg list lists all" if words else "no package is installed"
+        )
+        output.note(f"{which}; install one with: alc pkg install URL_OR_DIRECTORY")
     else:
         rows = [_HEADS, *map(_row, packages)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]

@@ -34,6 +34,8 @@ _SCRUB_S = 2.0  # a worker with a finished session stays for a tenth of a second
 _RETRY_S = 0.02
 _MISSING = re.compile(r"(?<!call )a nil value \(field '(\w+)'\)")  # Lua's error for a ctx.NAME that is missing
 
+_NO_PROMPT = "the prompt is missing, a string was expected and not nil"
+
 
 def play(
     start: dict[str, Any], session_id: str | None, answerer: Answerer, *, wait_s: float | None, options: str
@@ -157,6 +159,8 @@ class SessionRun:
         missing = _MISSING.search(error)
         if missing is not None and missing[1] not in self._start.get("ctx", {missing[1]}):
             self.say(f"if the strategy takes it from ctx, give it: {missing[1]}=…")
+        elif _NO_PROMPT in error and self._start.get("ctx") == {}:
+            self.say("no value for ctx was given: if the strategy takes its prompt from there, give for example task=…")
         if state.get("next"):
             self.say(at_terminal(str(state["next"])))
         return 1

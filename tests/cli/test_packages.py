@@ -115,3 +115,12 @@ def test_where_nothing_is_installed_the_cure_is_told_and_no_home_is_made(termina
     assert (shown.exit_code, shown.stdout) == (0, "")
     assert "alc pkg install" in shown.stderr
     assert not terminal.home.root.exists()
+
+
+def test_an_empty_list_says_whether_nothing_is_there_or_nothing_matches(terminal: "Terminal", source: Path) -> None:
+    none = terminal.alc("pkg", "list").stderr
+    terminal.alc("pkg", "install", str(source))
+    no_match = terminal.alc("pkg", "list", "three").stderr
+
+    assert none.startswith("no package is installed; install one with: alc pkg install")
+    assert no_match.startswith("no package matches 'three'; alc pkg list lists all; install one with")

@@ -18,6 +18,7 @@ from algocline_mcp.cli.run import SessionRun, choose_answerer
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch, spawn
+from algocline_mcp.worker.engine.stdlib import TEXTS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -142,6 +143,8 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["run"], 2, "Missing argument 'FILE|NAME'"),
         (["rum", "x.lua"], 2, "No such command 'rum'. Did you mean 'run'?"),
         (["config", "emacs"], 2, "'emacs' is not one of 'claude-desktop', 'claude-code', 'vscode', 'cursor', 'codex'"),
+        (["config", "emacs"], 2, "'goose'. alc config alone shows an entry for any host."),
+        (["x.lua", "task=a b"], 2, "x.lua is a strategy: write alc run x.lua 'task=a b'"),
         (["config", "--write"], 2, "name the host: claude-desktop, claude-code"),
         (["config", "codex", "--write", "--remove"], 2, "give --write or --remove, not both"),
         (["stop", GONE, "--cancel", "--delete"], 2, "give --cancel or --delete, not both"),
@@ -248,6 +251,16 @@ def test_a_strategy_that_misses_a_value_names_it(
 
     assert turn._end(state) == 1
     assert ("if the strategy takes it from ctx, give it: task=…" in capsys.readouterr().err) == is_hinted
+
+
+@pytest.mark.parametrize(("ctx", "is_hinted"), [({}, True), ({"question": "Why?"}, False)])
+def test_a_prompt_that_is_nil_without_a_value_for_ctx_names_ctx(
+    capsys: pytest.CaptureFixture[str], ctx: dict[str, Any], is_hinted: bool
+) -> None:
+    turn = SessionRun({"ctx": ctx}, None, choose_answerer("cat", None, 1), 1.0)
+
+    turn._end({"status": "error", "error": "x.lua:4: " + TEXTS["prompt"] % ("alc.llm", "nil")})
+    assert ("give for example task=…" in capsys.readouterr().err) == is_hinted
 
 
 def test_a_misspelt_function_is_no_missing_value(capsys: pytest.CaptureFixture[str]) -> None:
