@@ -20,6 +20,7 @@ from algocline_mcp.errors import whole
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
 _INTEGERS = (-(2**63), 2**63 - 1)  # of Lua; a longer one would become a float
+_FILE_MAX_CHARS = 2 * 1024 * 1024  # of KEY=@FILE: a ctx is not longer, and a device has no end
 JOBS = 4  # models behind a command rarely allow more
 
 
@@ -177,20 +178,20 @@ def _context(pairs: tuple[str, ...]) -> dict[str, Any]:
             raise click.UsageError(f"{pair!r} is not KEY=VALUE: write for example task={shlex.quote(pair)}.")
         if key in ctx:
             raise click.UsageError(f'{key} is given twice: give it once, several values as {key}=\'["…", "…"]\'.')
-        ctx[key] = _value(key, text)
+        if text.startswith("@@"):
+            ctx[key] = text[1:]
+            continue
+        if text.startswith("@"):
+            text = _text_of(key, text[1:])
+        ctx[key] = _value(text)
         if isinstance(ctx[key], float) and str(ctx[key]) != text.strip():
             as_text = shlex.quote(json.dumps(text))
             output.note(f"alc: {pair} is the number {ctx[key]}; if it is a text, write {key}={as_text}")
     return ctx
 
 
-def _value(key: str, text: str) -> Any:
-    """JSON if it reads as JSON; after @ the content of a file, judged alike. A number that a strategy cannot hold
-    exactly or at all stays a text."""
-    if text.startswith("@@"):
-        return text[1:]
-    if text.startswith("@"):
-        text = _text_of(key, text[1:])
+def _value(text: str) -> Any:
+    """JSON if it reads as JSON. A number that a strategy cannot hold exactly or at all stays a text."""
     try:
         value = json.loads(text, parse_constant=_no_json)
     except (ValueError, RecursionError):
@@ -208,7 +209,10 @@ def _text_of(key: str, path: str) -> str:
     """The text of a file, without the line feed at its end."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            return file.read().removesuffix("\n")
+            text = file.read(_FILE_MAX_CHARS + 1)
+        if len(text) > _FILE_MAX_CHARS:
+            raise ValueError(f"it has more than {_FILE_MAX_CHARS} characters")
+        return text.removesuffix("\n")
     except (OSError, ValueError) as exc:
         why = getattr(exc, "strerror", None) or exc
         raise click.UsageError(
