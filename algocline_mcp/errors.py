@@ -13,13 +13,18 @@ Each class exists because some caller does something different with it. The host
 a traceback.
 """
 
+import codecs
 from pathlib import Path
 
 
 def whole(text: str) -> str:
     """`text` with U+FFFD for each half of a surrogate pair. Such halves stand for the bytes of a path or a variable
-    that are not UTF-8; JSON for a host cannot hold them, and the SDK's writer ended the server at one."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    that are not UTF-8; JSON for a host cannot hold them, and the SDK's writer ended the server at one.
+
+    The codec is called directly: `str.encode` imports a file for it, which fails where no descriptor is free, and that
+    is the error to be reported."""
+    units, _ = codecs.utf_16_le_encode(text, "surrogatepass")
+    return codecs.utf_16_le_decode(units, "replace", True)[0]
 
 
 class AlcError(Exception):

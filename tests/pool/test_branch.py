@@ -262,7 +262,7 @@ async def test_dry_run_says_what_would_be_asked_and_starts_nothing(rig: Rig) -> 
         ends = await branched(pool, reply.session_id, is_dry=True)
         after = sorted(path.name for path in rig.home.sessions.rglob("*.journal"))
 
-    query = {"query_id": "q-2", "prompt": "3 after B", "system": None}
+    query = {"query_id": "q-2", "prompt": "3 after B"}
     assert asks == {"status": "dry_run", "session_id": reply.session_id, "shared": 2, "asks": [query]}
     assert ends["ends"] == {"status": "completed", "result": "A+B+C"}
     assert after == before
