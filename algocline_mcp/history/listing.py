@@ -77,16 +77,22 @@ def list_unfinished(
     return listed | ({"cursor": following} if following else {})
 
 
-def list_finished(home: Home, limits: Limits) -> dict[str, Any]:
-    """`{finished_sessions, finished}`: how many there are, and the newest of them."""
+def list_finished(home: Home, limits: Limits, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+    """`{finished_sessions, finished, cursor?}`: how many there are, and a page of them, newest first. A cursor is the
+    id below which the next page begins. Raises Refused for a cursor that no list returned."""
+    if cursor and not cursor.startswith("p-"):
+        raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
     names = _names(home.finished, _SUFFIX)
+    older = [name for name in names if _sid(name) < cursor] if cursor else names
+    page = heapq.nlargest(max(1, min(limit or limits.listed, limits.listed_max)), older)
     entries, room = [], _PAGE_ROOM_BYTES
-    for name in heapq.nlargest(limits.listed, names):
+    for name in page:
         entry, cost = _entry(home.finished / name, "none", room)
         room -= cost
         if entry is not None:
             entries.append(entry)
-    return {"finished_sessions": len(names), "finished": entries}
+    following = {"cursor": _sid(page[-1])} if len(older) > len(page) else {}
+    return {"finished_sessions": len(names), "finished": entries} | following
 
 
 def _has_ended(entry: Mapping[str, Any]) -> bool:

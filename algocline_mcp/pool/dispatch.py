@@ -30,7 +30,7 @@ from algocline_mcp.history.new_session import Strategy, create_journal, header_o
 from algocline_mcp.history.retention import delete_session
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.conversation import converse, persist_entry, remove_entry, reply_from_disk
-from algocline_mcp.pool.offline import check_sid, fold_of, list_via_pool, view_via_pool
+from algocline_mcp.pool.offline import check_sid, fold_of, list_finished_via_pool, list_via_pool, view_via_pool
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import connect, is_held
 from algocline_mcp.pool.replies import (
@@ -61,6 +61,7 @@ __all__ = [
     "feed_result_to_mcp_json",
     "gen_pool_sid",
     "is_listening",
+    "list_finished_via_pool",
     "list_via_pool",
     "persist_entry",
     "run_via_pool",

@@ -15,7 +15,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
-from algocline_mcp.history.listing import list_unfinished, not_found
+from algocline_mcp.history.listing import list_finished, list_unfinished, not_found
 from algocline_mcp.history.reader import readable_records, session_of
 from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
 from algocline_mcp.pool.pool import Pool
@@ -47,6 +47,13 @@ async def list_via_pool(
     listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
     warnings = [warning for warning in (pool.fork_server.warning, pool.home_warning()) if warning]
     return listing | ({"warnings": warnings} if warnings else {})
+
+
+async def list_finished_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
+    """The finished sessions: `{finished_sessions, sessions, cursor?}`, newest first."""
+    read = partial(list_finished, pool.home, pool.limits, limit=limit, cursor=cursor)
+    listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    return {("sessions" if name == "finished" else name): value for name, value in listing.items()}
 
 
 async def view_via_pool(

@@ -29,6 +29,7 @@ from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import (
     ABSENT,
     Ctx,
+    Finished,
     Limit,
     Opts,
     Text,
@@ -100,7 +101,10 @@ async def alc_status(
         AnyValue, Field(description='Fields of pending queries: "meta", "preview", "full", or an object')
     ] = ABSENT,
     include_history: History = False,
+    finished: Annotated[Finished, Field(description="List the finished sessions")] = False,
 ) -> Annotated[CallToolResult, Outcome]:
+    if finished:
+        return await core.finished_result(context, session_id, view, limit, cursor)
     filter = _filter(pending_filter)
     reply = await core.status_result(
         context, session_id, wait_s, view, limit, cursor, 0 if view else OMISSION_NOTE_BYTES

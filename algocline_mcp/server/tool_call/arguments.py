@@ -230,6 +230,7 @@ View = Annotated[str | None, PlainValidator(_view), WithJsonSchema({"type": "str
 Kind = Annotated[str, PlainValidator(_kind), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 Changed = Annotated[dict[str, Any] | None, PlainValidator(_changed), WithJsonSchema({"type": "object"})]
 Flag = Annotated[bool, PlainValidator(flag("dry_run")), WithJsonSchema({"type": "boolean"})]
+Finished = Annotated[bool, PlainValidator(flag("finished")), WithJsonSchema({"type": "boolean"})]
 Force = Annotated[bool, PlainValidator(flag("force")), WithJsonSchema({"type": "boolean"})]
 Action = Annotated[str, PlainValidator(_action), WithJsonSchema({"type": "string", "enum": list(ACTIONS)})]
 Count = Annotated[int | None, PlainValidator(count("n")), WithJsonSchema({"type": "integer"})]

@@ -48,7 +48,7 @@ def truncate(result: dict[str, Any], max_bytes: int, cursor: str = "") -> dict[s
     result = _with_short_remarks(result, max_bytes // _REMARKS_SHARE)
     if "queries" in result:
         return _truncate_queries(result, max_bytes, cursor)
-    if "active_sessions" in result:
+    if "active_sessions" in result or "finished_sessions" in result:
         return _truncate_sessions(result, max_bytes)
     if result.get("status") in _LISTS:
         return _truncate_list(result, max_bytes, *_LISTS[result["status"]])

@@ -23,6 +23,7 @@ from algocline_mcp.server.tool_call.absence import VERBATIM
 from algocline_mcp.server.tool_call.arguments import (
     ABSENT,
     Ctx,
+    Finished,
     Limit,
     Mode,
     Opts,
@@ -149,6 +150,7 @@ async def alc_status(
     view: View = None,
     limit: Limit = None,
     cursor: Annotated[Text, Field(description="Cursor from the previous page")] = ABSENT,
+    finished: Annotated[Finished, Field(description="List the finished sessions")] = False,
 ) -> Annotated[CallToolResult, Outcome]:
     """
     Show one session, or list the unfinished ones. With session_id: what alc_continue would return now (prompts, result,
@@ -157,7 +159,22 @@ async def alc_status(
     Without session_id: {active_sessions, sessions: [{session_id, title, status, ...}]}, this project's first, also
     from earlier chats.
     """
+    if finished:
+        return await finished_result(context, session_id, view, limit, cursor)
     return await status_result(context, session_id, wait_s, view, limit, cursor)
+
+
+async def finished_result(
+    context: ToolContext, session_id: str, view: str | None, limit: int | None, cursor: str
+) -> CallToolResult:
+    """The result of alc_status(finished=true)."""
+    server = server_state(context)
+    if session_id or view:
+        raise Refused("finished lists the finished sessions: leave session_id and view out, or leave finished out")
+    from algocline_mcp.pool import dispatch
+
+    call = dispatch.list_finished_via_pool(server.pool(), limit=limit, cursor=cursor or None)
+    return host_result(context, await with_deadline(server.limits.grace_s, call, timeout_advice=_READ_AGAIN))
 
 
 async def status_result(

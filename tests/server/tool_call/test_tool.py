@@ -44,7 +44,7 @@ def test_annotations_are_accurate(tools: Tools, tool: str, hints: dict[str, bool
     [
         ("alc_run", "code code_file strategy task opts ctx title project_root wait_s", []),
         ("alc_continue", "session_id response responses refuse query_id usage by wait_s", ["session_id"]),
-        ("alc_status", "session_id wait_s view limit cursor", []),
+        ("alc_status", "session_id wait_s view limit cursor finished", []),
         ("alc_stop", "session_id mode", ["session_id"]),
         ("alc_branch", "session_id at response code code_file ctx n dry_run wait_s", ["session_id"]),
         ("alc_catalog", "kind name query limit cursor", []),
