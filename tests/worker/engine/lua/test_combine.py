@@ -131,6 +131,14 @@ JSON_ANSWERS: list[tuple[tuple[str, ...], Any, int]] = [
     (('```json\n{"a":1}\n```',), {"a": 1}, 0),
     (("sorry", '{"a":1}'), {"a": 1}, 1),
     (("sorry", "again"), None, 2),
+    # A part of a broken whole is not the whole.
+    (('{"items": [{"a":1}, {"a":2}, {"a":', '{"a":1}'), {"a": 1}, 1),
+    (('[{"a":1}, {"a":2', '[{"a":1}]'), [{"a": 1}], 1),
+    (('```json\n{"a": {"b": 1}, "c": }\n```', '{"a":1}'), {"a": 1}, 1),
+    (('<think>maybe {"a":0}', '{"a":1}'), {"a": 1}, 1),
+    (('{"a":1}\n{"a":2}', '{"a":3}'), {"a": 3}, 1),
+    (("{'a': {\"b\": 1}}", '{"a":1}'), {"a": 1}, 1),
+    (('{"a": [1, 2', '{"a": [1, 2'), None, 2),
 ]
 
 
@@ -149,7 +157,7 @@ def test_llm_json_asks_once_more(texts: tuple[str, ...], value: Any, warnings: i
     for query in queries[1:]:
         assert query["max_tokens"] == 9
         assert query["system"] == "Output ONLY valid JSON. No markdown fences, no explanation."
-        assert "sorry" in query["prompt"]
+        assert texts[0] in query["prompt"]
         assert "Give a" in query["prompt"]
     assert len(queries) == len(texts)
 
