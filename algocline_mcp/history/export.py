@@ -61,10 +61,12 @@ def import_session(home: Home, content: bytes, limits: Limits) -> tuple[str, Pha
     """The id and the phase of the imported session. Raises Refused, StorageFailed, HomeUnusable."""
     _check_size(len(content), limits)
     scanned = journal_lines.scan(content)
-    if scanned.damaged_line is not None or not scanned.records:
+    if not scanned.records:
         raise Refused(
-            f"the file is not a whole journal, see line {scanned.damaged_line or 1}: export the session again"
+            "the file does not begin as a journal: give one that alc export wrote, or export the session again"
         )
+    if scanned.damaged_line is not None:
+        raise Refused(f"the file is not a whole journal, see line {scanned.damaged_line}: export the session again")
     header = scanned.records[0]
     sid = header.get("sid")
     if header.get("format") != journal_lines.FORMAT or not isinstance(sid, str) or not _SID.fullmatch(sid):

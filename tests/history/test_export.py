@@ -72,8 +72,8 @@ GOOD = journal_lines.encode(header(SID), 0) + journal_lines.encode(prompt("q-0")
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "not a whole journal"),
-        (b"no journal\n", "see line 1"),
+        (b"", "does not begin as a journal: give one that alc export wrote"),
+        (b"no journal\n", "does not begin as a journal"),
         (GOOD[:-9], "see line 2"),
         (GOOD.replace(b"prompt of", b"prompt if"), "see line 2"),
         (journal_lines.encode(header("../../x"), 0), "not a header of this version"),
