@@ -23,6 +23,7 @@ class Language:
     child: str  # the code of a child of alc.fork; {} is the name of its package, of letters, digits and _
     entered: Callable[[str, str], str]  # (name, source of a strategy package) -> the code that runs it
     spec_library: str  # directory of its test library, below this package
+    hints: str  # file below this package with `syntax_hint`, which the server runs too
     spec: str  # a strategy that runs the spec in ctx, {source, chunk}, with that library
 
     def abi(self, version_of: Callable[[str], str]) -> dict[str, Any]:
@@ -69,6 +70,7 @@ LUA = Language(
     ),
     entered=_enter_lua,
     spec_library="worker/engine/lua/specs",
+    hints="worker/engine/lua/hints.lua",
     spec='return require("lust").run(ctx)',
 )
 LANGUAGES = {language.name: language for language in (LUA,)}
