@@ -1,4 +1,4 @@
-"""`alc run` and `alc continue`: the host of one session, with the official client and a server of its own over stdio.
+"""`alc run` and `alc continue`: the host of one session, as a client of a server of its own over stdio.
 
 Contract: `play` returns the exit code of the process (see main.py). If it ends before the session, it has written to
 stderr how to go on; the session waits in its worker, or on disk.
@@ -7,25 +7,24 @@ stderr how to go on; the session waits in its worker, or on disk.
 import json
 import os
 import re
-import sys
 from contextlib import suppress
 from typing import Any
 
 import anyio
-from mcp import Client, MCPError
-from mcp.client.stdio import StdioServerParameters
 
 from algocline_mcp.cli import output
 from algocline_mcp.cli.answerers import Answerer, AnswerFile, Answers, choose_answerer
+from algocline_mcp.cli.client import Client, started_client
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
-from algocline_mcp.errors import AlcError, whole
+from algocline_mcp.errors import AlcError, Unreachable, whole
 from algocline_mcp.history import retention
 
 __all__ = ["AnswerFile", "choose_answerer", "play"]
 
 WAIT_S = 45.0
-SPARE_S = 30.0  # a server that does not reply within wait_s and this counts as dead
+# A server that does not reply within wait_s and this counts as dead. A busy machine imports the SDK for half of it.
+SPARE_S = 60.0
 BY = "alc run"
 INTERRUPTED = 130
 _SCRUB_S = 2.0  # a worker with a finished session stays for a tenth of a second
@@ -51,16 +50,12 @@ def play(
 
 
 async def _through_server(run: "SessionRun", options: str) -> int:
-    server = StdioServerParameters(
-        command=sys.executable, args=["-m", "algocline_mcp"], env=dict(os.environ), cwd=os.getcwd()
-    )
-    async with Client(server) as client:
-        # No exception may pass through the client: its task groups would wrap it.
-        try:
+    try:
+        async with started_client(os.environ) as client:
             code = await run.play(client)
-        except (MCPError, anyio.ClosedResourceError, anyio.BrokenResourceError) as exc:
-            run.say(f"the server ended or did not reply: {exc}")
-            code = 1
+    except Unreachable as exc:
+        run.say(f"the server ended or did not reply: {exc}; alc doctor finds the problem")
+        code = 1
     if not run.is_over:
         run.say_how_to_go_on(options)
     elif run.session_id is not None:
@@ -130,16 +125,13 @@ class SessionRun:
         arguments = {**arguments, "wait_s": wait_s}
         if tool != "alc_run":
             arguments["session_id"] = self.session_id
-        reply = await client.call_tool(
-            tool, arguments, read_timeout_seconds=wait_s + SPARE_S, progress_callback=self._progress
-        )
+        reply = await client.call(tool, arguments, limit_s=wait_s + SPARE_S, on_progress=self._progress)
         output.end_progress()
-        if reply.is_error or not isinstance(reply.structured_content, dict):
-            sentence = "\n".join(getattr(block, "text", "") for block in reply.content)
-            self.say(at_terminal(sentence))
-            self.is_over = self.session_id is None or sentence.endswith("[not_found]")
+        if reply.content is None:
+            self.say(at_terminal(reply.text))
+            self.is_over = self.session_id is None or reply.text.endswith("[not_found]")
             return None
-        state: dict[str, Any] = reply.structured_content
+        state = reply.content
         if self.session_id is None:
             self.session_id = state["session_id"]
             self.say(f"session {self.session_id}")
@@ -165,7 +157,7 @@ class SessionRun:
             self.say(at_terminal(str(state["next"])))
         return 1
 
-    async def _progress(self, progress: float, total: float | None, message: str | None) -> None:
+    def _progress(self, progress: float, message: str | None) -> None:
         output.progress(f"… {message or progress}")
 
     def say(self, text: str) -> None:
