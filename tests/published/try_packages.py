@@ -72,7 +72,7 @@ class Run:
 
 def _answers(result: dict[str, Any], model: Model) -> list[Answer]:
     queries = result.get("queries") or [result]
-    return [Answer(query["query_id"], model(query["prompt"], query["system"])) for query in queries]
+    return [Answer(query["query_id"], model(query["prompt"], query.get("system"))) for query in queries]
 
 
 async def _continue(pool: Pool, reply: PoolReply, model: Model) -> PoolReply:
