@@ -13,14 +13,15 @@ from typing import Any
 import anyio
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.answerers import Answerer, AnswerFile, Answers, choose_answerer
+from algocline_mcp.cli.answerers import Answerer, Answers, choose_answerer
 from algocline_mcp.cli.client import Client, started_client
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Unreachable, whole
 from algocline_mcp.history import retention
 
-__all__ = ["AnswerFile", "choose_answerer", "play"]
+__all__ = ["choose_answerer", "play"]
 
 WAIT_S = 45.0
 # A server that does not reply within wait_s and this counts as dead. A busy machine imports the SDK for half of it.
@@ -37,10 +38,18 @@ _NO_PROMPT = "the prompt is missing, a string was expected and not nil"
 
 
 def play(
-    start: dict[str, Any], session_id: str | None, answerer: Answerer, *, wait_s: float | None, options: str
+    start: dict[str, Any],
+    session_id: str | None,
+    answerer: Answerer,
+    *,
+    wait_s: float | None,
+    options: str,
+    is_json: bool,
 ) -> int:
-    """`start`: the arguments of alc_run, used if `session_id` is None. `options`: those that the advice repeats."""
+    """`start`: the arguments of alc_run, used if `session_id` is None. `options`: those that the advice repeats.
+    `is_json`: show a result that is a text as JSON too."""
     run = SessionRun(start, session_id, answerer, WAIT_S if wait_s is None else wait_s)
+    run.is_json = is_json
     try:
         return anyio.run(_through_server, run, options)
     except KeyboardInterrupt:
@@ -75,17 +84,29 @@ async def _scrub(sid: str) -> None:
             await anyio.sleep(_RETRY_S)
 
 
+def _asked(sid: str) -> list[str]:
+    """The ids of all queries of a session so far, in the order of asking. Empty where its journal cannot be read."""
+    from algocline_mcp.history.reader import records_of
+
+    with suppress(AlcError, OSError):
+        records = records_of(Home.from_env(os.environ), Limits.from_env(os.environ), sid)
+        return [query["id"] for record in records if record["kind"] == "prompt" for query in record["queries"]]
+    return []
+
+
 class SessionRun:
     """One session, until it ends or an answer is missing."""
 
     def __init__(self, start: dict[str, Any], session_id: str | None, answerer: Answerer, wait_s: float) -> None:
         self.session_id = session_id
         self.is_over = False  # the session cannot go on
+        self.is_json = False
         self._start = start
         self._answerer = answerer
         self._wait_s = wait_s
 
     async def play(self, client: Client) -> int:
+        self._answerer.begin(_asked(self.session_id) if self.session_id else [])
         if self.session_id is None:
             # Without waiting: the id is then known whatever happens next.
             state = await self._call(client, "alc_run", self._start, wait_s=0)
@@ -113,9 +134,10 @@ class SessionRun:
         return 1
 
     async def _send(self, client: Client, answers: Answers, state: dict[str, Any]) -> dict[str, Any] | None:
-        if not answers.by_query:
-            return state
         responses = [{"query_id": query_id, "response": whole(text)} for query_id, text in answers.by_query.items()]
+        responses += [{"query_id": query_id, "refuse": whole(text)} for query_id, text in answers.refused.items()]
+        if not responses:
+            return state
         return await self._call(client, "alc_continue", {"responses": responses, "by": BY}, wait_s=self._wait_s)
 
     async def _call(
@@ -143,7 +165,11 @@ class SessionRun:
     def _end(self, state: dict[str, Any]) -> int:
         self.is_over = "error_code" not in state  # an error with a code is one of the session, which can still go on
         if state.get("status") == "completed":
-            output.result(json.dumps(state.get("result"), indent=2, ensure_ascii=False))
+            if (leftover := self._answerer.leftover()) is not None:
+                self.say(leftover)
+            result = state.get("result")
+            is_text = isinstance(result, str) and not self.is_json
+            output.result(str(result) if is_text else json.dumps(result, indent=2, ensure_ascii=False))
             return 0
         ended = "the session was ended for good; start the strategy again with alc run"
         error = str(state.get("error", ended))

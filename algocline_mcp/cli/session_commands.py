@@ -51,9 +51,10 @@ def answerer_options(command: Function) -> Function:
                 "answer_file",
                 metavar="FILE",
                 type=click.Path(),
-                help="A file that answers: a JSON list in order, a JSON object from query_id to answer, or .txt, "
-                "one per line.",
+                help="A file that answers: a JSON list or a .txt (one per line) in the order of the session's "
+                "prompts, the first for q-0 also where continue goes on; or a JSON object from query_id to answer.",
             ),
+            click.option("--json", "is_json", is_flag=True, help="Show the result as JSON, also where it is a text."),
             click.option(
                 "--wait", "wait_s", type=click.FloatRange(min=0), metavar="S", help="Longest wait of one call."
             ),
@@ -93,7 +94,7 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
 
     KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. KEY=@FILE takes the value
     from FILE; a text that begins with @ is written with two: KEY=@@name. You answer the prompts, unless --exec or
-    --answers is given. The result goes to stdout as JSON.
+    --answers is given. The result goes to stdout: a text as it is, anything else as JSON.
     """
     os.environ["ALC_CODE_DIRS"] = "/"  # of the server that this command starts: a person names a file of their own
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
@@ -115,7 +116,8 @@ Examples:
 def continue_(sid: str | None, wait_s: float | None, **answerer: Any) -> None:
     """Go on with a session, wherever it was started; `alc ps` lists them. Without SID: the one listed first.
 
-    You answer the prompts, unless --exec or --answers is given. The result goes to stdout as JSON.
+    You answer the prompts, unless --exec or --answers is given. The result goes to stdout: a text as it is,
+    anything else as JSON.
     """
     if sid is None:
         from algocline_mcp.cli import sessions
@@ -133,6 +135,7 @@ def _play_session(
     command: str | None,
     answer_file: str | None,
     jobs: int | None,
+    is_json: bool,
 ) -> None:
     if command is not None and answer_file is not None:
         raise click.UsageError("give --exec or --answers, not both.")
@@ -147,17 +150,8 @@ def _play_session(
     answerer = run.choose_answerer(command, answer_file, jobs or JOBS)
     options = f" --exec {shlex.quote(command)}" if command else ""
     options += f" --jobs {jobs}" if jobs else ""
-    if isinstance(answerer, run.AnswerFile):
-        # A list would begin at its first answer again.
-        options = (
-            " --answers FILE, a file of the answers that are left"
-            if answerer.is_list
-            else f" --answers {shlex.quote(str(answer_file))}"
-        )
-    code = run.play(start, sid, answerer, wait_s=wait_s, options=options)
-    if code == 0 and isinstance(answerer, run.AnswerFile) and answerer.unused():
-        output.note(f"alc: {answerer.unused()}")
-    sys.exit(code)
+    options += f" --answers {shlex.quote(answer_file)}" if answer_file else ""
+    sys.exit(run.play(start, sid, answerer, wait_s=wait_s, options=options, is_json=is_json))
 
 
 def _check_is_unicode(start: dict[str, Any]) -> None:

@@ -10,7 +10,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from algocline_mcp.cli.answerers import AnswerFile, Command, InteractiveAnswerer
+from algocline_mcp.cli.answerers import AnswerFile, Command
+from algocline_mcp.cli.person import Person
 
 QUERIES = [{"query_id": f"q-{n}", "prompt": f"prompt {n}", "system": None} for n in range(7)]
 
@@ -44,39 +45,53 @@ def test_a_person_sees_which_of_several_prompts_it_is_and_what_is_wanted(
         {"query_id": "q-5", "prompt": "  code\n\twith tabs", "system": None},
     ]
 
-    done = anyio.run(InteractiveAnswerer().answer, "p-1", queries)
+    done = anyio.run(Person().answer, "p-1", queries)
     shown = capsys.readouterr().err
     assert done.by_query == {"q-4": "one", "q-5": "two"}
     assert "── q-4 · 1 of 2 · grounded ──\n[a judge]\nIs it?\n" in shown
     assert "── q-5 · 2 of 2 ──\n  code\n\twith tabs\n" in shown
 
 
-@pytest.mark.parametrize(
-    ("content", "asked", "answers", "problem", "unused"),
-    [
-        ('["a", "b", "c"]', 1, {"q-0": "a"}, None, "2 of the answers in FILE were not asked for"),
-        ('["a", 9]', 2, {"q-0": "a", "q-1": "9"}, None, ""),
-        ('{"q-0": "a", "q-00": "b"}', 1, {"q-0": "a"}, None, "1 of the answers in FILE were not asked for: q-00"),
-        ('["a"]', 2, {"q-0": "a"}, "FILE has no answer to q-1: prompt 1", ""),
-        ('["a", "", "c"]', 2, {"q-0": "a"}, "the answer of FILE to q-1 is empty: prompt 1", "1 of the answers in FILE"),
-    ],
-)
-def test_a_file_says_which_answers_are_missing_empty_or_unused(
-    tmp_path: Path, content: str, asked: int, answers: dict[str, str], problem: str | None, unused: str
-) -> None:
-    path = tmp_path / "answers.json"
-    path.write_text(content)
-    file = AnswerFile(str(path))
+def test_a_list_of_answers_belongs_to_the_prompts_of_the_session_in_order(tmp_path: Path) -> None:
+    file = tmp_path / "answers.json"
+    file.write_text('["zero", "one", 2, "three"]')
+    answers = AnswerFile(str(file))
+    answers.begin(["q-0", "fork/q-0", "q-1"])  # alc continue: q-1 is pending
 
-    done = anyio.run(file.answer, "p-1", QUERIES[:asked])
-    assert done.by_query == answers
-    assert (done.problem or "").replace(str(path), "FILE") == (problem or "")
-    assert file.unused().replace(str(path), "FILE").startswith(unused)
-    assert bool(file.unused()) == bool(unused)
+    first = anyio.run(answers.answer, "p-1", [{"query_id": "q-1", "prompt": ""}])
+    second = anyio.run(answers.answer, "p-1", [{"query_id": "q-2", "prompt": ""}])
+    third = anyio.run(answers.answer, "p-1", [{"query_id": "q-3", "prompt": "Why?"}])
+
+    assert (first.by_query, second.by_query) == ({"q-1": "2"}, {"q-2": "three"})
+    assert third.problem == f"{file} has no answer to q-3: Why?"
+    assert answers.leftover() is None
 
 
-def test_a_command_that_prints_nothing_has_not_answered() -> None:
-    done = anyio.run(Command("true", 1).answer, "p-1", QUERIES[:1])
+def test_answers_that_no_prompt_asked_for_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "answers.json"
+    file.write_text('["zero", "one", "two"]')
+    answers = AnswerFile(str(file))
+    answers.begin([])
+
+    anyio.run(answers.answer, "p-1", [{"query_id": "q-0", "prompt": ""}])
+
+    assert answers.leftover() == f"2 of the 3 answers in {file} were not asked for"
+
+
+def test_an_empty_answer_of_a_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "answers.json"
+    file.write_text('{"q-0": "a", "q-1": "", "q-9": "b"}')
+    answers = AnswerFile(str(file))
+
+    done = anyio.run(answers.answer, "p-1", QUERIES[:2])
+
+    assert (done.by_query, done.problem) == ({"q-0": "a"}, f"the answer of {file} to q-1 is empty: prompt 1")
+    assert answers.leftover() == f"2 of the 3 answers in {file} were not asked for: q-1, q-9"
+
+
+@pytest.mark.parametrize("command", ["true", "echo", "printf '  \\n'"])
+def test_a_command_that_prints_nothing_gives_no_answer(command: str) -> None:
+    done = anyio.run(Command(command, 1).answer, "p-1", QUERIES[:1])
 
     assert done.by_query == {}
-    assert done.problem == "the command printed no answer to q-0"
+    assert "printed no answer to q-0" in (done.problem or "")
