@@ -181,7 +181,6 @@ def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Termina
     ("arguments", "sentence"),
     [
         (["run"], "Missing argument 'FILE|NAME'"),
-        (["continue"], "Missing argument 'SID'"),
         (["run", "x.lua", "novalue"], "'novalue' is not KEY=VALUE"),
         (["run", "x.lua", "--jobs", "2"], "--jobs belongs to --exec"),
         (["run", "x.lua", "--exec", "cat", "--answers", "a.json"], "--exec or --answers, not both"),

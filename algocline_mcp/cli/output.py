@@ -59,6 +59,11 @@ def note(text: str, *, nl: bool = True, **style: Any) -> None:
     _write(sys.stderr, shown + ("\n" if nl else ""))
 
 
+def screen() -> TextIO:
+    """The stream of `note`, for a line editor that draws what a person types."""
+    return sys.stderr
+
+
 def progress(text: str) -> None:
     """Writes to stderr; at a terminal `text` replaces the progress before it, until `end_progress`."""
     if sys.stderr.isatty():

@@ -30,7 +30,7 @@ COMMANDS = """\
   Ctrl-D           stops; the session is kept
   //text           sends /text"""
 _HINT = "── Enter sends; /edit, /refuse REASON, /skip, /help ──"
-_PIPED_HINT = "── answer; an empty line ends it ──"
+_PIPED_HINT = "── answer; an empty line or Ctrl-D ends it ──"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Skip:
 class Person:
     def __init__(self) -> None:
         self._session: PromptSession[str] | None = None
-        if sys.stdin.isatty() and sys.stderr.isatty():
+        if sys.stdin.isatty() and output.screen().isatty():
             self._session = _prompt_session()
 
     def begin(self, asked: Sequence[str]) -> None:
@@ -134,7 +134,7 @@ def _prompt_session() -> "PromptSession[str]":
         event.current_buffer.insert_text("\n")
 
     # On stderr, because stdout is the result and may be a file.
-    return PromptSession(input=create_input(sys.stdin), output=create_output(sys.stderr), key_bindings=keys)
+    return PromptSession(input=create_input(sys.stdin), output=create_output(output.screen()), key_bindings=keys)
 
 
 def _read_piped() -> str | None:

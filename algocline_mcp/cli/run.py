@@ -60,7 +60,8 @@ def play(
 
 async def _through_server(run: "SessionRun", options: str) -> int:
     try:
-        async with started_client(os.environ) as client:
+        # A person names a file of their own: the server that this command starts may read it anywhere.
+        async with started_client({**os.environ, "ALC_CODE_DIRS": "/"}) as client:
             code = await run.play(client)
     except Unreachable as exc:
         run.say(f"the server ended or did not reply: {exc}; alc doctor finds the problem")

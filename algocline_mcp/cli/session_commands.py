@@ -96,7 +96,6 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     from FILE; a text that begins with @ is written with two: KEY=@@name. You answer the prompts, unless --exec or
     --answers is given. The result goes to stdout: a text as it is, anything else as JSON.
     """
-    os.environ["ALC_CODE_DIRS"] = "/"  # of the server that this command starts: a person names a file of their own
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
     what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
     _play_session({**what, "ctx": _context(pairs), "title": title or os.path.basename(file)}, None, wait_s, **answerer)

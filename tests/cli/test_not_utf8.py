@@ -76,7 +76,7 @@ def test_terminal_works_with_a_home_that_is_not_utf_8(directory: Path) -> None:
     home = str(directory / "h")
 
     done = _alc(directory, "run", str(directory.parent / "s.lua"), ALC_HOME=home)
-    assert (done.returncode, done.stdout) == (0, b'"an answer"\n'), done.stderr
+    assert (done.returncode, done.stdout) == (0, b"an answer\n"), done.stderr
     assert _alc(directory, "ps", ALC_HOME=home).returncode == 0
     sid = done.stderr.partition(b"session ")[2].split()[0].decode()
     exported = _alc(directory, "export", sid, str(directory / "x.journal"), ALC_HOME=home)
