@@ -1,8 +1,13 @@
 """Fixtures that several rooms use, and one profile for hypothesis: the same examples on each run, no time limit per
 example, nothing written to disk."""
 
+import compileall
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+import algocline_mcp
 from tests.rig.fixtures import anyio_backend, rig, use_foreign_environment
 from tests.rig.full_server import echo_package
 from tests.rig.hosts import environment, host, raw, shared, tools
@@ -25,3 +30,13 @@ __all__ = [
 
 settings.register_profile("alc", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("alc")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles the package before the first test, in the process that starts the others.
+
+    Under a limit of the size of files, which some tests set, Python renames a .pyc of which it has written only a part
+    into place (a short write is no error to it), and each later process ends with "marshal data too short".
+    """
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(algocline_mcp.__file__).parent, quiet=2)
