@@ -66,10 +66,15 @@ class Full(Broken):
         self._limit(home, resource.RLIM_INFINITY)
 
     def _limit(self, home: StdioHome, size: int) -> None:
-        for name in filter(str.isdecimal, os.listdir("/proc")):
-            with suppress(OSError):
-                if b"ALC_HOME=%s\0" % os.fsencode(home.root) in Path(f"/proc/{name}/environ").read_bytes():
-                    resource.prlimit(int(name), resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+        while any(self._is_changed(home, int(name), size) for name in filter(str.isdecimal, os.listdir("/proc"))):
+            pass  # once more: a process that was forked meanwhile has the limit of before
+
+    def _is_changed(self, home: StdioHome, pid: int, size: int) -> bool:
+        with suppress(OSError):
+            if b"ALC_HOME=%s\0" % os.fsencode(home.root) in Path(f"/proc/{pid}/environ").read_bytes():
+                limits = (size, resource.RLIM_INFINITY)
+                return resource.prlimit(pid, resource.RLIMIT_FSIZE, limits) != limits
+        return False
 
 
 class Replaced(Broken):
