@@ -54,14 +54,16 @@ class _Ranked(NamedTuple):
 
 
 def _verdict(text: str, mentions: Sequence[Mention], *, is_strict: bool) -> int | None:
-    live = [mention for number, mention in enumerate(mentions) if number not in _void(text, mentions)]
+    void = _void(text, mentions)
+    live = [mention for number, mention in enumerate(mentions) if number not in void]
     start = _end_of_retraction(text, mentions, live)
     given = [mention for mention in live if mention.start >= start]
-    negated = {mention.candidate for mention in given if _is_negated(text, mention)}
+    denied = {mention for mention in given if _is_negated(text, mention)}
+    negated = {mention.candidate for mention in denied}
     ranked = [
         _Ranked(rank, mention)
         for mention in given
-        if not _is_negated(text, mention) and (rank := _rank(text, mention, is_strict=is_strict))
+        if mention not in denied and (rank := _rank(text, mention, is_strict=is_strict))
     ]
     if not ranked:
         return None
