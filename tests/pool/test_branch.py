@@ -35,6 +35,17 @@ BATCH = (
 )
 
 
+BAD_RESULTS = {
+    "return {rows = ('x'):rep(17 << 20)}": "result of 17825815 bytes as JSON in ASCII, at most 16777216 (",
+    "return ('x'):rep(33 << 20)": "result of 34603032 bytes as JSON, at most 33554432 (ALC_LINE_BYTES)",
+    "return {rows = {a, print}}": "result.rows[2] is a function: JSON has no such value",
+    "local t = {} t.next = t return t": "result.next contains itself",
+    "return {1, 2, name = a}": 'result has list items and also the named field "name"',
+    "local t = {} for _ = 1, 200 do t = {t} end return t": "is nested deeper than 128 levels",
+    "return {('x'):rep(60 << 20), ('y'):rep(60 << 20)}": "out of memory: a strategy may use 128 MiB",
+}
+
+
 async def played(pool: Pool, code: str, *texts: str) -> PoolReply:
     reply = await run(pool, code)
     for n, text in enumerate(texts):
@@ -286,3 +297,29 @@ async def test_too_many_branches_and_unknown_sessions_are_refused(rig: Rig) -> N
             await branched(pool, reply.session_id, n=17)
         with pytest.raises(Refused, match="not found"):
             await branched(pool, SID)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", BAD_RESULTS)
+async def test_a_result_that_cannot_be_kept_costs_no_answer(rig: Rig, last: str) -> None:
+    asks = 'local a, b = alc.llm("one"), alc.llm("two") '
+    async with rig.pool() as pool:
+        end = await played(pool, asks + last, "A", "B")
+        branch = await branched(pool, end.session_id, code=asks + "return a .. b")
+
+    assert BAD_RESULTS[last] in end.result["error"]
+    assert "alc_branch" in end.result["next"]
+    assert "stack traceback:\n\t..." not in end.result["error"]
+    assert (branch["status"], branch["result"]) == ("completed", "AB")
+    assert branch["branch"]["shared"] == 2
+
+
+async def test_a_strategy_finds_out_before_its_end_what_is_wrong_with_its_result(rig: Rig) -> None:
+    code = (
+        'local ok, why = pcall(alc.json_encode, {rows = {print}}) local size = #alc.json_encode(("x"):rep(17 << 20)) '
+        'return alc.llm(why .. " / " .. size)'
+    )
+    async with rig.pool() as pool:
+        reply = await run(pool, code)
+
+    assert reply.result["prompt"].endswith("the value.rows[1] is a function: JSON has no such value / 17825794")

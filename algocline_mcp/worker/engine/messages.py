@@ -89,7 +89,9 @@ def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 
         size = len(messages.encode(message.outcome))
         if size + ends_bytes > limits["result_bytes"]:
             beside = f" beside {ends_bytes} of other children" if ends_bytes else ""
-            return f"result of {size} bytes as JSON{beside}, at most {limits['result_bytes']}: return less"
+            cure = "return less of it" if ends_bytes else "return less of it, no answer is lost"
+            limit = f"at most {limits['result_bytes']} (ALC_RESULT_BYTES)"
+            return f"result of {size} bytes as JSON in ASCII{beside}, {limit}: {cure}"
     return None
 
 

@@ -169,7 +169,10 @@ LARGE: list[tuple[Message, str]] = [
         Call("card.list", ({"pkg": "x" * 100},)),
         "alc.card.list: an argument of 111 bytes, at most 100: use a shorter one",
     ),
-    (End({"result": "x" * 100}), "result of 114 bytes as JSON, at most 100: return less"),
+    (
+        End({"result": "x" * 100}),
+        "result of 114 bytes as JSON in ASCII, at most 100 (ALC_RESULT_BYTES): return less of it, no answer is lost",
+    ),
 ]
 
 

@@ -111,7 +111,7 @@ end
 -- "\nstack traceback:…", or "" when no frame belongs to the strategy.
 local function traceback()
   local lines, last = {}, deepest()
-  local level = 2
+  local level, has_frame = 2, false
   while level <= last do
     if #lines == SHOWN or level == SEARCHED then
       local resumed = last - SHOWN
@@ -122,11 +122,12 @@ local function traceback()
     end
     local frame = getinfo(level, "Slnt")
     if is_shown(frame) then
+      has_frame = true
       lines[#lines + 1] = line_of(frame) .. (frame.istailcall and "\n\t(...tail calls...)" or "")
     end
     level = level + 1
   end
-  return #lines > 0 and "\nstack traceback:" .. concat(lines) or ""
+  return has_frame and "\nstack traceback:" .. concat(lines) or ""
 end
 
 -- The only function of `debug` that strategies get; the common use is xpcall(f, debug.traceback).

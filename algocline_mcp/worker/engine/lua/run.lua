@@ -37,7 +37,8 @@ local function result_of(main)
   shared.assert_refusals_seen()
   local line = '{"op":"end","result":' .. result .. shared.custom_stats() .. shared.warnings_json() .. "}"
   if #line > line_bytes then
-    error("the result has " .. #line .. " bytes as JSON: at most " .. line_bytes .. " can be sent", 0)
+    error("result of " .. #line .. " bytes as JSON, at most " .. line_bytes .. " (ALC_LINE_BYTES): return less of it, no"
+      .. " answer is lost", 0)
   end
   return line
 end

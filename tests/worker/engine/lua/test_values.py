@@ -61,7 +61,10 @@ REFUSED = [
     ("return coroutine.create(print)", "result is a thread"),
     ("local t = {} t.me = {t} return t", "result.me[1] contains itself"),
     ("local t = {} for _ = 1, 128 do t = {t} end return t", "is nested deeper than 128 levels"),
-    ("return ('x'):rep(9 << 20)", "the result has 9437208 bytes as JSON: at most 8388608 can be sent"),
+    (
+        "return ('x'):rep(9 << 20)",
+        "result of 9437208 bytes as JSON, at most 8388608 (ALC_LINE_BYTES): return less of it",
+    ),
 ]
 
 
