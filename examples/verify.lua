@@ -5,8 +5,8 @@
 local draft = alc.llm("Answer in at most five sentences: " .. ctx.task)
 local questions, listed = alc.llm_json(
   "List the " .. (ctx.checks or 3) .. " claims in this answer that would hurt most if they were wrong, each as one "
-    .. "question: a JSON array of strings and nothing else.\n" .. draft,
-  { system = "You prepare questions for a fact checker." }
+    .. "question.\n" .. draft,
+  { system = "You prepare questions for a fact checker.", schema = { type = "array", items = { type = "string" } } }
 )
 
 local asks = {}

@@ -17,6 +17,7 @@ from typing import Any
 
 from algocline_mcp.worker.engine.answers.json_text import json_extract
 from algocline_mcp.worker.engine.answers.numbers import parse_number, parse_score
+from algocline_mcp.worker.engine.answers.schema import schema_form, schema_mismatch
 from algocline_mcp.worker.engine.answers.verdicts import match_bool, match_enum
 
 DEFAULTS: dict[str, Any] = {
@@ -62,6 +63,12 @@ TEXTS = {
     "llm_json.repair": (
         "Your previous answer could not be read as JSON.\n\nPrevious answer:\n%s\n\nOriginal request:\n%s\n\n"
         "Answer the original request again, as one valid JSON value and nothing else."
+    ),
+    "llm_json.mismatch": "alc.llm_json: the JSON in the answer does not fit the schema (attempt %d): %s",
+    "llm_json.schema": "alc.llm_json: the schema must be of type 'object' or 'array': other answers are read by alc.%s",
+    "llm_json.again": (
+        "Your previous answer does not have the form that was asked for: %s.\n\nPrevious answer:\n%s\n\n"
+        "Original request:\n%s\n\nAnswer the original request again, as one valid JSON value and nothing else."
     ),
     "llm_safe.failed": "alc.llm_safe: %s",
     "parallel.items": "alc.parallel: items must be a non-empty array",
@@ -115,7 +122,10 @@ def fingerprint(text: str) -> str:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
-    for function in (parse_score, parse_number, match_bool, match_enum, json_extract, chunk, fingerprint)
+    for function in (
+        *(parse_score, parse_number, match_bool, match_enum, json_extract, schema_form, schema_mismatch),
+        *(chunk, fingerprint),
+    )
 }
 
 

@@ -95,7 +95,7 @@ shared.ask, shared.call = ask, call
 local MAX_TOKENS, MAX_TOKENS_LIMIT = defaults.max_tokens, defaults.max_tokens_limit
 local FLAGS = { grounded = true, underspecified = true } -- present only when true
 local OWN = { prompt = true, system = true, max_tokens = true }
-local KNOWN = { "grounded", "max_tokens", "prompt", "system", "underspecified" }
+local KNOWN = { "grounded", "max_tokens", "prompt", "schema", "system", "underspecified" }
 
 local function is_scalar(value)
   local kind = type(value)
@@ -111,11 +111,28 @@ local function check_option(key, value)
   elseif not is_checked[key] then
     is_checked[key] = true
     for i = 1, #KNOWN do
-      if shared.nearness(key, KNOWN[i]) then
+      if key ~= KNOWN[i] and shared.nearness(key, KNOWN[i]) then
         shared.warn(format(texts["option.near"], key, KNOWN[i]))
       end
     end
   end
+end
+
+local last_schema, last_form -- as JSON, and the text that asks for it: a loop uses one schema
+
+-- The text behind a prompt that asks for the form of `schema`, a table.
+local function form_of(schema)
+  local ok, json = pcall(encode, schema, "schema")
+  if not ok then
+    fail("alc.llm: " .. json)
+  elseif json ~= last_schema then
+    local form, problem = table.unpack(shared.library("schema_form", schema))
+    if problem ~= null then
+      fail("alc.llm: " .. problem)
+    end
+    last_schema, last_form = json, form
+  end
+  return "\n\n" .. last_form
 end
 
 -- The JSON of one query. Other options are passed on if they are strings, booleans or finite numbers.
@@ -131,11 +148,15 @@ local function query(prompt, options)
   if system ~= nil and system ~= null and type(system) ~= "string" then
     shared.warn(format(texts["option.value"], "system", type(system)))
   end
+  local schema = options.schema
+  if type(schema) == "table" then
+    prompt = prompt .. form_of(schema)
+  end
   local plain = '"max_tokens":' .. max_tokens .. ',"prompt":' .. quote(prompt)
     .. ',"system":' .. (type(system) == "string" and quote(system) or "null") .. "}"
   local others
   for key, value in next, options do
-    if not OWN[key] and not FLAGS[key] then
+    if not OWN[key] and not FLAGS[key] and (key ~= "schema" or type(value) ~= "table") then
       check_option(key, value)
     end
     if type(key) == "string" and not OWN[key] and is_scalar(value) and (not FLAGS[key] or value == true) then

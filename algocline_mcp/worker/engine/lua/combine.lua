@@ -161,24 +161,47 @@ end
 
 local SHOWN = 200 -- characters of an answer in a log line
 
-local function parsed(raw, attempt)
-  local value = alc.json_extract(raw)
-  if value == nil then
-    alc.log("warn", format(texts["llm_json.bad"], attempt, sub(text(raw), 1, SHOWN)))
-  end
-  return value
+local function clipped(value)
+  return sub(text(value), 1, SHOWN)
 end
 
--- Returns the value or nil, and the last answer. Where the first answer has no JSON, a second prompt asks for a repair.
-function alc.llm_json(prompt, options)
-  local raw = alc.llm(prompt, options)
-  local value = parsed(raw, 1)
+-- Returns the value or nil, and where the answer does not fit the schema, or nil.
+local function parsed(raw, attempt, schema)
+  local value = alc.json_extract(raw)
+  local mismatch = value ~= nil and schema and shared.library("schema_mismatch", raw, schema) or nil
   if value == nil then
-    local repair = format(texts["llm_json.repair"], text(raw), text(prompt))
-    raw = alc.llm(repair, copied(options_of(options, "alc.llm_json"), { system = defaults.json_system }))
-    value = parsed(raw, 2)
+    alc.log("warn", format(texts["llm_json.bad"], attempt, clipped(raw)))
+  elseif mismatch then
+    alc.log("warn", format(texts["llm_json.mismatch"], attempt, clipped(mismatch)))
+    value = nil
   end
-  return value, raw
+  return value, mismatch
+end
+
+local READERS = { integer = "parse_number", number = "parse_number", boolean = "match_bool" }
+
+local function schema_of(options)
+  local schema = type(options) == "table" and type(options.schema) == "table" and options.schema or nil
+  local reader = schema and (READERS[schema.type] or not schema.type and schema.enum and "match_enum")
+  if reader then
+    complain("llm_json.schema", reader)
+  end
+  return schema
+end
+
+-- Returns the value or nil, the last answer, and where that does not fit the schema. Where the first answer has no JSON,
+-- or JSON of another form, a second prompt asks for it again.
+function alc.llm_json(prompt, options)
+  local schema = schema_of(options)
+  local raw = alc.llm(prompt, options)
+  local value, mismatch = parsed(raw, 1, schema)
+  if value == nil then
+    local repair = mismatch and format(texts["llm_json.again"], mismatch, text(raw), text(prompt))
+      or format(texts["llm_json.repair"], text(raw), text(prompt))
+    raw = alc.llm(repair, copied(options_of(options, "alc.llm_json"), { system = defaults.json_system }))
+    value, mismatch = parsed(raw, 2, schema)
+  end
+  return value, raw, mismatch
 end
 
 -- The cache is not recorded: a replay fills it again as the first run did. The key is the whole query.

@@ -162,6 +162,83 @@ def test_llm_json_asks_once_more(texts: tuple[str, ...], value: Any, warnings: i
     assert len(queries) == len(texts)
 
 
+LIST = "{type = 'array', items = {type = 'string'}}"
+FORM = 'Answer with JSON only, of this form (JSON Schema): {"items": {"type": "string"}, "type": "array"}'
+
+
+def test_llm_json_asks_again_with_the_path_of_what_does_not_fit_the_schema() -> None:
+    channel = FakeChannel(_in_turn('["a", 2]', '["a", "b"]'))
+
+    ended = play(f"return {{alc.llm_json('List', {{schema = {LIST}}})}}", channel)
+
+    assert ended.result == [["a", "b"], '["a", "b"]']
+    first, second = [query["prompt"] for batch in channel.queries for query in batch]
+    assert first == f"List\n\n{FORM}"
+    assert "answer[2] is 2 and not of type string" in second
+    assert second.endswith(FORM)
+    assert [level for level, _ in channel.logged] == ["warn"]
+
+
+def test_llm_json_returns_nil_and_the_difference_where_no_answer_fits() -> None:
+    channel = FakeChannel(_in_turn("[1]", '{"a": 1}'))
+
+    ended = play(
+        f"local v, raw, why = alc.llm_json('List', {{schema = {LIST}}}) return {{v == nil, raw, why}}", channel
+    )
+
+    assert ended.result == [True, '{"a": 1}', "answer is an object and not of type array"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "alc.llm('p', {schema = S})",
+        "alc.llm_batch({{prompt = 'p', schema = S}})",
+        "alc.parallel({1}, function() return 'p' end, {schema = S})",
+        "alc.ground('p', {schema = S})",
+        "alc.specify('p', {schema = S})",
+        "alc.llm_safe('p', {schema = S})",
+        "alc.cache('p', {schema = S})",
+    ],
+)
+def test_schema_is_the_last_paragraph_of_a_prompt(code: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(f"local S = {LIST} {code} return 1", channel)
+
+    assert ended.message == {"result": 1}
+    ((query,),) = channel.queries
+    assert query["prompt"] == f"p\n\n{FORM}"
+    assert "schema" not in query
+
+
+def test_a_schema_that_is_a_text_is_an_option_of_the_host_as_before() -> None:
+    channel = FakeChannel()
+
+    ended = play("alc.llm('p', {schema = 'mine'}) return 1", channel)
+
+    assert ended.message == {"result": 1}
+    assert channel.queries == [[{"prompt": "p", "schema": "mine", "system": None, "max_tokens": 1024}]]
+
+
+BAD_SCHEMAS = [
+    ("alc.llm('p', {schema = {tpye = 'array'}})", "panel.lua:1: alc.llm: schema.tpye is not checked by anything"),
+    ("alc.llm('p', {schema = {type = print}})", "panel.lua:1: alc.llm: schema.type is a function"),
+    ("alc.llm_json('p', {schema = {type = 'integer'}})", "other answers are read by alc.parse_number"),
+    ("alc.llm_json('p', {schema = {enum = {'a'}}})", "other answers are read by alc.match_enum"),
+]
+
+
+@pytest.mark.parametrize(("code", "problem"), BAD_SCHEMAS)
+def test_bad_schema_is_an_error_before_anything_is_asked(code: str, problem: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(code, channel)
+
+    assert problem in ended.message["error"]
+    assert channel.queries == []
+
+
 def test_a_strategy_that_replaces_llm_replaces_it_for_all() -> None:
     channel = FakeChannel()
 
