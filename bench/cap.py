@@ -24,7 +24,7 @@ _MOST_MS = 10.0
 
 
 async def measure(home: Home, cap: int, rounds: int) -> tuple[list[float], list[float]]:
-    async with Pool(home, Limits(pool_max=cap), environ=os.environ) as pool:
+    async with Pool(home, Limits(pool_max=cap, pool_burst=cap), environ=os.environ) as pool:
         while pool.fork_server.pid is None and sys.platform == "linux":  # noqa: ASYNC110
             await anyio.sleep(0.01)
         below: list[float] = []

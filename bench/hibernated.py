@@ -19,9 +19,9 @@ import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.pool.admission import live_sessions
 from algocline_mcp.pool.dispatch import Pool, Strategy, continue_via_pool, list_via_pool, run_via_pool, stop_via_pool
 from algocline_mcp.session.events import Answer
+from algocline_mcp.storage.sockets import live_sessions
 
 _AT_ONCE = 4
 

@@ -18,8 +18,9 @@ from memory import rollup_mib
 from stage import ENDLESS, WAIT_S, Stage, call, processes, unfinished
 
 from algocline_mcp.config.home import Home
+from algocline_mcp.config.limits import Limits
 
-_SETTLE_S = 1.0  # after the last one: a worker stands by again, and those that were asked to go have gone
+_SETTLE_S = Limits().burst_s + 1.0  # after the last one: the burst is over, and a worker stands by again
 
 
 async def measure(stage: Stage, sessions: int) -> dict[str, Any]:

@@ -89,6 +89,12 @@ async def converse(
 ) -> PoolReply:
     """Sends the request, spawning a worker if there is none and `may_spawn`. Raises AlcError."""
     call = Call(pool, request, on_progress, event, may_spawn, anyio.current_time())
+    with pool.calling(request.sid):
+        return await _converse(call)
+
+
+async def _converse(call: Call) -> PoolReply:
+    pool = call.pool
     for resends in range(pool.limits.resends, -1, -1):
         attempt = await _attempt(call)
         if isinstance(attempt, PoolResponse):

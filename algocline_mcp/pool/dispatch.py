@@ -95,13 +95,14 @@ async def begin_via_pool(
     await pool.refuse_if_full()
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
     file = create_journal(pool.home, records)
-    try:
-        await pool.launch(sid, file.fd)
-    except AlcError:
-        with suppress(OSError):
-            file.path.unlink()  # no half-created session
-        raise
-    return await converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress)
+    with pool.calling(sid):
+        try:
+            await pool.launch(sid, file.fd)
+        except AlcError:
+            with suppress(OSError):
+                file.path.unlink()  # no half-created session
+            raise
+        return await converse(pool, PoolRequest("run", 1, sid, wait_s), on_progress)
 
 
 async def continue_via_pool(

@@ -7,8 +7,9 @@ it ends, the pool removes its registry entry and, if it can take the journal's l
 
 import os
 import signal
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
 from algocline_mcp.history import retention
 from algocline_mcp.pool import process_identity, spawn
+from algocline_mcp.pool.admission import Burst
 from algocline_mcp.pool.fork_server_client import ForkServerClient
 from algocline_mcp.pool.registry import PoolSessionEntry, RegistryWriter
 from algocline_mcp.pool.spawn import SpawnFailed, spawn_worker
@@ -68,6 +70,8 @@ class Pool:
             home, limits, environ=self.environ, on_exit=self._record_exit, process=fork_process
         )
         self.leaving: set[str] = set()  # sids whose worker is being asked to hibernate, see admission
+        self.calls: Counter[str] = Counter()  # calls of this server that are under way, by sid
+        self.burst = Burst()
         self.keep = retention.keep_of(environ)
         self._is_home_required = is_home_required
         self._is_home_usable = False
@@ -264,6 +268,17 @@ class Pool:
         """Returns when any watched worker exits, at the latest after `limit_s`."""
         with anyio.move_on_after(limit_s):
             await self._any_exit.wait()
+
+    @contextmanager
+    def calling(self, sid: str) -> Iterator[None]:
+        """While a call to this session is under way, no launch of this server evicts its worker."""
+        self.calls[sid] += 1
+        try:
+            yield
+        finally:
+            self.calls[sid] -= 1
+            if not self.calls[sid]:
+                del self.calls[sid]
 
     def in_background(self, function: Callable[[*Arguments], Coroutine[Any, Any, object]], *args: *Arguments) -> None:
         """Runs the function in a task of the pool: it goes on if the call that started it is cancelled."""

@@ -1,4 +1,4 @@
-"""Names of sockets in a home: binding a name, and removing the name of a dead worker."""
+"""Names of sockets in a home: listing them, binding a name, and removing the name of a dead worker."""
 
 import os
 import secrets
@@ -11,6 +11,14 @@ from algocline_mcp.storage import journal
 from algocline_mcp.storage.socket_paths import short_path
 
 _BACKLOG = 64
+
+
+def live_sessions(home: Home) -> set[str]:
+    """Ids of the sessions whose socket has a name."""
+    try:
+        return {name[:-5] for name in os.listdir(home.pool) if name.endswith(".sock")}
+    except OSError:
+        return set()
 
 
 def bind(home: Home, sid: str) -> socket.socket:

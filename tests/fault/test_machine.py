@@ -12,11 +12,11 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.pool import pool, spawn
-from algocline_mcp.pool.admission import live_sessions
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.pool.spawn import WorkerSpawner
 from algocline_mcp.protocol import messages
+from algocline_mcp.storage.sockets import live_sessions
 from tests.rig.journals import header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, SOON_S, WAIT_S, Program, Rig, ended, kill, run, say, until
 from tests.storage.disk import file_size_limit

@@ -10,9 +10,8 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool import admission
-from algocline_mcp.pool.admission import live_sessions
 from algocline_mcp.pool.dispatch import Pool, stop_via_pool
-from algocline_mcp.storage.sockets import bind
+from algocline_mcp.storage.sockets import bind, live_sessions
 from tests.rig.journals import header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say, stopped, until
 
@@ -219,3 +218,63 @@ async def test_session_that_is_being_revived_for_a_call_does_not_make_room(rig: 
 
     assert [end["status"] for end in ends] == ["completed"]
     assert new.result["status"] == "needs_response"
+
+
+async def test_burst_gets_more_workers_than_may_stay_and_no_more_than_its_cap(rig: Rig) -> None:
+    async with rig.pool(pool_max=2, pool_burst=4, burst_s=60.0) as pool:
+        sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(4)]
+        in_burst = live_sessions(rig.home)
+        age(rig, sids[1], 10)
+        newest, *_ = await run(pool, ASK_TWICE)
+        live = live_sessions(rig.home)
+
+    assert in_burst == set(sids)
+    assert live == {*sids, newest} - {sids[1]}
+
+
+async def test_in_a_burst_those_that_were_not_asked_for_long_make_room(rig: Rig) -> None:
+    async with rig.pool(pool_max=2, pool_burst=6, burst_s=60.0) as pool:
+        old = [(await run(pool, ASK_TWICE)).session_id for _ in range(2)]
+        age(rig, old[0], 100)
+        age(rig, old[1], 200)
+        newest, *_ = await run(pool, ASK_TWICE)
+        await until(lambda: len(live_sessions(rig.home)) == 2)
+
+        assert live_sessions(rig.home) == {old[0], newest}
+
+
+@pytest.mark.slow
+async def test_after_a_burst_the_workers_trim_themselves_without_a_server_and_nothing_is_lost(rig: Rig) -> None:
+    async with rig.pool(pool_max=2, pool_burst=8, burst_s=1.0) as pool:
+        sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(8)]
+    await until(lambda: len(live_sessions(rig.home)) <= 2)
+
+    async with rig.pool(pool_max=2, pool_burst=8, burst_s=1.0) as pool:
+        ends = [(await finish(pool, await say(pool, sid, "q-0", "A"), "B"))["result"] for sid in sids]
+
+    assert ends == ["A+B"] * 8
+
+
+@pytest.mark.slow
+async def test_revivals_at_once_do_not_ask_each_other_to_leave(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    hibernate = admission._hibernate
+    on_their_way: list[str] = []
+
+    async def noted(pool: Pool, sid: str) -> None:
+        on_their_way.extend({sid} & pool.calls.keys())
+        await hibernate(pool, sid)
+
+    monkeypatch.setattr(admission, "_hibernate", noted)
+    prompts: list[str] = []
+    async with rig.pool(pool_max=2) as pool:
+        sids = [(await run(pool, ASK_TWICE)).session_id for _ in range(8)]
+
+        async def go_on(sid: str) -> None:
+            prompts.append((await say(pool, sid, "q-0", "A")).result["prompt"])
+
+        async with anyio.create_task_group() as tasks:
+            for sid in sids:
+                tasks.start_soon(go_on, sid)
+
+    assert prompts == ["second after A"] * 8
+    assert on_their_way == []

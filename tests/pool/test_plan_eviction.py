@@ -2,7 +2,19 @@
 
 import pytest
 
-from algocline_mcp.pool.admission import Admit, Evict, Inspect, Plan, Refuse, Wait, Worker, plan_eviction
+from algocline_mcp.config.limits import MIB, Limits
+from algocline_mcp.pool.admission import (
+    Admit,
+    Burst,
+    Evict,
+    Inspect,
+    Plan,
+    Refuse,
+    Wait,
+    Worker,
+    burst_cap,
+    plan_eviction,
+)
 
 NOW, LATER, EARLIER = 100.0, 101.0, 99.0
 
@@ -21,6 +33,10 @@ def unread(sid: str, changed_s: float) -> Worker:
 
 def asked(sid: str, changed_s: float = 1.0) -> Worker:
     return Worker(sid, changed_s, is_paused=True, is_asked=True)
+
+
+def called(sid: str, changed_s: float = 1.0) -> Worker:
+    return Worker(sid, changed_s, is_paused=True, is_called=True)
 
 
 def finishing(sid: str) -> Worker:
@@ -43,6 +59,8 @@ CASES: dict[str, tuple[list[Worker], int, Plan]] = {
     "a computing worker is passed over": ([computing("a", 1.0), paused("b", 2.0)], 2, Evict("b")),
     "a worker is asked once": ([asked("a", 1.0), paused("b", 2.0)], 2, Evict("b")),
     "a finishing worker leaves by itself": ([finishing("a"), paused("b", 2.0)], 2, Evict("b")),
+    "a session on its way back for a call is passed over": ([called("a", 1.0), paused("b", 2.0)], 2, Evict("b")),
+    "all are called": ([called("a"), called("b")], 2, Wait()),
     "all compute": ([computing("a"), computing("b")], 2, Wait()),
     "all are asked": ([asked("a"), asked("b")], 2, Wait()),
     "all are finishing": ([finishing("a"), finishing("b")], 2, Wait()),
@@ -74,3 +92,60 @@ def test_plan_keeps_its_times(name: str) -> None:
     workers, wait_until, ask_until, plan = TIMES[name]
 
     assert plan_eviction(workers, 2, NOW, wait_until=wait_until, ask_until=ask_until) == plan
+
+
+AGES: dict[str, tuple[list[Worker], Plan]] = {
+    "who was not asked for long leaves": ([paused("a", 9.0), paused("b", 20.0)], Evict("a")),
+    "the longest idle first": ([paused("a", 9.0), paused("b", 8.0)], Evict("b")),
+    "who was asked a moment ago stays": ([paused("a", 10.0), paused("b", 11.0)], Refuse()),
+    "no journal of a young one is read": ([unread("a", 10.0), computing("b", 1.0)], Refuse()),
+}
+
+
+@pytest.mark.parametrize("name", AGES)
+def test_plan_keeps_those_that_changed_later(name: str) -> None:
+    workers, plan = AGES[name]
+
+    assert plan_eviction(workers, 2, NOW, wait_until=NOW, ask_until=LATER, changed_before_s=10.0) == plan
+
+
+@pytest.mark.parametrize(
+    ("limits", "available", "cap"),
+    [
+        (Limits(), 64 * 1024 * MIB, 128),
+        (Limits(), 2000 * MIB, 128),
+        (Limits(), 1000 * MIB, 32 + 50),
+        (Limits(), 10 * MIB, 32),
+        (Limits(), 0, 32),
+        (Limits(), None, 32),
+        (Limits(pool_burst=0), 64 * 1024 * MIB, 32),
+        (Limits(pool_burst=40), 64 * 1024 * MIB, 40),
+        (Limits.from_env({"ALC_POOL_MAX": "32"}), 64 * 1024 * MIB, 32),
+        (Limits.from_env({"ALC_POOL_MAX": "300"}), 64 * 1024 * MIB, 300),
+        (Limits.from_env({"ALC_POOL_MAX": "8", "ALC_POOL_BURST": "16"}), 64 * 1024 * MIB, 16),
+        (Limits.from_env(Limits().as_env()), 64 * 1024 * MIB, 128),
+    ],
+)
+def test_burst_takes_a_quarter_of_the_memory_and_never_more_than_a_cap_that_was_chosen(
+    limits: Limits, available: int | None, cap: int
+) -> None:
+    assert burst_cap(limits, available) == cap
+
+
+def test_memory_is_read_once_per_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    readings = iter([0, 1000 * MIB])
+    monkeypatch.setattr("algocline_mcp.pool.admission.available_bytes", lambda: next(readings))
+    burst = Burst()
+
+    assert [burst.cap(Limits(), now) for now in (5.0, 6.0, 34.9, 35.0, 36.0)] == [32, 32, 32, 82, 82]
+
+
+def test_one_task_at_a_time_looks_for_old_workers_and_not_before_one_may_be_old() -> None:
+    burst = Burst()
+    first, meanwhile = burst.take_trim(0.0), burst.take_trim(0.1)
+    burst.trimmed(1.0, 20.0)
+    too_early, due = burst.take_trim(20.9), burst.take_trim(21.0)
+    burst.trimmed(22.0, -5.0)
+
+    assert (first, meanwhile, too_early, due) == (True, False, False, True)
+    assert [burst.take_trim(now) for now in (22.5, 23.0)] == [False, True]

@@ -91,6 +91,8 @@ class Rig:
         """The pool of one server. `limits`: by the names of Limits. `environ`: instead of os.environ."""
         with anyio.fail_after(LIMIT_S):
             chosen = dict(os.environ if environ is None else environ)
+            if "pool_max" in limits:  # as in Limits.from_env: a cap that is chosen is never exceeded
+                limits = {"pool_burst": limits["pool_max"]} | limits
             async with Pool(self.home, Limits(**ROOMY | limits), environ=chosen) as pool:
                 if is_forking(chosen):  # in a server it was started long before the first call
                     await until(lambda: pool.fork_server.pid is not None)

@@ -1,6 +1,7 @@
 """Installs the simulated system in the real modules: for the time of one schedule they see nothing else."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from importlib.metadata import version
@@ -91,6 +92,7 @@ class SimulatedPool(Pool):
         self.environ = {}
         self.registry = cast(Any, NoRegistry())
         self.exits = {}
+        self.calls = Counter()
         self.files = cast(Any, None)
         self.fork_server = cast(Any, SimpleNamespace(is_usable=True, warning=None))
         self._watched = {}

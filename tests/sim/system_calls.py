@@ -100,6 +100,11 @@ class Descriptors:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
         return _stat(file)
 
+    def listdir(self, path: object) -> list[str]:
+        """Names of sockets only: no other directory is listed."""
+        self.machine.call()
+        return [name.rpartition("/")[2] for name in self.machine.sockets if name.startswith(f"{path}/")]
+
     def rename(self, old: object, new: object) -> None:
         self.machine.call()
         if str(old) in self.machine.sockets:

@@ -25,9 +25,11 @@ from algocline_mcp.protocol.messages import PoolResponse, WorkerIdentity
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage.process_stat import start_time_of
+from algocline_mcp.storage.sockets import live_sessions
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.keeper.connections import Client, Connection, Engine
+from algocline_mcp.worker.keeper.quiet import QuietPeriod, Stay
 from algocline_mcp.worker.keeper.request_runner import RequestRunner
 from algocline_mcp.worker.keeper.session_runner import RunnerCallbacks, SessionRunner
 
@@ -53,7 +55,7 @@ class Keeper:
         self.clients: list[Client] = []  # a list, so that a simulated schedule is the same again from its seed
         self.is_asked_to_leave = False
         self.is_archived = False
-        self._quiet_since = time.monotonic()  # since then no client asks and no engine computes
+        self._quiet = QuietPeriod(time.monotonic())
         self._leave_at: float | None = None  # monotonic; None while a client asks or an engine computes
         callbacks = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, on_progress=self._push_progress)
         self.runner = SessionRunner(sid, journal_fd, preloaded, callbacks, spare)
@@ -107,12 +109,6 @@ class Keeper:
         """Nothing is left to do but to report the end."""
         return self.runner.session.phase is Phase.FINISHED or self.runner.fatal is not None
 
-    def _quiet_limit_s(self) -> float | None:
-        """How long this worker stays when no client asks. None: without limit."""
-        if self.runner.computing:
-            return None
-        return self.limits.linger_s if self._is_over else self.limits.idle_s or None
-
     def _is_asked(self) -> bool:
         """A client needs the worker. At the end of a session only a request counts: a client that connects again and
         again without asking must not keep the worker alive."""
@@ -139,12 +135,15 @@ class Keeper:
         if self.runner.session.phase is Phase.FINISHED:
             self._archive()
         self.runner.close_database()
-        quiet_s = self._quiet_limit_s()
-        if quiet_s is None or self._is_asked():
-            self._quiet_since, self._leave_at = now, None
+        if self.runner.computing or self._is_asked():
+            self._quiet.end(now)
+            self._leave_at = None
             return True
-        self._leave_at = self._quiet_since + quiet_s
-        return now < self._leave_at
+        stay, self._leave_at = self._quiet.decide(now, self.limits, is_over=self._is_over)
+        if stay is Stay.LOOK:
+            self._quiet.has_looked = True
+            return len(live_sessions(self.home)) <= self.limits.pool_max
+        return stay is Stay.WAIT
 
     def _on_deadline(self, client: Client) -> None:
         """Answers a request with the state as it is; drops a client that sends or reads nothing."""
