@@ -9,7 +9,8 @@ The folders, top down. An import between two folders goes down only (checked by 
   cli/            the commands at the terminal: `alc run`, `alc ps`, `alc doctor`, ...
   server/         the MCP server: app and resources; tools/ (what a host lists), tool_call/ (what every tool needs),
                   compat/ (the tool names of upstream, the Rust algocline; listed with ALC_TOOLS=full)
-  transport/      between the host's stdio and the SDK: lines in and out, replies given before the SDK is imported
+  front/          the process that a host starts: owns stdio, starts the server when a request needs it, outlives it
+  transport/      between the front and the SDK: lines repaired and judged, the server's stdin and stdout
   packages/       installed packages: found, installed from git, checked, tested; the catalog
   pool/           the live workers: dispatch (run, continue, status, stop), reach, spawn, admission, registry, branch
   history/        what a journal says: listing, views, transcript, export, retention

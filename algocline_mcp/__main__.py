@@ -40,20 +40,23 @@ def main() -> int | None:
         from algocline_mcp.worker.fork_server.main import main as fork_server
 
         return fork_server(arguments[1:])
+    if arguments == ["mcp-server"]:
+        return serve_front()
     if arguments or "_ALC_COMPLETE" in os.environ:  # a shell that completes starts the program without arguments
         from algocline_mcp.cli.main import main as command
 
         command()
         return 0
+    from algocline_mcp.front.main import serve
+
     return serve()
 
 
-def serve() -> int:
-    """Serves the host over stdio. The transport reads and answers while the fork server and the SDK start."""
-    from algocline_mcp.transport.stdio import open_transport
+def serve_front() -> int:
+    """Serves MCP over the socket that is stdin and stdout. The fork server gets ready while the SDK is imported."""
+    from algocline_mcp.transport.channel import open_channel
 
-    transport = open_transport()
-    sys.setswitchinterval(0.0005)  # the import below holds the interpreter: the reader thread needs its turns
+    channel = open_channel()
     try:
         from algocline_mcp.pool.spawn import start_early
 
@@ -61,9 +64,8 @@ def serve() -> int:
         from algocline_mcp.server.app import serve
     except BaseException as exc:  # noqa: BLE001 - a broken installation: the host hides our stderr, so the reply says it
         traceback.print_exc()
-        transport.refuse_all(f"the server cannot start: {type(exc).__name__}: {exc}; install algocline-mcp again")
-    sys.setswitchinterval(0.005)
-    return serve(transport, fork_process)
+        channel.refuse_all(f"the server cannot start: {type(exc).__name__}: {exc}; install algocline-mcp again")
+    return serve(channel, fork_process)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ AlcError                 everything below; `code` never changes once released, t
 ├── Refused              a request that cannot be carried out: nothing was changed; the sentence says what to do
 ├── HomeUnusable         ALC_HOME or a setting does not work; the calls that need it report it, the server stays up
 ├── Unreachable          a worker did not answer within its time; asking again is safe
+│   └── ProgramReplaced  this process is of another version than the program on disk; a process started now can
 ├── ProtocolError        the other side of a socket broke the protocol; close that connection
 ├── StorageFailed        the disk refused a record; it is not in the journal and was not acknowledged
 │   └── StorageBroken    what the disk holds is unknown: use that descriptor no more, exit, recover
@@ -48,6 +49,10 @@ class HomeUnusable(AlcError):
 
 class Unreachable(AlcError):
     code = "unreachable"
+
+
+class ProgramReplaced(Unreachable):
+    code = "program_replaced"
 
 
 class ProtocolError(AlcError):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from algocline_mcp.cli.hosts import Entry
-from algocline_mcp.transport.response_cache import open_response_cache
+from algocline_mcp.front.response_cache import CacheFile, ResponseCache
 
 PROTOCOLS = ("2025-06-18", "2025-11-25")
 """What hosts ask for in `initialize`."""
@@ -31,8 +31,8 @@ def save_replies(entry: Entry, environ: Mapping[str, str]) -> bool:
 
 
 def _is_saved(protocol: str, environ: Mapping[str, str]) -> bool:
-    cache = open_response_cache(environ)
-    return all(cache.answer(line) is not None for line in _questions(protocol))
+    cache = ResponseCache(CacheFile(environ).load())
+    return all(cache.question(json.loads(line)) in cache.answers for line in _questions(protocol))
 
 
 def _start(entry: Entry, protocol: str, environ: Mapping[str, str]) -> None:

@@ -167,10 +167,6 @@ HOSTS = {
         Toml("mcp_servers"),
         lambda entry: entry.plain() | {"tool_timeout_sec": _CALL_S},
         "start codex again",
-        notes=(
-            'if a call ends with "Transport closed", Codex has lost the server and does not start it again: leave it, '
-            "then codex resume --last; the sessions of alc are safe and go on with alc_status and alc_continue",
-        ),
     ),
     "goose": Host(
         "goose",

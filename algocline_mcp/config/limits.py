@@ -36,6 +36,9 @@ class Limits:
     # strategy computes once more; staying costs 3 MiB (5 on Python 3.11) and no processor time. Ten minutes outlast the
     # turns of a conversation: only what was left lying pays, and gives its memory back.
     idle_s: float = _limit(600.0, "ALC_POOL_IDLE_TIMEOUT", "a worker without a request hibernates after this; 0: never")
+    server_idle_s: float = _limit(
+        600.0, "ALC_SERVER_IDLE_S", "the server behind `alc` ends after this without a request; 0: never"
+    )
     leave_s: float = _limit(1.0, "ALC_LEAVE_S", "a worker that is asked to leave has ended within this")
     client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client sends its request, and reads its reply, within this")
     linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker with a finished session waits for further clients")

@@ -21,7 +21,7 @@ from typing import Any
 import anyio
 
 from algocline_mcp import __version__
-from algocline_mcp.errors import ProtocolError, Unreachable
+from algocline_mcp.errors import ProgramReplaced, ProtocolError, Unreachable
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.offline import decide_on_disk
 from algocline_mcp.pool.pool import Pool
@@ -194,10 +194,9 @@ _NEXT: Mapping[Outcome, Callable[[Call, Exception], Awaitable[PoolReply | None]]
 def _ended_each_time(call: Call) -> Unreachable:
     exit_status = call.pool.exits.get(call.sid, "for an unknown reason")
     if exit_status == f"exit code {WRONG_PROGRAM}":
-        return Unreachable(
-            f"the program on disk is no longer {__version__}, which this server is: restart the server in the host, "
-            f"then ask again; session {call.sid} is safe",
-            code="needs_restart",
+        return ProgramReplaced(
+            f"the program on disk is no longer {__version__}, which this process is: start it again, then ask again; "
+            f"session {call.sid} is safe"
         )
     return Unreachable(
         f"the worker of session {call.sid} ended {call.pool.limits.resends + 1} times before it answered, last: "

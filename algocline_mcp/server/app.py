@@ -25,7 +25,7 @@ from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.config.settings import tool_set
-from algocline_mcp.errors import AlcError, HomeUnusable
+from algocline_mcp.errors import AlcError, HomeUnusable, ProgramReplaced
 from algocline_mcp.server import resources
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.absence import given
@@ -34,7 +34,8 @@ from algocline_mcp.server.tool_call.cost import within_cost
 from algocline_mcp.server.tool_call.lifespan import ServerState
 from algocline_mcp.server.tool_call.pool_call import client_name
 from algocline_mcp.server.tools import branches, catalog, sessions
-from algocline_mcp.transport.stdio import StdioTransport, leave
+from algocline_mcp.transport.channel import Channel
+from algocline_mcp.transport.descriptors import leave
 
 if TYPE_CHECKING:
     from anyio import AsyncFile
@@ -74,7 +75,12 @@ restart the host; then alc_status() lists the session, as `alc ps` at a terminal
 
 
 class Server(MCPServer[ServerState]):
-    """Turns every failed call into one sentence and its code; the SDK would show its own text, or that of pydantic."""
+    """Turns every failed call into one sentence and its code; the SDK would show its own text, or that of pydantic.
+
+    A call that needs the program that is on disk now goes back to the front, whose next server carries it out.
+    """
+
+    channel: Channel | None = None  # to the front; None in tests, which have the server in memory
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[ServerState, Any] | None = None
@@ -86,10 +92,12 @@ class Server(MCPServer[ServerState]):
                 arguments = await within_cost(tool, arguments)
             reply = await super().call_tool(name, self._given(name, arguments), context)
             return reply if context is None else results.for_host(reply, client_name(context))
-        except AlcError as exc:
-            return results.sentence(exc)
-        except ToolError as exc:
-            return self._refusal(name, exc)
+        except (AlcError, ToolError) as exc:
+            error = exc if isinstance(exc, AlcError) else exc.__cause__
+            if isinstance(error, ProgramReplaced) and self.channel is not None and context is not None:
+                await self.channel.hand_back(context.request_context.request_id or "")
+                await anyio.sleep_forever()  # until the front ends this server
+            return results.sentence(exc) if isinstance(exc, AlcError) else self._refusal(name, exc)
 
     def _given(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         tool = self._tool_manager.get_tool(name)
@@ -120,7 +128,7 @@ class Server(MCPServer[ServerState]):
         return results.refusal(sentence, "internal")
 
 
-def build(fork_process: "ForkServerProcess | None" = None) -> MCPServer[ServerState]:
+def build(fork_process: "ForkServerProcess | None" = None) -> Server:
     """The server, not yet running. `fork_process`: a fork server that was started before the SDK was imported."""
     app = Server(
         "algocline",
@@ -178,23 +186,23 @@ def _pool(home: Home, limits: Limits, fork_process: "ForkServerProcess | None") 
     return Pool(home, limits, fork_process=fork_process, is_home_required=False)
 
 
-def serve(transport: StdioTransport, fork_process: "ForkServerProcess | None" = None) -> NoReturn:
-    """Serves until the host closes stdin; then the process ends with exit code 0, or 1 after an internal error."""
+def serve(channel: Channel, fork_process: "ForkServerProcess | None" = None) -> NoReturn:
+    """Serves until the front closes its end; then the process ends with exit code 0, or 1 after an internal error."""
     logging.captureWarnings(True)
     try:
-        anyio.run(_serve, build(fork_process), transport)
-    except BaseException:  # noqa: BLE001 - the process has to end: a thread is blocked in `read`
+        anyio.run(_serve, build(fork_process), channel)
+    except BaseException:  # noqa: BLE001 - the process has to end, whatever threads are left
         traceback.print_exc()
         leave(1)
     leave()
 
 
-async def _serve(app: MCPServer[ServerState], transport: StdioTransport) -> None:
+async def _serve(app: Server, channel: Channel) -> None:
     # This is the body of MCPServer.run, which cannot be given other streams. Of its streams `stdio_server` needs only
     # iteration over lines, `write` and `flush`.
-    stdin: AsyncFile[str] = transport.lines  # type: ignore[assignment]
-    stdout: AsyncFile[str] = transport.output  # type: ignore[assignment]
+    stream: AsyncFile[str] = channel  # type: ignore[assignment]
     lowlevel = app._lowlevel_server
-    transport.cache.close()
-    async with stdio_server(stdin=stdin, stdout=stdout) as (incoming, outgoing):
+    app.channel = channel
+    channel.announce()
+    async with stdio_server(stdin=stream, stdout=stream) as (incoming, outgoing):
         await lowlevel.run(incoming, outgoing, lowlevel.create_initialization_options())

@@ -13,13 +13,13 @@ texts left out. The SDK gets the line with its escapes resolved: 30 MB of them h
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from algocline_mcp.transport.lines import EDGE_BYTES, edge_id, readable, whole_unicode
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
+INTERNAL_ERROR = -32603
 # The SDK's decoder fails at 200 levels, and the envelope of a request takes up to five of them.
 DEPTH_MAX = 195
 # It also fails at integers of more than 4,300 digits, as Python does.
@@ -51,8 +51,15 @@ _KINDS: dict[type, str] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Message(NamedTuple):
+    """`text`: the line for the SDK, without its line feed. `fields`: the same decoded; of a line over WHOLE_BYTES the
+    texts of more than 256 bytes are empty there."""
+
+    text: str
+    fields: dict[str, Any]
+
+
+class Problem(NamedTuple):
     """`ids`: the requests that get the error; None where there is no id to name. Empty: nothing is replied."""
 
     reason: str
@@ -60,8 +67,8 @@ class Problem:
     ids: tuple[str | int | None, ...] = (None,)
 
 
-def message_of(line: bytes) -> str | Problem:
-    """`line` (which is not blank) as text for the SDK, or why the SDK would not read it as the host meant it."""
+def message_of(line: bytes) -> Message | Problem:
+    """`line` (which is not blank) for the SDK, or why the SDK would not read it as the host meant it."""
     skeleton: bytes | None = line
     scan = None
     if not _is_cheap(line):
@@ -72,8 +79,8 @@ def message_of(line: bytes) -> str | Problem:
         skeleton = scan.skeleton
     try:
         if skeleton is not None:
-            problem = _problem_of_message(json.loads(skeleton.decode("utf-8", "replace")))
-            return problem or (readable(line) if scan is None else scan.text)
+            fields = json.loads(skeleton.decode("utf-8", "replace"))
+            return _problem_of_message(fields) or Message(readable(line) if scan is None else scan.text, fields)
     except (ValueError, RecursionError):
         pass
     return Problem(_why_not_json(line), PARSE_ERROR, (_edge_id(line),))

@@ -1,8 +1,8 @@
 """Repair and inspection of JSON-RPC lines between the host and the SDK. Pure.
 
 Contract. The SDK's decoder drops and its writer ends at text that is not Unicode, so `readable` and `writable` repair
-what can be repaired. What cannot be repaired is refused by jsonrpc.py. `edge_id`, `request_id`, `reply_id` and
-`split_reply` read the id of a line without decoding the line. Ids are bytes exactly as in the line, quotes included.
+what can be repaired. What cannot be repaired is refused by jsonrpc.py. `edge_id` and `split_reply` read the id of a
+line without decoding the line. Ids are bytes exactly as in the line, quotes included.
 """
 
 import re
@@ -19,7 +19,11 @@ _ID = rb'"id"\s*:\s*(-?[0-9]{1,20}|"[^"\\]{0,200}")'
 # last one they are keys of the message itself.
 _ID_FIRST = re.compile(rb"\A\s*\{[^{}\[\]\\]*?" + _ID)
 _ID_LAST = re.compile(rb",\s*" + _ID + rb"(?:\s*,\s*\"(?:jsonrpc|method)\"\s*:\s*\"[^\"\\]*\")*\s*\}\s*\Z")
-_REPLY = re.compile(rb'\{"jsonrpc":"2\.0",' + _ID)
+_REPLY = re.compile(rb'\{"jsonrpc":"2\.0","id":(-?[0-9]+|"(?:[^"\\]|\\.)*"|null)(?=,"(?:result|error)":)')
+# What the server says to the front beside JSON-RPC: that it reads, and, followed by the params {"id": ID}, that it has
+# not carried a request out because the program on disk is another one now.
+READY = b"\n"
+OUTDATED = b'{"jsonrpc":"2.0","method":"alc/outdated","params":'
 EDGE_BYTES = 4096  # the id is searched in this much of both ends of a line
 
 
@@ -57,21 +61,7 @@ def edge_id(head: bytes, tail: bytes) -> bytes | None:
     return match[1] if match else None
 
 
-def request_id(line: bytes) -> bytes | None:
-    """The id of the request in `line`; None for a notification or a reply."""
-    if b'"method"' not in line:
-        return None
-    match = _ID_FIRST.search(line, 0, EDGE_BYTES) or _ID_LAST.search(line, max(0, len(line) - EDGE_BYTES))
-    return match[1] if match else None
-
-
 def split_reply(line: bytes) -> tuple[bytes, bytes] | None:
-    """The id that `line` replies to and the rest of the line after the id; None if `line` is not a reply."""
+    """The id that `line`, written by the SDK, replies to, and what follows the id; None if `line` is no reply."""
     match = _REPLY.match(line)
     return (match[1], line[match.end() :]) if match else None
-
-
-def reply_id(line: bytes) -> bytes | None:
-    """The id that `line`, of the SDK or of `refusal`, replies to; None if `line` is not a reply."""
-    match = _REPLY.match(line)
-    return match[1] if match else None

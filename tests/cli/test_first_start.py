@@ -1,6 +1,5 @@
 """Replies that are saved before the first start of a host: it is then as fast as every later one."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 
 from algocline_mcp.cli.first_start import save_replies
 from algocline_mcp.cli.hosts import Entry
-from algocline_mcp.transport.response_cache import open_response_cache
+from algocline_mcp.front.response_cache import CacheFile, ResponseCache
 
 HOST = {
     "protocolVersion": "2025-11-25",
@@ -28,12 +27,12 @@ def test_host_that_was_never_here_is_answered_from_the_saved_replies(tmp_path: P
         **{name: value for name, value in os.environ.items() if not name.startswith("ALC_")},
         "ALC_HOME": str(tmp_path),
     }
-    cache = open_response_cache(environ)
-    hello = cache.answer(json.dumps({"jsonrpc": "2.0", "id": 7, "method": "initialize", "params": HOST}).encode())
-    listed = cache.answer(b'{"jsonrpc":"2.0","id":8,"method":"tools/list","params":{"_meta":{"progressToken":1}}}')
+    cache = ResponseCache(CacheFile(environ).load())
+    hello = cache.question({"method": "initialize", "params": HOST})
+    listed = cache.question({"method": "tools/list", "params": {"_meta": {"progressToken": 1}}})
     assert is_saved
-    assert json.loads(hello or b"{}")["result"]["protocolVersion"] == "2025-11-25"
-    assert "alc_run" in str(listed)
+    assert b'"protocolVersion":"2025-11-25"' in cache.answers[hello or ""]
+    assert b"alc_run" in cache.answers[listed or ""]
 
 
 @pytest.mark.parametrize("command", ["/nowhere/alc", "/bin/false"])

@@ -119,12 +119,6 @@ def test_claude_code_is_told_the_way_without_approval_first_and_how_to_undo_a_no
             assert word in text
 
 
-def test_codex_is_told_what_to_do_when_it_has_lost_the_server(terminal: "Terminal", project: Path) -> None:
-    for shown in (terminal.alc("config", "codex").stderr, terminal.alc("config", "codex", "--write").stdout):
-        assert "Transport closed" in shown
-        assert "codex resume --last" in shown
-
-
 def test_hosts_with_the_entry_are_found_whatever_the_others_hold(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

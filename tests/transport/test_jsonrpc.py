@@ -12,6 +12,7 @@ from algocline_mcp.transport.jsonrpc import (
     TEXTS_MAX_BYTES,
     VALUES_MAX,
     WHOLE_BYTES,
+    Message,
     Problem,
     costly,
     message_of,
@@ -165,16 +166,16 @@ def test_long_line_arrives_repaired_wherever_its_pieces_end(sent: bytes, arrives
 
     message = message_of(PING[:-1] + b',"params":{"a":"%s","%s":["%s",1]}}' % (fill + sent, sent, sent))
 
-    assert isinstance(message, str)
-    assert json.loads(message)["params"] == {"a": fill.decode() + arrives, arrives: [arrives, 1]}
+    assert isinstance(message, Message)
+    assert json.loads(message.text)["params"] == {"a": fill.decode() + arrives, arrives: [arrives, 1]}
 
 
 def test_escapes_of_a_long_line_are_resolved_before_the_sdk_decodes_it() -> None:
     """The SDK decodes on the event loop: 30 MB of escapes held it for 0.2 s."""
     message = message_of(PING[:-1] + b',"params":{"a":"%s"}}' % (rb"\u00e9" * MIB))
 
-    assert isinstance(message, str)
-    assert len(message) < MIB + 100
+    assert isinstance(message, Message)
+    assert len(message.text) < MIB + 100
 
 
 def test_cost_of_json_in_a_text_is_judged_as_a_line_is() -> None:

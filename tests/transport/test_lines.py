@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from algocline_mcp.front.host import LINE_MAX_BYTES
 from algocline_mcp.transport import lines
-from algocline_mcp.transport.stdio import HOST_LINE_MAX_BYTES
 from tests.rig.hosts import RawServer, code_of, run_line
 
 
@@ -46,11 +46,11 @@ def test_a_duplicate_key_means_its_last_value_and_gets_one_reply(shared: RawServ
 
 
 def test_an_over_long_line_is_refused_under_its_id_and_the_next_one_is_read(shared: RawServer) -> None:
-    shared.send(run_line(9, b"x" * HOST_LINE_MAX_BYTES), run_line(10, b"short"))
+    shared.send(run_line(9, b"x" * LINE_MAX_BYTES), run_line(10, b"short"))
 
     refused, answered = shared.line(), shared.line()
     assert refused["id"] == 9
-    assert f"more than {HOST_LINE_MAX_BYTES} bytes" in refused["error"]["message"]
+    assert f"more than {LINE_MAX_BYTES} bytes" in refused["error"]["message"]
     assert code_of(answered) == "short"
 
 
@@ -74,13 +74,13 @@ def test_nan_from_the_host_is_refused(shared: RawServer, arguments: bytes, sente
 @pytest.mark.slow
 def test_an_endless_line_takes_no_memory(raw: RawServer) -> None:
     raw.initialize()
-    raw.send(*[b"x" * HOST_LINE_MAX_BYTES] * 8, b"\n", run_line(13, b"after it"))
+    raw.send(*[b"x" * LINE_MAX_BYTES] * 8, b"\n", run_line(13, b"after it"))
 
     assert raw.line()["id"] is None
     assert code_of(raw.line()) == "after it"
     status = Path(f"/proc/{raw.process.pid}/status").read_text()
     peak_kib = int(status.partition("VmHWM:")[2].split()[0])
-    assert peak_kib * 1024 < 5 * HOST_LINE_MAX_BYTES
+    assert peak_kib * 1024 < 5 * LINE_MAX_BYTES
 
 
 def test_blank_lines_are_ignored(shared: RawServer) -> None:
@@ -96,8 +96,20 @@ def test_blank_lines_are_ignored(shared: RawServer) -> None:
         (b'{"method":"tools/call","params":{"id":5},"jsonrpc":"2.0","id":2}', b"2"),
         (b'{"method":"tools/call","id":3,"params":{"x":"\\"id\\":9}"},"jsonrpc":"2.0"}', b"3"),
         (b'{"method":"notifications/initialized","params":{"id":4}}', None),
-        (b'{"jsonrpc":"2.0","id":5,"result":{}}', None),
     ],
 )
 def test_the_id_of_a_request_is_found_at_either_end(line: bytes, expected: bytes | None) -> None:
-    assert lines.request_id(line) == expected
+    assert lines.edge_id(line, line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (b'{"jsonrpc":"2.0","id":5,"result":{}}\n', (b"5", b',"result":{}}\n')),
+        (b'{"jsonrpc":"2.0","id":"a\\"\xc3\xa9","error":{"id":3}}\n', (b'"a\\"\xc3\xa9"', b',"error":{"id":3}}\n')),
+        (b'{"jsonrpc":"2.0","id":5,"method":"roots/list"}\n', None),
+        (b'{"jsonrpc":"2.0","method":"notifications/progress","params":{"id":5,"result":1}}\n', None),
+    ],
+)
+def test_a_reply_is_split_at_its_id(line: bytes, expected: tuple[bytes, bytes] | None) -> None:
+    assert lines.split_reply(line) == expected

@@ -14,13 +14,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.errors import HomeUnusable, ProgramReplaced, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
 from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
 from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress, result_of
@@ -147,6 +148,20 @@ async def _print(on_progress: OnProgress | None) -> dict[str, Any]:
     return {"stdin": os.read(0, 100).decode()}
 
 
+async def _outdated(on_progress: OnProgress | None) -> dict[str, Any]:
+    """As where the program on disk has been replaced; the next server is of the new one."""
+    mark = Path(os.environ["ALC_HOME"]) / "replaced"
+    if not mark.exists():
+        mark.parent.mkdir(exist_ok=True)
+        mark.touch()
+        raise ProgramReplaced("the program on disk is another one")
+    return {"pid": os.getpid()}
+
+
+async def _pid(on_progress: OnProgress | None) -> dict[str, Any]:
+    return {"pid": os.getpid()}
+
+
 _FAULTS: dict[str, Callable[[OnProgress | None], Awaitable[dict[str, Any]]]] = {
     "refuse": _refuse,
     "break": _break,
@@ -154,6 +169,8 @@ _FAULTS: dict[str, Callable[[OnProgress | None], Awaitable[dict[str, Any]]]] = {
     "spoil": _spoil,
     "progress": _progress,
     "print": _print,
+    "outdated": _outdated,
+    "pid": _pid,
 }
 
 

@@ -33,7 +33,7 @@ def test_end_of_input_does_not_wait_for_the_sdk(environment: dict[str, str]) -> 
     )
 
     imported = {line.rpartition(b"|")[2].strip() for line in done.stderr.splitlines()}
-    assert b"algocline_mcp.transport.stdio" in imported
+    assert b"algocline_mcp.front.main" in imported
     assert b"mcp.server" not in imported
 
 

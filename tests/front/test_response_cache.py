@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from algocline_mcp.transport.response_cache import (
+from algocline_mcp.front.response_cache import (
     FILE_MAX_BYTES,
     FILES_MAX,
+    QUESTION_MAX_CHARS,
     QUESTIONS_MAX,
+    CacheFile,
     ResponseCache,
-    open_response_cache,
 )
 
 if TYPE_CHECKING:
@@ -48,75 +49,82 @@ def _reply(number: int, result: Any) -> bytes:
     return b'{"jsonrpc":"2.0","id":%d,"result":%s}\n' % (number, json.dumps(result).encode())
 
 
-def _filled(path: Path, *exchanges: tuple[bytes, bytes]) -> Path:
-    cache = ResponseCache(path)
-    for request, reply in exchanges:
-        cache.answer(request)
-        cache.record_reply(reply)
-    return path
+def _answer(result: Any) -> bytes:
+    return b',"result":%s}' % json.dumps(result).encode()
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "home" / "cache" / "replies-x.json"
+def _questions(*lines: bytes) -> list[str | None]:
+    cache = ResponseCache()
+    return [cache.question(json.loads(line)) for line in lines]
 
 
-def test_known_question_is_answered_byte_for_byte_under_the_new_id(path: Path) -> None:
-    cache = ResponseCache(_filled(path, (_initialize(1), _reply(1, {"é": 1})), (_plain(2), _reply(2, {"tools": []}))))
+def test_questions_of_other_hosts_and_ids_are_the_same() -> None:
+    asked = _questions(_initialize(1), _plain(2), _stateless(3))
 
-    assert cache.answer(_initialize(22, name="another", version="9.9")) == _reply(22, {"é": 1})
-    assert cache.answer(_plain(23)) == _reply(23, {"tools": []})
+    assert None not in asked
+    assert asked == _questions(_initialize(22, name="another", version="9.9"), _plain(23), _stateless(5, version="3"))
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        [_initialize(1, protocol="2025-11-25")],
         [_plain(2)],
         [_initialize(1), _initialize(3)],
         [_initialize(1), _plain(2, "tools/call")],
-        [_stateless(2, protocol="2030-01-01")],
-        [b'{"jsonrpc":"2.0","method":"tools/list"}'],
-        [b"[" * 100_000],
-        [b'{"jsonrpc":"2.0","id":2,"method":["tools/list"]}'],
+        [_initialize(1), _plain(2)[:-1] + b',"params":{"cursor":"%s"}}' % (b"x" * QUESTION_MAX_CHARS)],
     ],
 )
-def test_another_question_is_left_to_the_sdk(path: Path, asked: list[bytes]) -> None:
-    cache = ResponseCache(_filled(path, (_initialize(1), _reply(1, {"a": 1})), (_plain(2), _reply(2, {"tools": []}))))
-
-    assert [cache.answer(line) for line in asked][-1] is None
+def test_another_request_is_left_to_the_server(asked: list[bytes]) -> None:
+    assert _questions(*asked)[-1] is None
 
 
-def test_stateless_request_is_answered_without_any_handshake(path: Path) -> None:
-    cache = ResponseCache(_filled(path, (_stateless(1), _reply(1, {"tools": [1]}))))
-
-    assert cache.answer(_stateless(5, version="3")) == _reply(5, {"tools": [1]})
-
-
-def test_reply_of_the_sdk_to_an_early_answer_is_dropped_and_renews_the_cache(path: Path) -> None:
-    cache = ResponseCache(_filled(path, (_stateless(1), _reply(1, {"tools": ["old"]}))))
-    cache.answer(_stateless(2))
-
-    assert cache.record_reply(_reply(2, {"tools": ["new"]}))
-    assert not cache.record_reply(_reply(2, {"tools": ["new"]}))
-    assert ResponseCache(path).answer(_stateless(3)) == _reply(3, {"tools": ["new"]})
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([_initialize(1)], [_initialize(1, protocol="2025-11-25")]),
+        ([_stateless(1)], [_stateless(1, protocol="2030-01-01")]),
+        ([_initialize(1), _plain(2)], [_initialize(1, protocol="2025-11-25"), _plain(2)]),
+        ([_stateless(1)], [_stateless(1, "prompts/list")]),
+    ],
+)
+def test_what_a_reply_may_depend_on_is_part_of_the_question(one: list[bytes], other: list[bytes]) -> None:
+    assert _questions(*one)[-1] != _questions(*other)[-1]
 
 
-def test_after_the_switch_nothing_is_answered_but_replies_are_stored(path: Path) -> None:
-    cache = ResponseCache(path)
-    cache.close()
+def test_an_answer_is_learnt_once_and_renewed() -> None:
+    cache = ResponseCache({"q": _answer("old")})
 
-    assert cache.answer(_stateless(1)) is None
-    assert not cache.record_reply(_reply(1, {"tools": []}))
-    assert ResponseCache(path).answer(_stateless(1)) == _reply(1, {"tools": []})
+    assert not cache.learn("q", _answer("old"))
+    assert cache.learn("q", _answer("new"))
+    assert cache.answers["q"] == _answer("new")
 
 
-def test_error_of_the_sdk_is_not_stored(path: Path) -> None:
-    cache = ResponseCache(
-        _filled(path, (_stateless(1), b'{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"x"}}\n'))
-    )
+def test_an_error_is_not_learnt() -> None:
+    assert not ResponseCache().learn("q", b',"error":{"code":-1,"message":"x"}}')
 
-    assert cache.answer(_stateless(2)) is None
+
+def test_the_cache_is_bounded() -> None:
+    cache = ResponseCache()
+    for number in range(QUESTIONS_MAX + 5):
+        cache.learn(str(number), _answer(number))
+
+    assert len(cache.answers) == QUESTIONS_MAX
+
+
+# ── the file ──────────────────────────────────────────────────────────────────────────────────────────────
+
+ANSWERS = {"a question": _answer({"é": 1}), "another": _answer([])}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> CacheFile:
+    return CacheFile({"ALC_HOME": str(tmp_path / "home")})
+
+
+def test_what_was_saved_is_loaded_byte_for_byte(file: CacheFile) -> None:
+    file.save(ANSWERS)
+
+    assert file.load() == ANSWERS
 
 
 def _cut(path: Path) -> None:
@@ -127,13 +135,22 @@ def _nest(path: Path) -> None:
     path.write_bytes(b"[" * 200_000)
 
 
+def _change(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
 def _second_reply(path: Path) -> None:
-    path.write_text(json.dumps({key: value + '\n{"forged":1}' for key, value in json.loads(path.read_text()).items()}))
+    _change(path, lambda content: content["replies"].update(another=',"result":1}\n{"forged":1}'))
 
 
 def _further_field(path: Path) -> None:
-    replies = json.loads(path.read_text())
-    path.write_text(json.dumps({key: value[:-1] + ',"method":"x"}' for key, value in replies.items()}))
+    _change(path, lambda content: content["replies"].update(another=',"result":1,"method":"x"}'))
+
+
+def _other_program(path: Path) -> None:
+    _change(path, lambda content: content.update(identity=content["identity"] + " "))
 
 
 def _link(path: Path) -> None:
@@ -150,52 +167,56 @@ def _swell(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b" " * FILE_MAX_BYTES)
 
 
+def _open(path: Path) -> None:
+    path.chmod(0o644)
+
+
 @pytest.mark.parametrize(
     "harm",
-    [_cut, _nest, _second_reply, _further_field, _link, _fifo, _swell, Path.unlink, lambda path: path.chmod(0o644)],
+    [_cut, _nest, _second_reply, _further_field, _other_program, _link, _fifo, _swell, _open, Path.unlink],
 )
-def test_cut_nested_forged_foreign_or_open_file_is_ignored(path: Path, harm: Callable[[Path], None]) -> None:
-    _filled(path, (_stateless(1), _reply(1, {"tools": []})))
-    assert ResponseCache(path).answer(_stateless(1)) is not None
-    harm(path)
+def test_cut_nested_forged_foreign_or_open_file_is_ignored(file: CacheFile, harm: Callable[[Path], None]) -> None:
+    file.save(ANSWERS)
+    assert file.load() == ANSWERS
+    harm(Path(file.path))
 
-    assert ResponseCache(path).answer(_stateless(1)) is None
+    assert file.load() == {}
 
 
-def test_file_is_for_its_owner_alone(path: Path) -> None:
-    _filled(path, (_stateless(1), _reply(1, {"tools": []})))
+def test_file_is_for_its_owner_alone(file: CacheFile) -> None:
+    file.save(ANSWERS)
 
+    path = Path(file.path)
     assert [entry.stat().st_mode & 0o777 for entry in (path, *path.parents[:2])] == [0o600, 0o700, 0o700]
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-def test_cache_is_bounded(path: Path) -> None:
-    path.parent.mkdir(parents=True)
+def test_old_files_are_deleted(file: CacheFile) -> None:
+    directory = Path(file.path).parent
+    directory.mkdir(parents=True)
     for number in range(FILES_MAX + 3):
-        (path.parent / f"replies-{number}.json").touch()
-    cache = ResponseCache(path)
-    for number in range(QUESTIONS_MAX + 5):
-        cache.answer(_stateless(number, protocol=str(number)))
-        cache.record_reply(_reply(number, {}))
+        (directory / f"replies-{number}.json").touch()
+        os.utime(directory / f"replies-{number}.json", (number, number))
+    file.save(ANSWERS)
 
-    assert len(json.loads(path.read_text())) == QUESTIONS_MAX
-    assert len(list(path.parent.iterdir())) == FILES_MAX
+    assert len(list(directory.iterdir())) == FILES_MAX
+    assert file.load() == ANSWERS
 
 
-def test_each_setting_and_program_has_its_own_cache(tmp_path: Path) -> None:
-    def file_of(**settings: str) -> Path | None:
-        return open_response_cache({"ALC_HOME": str(tmp_path), **settings})._path
+def test_each_setting_and_program_has_its_own_file(tmp_path: Path) -> None:
+    def path_of(**settings: str) -> str:
+        return CacheFile({"ALC_HOME": str(tmp_path), **settings}).path
 
-    assert file_of() == file_of(LANG="C")
-    assert file_of() != file_of(ALC_TOOLS="full")
+    assert path_of() == path_of(LANG="C")
+    assert path_of() != path_of(ALC_TOOLS="full")
 
 
-def test_unwritable_home_costs_the_cache_and_nothing_else(tmp_path: Path) -> None:
+def test_unwritable_home_costs_the_file_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the home should be")
-    cache = open_response_cache({"ALC_HOME": str(tmp_path / "home")})
+    file = CacheFile({"ALC_HOME": str(tmp_path / "home")})
+    file.save(ANSWERS)
 
-    assert cache.answer(_stateless(1)) is None
-    assert not cache.record_reply(_reply(1, {}))
+    assert file.load() == {}
 
 
 # ── with a real server ────────────────────────────────────────────────────────────────────────────────────
