@@ -3,7 +3,7 @@
 import re
 
 _WORDS = (
-    (r" \[[a-z_]+\]$", ""),  # the stable code is for programs
+    (r"(; next: [^;]*)? \[[a-z_]+\]$", ""),  # the next call is for models, the stable code for programs
     (r"\bforce replaces it", "--force replaces it"),
     (r"; then restart this server", ""),  # a command starts its own
     (r"\balc_stop mode=delete\b", "alc stop --delete"),

@@ -97,7 +97,7 @@ class Server(MCPServer[ServerState]):
             if isinstance(error, ProgramReplaced) and self.channel is not None and context is not None:
                 await self.channel.hand_back(context.request_context.request_id or "")
                 await anyio.sleep_forever()  # until the front ends this server
-            return results.sentence(exc) if isinstance(exc, AlcError) else self._refusal(name, exc)
+            return results.sentence(exc, name) if isinstance(exc, AlcError) else self._refusal(name, exc)
 
     def _given(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         tool = self._tool_manager.get_tool(name)
@@ -108,24 +108,24 @@ class Server(MCPServer[ServerState]):
         tool = self._tool_manager.get_tool(name)
         if tool is None:
             names = ", ".join(tool.name for tool in self._tool_manager.list_tools())
-            return results.refusal(f"tool {quoted(name)} does not exist: the tools are {names}", "unknown_tool")
+            return results.refusal(f"tool {quoted(name)} does not exist: the tools are {names}", "unknown_tool", name)
         if isinstance(cause, ValidationError):
             sentence = sentence_for(name, list(tool.fn_metadata.arg_model.model_fields), cause)
-            return results.refusal(sentence, "bad_argument")
+            return results.refusal(sentence, "bad_argument", name)
         if isinstance(cause, AlcError):
-            return results.sentence(cause)
+            return results.sentence(cause, name)
         if isinstance(cause, OSError) and cause.filename is not None:  # a path of the caller, or one in the home
             sentence = (
                 f"{name} cannot use {cause.filename}: {cause.strerror}; give another name or path, or repair this one. "
                 "No answer is lost"
             )
-            return results.refusal(sentence, "unusable_path")
+            return results.refusal(sentence, "unusable_path", name)
         traceback.print_exception(error)
         sentence = (
             f"{name} failed by an internal error of this server ({type(cause or error).__name__}; details are in its "
             "log). No answer is lost: check alc_status(), then retry"
         )
-        return results.refusal(sentence, "internal")
+        return results.refusal(sentence, "internal", name)
 
 
 def build(fork_process: "ForkServerProcess | None" = None) -> Server:

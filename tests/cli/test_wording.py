@@ -5,6 +5,7 @@ import pytest
 from algocline_mcp.cli.wording import at_terminal
 
 SENTENCES = [
+    ("title is long: shorten it; next: correct this, then call alc_run again [too_large]", "title is long: shorten it"),
     ("p-1 not found: alc_status() lists them [not_found]", "p-1 not found: alc ps lists them"),
     ('linked: alc_package(action="unlink", name="cot") removes it', "linked: alc pkg unlink cot removes it"),
     ("alc_catalog(kind=\"packages\") lists the installed ones", "alc pkg list lists the installed ones"),

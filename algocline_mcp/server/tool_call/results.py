@@ -2,12 +2,14 @@
 
 Contract. The text of a result is its structured content as minified JSON, because hosts show one or the other; a
 truncated result has a link to the whole too. A host that shows both gets one line as the text. A refusal is text
-alone, `sentence [code]`: some hosts would show structured content instead of the sentence. Neither contains half of a
-surrogate pair or a NaN: the first would end the SDK's writer, the second would make the two forms differ.
+alone, `sentence [code]`: some hosts would show structured content instead of the sentence. A refusal that names no tool
+ends with `next: `, what to call then. Neither contains half of a surrogate pair or a NaN: the first would end the SDK's
+writer, the second would make the two forms differ.
 """
 
 import json
 import math
+import re
 from typing import Any
 
 from mcp_types import CallToolResult, ContentBlock, InputRequiredResult, ResourceLink, TextContent
@@ -18,6 +20,22 @@ from algocline_mcp.server.tool_call.truncation import link_of
 SHOWS_BOTH = ("codex-mcp-client",)
 _SENTENCE_CHARS = 1500  # of a refusal: below what every host shows, above every sentence that repeats no long name
 Reply = CallToolResult | InputRequiredResult
+
+# Where a sentence names no tool, the way on by code; {tool} is the refused one.
+_TOOL = re.compile(r"\balc_[a-z]")
+_CORRECT = "correct this, then call {tool} again"
+_REPAIR = "tell the user, and once it is repaired call {tool} again: no answer is lost"
+_AGAIN = "call {tool} again: no answer is lost"
+_PENDING = "alc_status with session_id shows the pending prompts"
+_NEXT = {
+    **dict.fromkeys(("home_unusable", "home_full", "lost"), _REPAIR),
+    **dict.fromkeys(("storage_failed", "storage_full", "storage_broken", "journal_full"), _REPAIR),
+    **dict.fromkeys(
+        ("unreachable", "timeout", "wire_broken", "protocol", "wrong_session", "busy", "no_process"), _AGAIN
+    ),
+    **dict.fromkeys(("no_answer", "not_waiting", "already_answered", "unknown_query"), _PENDING),
+    **dict.fromkeys(("query_id_missing", "query_id_needed"), _PENDING),
+}
 
 
 def result(value: dict[str, Any]) -> CallToolResult:
@@ -54,15 +72,18 @@ def _writable(value: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return value, text
 
 
-def sentence(error: AlcError) -> CallToolResult:
-    return refusal(str(error), error.code)
+def sentence(error: AlcError, tool: str) -> CallToolResult:
+    return refusal(str(error), error.code, tool)
 
 
-def refusal(text: str, code: str) -> CallToolResult:
-    """One line, whatever the names and paths that it repeats hold; of a long one the beginning and the end."""
+def refusal(text: str, code: str, tool: str) -> CallToolResult:
+    """The refusal of a call of `tool`: one line, whatever the names and paths that it repeats hold; of a long one the
+    beginning and the end."""
     line = " ".join(text.splitlines())
     if len(line) > _SENTENCE_CHARS:
         line = f"{line[: _SENTENCE_CHARS // 2]} … {line[-_SENTENCE_CHARS // 2 :]}"
+    if _TOOL.search(line) is None:
+        line += f"; next: {_NEXT.get(code, _CORRECT).format(tool=tool)}"
     return CallToolResult(content=[TextContent(type="text", text=whole(f"{line} [{code}]"))], is_error=True)
 
 

@@ -16,7 +16,7 @@ def unreadable(exc: AlcError) -> Record:
     return {
         "error_code": exc.code,
         "error": str(exc),
-        "next": "ask again: nothing is lost" if is_passing else _START_ANEW,
+        "next": "alc_status with session_id tries again: nothing is lost" if is_passing else _START_ANEW,
     }
 
 

@@ -80,7 +80,7 @@ BAD_RUN: list[tuple[dict[str, Any], str]] = [
     ({"code": "x", "wait_s": [45]}, "wait_s is [45]: give a number of seconds"),
     ({"code": "x", "wait_s": "soon"}, 'wait_s is "soon": give a number of seconds'),
     ({"code": "x", "project_root": "/no/such/place"}, "/no/such/place is not a directory: give the absolute path"),
-    ({"code": '{"do": "refuse"}'}, "the fake refuses this: ask for something else [busy]"),
+    ({"code": '{"do": "refuse"}'}, "ask for something else; next: call alc_run again: no answer is lost [busy]"),
 ]  # fmt: skip
 
 

@@ -42,4 +42,4 @@ def test_an_unusable_setting_is_reported_by_every_tool(
     for reply in tools.calls(*calls):
         text = refusal_of(reply)
         assert sentence in text
-        assert text.endswith("then restart this server [home_unusable]")
+        assert "then restart this server; next: tell the user" in text

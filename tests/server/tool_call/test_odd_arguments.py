@@ -95,10 +95,10 @@ def test_a_path_that_cannot_be_used_is_named(
 
 
 def test_a_refusal_is_one_line_that_every_host_shows() -> None:
-    (content,) = refusal("begin\n" + "n" * 9000 + "\u2028end", "refused").content
+    (content,) = refusal("begin\n" + "n" * 9000 + "\u2028end", "refused", "alc_run").content
 
     assert content.type == "text"
     assert content.text.startswith("begin nnn")
-    assert content.text.endswith("n end [refused]")
+    assert content.text.endswith("n end; next: correct this, then call alc_run again [refused]")
     assert len(content.text) < 2000
     assert len(content.text.splitlines()) == 1
