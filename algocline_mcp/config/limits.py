@@ -63,8 +63,8 @@ class Limits:
     # A prompt or answer of 4 MiB takes six times as much on a line if every byte needs an escape.
     line_bytes: int = _limit(32 * MIB, "ALC_LINE_BYTES", "one line on a socket")
     code_bytes: int = _limit(1 * MIB, "ALC_CODE_BYTES", "the code of a strategy, and of each module")
-    ctx_bytes: int = _limit(2 * MIB, "ALC_CTX_BYTES", "ctx as JSON")
-    prompt_bytes: int = _limit(4 * MIB, "ALC_PROMPT_BYTES", "all prompts of one pause")
+    ctx_bytes: int = _limit(2 * MIB, "ALC_CTX_BYTES", "ctx as JSON, without its escapes")
+    prompt_bytes: int = _limit(4 * MIB, "ALC_PROMPT_BYTES", "all prompts of one pause, with their options")
     answer_bytes: int = _limit(4 * MIB, "ALC_ANSWER_BYTES", "all answers to one pause")
     # As JSON with escapes, so a line holds it. Larger than the answers to one pause: a strategy of many rounds that
     # returns what it collected failed at its very end.

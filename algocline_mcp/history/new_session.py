@@ -20,6 +20,7 @@ from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.languages import LUA
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.budget import budget_of, namespace_of, unusable_budget, unusable_environ
+from algocline_mcp.session.digests import json_size
 from algocline_mcp.session.records import RECORDED_LIMITS, Record
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.clock import now_s
@@ -46,17 +47,16 @@ class Strategy:
 
 def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]:
     """The first record of a journal. Raises Refused for a strategy over a limit."""
-    ctx = json.dumps(strategy.ctx)
+    if messages.is_deeper(strategy.ctx, limits.json_depth):
+        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
     for name, size, max_bytes in (
         ("code", len(strategy.code.encode("utf-8", "replace")), limits.code_bytes),
-        ("ctx", len(ctx), limits.ctx_bytes),
+        ("ctx", json_size(strategy.ctx), limits.ctx_bytes),
     ):
         if size > max_bytes:
             raise Refused(f"{name} has {size} bytes, at most {max_bytes}: make it smaller", code="too_large")
     if (why := unusable_environ(strategy.ctx) or unusable_budget(strategy.ctx)) is not None:
         raise Refused(why)
-    if messages.is_deeper(strategy.ctx, limits.json_depth):
-        raise Refused(f"ctx is nested over {limits.json_depth} levels: flatten it", code="too_large")
     return {
         "kind": "header",
         "format": journal_lines.FORMAT,
@@ -67,7 +67,7 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
         "language": LUA.name,
         "code": strategy.code,
         "chunk": strategy.chunk,
-        "ctx": ctx,
+        "ctx": json.dumps(strategy.ctx),
         "namespace": namespace_of(strategy.ctx),
         "budget": budget_of(strategy.ctx),
         "lib_paths": list(strategy.lib_paths),

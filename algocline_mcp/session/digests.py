@@ -25,6 +25,19 @@ def _digest(value: Any) -> str:
 _canonical = json.JSONEncoder(sort_keys=True)
 
 
+def json_size(value: Any) -> int:
+    """Bytes of a JSON value in UTF-8, without blanks, and without the escapes that its texts may need: the size of what
+    was given, whoever writes it down."""
+    if isinstance(value, str):
+        return byte_size(value) + 2
+    if isinstance(value, Mapping):
+        size = sum(byte_size(key) + json_size(item) + 4 for key, item in value.items())
+        return max(2, size + 1)
+    if isinstance(value, (list, tuple)):
+        return max(2, sum(json_size(item) + 1 for item in value) + 1)
+    return 4 if value is None else len(repr(value))  # of True and False as of numbers
+
+
 def answer_size(item: Mapping[str, Any]) -> int:
     """Bytes of UTF-8 of what the host answered."""
     return byte_size(item.get("response") or "") + byte_size(item.get("refuse") or "")

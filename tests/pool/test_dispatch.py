@@ -264,6 +264,19 @@ async def test_code_and_ctx_over_their_limits_are_refused_and_leave_nothing(rig:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("char", ["x", "\n", '"', "\0", "é", "語"])
+async def test_ctx_is_measured_as_it_was_given(rig: Rig, char: str) -> None:
+    limit = 2 * 1024 * 1024
+    text = char * ((limit - len('{"t":""}')) // len(char.encode()))
+    async with rig.pool() as pool:
+        end = (await run(pool, "return #ctx.t", ctx={"t": text})).result
+        with pytest.raises(Refused, match=r"ctx has 209715[3-5] bytes, at most 2097152"):
+            await run(pool, "return 1", ctx={"t": text + char})
+
+    assert end["result"] == len(text.encode())
+
+
+@pytest.mark.slow
 async def test_answers_longer_than_a_sockets_buffer_reach_the_strategy(rig: Rig) -> None:
     # The keeper cannot write such a reply at once, and nothing else happens that would make it write the rest.
     long = "x1 " * 700_000

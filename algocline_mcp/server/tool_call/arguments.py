@@ -272,11 +272,12 @@ def checked_session_id(session_id: str) -> str:
 
 
 def checked_ctx(ctx: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    from algocline_mcp.protocol.messages import is_deeper  # the server's start does not need it
+    from algocline_mcp.protocol.messages import is_deeper  # the server's start does not need them
+    from algocline_mcp.session.digests import json_size
 
     if is_deeper(ctx, limits.json_depth):
         raise Refused(f"ctx nests more than {limits.json_depth} levels deep: flatten it")
-    size = len(json.dumps(ctx, ensure_ascii=False).encode("utf-8", "replace"))
+    size = json_size(ctx)
     if size > limits.ctx_bytes:
         cure = "shorten it, or put the long text into a file and name its path in the prompt"
         raise Refused(f"ctx has {size} bytes, at most {limits.ctx_bytes}: {cure}", code="too_large")

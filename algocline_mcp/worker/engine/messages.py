@@ -14,13 +14,12 @@ from typing import Any
 
 from algocline_mcp.errors import ProtocolError
 from algocline_mcp.protocol import messages
+from algocline_mcp.session.digests import json_size
 from algocline_mcp.session.records import ON_ERROR, Record
 from algocline_mcp.session.usage import byte_size
 
 _STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
-_QUERY_KEYS = ("prompt", "system", "max_tokens")
-_NUMBER_BYTES = 24  # at least what a number or a boolean takes as JSON
 _WHOLE = range(-(1 << 63), 1 << 63)  # integers of Lua; a longer one comes from an engine that is broken or hostile
 _OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # fields that the session adds; a strategy cannot set them
 
@@ -74,15 +73,18 @@ def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 
     same fork have returned, where the message comes from a child.
     """
     if isinstance(message, Ask):
-        size = sum(_query_bytes(query) for query in message.queries)
+        size = sum(map(json_size, message.queries))  # the whole frame: options and their names too
         if len(message.queries) > limits["queries"]:
             return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"
         if size > limits["prompt_bytes"]:
-            return f"alc.llm: prompt of {size} bytes, at most {limits['prompt_bytes']}: ask in parts"
+            return f"alc.llm: prompt of {size} bytes with its options, at most {limits['prompt_bytes']}: ask in parts"
     if isinstance(message, Call):
         return (_too_large_for_state if message.name.startswith("state.") else _too_large_call)(message, limits)
     if isinstance(message, Fork):
-        size = len(messages.encode(message.ctx))
+        longest = max(map(len, message.strategies))
+        if longest > limits["state_key_bytes"]:
+            return f"alc.fork: a name of {longest} bytes, at most {limits['state_key_bytes']}: use a shorter one"
+        size = json_size(message.ctx)
         if size > limits["ctx_bytes"]:
             return f"alc.fork: ctx of {size} bytes as JSON, at most {limits['ctx_bytes']}: make it smaller"
     if isinstance(message, End) and ("result" in message.outcome or ends_bytes):
@@ -95,26 +97,14 @@ def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 
     return None
 
 
-def _query_bytes(query: Record) -> int:
-    """Size of all that the strategy gave: the prompt, and the names and values of its options."""
-    size = 0
-    for name, value in query.items():
-        size += 0 if name in _QUERY_KEYS else byte_size(name) + _NUMBER_BYTES
-        size += byte_size(value) if isinstance(value, str) else 0
-    return size
-
-
 def _too_large_call(call: Call, limits: Mapping[str, int]) -> str | None:
     """Checks the arguments of every other function: texts of env, module and card.* are names, the rest is content."""
     for arg in call.args:
-        size, limit = _argument_bytes(arg), limits["state_key_bytes" if isinstance(arg, str) else "prompt_bytes"]
+        is_name = isinstance(arg, str)
+        size, limit = json_size(arg) - 2 * is_name, limits["state_key_bytes" if is_name else "prompt_bytes"]
         if size > limit:
             return f"alc.{call.name}: an argument of {size} bytes, at most {limit}: use a shorter one"
     return None
-
-
-def _argument_bytes(arg: Any) -> int:
-    return byte_size(arg if isinstance(arg, str) else json.dumps(arg, ensure_ascii=False))
 
 
 def _too_large_for_state(call: Call, limits: Mapping[str, int]) -> str | None:

@@ -13,7 +13,10 @@ def of_strategy(header: Record) -> Record:
     start = {name: header[name] for name in ("sid", "language", "utc_offset_s", "code", "chunk", "ctx", "seed")}
     if header.get("strategy"):
         start["code"] = LANGUAGES[header["language"]].entered(header["strategy"], header["code"])
-    return start | {"created_s": header.get("created_s", header["t"])}
+    return start | {
+        "created_s": header.get("created_s", header["t"]),
+        "name_bytes": header["limits"]["state_key_bytes"],
+    }
 
 
 def of_child(session: Session, child: str, limits: Limits) -> Record:
@@ -26,5 +29,6 @@ def of_child(session: Session, child: str, limits: Limits) -> Record:
         "chunk": f"fork of {strategy}",
         "ctx": json.dumps(fork_of(session.streams, child).ctx),
         "seed": child_seed(header["seed"], child),
+        "name_bytes": header["limits"]["state_key_bytes"],
         "heap_bytes": limits.child_heap_bytes,
     }

@@ -48,13 +48,16 @@ class MessageRunner:
         if not engine.is_computing or engine.pending_call is not None:
             raise ProtocolError("the engine sent a message while it should wait")
         ends_bytes = fork_of(self._session.streams, engine.stream).ends_bytes if engine.stream else 0
-        if (sentence := messages.too_large(message, self._session.limits, ends_bytes=ends_bytes)) is not None:
+        replay = self._engines.replay_of(engine)
+        sentence = messages.too_large(message, self._session.limits, ends_bytes=ends_bytes)
+        # A version that measured otherwise may have taken the message: what is recorded is served.
+        if sentence is not None and not (replay is not None and replay.holds(engine.stream, message)):
             if not isinstance(message, End):
                 self._engines.reply(engine, {"error": sentence})
                 return
             message = End({"error": sentence})
         served: Outcome | Record = Outcome.LIVE
-        if (replay := self._engines.replay_of(engine)) is not None:
+        if replay is not None:
             served = replay.serve(engine.stream, message)
         if isinstance(served, dict):
             self._engines.reply(engine, served)

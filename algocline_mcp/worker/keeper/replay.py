@@ -59,6 +59,10 @@ class Replay:
     def is_over(self, stream: str) -> bool:
         return not self._streams.get(stream)
 
+    def holds(self, stream: str, message: Message) -> bool:
+        """The next record of the stream is this message."""
+        return not self.is_over(stream) and _is_same(self._streams[stream][0], message)
+
     def serve(self, stream: str, message: Message) -> Outcome | Record:
         """The recorded reply, or an outcome that says what to do. Raises Diverged."""
         if isinstance(message, Log):

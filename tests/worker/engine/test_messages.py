@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from algocline_mcp.errors import ProtocolError
 from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message, parse, too_large
-from tests.session.histories import LIMITS, query
+from tests.session import histories
+from tests.session.histories import query
+
+LIMITS = histories.LIMITS | {"prompt_bytes": 400}
 
 
 def parsed(value: Any) -> Message:
@@ -152,22 +155,23 @@ def test_number_of_a_query_has_at_most_64_bits(name: str) -> None:
 
 # ── too large ─────────────────────────────────────────────────────────────────────────────────────────────
 
+FRAME = len('{"prompt":"","system":null,"max_tokens":1024}')
+OVER = "bytes with its options, at most 400: ask in parts"
 LARGE: list[tuple[Message, str]] = [
     (Ask((query("p"),) * 5), "alc.llm: 5 prompts at once, at most 4: ask in parts"),
-    (Ask((query("x" * 101),)), "alc.llm: prompt of 101 bytes, at most 100: ask in parts"),
-    (Ask((query("x", "é" * 50),)), "alc.llm: prompt of 101 bytes, at most 100: ask in parts"),
-    (Ask((query("x" * 60), query("x" * 60))), "alc.llm: prompt of 120 bytes, at most 100: ask in parts"),
-    (Ask(({**query("x"), "o" * 80: True},)), "alc.llm: prompt of 105 bytes, at most 100: ask in parts"),
-    (
-        Ask(({**query("x"), **{f"o{n}": n for n in range(9)}},)),
-        "alc.llm: prompt of 235 bytes, at most 100: ask in parts",
-    ),
+    (Ask((query("x" * (401 - FRAME)),)), f"alc.llm: prompt of 401 {OVER}"),
+    (Ask((query("\n" * (401 - FRAME)),)), f"alc.llm: prompt of 401 {OVER}"),
+    (Ask((query("x" * 200), query("x" * (205 - 2 * FRAME)))), f"alc.llm: prompt of 405 {OVER}"),
+    (Ask(({**query("x"), "o" * 350: True},)), f"alc.llm: prompt of {FRAME + 1 + 350 + 8} {OVER}"),
+    (Ask(({**query("x"), **{f"o{n}": n for n in range(10, 70)}},)), f"alc.llm: prompt of {FRAME + 1 + 60 * 9} {OVER}"),
+    (Fork(("x" * 2000,), {}, "skip"), "alc.fork: a name of 2000 bytes, at most KEY: use a shorter one"),
+    (Fork(("x",), {"x": "é" * 60}, "skip"), "alc.fork: ctx of 128 bytes as JSON, at most 100: make it smaller"),
     (Call("env", ("x" * 2000,)), "alc.env: an argument of 2000 bytes, at most KEY: use a shorter one"),
     (Call("module", ("x" * 2000,)), "alc.module: an argument of 2000 bytes, at most KEY: use a shorter one"),
     (Call("card.get", ("x" * 2000,)), "alc.card.get: an argument of 2000 bytes, at most KEY: use a shorter one"),
     (
-        Call("card.list", ({"pkg": "x" * 100},)),
-        "alc.card.list: an argument of 111 bytes, at most 100: use a shorter one",
+        Call("card.list", ({"pkg": "x" * 400},)),
+        "alc.card.list: an argument of 410 bytes, at most 400: use a shorter one",
     ),
     (
         End({"result": "x" * 100}),
@@ -183,8 +187,9 @@ def test_message_over_a_limit_gets_a_sentence(message: Message, sentence: str) -
 
 SMALL: list[Message] = [
     Ask((query("p"),) * 4),
-    Ask((query("x" * 100),)),
-    Ask((query("x" * 20, "é" * 40),)),
+    Ask((query("x" * (400 - FRAME)),)),
+    Ask((query('"\n\x01' * ((400 - FRAME) // 3)),)),
+    Fork(("x" * 100,), {"x": "\n" * 92}, "skip"),
     End({"result": "x" * 86}),
     End({"error": "x" * 500}),
     Call("module", ("x" * 100,)),

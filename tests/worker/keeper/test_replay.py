@@ -267,3 +267,11 @@ def test_likely_cause_follows_from_two_replays(second: Record | None, said_: str
     first = Diverged(PROMPT, {"asked": ["x"]})
 
     assert said_ in likely_cause(first, None if second is None else Diverged(PROMPT, second))
+
+
+def test_a_replay_knows_whether_it_holds_a_message() -> None:
+    fresh = replay(answered_prompt())
+
+    assert [fresh.holds("", message) for message in (TWO, TIME, LOG, Ask((query("p"),)))] == [True, False, False, False]
+    fresh.serve("", TWO)
+    assert not fresh.holds("", TWO)

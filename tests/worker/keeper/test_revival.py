@@ -168,6 +168,16 @@ async def paused_without_worker(rig: Rig, pool: Pool, code: str) -> str:
     return sid
 
 
+async def test_a_recorded_prompt_is_served_whatever_its_size_is_now(rig: Rig) -> None:
+    """Versions before 0.3 measured the text of a prompt alone."""
+    async with rig.pool() as pool:
+        sid = await paused_without_worker(rig, pool, ASK_TWICE)
+        rewrite(rig.journal(sid), b'"prompt_bytes":4194304', b'"prompt_bytes":     10')
+        end = (await say(pool, sid, "q-1", "B")).result
+
+    assert end["status"] == "completed", end
+
+
 async def test_altered_code_is_diverged_with_both_prompts_and_nothing_is_delivered(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid = await paused_without_worker(rig, pool, ASK_TWICE)

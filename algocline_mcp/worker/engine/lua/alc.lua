@@ -6,7 +6,7 @@ local shared = ...
 local concat = table.concat
 local collectgarbage, next, pcall, select, type = collectgarbage, next, pcall, select, type
 local math_type, tointeger = math.type, math.tointeger
-local sub, format = string.sub, string.format
+local find, format, sub = string.find, string.format, string.sub
 local encode, decode, quote, null = shared.encode, shared.decode, shared.quote, shared.null
 local fail, text = shared.fail, shared.text
 local exchange, line_bytes = shared.exchange, shared.line_bytes
@@ -80,8 +80,17 @@ function shared.library(name, ...)
   end
 end
 
+-- Refuses a long name before it is sent, with the keeper's sentence: the keeper would read 30 MB in two seconds.
+function shared.assert_name(name, value)
+  if type(value) == "string" and #value > shared.name_bytes then
+    local key = find(name, "^state%.") and "a key of %d bytes as JSON" or "an argument of %d bytes"
+    fail(format("alc.%s: " .. key .. ", at most %d: use a shorter one", name, #value, shared.name_bytes))
+  end
+end
+
 -- Calls a host function with JSON values and returns its result, which the keeper records.
 local function call(name, ...)
+  shared.assert_name(name, (...))
   local arguments = {}
   for i = 1, select("#", ...) do
     arguments[i] = encode(select(i, ...), name)
@@ -102,14 +111,14 @@ local function is_scalar(value)
   return kind == "string" or kind == "boolean" or kind == "number" and value - value == 0
 end
 
-local is_checked = {} -- names of options that were compared with the known ones
+local is_checked, left = {}, 100 -- names of options that were compared with the known ones; how many more will be
 
 -- Warns of an option that nothing reads: a near miss of a known one, or a value that cannot be passed on.
 local function check_option(key, value)
   if type(key) ~= "string" or not is_scalar(value) then
     shared.warn(format(texts["option.value"], text(key), type(value)))
-  elseif not is_checked[key] then
-    is_checked[key] = true
+  elseif not is_checked[key] and left > 0 then
+    is_checked[key], left = true, left - 1
     for i = 1, #KNOWN do
       if key ~= KNOWN[i] and shared.nearness(key, KNOWN[i]) then
         shared.warn(format(texts["option.near"], key, KNOWN[i]))

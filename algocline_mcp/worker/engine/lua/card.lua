@@ -24,8 +24,10 @@ local function sender(name, ...)
     names[i], kinds[i] = match(argument, "^(.+): (.+)$")
   end
   local head, tail = '{"args":[', '],"name":"' .. name .. '","op":"call"}'
+  local short = name
   name = "alc." .. name
   return function(...)
+    shared.assert_name(short, (...))
     local values, sent = { ... }, {}
     for i = 1, #names do
       sent[i] = unwrap_json(name, pcall(encode, checked(values[i], kinds[i], name, names[i]), names[i]))

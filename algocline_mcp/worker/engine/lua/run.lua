@@ -44,8 +44,9 @@ local function result_of(main)
 end
 
 -- Returns the last line of a session. chunk names the code, ctx is JSON, seed has 63 bits, created_s are unix seconds.
--- heap_bytes limits the memory of a child of alc.fork.
-function shared.run(code, chunk, ctx, seed, created_s, heap_bytes)
+-- name_bytes limits keys and names; heap_bytes the memory of a child of alc.fork.
+function shared.run(code, chunk, ctx, seed, created_s, name_bytes, heap_bytes)
+  shared.name_bytes = name_bytes
   if heap_bytes then
     shared.limit_heap(heap_bytes)
   end

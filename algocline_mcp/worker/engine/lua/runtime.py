@@ -107,7 +107,7 @@ class _LuaRuntime:
         try:
             if start.heap_bytes is not None:
                 self._lua.set_max_memory(start.heap_bytes + self._headroom_bytes)
-            line = self._run(code, chunk, ctx, start.seed, float(start.created_s), start.heap_bytes)
+            line = self._run(code, chunk, ctx, start.seed, float(start.created_s), start.name_bytes, start.heap_bytes)
         except lua.LuaError:  # the prelude catches every error except lack of memory while it writes the last line
             line = _OUT_OF_MEMORY
         if self._channel_error is not None:

@@ -18,6 +18,7 @@ local function key_of(key, name)
   elseif type(key) ~= "string" then
     fail("alc." .. name .. ": a key is a string and not a " .. type(key))
   end
+  shared.assert_name(name, key)
   return quote(key)
 end
 

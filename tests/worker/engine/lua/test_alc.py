@@ -1,5 +1,6 @@
 """alc.*: messages to the keeper, results of the replies, and the places where a strategy may call alc.llm."""
 
+import time
 from typing import Any
 
 import pytest
@@ -48,6 +49,39 @@ def test_batch_is_one_pause_and_answers_come_in_request_order() -> None:
         [PLAIN | {"prompt": "a", "system": "s"}, PLAIN | {"prompt": "b", "max_tokens": 5}],
     ]
     assert ended.result == ["<a>", "<b>"]
+
+
+LONG = "('x'):rep(1025)"
+LONG_NAMES = [
+    (f"alc.env[{LONG}]", "alc.env: an argument of 1025 bytes, at most 1024: use a shorter one"),
+    (f"os.getenv({LONG})", "alc.env: an argument of 1025 bytes"),
+    (f"require({LONG})", "alc.module: an argument of 1025 bytes"),
+    (f"alc.card.get({LONG})", "alc.card.get: an argument of 1025 bytes"),
+    (f"alc.card.alias_set({LONG}, 'c')", "alc.card.alias_set: an argument of 1025 bytes"),
+    (f"alc.state.set({LONG}, 1)", "alc.state.set: a key of 1025 bytes as JSON"),
+    (f"alc.state.get({LONG})", "alc.state.get: a key of 1025 bytes as JSON"),
+]
+
+
+@pytest.mark.parametrize(("call", "problem"), LONG_NAMES)
+def test_a_name_that_is_too_long_is_an_error_before_it_is_sent(call: str, problem: str) -> None:
+    channel = FakeChannel()
+
+    ended = play(f"local ok, problem = pcall(function() return {call} end) return problem", channel)
+
+    assert problem in ended.result
+    assert channel.calls == []
+
+
+@pytest.mark.slow
+def test_any_number_of_options_costs_little() -> None:
+    # Comparing each name with the known ones took 43 s.
+    began = time.process_time()
+
+    ended = play("local o = {} for i = 1, 300000 do o['o' .. i] = 1 end alc.llm('p', o) return 1")
+
+    assert ended.result == 1
+    assert time.process_time() - began < 15
 
 
 MISUSED = [
