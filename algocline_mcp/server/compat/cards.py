@@ -137,7 +137,7 @@ async def alc_card_install(context: ToolContext, url: Text) -> Annotated[CallToo
     fetch_s = granted_wait_s(context, server.limits.package_fetch_s)
     install = partial(install_cards, server.pool().home, server.limits, url, fetch_s=fetch_s)
     advice = "some cards may be installed; check with alc_card_list"
-    return host_result(context, await call_with_progress(context, fetch_s, install, timeout_advice=advice))
+    return await host_result(context, await call_with_progress(context, fetch_s, install, timeout_advice=advice))
 
 
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────

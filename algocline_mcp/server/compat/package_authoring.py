@@ -47,7 +47,7 @@ async def alc_pkg_repair(
     fetch_s = granted_wait_s(context, limits.package_fetch_s)
     repair = partial(check.repair, package_context_of(context, project_root), name, fetch_s)
     advice = "some packages may be repaired; check with alc_pkg_doctor"
-    return host_result(context, await call_with_progress(context, fetch_s, repair, timeout_advice=advice))
+    return await host_result(context, await call_with_progress(context, fetch_s, repair, timeout_advice=advice))
 
 
 async def alc_pkg_test(
@@ -84,7 +84,7 @@ async def alc_pkg_test(
     wait_s = granted_wait_s(context, package_context.limits.package_specs_s)
     run = partial(specs.run_specs, spec_run, package_context.limits, os.environ, wait_s)
     advice = "run fewer files at once, with filter"
-    return host_result(context, await call_with_progress(context, wait_s, run, timeout_advice=advice))
+    return await host_result(context, await call_with_progress(context, wait_s, run, timeout_advice=advice))
 
 
 async def alc_pkg_scaffold(

@@ -7,12 +7,14 @@ each function raises HomeUnusable before it does anything else: no other advice 
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 from mcp_types import CallToolResult
 
+from algocline_mcp.history.chunking import is_long
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.deadline import allowed_wait_s, with_deadline, with_progress
 from algocline_mcp.server.tool_call.lifespan import ServerState
@@ -99,8 +101,17 @@ def max_result_bytes(context: ToolContext) -> int:
     return shown_bytes(client_name(context), server_state(context).limits.output_bytes)
 
 
-def host_result(
+async def host_result(
     context: ToolContext, result: dict[str, Any], *, cursor: str = "", reserved_bytes: int = 0
 ) -> CallToolResult:
-    """`result` cut to what the host shows, less `reserved_bytes`. `cursor`: of an earlier, truncated result."""
-    return results.result(truncate(result, max_result_bytes(context) - reserved_bytes, cursor))
+    """`result` cut to what the host shows, less `reserved_bytes`. `cursor`: of an earlier, truncated result. A long one
+    is cut and written on a thread: 7 MB held the event loop, so every other session of the host, for 0.4 s."""
+    max_bytes = max_result_bytes(context) - reserved_bytes
+    if not is_long(result):
+        return _cut_result(result, max_bytes, cursor)
+    write = partial(_cut_result, result, max_bytes, cursor)
+    return await anyio.to_thread.run_sync(write, limiter=anyio.CapacityLimiter(1))
+
+
+def _cut_result(result: dict[str, Any], max_bytes: int, cursor: str) -> CallToolResult:
+    return results.result(truncate(result, max_bytes, cursor))

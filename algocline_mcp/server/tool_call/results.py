@@ -7,7 +7,6 @@ ends with `next: `, what to call then. Neither contains half of a surrogate pair
 writer, the second would make the two forms differ.
 """
 
-import json
 import math
 import re
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from mcp_types import CallToolResult, ContentBlock, InputRequiredResult, ResourceLink, TextContent
 
 from algocline_mcp.errors import AlcError, whole
+from algocline_mcp.history.chunking import minified
 from algocline_mcp.server.tool_call.truncation import link_of
 
 SHOWS_BOTH = ("codex-mcp-client",)
@@ -64,11 +64,11 @@ def text_of(value: dict[str, Any]) -> str:
 
 def _writable(value: dict[str, Any]) -> tuple[dict[str, Any], str]:
     try:
-        text = _minified(value)
+        text = minified(value, allow_nan=False)
         text.encode()
     except (UnicodeEncodeError, ValueError):
         value = _clean(value)
-        text = _minified(value)
+        text = minified(value, allow_nan=False)
     return value, text
 
 
@@ -85,10 +85,6 @@ def refusal(text: str, code: str, tool: str) -> CallToolResult:
     if _TOOL.search(line) is None:
         line += f"; next: {_NEXT.get(code, _CORRECT).format(tool=tool)}"
     return CallToolResult(content=[TextContent(type="text", text=whole(f"{line} [{code}]"))], is_error=True)
-
-
-def _minified(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _clean(value: Any) -> Any:

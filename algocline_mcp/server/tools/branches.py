@@ -59,7 +59,7 @@ async def alc_branch(
         ),
         timeout_advice="the branch may have started. Check alc_status() before you start it again",
     )
-    return host_result(context, result)
+    return await host_result(context, result)
 
 
 async def _change(

@@ -53,7 +53,9 @@ async def change_packages(
         "unlink": partial(install.unlink_package, home, limits, name or ""),
     }
     advice = 'the change may or may not have been made. Check with alc_catalog(kind="packages"), then retry'
-    return host_result(context, await call_with_progress(context, fetch_s, actions[action], timeout_advice=advice))
+    return await host_result(
+        context, await call_with_progress(context, fetch_s, actions[action], timeout_advice=advice)
+    )
 
 
 def tools() -> list[Tool]:

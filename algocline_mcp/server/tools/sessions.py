@@ -81,7 +81,7 @@ async def alc_run(
         timeout_advice="the session may have started. Check alc_status() before you start it again",
         additions={"warnings": list(source.warnings)},
     )
-    return host_result(context, result)
+    return await host_result(context, result)
 
 
 def _strategy(source: Source, ctx: dict[str, Any], title: str) -> "dispatch.Strategy":
@@ -140,7 +140,7 @@ async def alc_continue(
         "this is safe",
         additions={"refused": invalid},
     )
-    return host_result(context, result)
+    return await host_result(context, result)
 
 
 async def alc_status(
@@ -174,7 +174,7 @@ async def finished_result(
     from algocline_mcp.pool import dispatch
 
     call = dispatch.list_finished_via_pool(server.pool(), limit=limit, cursor=cursor or None)
-    return host_result(context, await with_deadline(server.limits.grace_s, call, timeout_advice=_READ_AGAIN))
+    return await host_result(context, await with_deadline(server.limits.grace_s, call, timeout_advice=_READ_AGAIN))
 
 
 async def status_result(
@@ -205,7 +205,7 @@ async def status_result(
         lambda pool, wait, on_progress: dispatch.status_via_pool(pool, sid, wait_s=wait, on_progress=on_progress),
         timeout_advice=f"session {sid} is safe on disk; ask again",
     )
-    return host_result(context, result, cursor=cursor, reserved_bytes=reserved_bytes)
+    return await host_result(context, result, cursor=cursor, reserved_bytes=reserved_bytes)
 
 
 _READ_AGAIN = "ask again; the sessions are safe on disk"
@@ -225,7 +225,7 @@ async def _list_result(context: ToolContext, limit: int | None, cursor: str, res
     server = server_state(context)
     call = dispatch.list_via_pool(server.pool(), limit=limit, cursor=cursor or None, project=project_of(os.environ))
     listing = await with_deadline(server.limits.grace_s, call, timeout_advice=_READ_AGAIN)
-    return host_result(context, listing, reserved_bytes=reserved_bytes)
+    return await host_result(context, listing, reserved_bytes=reserved_bytes)
 
 
 async def alc_stop(
@@ -247,7 +247,7 @@ async def alc_stop(
         lambda pool, wait, on_progress: dispatch.stop_via_pool(pool, sid, stop_mode),
         timeout_advice=f"session {sid} may have been stopped. Check with alc_status, or call alc_stop again",
     )
-    return host_result(context, result)
+    return await host_result(context, result)
 
 
 # Hosts load tools on demand; the three tools of the loop are worth their tokens from the first turn on.
