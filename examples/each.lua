@@ -2,6 +2,9 @@
 -- the result, checks each result. An item that fails twice is returned as failed.
 --   ctx.items  a list of strings
 --   ctx.task   what to do with each
+if type(ctx.items) ~= "table" or #ctx.items == 0 or not ctx.task then
+  error("each.lua needs ctx.items, a list that is not empty, and ctx.task, what to do with each item", 0)
+end
 local done, failed = {}, {}
 
 -- "**OK**" and "Verdict: OK." are one; "OK, but the year is wrong" is none, and whatever is in doubt is none either.

@@ -11,6 +11,7 @@ import pytest
 from algocline_mcp.pool.dispatch import continue_via_pool
 from algocline_mcp.session.events import Answer
 from tests.rig.rig import WAIT_S, Rig, run
+from tests.worker.engine.lua.in_process import play
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parent.parent.parent
@@ -91,6 +92,15 @@ async def test_each_takes_no_verdict_with_a_reservation(rig: Rig) -> None:
 
     assert [each["item"] for each in result["done"]] == [text for text, is_ok in VERDICTS.items() if is_ok]
     assert [each["item"] for each in result["failed"]] == [text for text, is_ok in VERDICTS.items() if not is_ok]
+
+
+@pytest.mark.parametrize("ctx", [{}, {"items": []}, {"items": "a, b", "task": "t"}, {"items": ["a"]}, {"task": "t"}])
+def test_each_without_items_or_task_says_what_it_needs(ctx: dict[str, Any]) -> None:
+    code = (EXAMPLES / "each.lua").read_text()
+
+    error = play(code, ctx=json.dumps(ctx)).error
+
+    assert error.startswith("each.lua needs ctx.items, a list that is not empty, and ctx.task, ")
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 Contract: the keeper trusts no byte of an engine before `parse` has checked it. `parse` returns an Ask, Call, Fork, Log
 or End, made of plain JSON values within the limits, or raises ProtocolError: then the engine is broken or hostile, and
-the keeper kills it. A mistake that an honest strategy can make (a prompt too long, too many prompts) does not break the
-protocol: `too_large` returns a sentence, and the strategy gets it as an error.
+the keeper kills it. A mistake that an honest strategy can make (a prompt too long or empty, too many prompts) does not
+break the protocol: `problem_of` returns a sentence, and the strategy gets it as an error.
 """
 
 import json
@@ -20,6 +20,7 @@ from algocline_mcp.session.usage import byte_size
 
 _STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
+_EXAMPLE = 'say what the model shall do, as in alc.llm("Summarise: " .. ctx.text)'
 _WHOLE = range(-(1 << 63), 1 << 63)  # integers of Lua; a longer one comes from an engine that is broken or hostile
 _OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # fields that the session adds; a strategy cannot set them
 
@@ -66,13 +67,17 @@ def parse(line: bytes, *, json_depth: int) -> Message:
     return reader(raw)
 
 
-def too_large(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 0) -> str | None:
-    """Returns a sentence for the strategy where a message is over a limit of its session, else None.
+def problem_of(message: Message, limits: Mapping[str, int], *, ends_bytes: int = 0) -> str | None:
+    """Returns a sentence for the strategy where a message asks nothing or is over a limit of its session, else None.
 
     `limits` are those that the session's header recorded. `ends_bytes`: size of the results that other children of the
     same fork have returned, where the message comes from a child.
     """
     if isinstance(message, Ask):
+        for n, query in enumerate(message.queries, 1):
+            if not query["prompt"] or query["prompt"].isspace():
+                where = f"item {n}: " if len(message.queries) > 1 else ""
+                return f"alc.llm: {where}the prompt is empty: {_EXAMPLE}"
         size = sum(map(json_size, message.queries))  # the whole frame: options and their names too
         if len(message.queries) > limits["queries"]:
             return f"alc.llm: {len(message.queries)} prompts at once, at most {limits['queries']}: ask in parts"

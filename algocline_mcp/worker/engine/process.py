@@ -42,8 +42,8 @@ class Start:
     ctx: str  # the JSON text of an object
     seed: int  # 63 bits, from the journal
     created_s: float  # unix seconds when the session was created, not this process
-    name_bytes: int = Limits().state_key_bytes  # of keys and of names of variables, modules and cards; a session's own
     heap_bytes: int | None = None  # the smaller limit of a child of alc.fork; None: the limit of `prepare`
+    name_bytes: int = Limits().state_key_bytes  # of keys and of names of variables, modules and cards; a session's own
 
 
 class Channel(Protocol):

@@ -49,7 +49,7 @@ class MessageRunner:
             raise ProtocolError("the engine sent a message while it should wait")
         ends_bytes = fork_of(self._session.streams, engine.stream).ends_bytes if engine.stream else 0
         replay = self._engines.replay_of(engine)
-        sentence = messages.too_large(message, self._session.limits, ends_bytes=ends_bytes)
+        sentence = messages.problem_of(message, self._session.limits, ends_bytes=ends_bytes)
         # A version that measured otherwise may have taken the message: what is recorded is served.
         if sentence is not None and not (replay is not None and replay.holds(engine.stream, message)):
             if not isinstance(message, End):

@@ -9,7 +9,7 @@ import pytest
 
 from algocline_mcp.config.limits import MIB
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
-from tests.rig.rig import ASK_TWICE, ENDLESS, ORDINARY, WAIT_S, Program, Rig, run, say, until
+from tests.rig.rig import ASK_TWICE, ENDLESS, ORDINARY, WAIT_S, Program, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -55,7 +55,10 @@ HARMLESS: dict[str, tuple[str, str]] = {
     "deep result": ("local t = {} for _ = 1, 1000 do t = {t} end return t", "nest"),
     "result that is no JSON": ("return print", "function"),
     "string of 50 MB as prompt": ("return alc.llm(string.rep('x', 50 * 1024 * 1024))", "memory"),
-    "string of 5 MB as prompt": ("return alc.llm(string.rep('x', 5 * 1024 * 1024))", "prompt of 5242880 bytes, at"),
+    "string of 5 MB as prompt": (
+        "return alc.llm(string.rep('x', 5 * 1024 * 1024))",
+        "prompt of 5242925 bytes with its options, at",
+    ),
     "string of 50 MB as result": ("return string.rep('x', 50 * 1024 * 1024)", "bytes"),
     "string of 17 MB as result": ("return string.rep('x', 17 * 1024 * 1024)", "result of 17825"),
     "300 prompts at once": (
@@ -86,6 +89,18 @@ async def test_strategy_may_catch_the_error_of_a_prompt_that_is_too_long(rig: Ri
         end = (await run(pool, code)).result
 
     assert end["prompt"].startswith("then ")
+
+
+@pytest.mark.parametrize("call", ["alc.llm('')", "alc.llm_json(' ')", "alc.llm_batch{{prompt = 'p'}, {prompt = ''}}"])
+async def test_strategy_may_catch_the_error_of_a_prompt_that_is_empty(rig: Rig, call: str) -> None:
+    code = f"local ok, why = pcall(function() return {call} end) return alc.llm('then ' .. tostring(why))"
+    async with rig.pool() as pool:
+        sid, asked, _ = await run(pool, code)
+        await kill(rig.keeper(sid))
+        end = (await say(pool, sid, "q-0", "A")).result
+
+    assert "the prompt is empty: say what the model shall do" in asked["prompt"]
+    assert end["result"] == "A"
 
 
 async def test_output_of_a_strategy_goes_to_its_log_and_nowhere_else(rig: Rig) -> None:

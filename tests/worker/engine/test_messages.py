@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from algocline_mcp.errors import ProtocolError
 from algocline_mcp.worker.engine import messages
-from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message, parse, too_large
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message, parse, problem_of
 from tests.session import histories
 from tests.session.histories import query
 
@@ -160,7 +160,7 @@ OVER = "bytes with its options, at most 400: ask in parts"
 LARGE: list[tuple[Message, str]] = [
     (Ask((query("p"),) * 5), "alc.llm: 5 prompts at once, at most 4: ask in parts"),
     (Ask((query("x" * (401 - FRAME)),)), f"alc.llm: prompt of 401 {OVER}"),
-    (Ask((query("\n" * (401 - FRAME)),)), f"alc.llm: prompt of 401 {OVER}"),
+    (Ask((query("x" + "\n" * (400 - FRAME)),)), f"alc.llm: prompt of 401 {OVER}"),
     (Ask((query("x" * 200), query("x" * (205 - 2 * FRAME)))), f"alc.llm: prompt of 405 {OVER}"),
     (Ask(({**query("x"), "o" * 350: True},)), f"alc.llm: prompt of {FRAME + 1 + 350 + 8} {OVER}"),
     (Ask(({**query("x"), **{f"o{n}": n for n in range(10, 70)}},)), f"alc.llm: prompt of {FRAME + 1 + 60 * 9} {OVER}"),
@@ -182,7 +182,15 @@ LARGE: list[tuple[Message, str]] = [
 
 @pytest.mark.parametrize(("message", "sentence"), LARGE)
 def test_message_over_a_limit_gets_a_sentence(message: Message, sentence: str) -> None:
-    assert too_large(message, LIMITS) == sentence.replace("KEY", str(LIMITS["state_key_bytes"]))
+    assert problem_of(message, LIMITS) == sentence.replace("KEY", str(LIMITS["state_key_bytes"]))
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n\t ", "\u00a0\u3000"])
+def test_prompt_that_asks_nothing_gets_a_sentence(blank: str) -> None:
+    alone, item = Ask((query(blank, "system"),)), Ask((query("p"), query(blank)))
+
+    assert str(problem_of(alone, LIMITS)).startswith("alc.llm: the prompt is empty: say what the model shall do, as in")
+    assert str(problem_of(item, LIMITS)).startswith("alc.llm: item 2: the prompt is empty: ")
 
 
 SMALL: list[Message] = [
@@ -199,7 +207,7 @@ SMALL: list[Message] = [
 
 @pytest.mark.parametrize("message", SMALL)
 def test_message_within_its_limits_has_no_sentence(message: Message) -> None:
-    assert messages.too_large(message, LIMITS) is None
+    assert messages.problem_of(message, LIMITS) is None
 
 
 BAD_FORKS: dict[str, dict[str, Any]] = {
@@ -220,11 +228,11 @@ def test_fork_of_anything_but_named_packages_is_a_protocol_error(name: str) -> N
 
 
 def test_ctx_of_a_fork_has_a_limit() -> None:
-    assert too_large(Fork(("a",), {"k": "x" * 80}, "skip"), LIMITS) is None
-    assert too_large(Fork(("a",), {"k": "x" * 100}, "skip"), LIMITS) is not None
+    assert problem_of(Fork(("a",), {"k": "x" * 80}, "skip"), LIMITS) is None
+    assert problem_of(Fork(("a",), {"k": "x" * 100}, "skip"), LIMITS) is not None
 
 
 @pytest.mark.parametrize("outcome", [{"result": "x" * 50}, {"error": "x" * 50}])
 def test_results_of_all_children_of_one_fork_have_a_common_limit(outcome: dict[str, Any]) -> None:
-    assert too_large(End(outcome), LIMITS) is None
-    assert "beside 60 of other children" in str(too_large(End(outcome), LIMITS, ends_bytes=60))
+    assert problem_of(End(outcome), LIMITS) is None
+    assert "beside 60 of other children" in str(problem_of(End(outcome), LIMITS, ends_bytes=60))

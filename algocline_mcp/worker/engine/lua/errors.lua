@@ -108,10 +108,12 @@ local function deepest()
   return low - 1 -- as the caller counts levels
 end
 
+local TAIL = "\n\t(...tail calls: Lua keeps no line of return f(…)...)"
+
 -- "\nstack traceback:…", or "" when no frame belongs to the strategy.
 local function traceback()
   local lines, last = {}, deepest()
-  local level, has_frame = 2, false
+  local level, has_frame, is_tail = 2, false, false -- is_tail: a frame of these files took the place of the strategy's
   while level <= last do
     if #lines == SHOWN or level == SEARCHED then
       local resumed = last - SHOWN
@@ -123,7 +125,10 @@ local function traceback()
     local frame = getinfo(level, "Slnt")
     if is_shown(frame) then
       has_frame = true
-      lines[#lines + 1] = line_of(frame) .. (frame.istailcall and "\n\t(...tail calls...)" or "")
+      lines[#lines + 1] = (is_tail and TAIL or "") .. line_of(frame) .. (frame.istailcall and TAIL or "")
+      is_tail = false
+    else
+      is_tail = is_tail or frame.istailcall
     end
     level = level + 1
   end
@@ -141,6 +146,9 @@ end
 -- The message handler of xpcall around a strategy.
 function shared.explain(problem)
   local sentence = describe(problem)
+  if find(sentence, "^attempt to ") then -- Lua's own text, raised in a function of C such as the iterator of ipairs
+    sentence = where() .. sentence
+  end
   return sentence .. shared.hint(sentence) .. traceback()
 end
 

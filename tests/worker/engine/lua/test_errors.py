@@ -66,6 +66,26 @@ def test_error_of_a_tail_call_has_a_line(code: str, beginning: str) -> None:
     assert play(code, FakeChannel(modules={"asks": "\nreturn alc.llm(nil)"})).error.startswith(beginning)
 
 
+LOST = "\n\t(...tail calls: Lua keeps no line of return f(…)...)"
+LOST_LINES = [
+    ("local function f()\nreturn alc.llm()\nend\nlocal y = f()", f"{LOST}\n\tpanel.lua:4: in main chunk"),
+    ("local function g() return nil + 1 end\nlocal function f()\nreturn g()\nend\nlocal y = f()",
+     f"\n\tpanel.lua:1: in function <panel.lua:1>{LOST}\n\tpanel.lua:5: in main chunk"),
+    ("local function f()\nlocal y = alc.llm()\nend\nlocal y = f()",
+     "\n\tpanel.lua:2: in local 'f'\n\tpanel.lua:4: in main"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "frames"), LOST_LINES)
+def test_traceback_says_where_a_tail_call_has_lost_a_line(code: str, frames: str) -> None:
+    assert f"\nstack traceback:{frames}" in play(code).error
+
+
+@pytest.mark.parametrize("value", ["nil", "5", "ctx.null"])
+def test_loop_over_no_list_has_its_line(value: str) -> None:
+    assert play(f"\nfor i, x in ipairs({value}) do end").error.startswith("panel.lua:2: attempt to index a ")
+
+
 HINTS = [
     ("alc.lllm('x')", "(field 'lllm') (the nearest names are: alc.llm)"),
     ("alc.lmm_batch{}", "(field 'lmm_batch') (the nearest names are: alc.llm_batch)"),

@@ -281,11 +281,11 @@ async def test_tokens_are_estimated_from_prompt_system_and_answer(rig: Rig) -> N
 
 
 async def test_token_estimates_equal_upstreams(rig: Rig) -> None:
-    texts = ["", "hello world", "あいう", "hello あ"]
+    texts = ["a", "hello world", "あいう", "hello あ"]
     async with rig.pool() as pool:
         counts = [tokens(await counted(pool, "return alc.llm(ctx.p)", text, p=text)) for text in texts]
 
-    assert [(prompt, response) for (prompt, _), (response, _), _ in counts] == [(0, 0), (3, 3), (2, 2), (3, 3)]
+    assert [(prompt, response) for (prompt, _), (response, _), _ in counts] == [(1, 1), (3, 3), (2, 2), (3, 3)]
 
 
 async def test_batch_counts_its_bytes_and_one_round(rig: Rig) -> None:
