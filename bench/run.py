@@ -1,9 +1,9 @@
 """The benchmark: measures the program beside its floors and alternatives, and prints what met its aim.
 
-    python bench/run.py [--quick] [--only NAMES] [--out DIR]
+    python bench/run.py [--quick] [--only NAMES] [--baseline PYTHON] [--out DIR]
 
 Contract: about two minutes (--quick: seconds, for a look whether it works; its figures mean little). NAMES are parts,
-separated by commas. Prints a table; writes results.json into DIR.
+separated by commas. PYTHON has another version of the program installed. Prints a table; writes results.json into DIR.
 Needs Linux. Homes lie below TMPDIR and are removed, and no process is left. Exit code 0, also where an aim is
 missed; 1 where a part broke; 2 for a wrong command line.
 """
@@ -20,8 +20,10 @@ from pathlib import Path
 import alternatives
 import anyio
 import burst
+import continues
 import first_prompt
 import idle
+import last_step
 import machine
 import many
 import memory
@@ -35,9 +37,11 @@ from stage import Stage
 PARTS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
     "first_prompt": first_prompt.measure,
     "step": step.measure,
+    "last_step": last_step.measure,
     "memory": memory.measure,
     "many": many.measure,
     "burst": burst.measure,
+    "continues": continues.measure,
     "revival": revival.measure,
     "startup": startup.measure,
     "idle": idle.measure,
@@ -79,6 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Measures the program beside its floors and alternatives.")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; the figures mean little")
     parser.add_argument("--only", default=",".join(PARTS), metavar="NAMES", help=f"of {','.join(PARTS)}")
+    parser.add_argument("--baseline", metavar="PYTHON", help="another version, for last_step and continues")
     parser.add_argument("--out", type=Path, default=Path("bench-results"), metavar="DIR", help="default: %(default)s")
     args = parser.parse_args()
     names = args.only.split(",")
@@ -89,7 +94,7 @@ def main() -> int:
     raise_descriptor_limit()
     args.out.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    with Stage(is_quick=args.quick) as stage:
+    with Stage(is_quick=args.quick, baseline=args.baseline) as stage:
         facts = machine.describe(stage.root)
         rows, is_whole = anyio.run(measure_all, stage, names)
     took_s = round(time.monotonic() - began, 1)

@@ -44,8 +44,10 @@ _CAP = "4096"  # above every number of sessions here
 class Stage:
     """`root` lies where TMPDIR says, `memory_root` on tmpfs where there is one to write to."""
 
-    def __init__(self, *, is_quick: bool) -> None:
+    def __init__(self, *, is_quick: bool, baseline: str | None = None) -> None:
+        """`baseline`: the Python of another version of the program, whose server is measured beside this one's."""
         self.is_quick = is_quick
+        self.baseline = baseline
         self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="alcb")))
         self.memory_root: Path | None = None
         if file_system(_SHARED_MEMORY) == "tmpfs" and os.access(_SHARED_MEMORY, os.W_OK):
@@ -65,7 +67,8 @@ class Stage:
         return path
 
     def environ_of(self, home: Home, settings: Mapping[str, str]) -> dict[str, str]:
-        return self.environ | {"ALC_HOME": os.fspath(home.root), **settings}
+        environ = self.environ | {"ALC_HOME": os.fspath(home.root), **settings}
+        return {name: value for name, value in environ.items() if value or name not in settings}
 
     # ── pools and clients ─────────────────────────────────────────────────────────────────────────────────
 
@@ -84,10 +87,11 @@ class Stage:
         await all_gone(home.root)
 
     @asynccontextmanager
-    async def client(self, home: Home, **settings: str) -> AsyncIterator[Client]:
-        """The official client of a server over stdio, which has answered a call."""
+    async def client(self, home: Home, *, python: str = sys.executable, **settings: str) -> AsyncIterator[Client]:
+        """The official client of a server over stdio, which has answered a call. An empty setting has its default."""
         environ = self.environ_of(home, settings)
-        server = StdioServerParameters(command=sys.executable, args=["-m", "algocline_mcp"], env=environ)
+        # In an empty directory: `-m` prefers a package of the current one.
+        server = StdioServerParameters(command=python, args=["-m", "algocline_mcp"], env=environ, cwd=self.directory())
         try:
             async with Client(server) as client:
                 await client.call_tool("alc_status", {})

@@ -15,14 +15,27 @@ LIMIT_S = 900.0
 PARTS = {
     "first_prompt": "first prompt",
     "step": "step",
+    "last_step": "last step",
     "memory": "growth",
     "many": "many on disk",
     "burst": "burst",
+    "continues": "burst of continues",
     "revival": "revival",
     "startup": "start",
     "idle": "idle",
 }
-ROWS = {"first prompt": 6, "step": 9, "growth": 8, "many on disk": 4, "burst": 7, "revival": 4, "start": 13, "idle": 1}
+ROWS = {
+    "first prompt": 6,
+    "step": 9,
+    "last step": 4,
+    "growth": 8,
+    "many on disk": 4,
+    "burst": 7,
+    "burst of continues": 2,
+    "revival": 4,
+    "start": 13,
+    "idle": 1,
+}
 ROUGH = "available memory lost"  # only there where the machine has less than before
 TMPFS = "tmpfs"
 
