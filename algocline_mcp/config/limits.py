@@ -109,6 +109,10 @@ class Limits:
     step_cpu_alone_s: int = _limit(
         60, "ALC_STEP_CPU_ALONE_S", "processor time of a step from the moment that no call waits for it"
     )
+    # Code that computes uses processor time, and an engine that waits has sent a line: only a hang does neither.
+    engine_silent_s: float = _limit(
+        60.0, "ALC_ENGINE_SILENT_S", "an engine that sends nothing and uses no processor time: a strike; 0: never"
+    )
     strikes: int = _limit(3, "ALC_STRIKES", "deaths of the engine in one step, then crash_loop")
     engine_log_bytes: int = _limit(1 * MIB, "ALC_ENGINE_LOG_BYTES", "bytes that an engine may write to stderr")
 

@@ -5,6 +5,7 @@ client gets one reply at a time and is dropped when it does not read the reply w
 """
 
 import contextlib
+import math
 import os
 import resource
 import signal
@@ -22,6 +23,7 @@ from algocline_mcp.worker.keeper.replay import reply_to_ask
 from algocline_mcp.worker.keeper.requests import RequestState
 
 _STDERR = 2
+_SAMPLES = 3  # of processor time in `silent_s`
 _RECEIVE_BYTES = 64 * 1024  # below the size that malloc maps afresh for each call
 
 
@@ -107,12 +109,17 @@ class Client(Connection):
 class Engine(Connection):
     """A forked engine: its stream, its step, and the prompt at which it is paused."""
 
-    def __init__(self, pid: int, sock: socket.socket, line_bytes: int, *, stream: str) -> None:
+    def __init__(self, pid: int, sock: socket.socket, line_bytes: int, *, stream: str, silent_s: float = 0) -> None:
+        """`silent_s`: see `is_silent`; 0: never."""
         super().__init__(sock, line_bytes)
         self.pid = pid
         self.stream = stream
         self.is_computing = True
         self.step_began = time.monotonic()
+        self._sample_s = silent_s / _SAMPLES if sys.platform == "linux" else 0
+        self.sample_at = math.inf  # monotonic: when `is_silent` is to be asked next
+        self._used_s = -1.0  # processor time at the last sample
+        self._idle_samples = 0
         self._cpu_s = 0
         self._cpu_end_s: int | None = None  # processor time at which this step ends; None: to be read
         self.query_ids: list[str] = []  # of the prompt at which it is paused
@@ -154,6 +161,7 @@ class Engine(Connection):
         `alone_s`: no call waits for the step, see `limit_cpu`."""
         self.is_computing = True
         self.step_began = time.monotonic()
+        self.sample_at, self._idle_samples = self.step_began + (self._sample_s or math.inf), 0
         self._cpu_s = cpu_s
         self._cpu_end_s = None
         self.limit_cpu(alone_s)
@@ -162,7 +170,7 @@ class Engine(Connection):
         """Ends the step after `alone_s` of processor time from now if that is sooner; None: at its own end."""
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # the engine has just died: its socket will report it
-                used_s = time.clock_gettime((~self.pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks
+                used_s = _cpu_used_s(self.pid)
                 if self._cpu_end_s is None:
                     self._cpu_end_s = int(used_s) + self._cpu_s + 1
                 soft_s = self._cpu_end_s if alone_s is None else min(self._cpu_end_s, int(used_s) + alone_s + 1)
@@ -172,6 +180,16 @@ class Engine(Connection):
                 # The hard limit stays: once lowered, only root could raise it for the next step.
                 resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft_s, hard_s))
 
+    def is_silent(self) -> bool:
+        """Takes a sample. True: the engine has used no processor time at all in as many samples as `silent_s` holds. A
+        machine that was frozen for an hour counts as one sample."""
+        self.sample_at = time.monotonic() + self._sample_s
+        with contextlib.suppress(OSError):  # the engine has just died: its socket will report it
+            used_s = _cpu_used_s(self.pid)
+            self._idle_samples = self._idle_samples + 1 if used_s == self._used_s else 0
+            self._used_s = used_s
+        return self._idle_samples >= _SAMPLES
+
     def kill(self) -> str:
         """Ends and reaps the engine; returns how it ended. Safe for an engine that is dead already."""
         with contextlib.suppress(ProcessLookupError):
@@ -179,6 +197,10 @@ class Engine(Connection):
         _, status = os.waitpid(self.pid, 0)
         self.close()
         return _describe_exit(os.waitstatus_to_exitcode(status))
+
+
+def _cpu_used_s(pid: int) -> float:
+    return time.clock_gettime((~pid << 3) | 2)  # clock_getcpuclockid(3), which Python lacks
 
 
 def _describe_exit(code: int) -> str:

@@ -4,6 +4,7 @@ Contract: knows streams by name and nothing of records. An engine is in `by_stre
 a dropped engine is unwatched, killed and reaped.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 from algocline_mcp.errors import AlcError
@@ -58,12 +59,14 @@ class Engines:
 
     @property
     def due(self) -> float | None:
-        """When a pending call is due next, monotonic."""
-        due = None
+        """When a pending call is due next, or a look at an engine that computes, monotonic."""
+        due = math.inf
         for engine in self.by_stream.values():
-            if engine.pending_call is not None and (due is None or engine.pending_call.retry_at < due):
-                due = engine.pending_call.retry_at
-        return due
+            if engine.pending_call is not None:
+                due = min(due, engine.pending_call.retry_at)
+            elif engine.is_computing and engine.sample_at < due:
+                due = engine.sample_at
+        return None if due == math.inf else due
 
     def is_current(self, engine: Engine) -> bool:
         """It was not dropped."""
@@ -84,7 +87,9 @@ class Engines:
         self._spare = None
         if replay is not None:
             self._replays[stream] = replay
-        engine = self.by_stream[stream] = Engine(pid, sock, self._limits.line_bytes, stream=stream)
+        silent_s = self._limits.engine_silent_s
+        engine = Engine(pid, sock, self._limits.line_bytes, stream=stream, silent_s=silent_s)
+        self.by_stream[stream] = engine
         engine.begin_step(self._limits.step_cpu_s, self._alone_s)
         engine.send_start(protocol.encode(start))
         self._watch(engine)

@@ -119,7 +119,7 @@ class Keeper:
     def _process_due(self) -> bool:
         """After every event: advances requests, answers what is due. False: it is time to leave."""
         now = time.monotonic()
-        self.runner.retry_pending_calls()
+        self.runner.process_due()
         if self.is_asked_to_leave:
             for client in [client for client in self.clients if client.request is not None]:
                 self.requests.end(client)

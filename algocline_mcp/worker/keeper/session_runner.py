@@ -194,19 +194,26 @@ class SessionRunner:
         self.engines.stop()
         self.fatal = session_errors.diverged(first, divergence)
 
-    # ── effects that wait for other processes ─────────────────────────────────────────────────────────────
+    # ── what the clock brings ─────────────────────────────────────────────────────────────
 
     @property
     def due(self) -> float | None:
-        """When `retry_pending_calls` has something to do next, monotonic."""
+        """When `process_due` has something to do next, monotonic."""
         return self.engines.due
 
-    def retry_pending_calls(self) -> None:
-        """Tries those calls again that are due. Raises StorageBroken."""
+    def process_due(self) -> None:
+        """Tries those calls again that are due, and ends engines that hang. Raises StorageBroken."""
         now = time.monotonic()
         for engine in list(self.engines.by_stream.values()):
-            if engine.pending_call is not None and engine.pending_call.retry_at <= now:
-                self._contain(engine, self._effect_runner.retry_pending)
+            if engine.pending_call is not None:
+                if engine.pending_call.retry_at <= now:
+                    self._contain(engine, self._effect_runner.retry_pending)
+            elif engine.is_computing and engine.sample_at <= now and engine.is_silent():
+                self._contain(engine, self._end_silent)
+
+    def _end_silent(self, engine: Engine) -> None:
+        limit = f"{self.limits.engine_silent_s:g} s (ALC_ENGINE_SILENT_S)"
+        self._on_death(engine, f"sent nothing and used no processor time for {limit}")
 
     def close_database(self) -> None:
         """While nothing computes: a paused session holds no database open."""
