@@ -1,11 +1,10 @@
 """List of unfinished sessions, one page at a time, and of the newest finished ones.
 
 The cost. A page costs as much as its entries, whatever else is on the disk, and an entry costs the same whatever its
-journal holds: the marks of a long journal hold the entry, and an entry is remembered until its journal changes. Ids
-begin with the time at which
-the session was created, so the newest sessions have the largest file names, and one listing of the directory finds
-them. No database is opened, no worker is asked or started, no lock is taken. Counts are counts of file names; that of
-finished journals is remembered until their directory changes.
+journal holds: the marks of a long journal hold the entry. Ids begin with the time at which the session was created, so
+the newest sessions have the largest file names, and one listing of the directory finds them. Names and entries are kept
+until their directory or journal changes (listing_cache); which sessions have a worker is looked up each time. No
+database is opened, no worker is asked or started, no lock is taken. Counts are counts of file names.
 
 The order. Newest first, with one exception: on the first page, sessions of the caller's project come before the
 others, as far as they are among the NEWEST. To find them, the first record of at most NEWEST journals is read, and
@@ -20,10 +19,10 @@ What does not fit. A session that has just finished keeps its file name until it
 left out, and subtracted from the count. A journal that cannot be read is an entry with `status: error`.
 """
 
-import heapq
 import os
 import stat
 import time
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -32,17 +31,17 @@ from typing import Any
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.history import listing_cache
+from algocline_mcp.history.listing_cache import file_names, journal_count, journal_names
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.session.records import Record, problem_of
 from algocline_mcp.session.results import preview, summary
 from algocline_mcp.session.state import Phase, Session, evolve
 from algocline_mcp.storage import journal, journal_parts
 
-_SUFFIX = ".journal"
 NEWEST = 100  # among so many of the newest unfinished sessions, the project's own come first
 _NAMED = 3  # unfinished sessions that an error message names
-_SAME_STAMP_NS = 1_000_000_000  # two changes within this time may have the same time stamp
-_REMEMBERED = 1000  # entries, and projects
+_REMEMBERED = 1000  # projects
 _PAGE_ROOM_BYTES = 64 * MIB  # of journals that one page reads whole: half a second
 _UNKNOWN = "this journal is long: alc_status with this session_id reads it"
 EMPTY: dict[str, Any] = {"active_sessions": 0, "sessions": []}
@@ -56,13 +55,13 @@ def list_unfinished(
     `limit`: entries of a page. `project`: sessions started in this directory come first. Raises Refused for a cursor
     that no list returned.
     """
-    names = _names(home.sessions, _SUFFIX)
+    names = journal_names(home.sessions)
     if not names:
         return dict(EMPTY)
     if cursor and not cursor.startswith("p-"):
         raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
     page, following = _page(home, names, max(1, min(limit or limits.listed, limits.listed_max)), cursor, project)
-    live = set(map(_sid, _names(home.pool, ".sock")))
+    live = set(map(_sid, file_names(home.pool, ".sock")))
     entries, room = [], _PAGE_ROOM_BYTES
     for sid in page:
         entry, cost = _entry(home.journal(sid), "live" if sid in live else "none", room)
@@ -72,7 +71,7 @@ def list_unfinished(
     unfinished = len(names) - (len(page) - len(entries))  # a session that has just ended is about to be archived
     if not unfinished:
         return dict(EMPTY)
-    counts = {"unfinished": unfinished, "live": len(live), "finished": _count(home.finished)}
+    counts = {"unfinished": unfinished, "live": len(live), "finished": journal_count(home.finished)}
     listed: dict[str, Any] = {"active_sessions": unfinished, "sessions": entries, "counts": counts}
     return listed | ({"cursor": following} if following else {})
 
@@ -82,16 +81,16 @@ def list_finished(home: Home, limits: Limits, *, limit: int | None = None, curso
     id below which the next page begins. Raises Refused for a cursor that no list returned."""
     if cursor and not cursor.startswith("p-"):
         raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
-    names = _names(home.finished, _SUFFIX)
-    older = [name for name in names if _sid(name) < cursor] if cursor else names
-    page = heapq.nlargest(max(1, min(limit or limits.listed, limits.listed_max)), older)
+    names = journal_names(home.finished)
+    older = _older(names, cursor) if cursor else len(names)
+    page = _newest(names, older, max(1, min(limit or limits.listed, limits.listed_max)))
     entries, room = [], _PAGE_ROOM_BYTES
     for name in page:
         entry, cost = _entry(home.finished / name, "none", room)
         room -= cost
         if entry is not None:
             entries.append(entry)
-    following = {"cursor": _sid(page[-1])} if len(older) > len(page) else {}
+    following = {"cursor": _sid(page[-1])} if older > len(page) else {}
     return {"finished_sessions": len(names), "finished": entries} | following
 
 
@@ -104,13 +103,13 @@ def _page(
 ) -> tuple[list[str], str | None]:
     """The ids of one page, and the cursor of the next page or None."""
     after, _, named_down_to = (cursor or "").partition(":")
-    older = [name for name in names if name < after] if after else names  # a name sorts as its id does
-    newest = [_sid(name) for name in heapq.nlargest(NEWEST + size + 1, older)]
+    older = _older(names, after) if after else len(names)
+    newest = [_sid(name) for name in _newest(names, older, NEWEST + size + 1)]
     own = [sid for sid in newest[:NEWEST] if (not after or sid >= named_down_to > "") and _is_of(home, project, sid)]
     first = [] if after else own[:size]  # later pages go by age, without what came first
     rest = [sid for sid in newest if sid not in (own if after else first)]
     page = first + rest[: size - len(first)]
-    if len(older) - (len(own) if after else 0) <= len(page):
+    if older - (len(own) if after else 0) <= len(page):
         return page, None
     last = (
         page[-1] if len(page) > len(first) else newest[0] + "~"
@@ -139,65 +138,37 @@ def _is_of(home: Home, project: str | None, sid: str) -> bool:
     return _projects[key] == project
 
 
-def _names(directory: Path, suffix: str) -> list[str]:
-    """Names of files, unordered. A missing directory has none."""
-    try:
-        return [name for name in os.listdir(directory) if name[:2] == "p-" and name.endswith(suffix)]
-    except OSError:
-        return []
+def _older(names: Sequence[str], sid: str) -> int:
+    """How many of the sorted names are older than an id: a name sorts as its id does."""
+    return bisect_left(names, sid)
 
 
-_counts: dict[Path, tuple[int, int]] = {}  # directory -> its time of change in ns, its number of journals
-
-
-def _count(directory: Path) -> int:
-    """The number of journals, counted again only after a change: finished journals are many and change seldom.
-
-    A change within the last second may share its time stamp with the next change, so that count is not remembered."""
-    try:
-        changed_ns = os.stat(directory).st_mtime_ns
-    except OSError:
-        return 0
-    known = _counts.get(directory)
-    if known is not None and known[0] == changed_ns:
-        return known[1]
-    count = len(_names(directory, _SUFFIX))
-    if time.time_ns() - changed_ns > _SAME_STAMP_NS:
-        _counts[directory] = (changed_ns, count)
-    return count
+def _newest(names: Sequence[str], older: int, count: int) -> Sequence[str]:
+    """The last `count` of the first `older` names, newest first."""
+    return names[max(0, older - count) : older][::-1]
 
 
 def _sid(name: str) -> str:
     return name.partition(".")[0]
 
 
-_entries: dict[Path, tuple[tuple[int, ...], dict[str, Any] | None]] = {}  # journal -> its state, its entry
-
-
 def _entry(path: Path, worker: str, room: int) -> tuple[dict[str, Any] | None, int]:
     """One session, or None where it is gone or has not begun; and how many bytes were read for it.
 
-    It is remembered as long as inode, size and time of change of the journal stay. `room`: bytes that may be read."""
+    `room`: bytes that may be read."""
+    now_ns = time.time_ns()
     sid = _sid(path.name)
     try:
         status = os.stat(path, follow_symlinks=False)
+        entry, cost = listing_cache.kept_line(path, status), 0
+        if entry is None:
+            entry, cost = _read_entry(path, status, room)
+            if entry is not None and entry["status"] not in ("unknown", "error"):
+                listing_cache.keep_line(path, status, now_ns, entry)
     except OSError:
         return None, 0
-    state = (status.st_ino, status.st_size, status.st_mtime_ns)
-    known, cost = _entries.get(path), 0
-    if known is None or known[0] != state:
-        try:
-            entry, cost = _read_entry(path, status, room)
-        except OSError:
-            return None, 0
-        except AlcError as exc:
-            entry = {"session_id": sid, "status": "error", "error_code": exc.code, "error": str(exc)}
-        known = (state, entry)
-        if entry is None or entry["status"] not in ("unknown", "error"):
-            if len(_entries) >= _REMEMBERED:
-                _entries.clear()
-            _entries[path] = known
-    entry = known[1]
+    except AlcError as exc:
+        entry, cost = {"status": "error", "error_code": exc.code, "error": str(exc)}, 0
     return None if entry is None else {**entry, "session_id": sid, "worker": worker}, cost
 
 
@@ -234,12 +205,12 @@ def _evolved(session: Session, records: Iterable[Record]) -> Iterator[Record]:
 
 def ids_of(home: Home, beginning: str) -> list[str]:
     """Ids of unfinished sessions that begin with `beginning`, newest first."""
-    return sorted((_sid(name) for name in _names(home.sessions, _SUFFIX) if name.startswith(beginning)), reverse=True)
+    return sorted((_sid(name) for name in journal_names(home.sessions) if name.startswith(beginning)), reverse=True)
 
 
 def fitting_ids(home: Home, part: str) -> list[str]:
     """Ids of all sessions, finished ones too, that begin or end with `part`, newest first; the whole id alone."""
-    sids = {_sid(name) for directory in (home.sessions, home.finished) for name in _names(directory, _SUFFIX)}
+    sids = {_sid(name) for directory in (home.sessions, home.finished) for name in journal_names(directory)}
     fitting = [sid for sid in sids if sid.startswith(part) or sid.endswith(part)]
     return [part] if part in sids else sorted(fitting, reverse=True)
 

@@ -283,7 +283,7 @@ def test_a_mark_with_a_line_of_another_form_is_not_believed(home: Home) -> None:
 
 def test_a_line_is_remembered_until_its_journal_changes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     sid = sid_of(1)
-    write(home.journal(sid), [header(sid), prompt("q-0")])
+    write(home.journal(sid), [header(sid), prompt("q-0")], age_s=60)
     before = list_unfinished(home, LIMITS)
     with monkeypatch.context() as patch:
         patch.setattr(journal, "stream", None)
