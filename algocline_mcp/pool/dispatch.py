@@ -135,7 +135,8 @@ async def status_via_pool(
         return await reply_from_disk(pool, sid)
     except Unreachable as exc:
         reply = await reply_from_disk(pool, sid)
-        return reply._replace(result=reply.result | {"warnings": [f"{exc}. This is the state in the journal."]})
+        warnings = [*reply.result.get("warnings", ()), f"{exc}. This is the state in the journal."]
+        return reply._replace(result=reply.result | {"warnings": warnings})
 
 
 async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:

@@ -1,7 +1,8 @@
 """Shapes of replies: the feed result of a worker, and the flat result of a tool that is made of it. Pure.
 
-{"Paused": {queries, running?}}         {status: needs_response, session_id, query_id, prompt, …, running?}
-                                        several queries: {status, session_id, queries: [{query_id, …}], running?}
+{"Paused": {queries, running?, warnings?}}
+                                        {status: needs_response, session_id, query_id, prompt, …, running?, warnings?}
+                                        several: {status, session_id, queries: [{query_id, …}], running?, warnings?}
 {"Running": {elapsed_s, progress?}}     {status: running, session_id, elapsed_s, progress?, next}
 {"Accepted": {remaining, pending}}      {status: accepted, session_id, remaining, pending, next}
 {"Stuck": {error_code, error, …}}       {status: error, session_id, error_code, error, …}
@@ -92,10 +93,10 @@ def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> 
 
 def _queries_json(body: Mapping[str, Any]) -> dict[str, Any]:
     queries = [_query_json(query) for query in body["queries"]]
-    running = {"running": body["running"]} if "running" in body else {}
+    rest = {name: body[name] for name in ("running", "warnings") if name in body}
     if len(queries) == 1:
-        return {**queries[0], **running}
-    return {"queries": queries, **running}
+        return {**queries[0], **rest}
+    return {"queries": queries, **rest}
 
 
 def _query_json(query: Mapping[str, Any]) -> dict[str, Any]:

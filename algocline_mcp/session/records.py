@@ -59,6 +59,10 @@ def _text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _true(value: Any) -> bool:
+    return value is True
+
+
 def _object(value: Any) -> bool:
     return isinstance(value, dict)
 
@@ -188,7 +192,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "note": Shape(
         {"bytes": _count},
-        {"progress": _PROGRESS, "level": _text, "message": _text},
+        {"progress": _PROGRESS, "level": _text, "message": _text, "warning": _true},
         one_of=("progress", "message"),
         is_of_stream=True,
     ),

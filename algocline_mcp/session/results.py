@@ -37,6 +37,8 @@ def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool =
         return {"Accepted": {"remaining": len(session.pending), "pending": list(session.pending)}}
     if session.pending:
         paused: Record = {"queries": [_shown(query) for query in session.pending.values()]}
+        if session.warnings:
+            paused["warnings"] = list(session.warnings)
         return {"Paused": paused | ({"running": computing} if computing else {})}
     return running(session, now_s=now_s)
 

@@ -60,6 +60,7 @@ class Session:
     final: Record | None = None
     progress: Record | None = None
     notes_bytes: int = 0
+    warnings: list[str] = field(default_factory=list)  # since the last answer
     last_s: float = 0.0
     budget: Mapping[str, int] = field(default_factory=dict)
     elapsed_s: float = 0.0  # as the budget counts it, up to `counted_s`
@@ -238,6 +239,7 @@ def _fold_end(session: Session, record: Record) -> None:
 
 
 def _fold_answer(session: Session, record: Record) -> None:
+    session.warnings = []
     wait_s = session.limits.get("budget_wait_s")
     _count_time(session, record["t"], wait_s if session.phase is Phase.PAUSED else None)
     for item in record["answers"]:
@@ -268,6 +270,8 @@ def _fold_note(session: Session, record: Record) -> None:
     session.notes_bytes += record["bytes"]
     stream = record.get("stream", MAIN)
     session.streams[stream].is_blank = False
+    if "warning" in record:
+        session.warnings.append(record["message"])
     if "progress" in record:
         session.progress = record["progress"] | _source_of(session, stream)
 

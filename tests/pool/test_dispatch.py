@@ -7,10 +7,10 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool
+from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool, status_via_pool
 from algocline_mcp.pool.dispatch import status_via_pool as status
 from algocline_mcp.session.events import Answer
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, run, say
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, kill, run, say
 
 pytestmark = pytest.mark.anyio
 
@@ -299,3 +299,19 @@ async def test_error_of_a_strategy_says_how_its_paid_answers_are_kept(rig: Rig) 
     assert "alc_branch" not in unpaid["next"]
     assert "alc_branch with this session_id and code=" in paid["next"]
     assert "was system meant?" in paid["warnings"][0]
+
+
+async def test_a_warning_stands_in_the_pause_that_follows_and_in_the_result(rig: Rig) -> None:
+    code = "alc.log('warn', 'mine') local a = alc.llm('one', {sytem = 's'}) return a .. alc.llm('two', {sytem = 's'})"
+    async with rig.pool() as pool:
+        sid, first, _ = await run(pool, code)
+        await kill(rig.keeper(sid))
+        again = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
+        second = (await say(pool, sid, "q-0", "A")).result
+        end = (await say(pool, sid, "q-1", "B")).result
+
+    assert first["warnings"] == again["warnings"] == end["warnings"]
+    (warning,) = first["warnings"]
+    assert "the option sytem is not known, was system meant?" in warning
+    assert "warnings" not in second
+    assert end["result"] == "AB"

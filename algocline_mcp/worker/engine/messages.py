@@ -45,7 +45,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    entry: Record  # {level, message} or {progress: {step, total, message}}
+    entry: Record  # {level, message, warning?} or {progress: {step, total, message}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,8 @@ def _fork(raw: Record) -> Fork:
 
 
 def _log(raw: Record) -> Log:
-    return Log({"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)})
+    entry = {"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)}
+    return Log(entry | ({"warning": True} if raw.get("warning") is True else {}))
 
 
 def _progress(raw: Record) -> Log:

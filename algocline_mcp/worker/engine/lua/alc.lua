@@ -257,11 +257,12 @@ end
 local LEVELS = { error = true, warn = true, info = true, debug = true }
 local LOGGED = 65536 -- bytes of one message; the rest is cut off
 
-local function log(level, message)
+-- `is_warning`: the next pause shows the message to the host, see warnings.lua.
+local function log(level, message, is_warning)
   if #message > LOGGED then
     message = sub(message, 1, LOGGED) .. "…"
   end
-  send('{"level":"' .. level .. '","message":' .. quote(message) .. ',"op":"log"}')
+  send('{"level":"' .. level .. '","message":' .. quote(message) .. (is_warning and ',"op":"log","warning":true}' or ',"op":"log"}'))
 end
 shared.log = log
 

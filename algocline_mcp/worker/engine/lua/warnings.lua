@@ -1,5 +1,5 @@
 -- Warnings: what a strategy gives and nothing reads. Each stands once in the result of the session; those of the middle
--- of a run also in its log, at the place where they arose.
+-- of a run also in its log, at the place where they arose, and in the pause that follows.
 
 local shared = ...
 local concat = table.concat
@@ -20,7 +20,7 @@ end
 
 function shared.warn(sentence)
   if add(sentence) then
-    shared.log("warn", sentence)
+    shared.log("warn", sentence, true)
   end
 end
 
