@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool, status_via_pool
+from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool
 from algocline_mcp.pool.dispatch import status_via_pool as status
 from algocline_mcp.session.events import Answer
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, kill, run, say
@@ -306,7 +306,7 @@ async def test_a_warning_stands_in_the_pause_that_follows_and_in_the_result(rig:
     async with rig.pool() as pool:
         sid, first, _ = await run(pool, code)
         await kill(rig.keeper(sid))
-        again = (await status_via_pool(pool, sid, wait_s=WAIT_S)).result
+        again = (await status(pool, sid, wait_s=WAIT_S)).result
         second = (await say(pool, sid, "q-0", "A")).result
         end = (await say(pool, sid, "q-1", "B")).result
 
