@@ -19,6 +19,7 @@ from algocline_mcp.cli import output
 from algocline_mcp.config.home import Home
 
 WHOLE_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
+LISTED = "alc ps lists the unfinished sessions, alc ps --all the newest finished ones too"
 _SHORTEST = 4  # characters; a shorter one is more likely a slip, and `stop --delete` takes ids too
 _NAMED = 5  # candidates in an error
 _COMPLETED = 100  # ids that a shell gets
@@ -44,6 +45,9 @@ class SessionId(StringParamType):
                 f"{shlex.quote(value)} fits {len(sids)} sessions, give more of it: {candidates}{more}", param, ctx
             )
         return sids[0] if sids else value
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None) -> str:
+        return LISTED
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         from algocline_mcp.history.listing import fitting_ids, ids_of, title_of

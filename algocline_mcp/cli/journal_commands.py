@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.arguments import SID, WHOLE_SID, SessionId
+from algocline_mcp.cli.arguments import LISTED, SID, WHOLE_SID, SessionId
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -44,7 +44,7 @@ def _private(name: str, flags: int) -> int:
 
 def _session_id(sid: str) -> str:
     if not WHOLE_SID.fullmatch(sid):
-        raise click.UsageError(f"{sid!r} is not a session id: alc ps lists the unfinished sessions.")
+        raise click.UsageError(f"{sid!r} is not a session id: {LISTED}.")
     return sid
 
 

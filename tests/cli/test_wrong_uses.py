@@ -152,6 +152,8 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["run", "x.lua", "a=1", "a=2"], 2, "a is given twice: give it once, several values as a='["),
         (["run", "x.lua", "--task=y"], 2, "No such option '--task'. A value for ctx is written without dashes: task=…"),
         (["run", "x.lua", "--answer=y"], 2, "No such option '--answer'. Did you mean '--answers'?"),
+        (["show"], 2, "Missing argument 'SID'. alc ps lists the unfinished sessions, alc ps --all the newest finished"),
+        (["stop"], 2, "Missing argument 'SID'. alc ps lists the unfinished sessions"),
         (["show", "p-1"], 2, "'p-1' is not a session id: alc ps lists the unfinished sessions"),
         (["export", GONE], 1, "not found, and no session is unfinished here: start with alc run"),
         (

@@ -87,6 +87,23 @@ local function nearest_names(name)
   return found
 end
 
+-- Words that writers of other libraries use in the name of a function -> what it is called here. None is a name above.
+local OTHER_WORDS = {
+  ask = "alc.llm", prompt = "alc.llm", query = "alc.llm", chat = "alc.llm", complete = "alc.llm", generate = "alc.llm",
+  verdict = "alc.match_bool, alc.match_enum", bool = "alc.match_bool", boolean = "alc.match_bool",
+  choice = "alc.match_enum", enum = "alc.match_enum", rating = "alc.parse_score", int = "alc.parse_number",
+  float = "alc.parse_number", parse_json = "alc.json_extract", now = "alc.time",
+}
+
+-- Functions for which another library uses the name, or the last of its words that has one.
+local function called_otherwise(name)
+  local names = OTHER_WORDS[name]
+  for word in gmatch(name, "%a+") do
+    names = OTHER_WORDS[name] or OTHER_WORDS[lower(word)] or names
+  end
+  return names
+end
+
 -- Errors of a run ----------------------------------------------------------------------------------------------
 
 local function of_missing_function(kind, name)
@@ -97,6 +114,8 @@ local function of_missing_function(kind, name)
   if #names > 0 then
     return "the nearest names are: " .. concat(names, ", ")
   end
+  names = #name <= LONGEST and called_otherwise(name)
+  return names and "here it is called: " .. names
 end
 
 local LIST = "for i, x in ipairs(list) do … end"
