@@ -168,7 +168,8 @@ def _context(pairs: tuple[str, ...]) -> dict[str, Any]:
         if not key:
             raise click.UsageError(f"{pair!r} has no name before the =: write for example task={shlex.quote(text)}.")
         if not equals:
-            raise click.UsageError(f"{pair!r} is not KEY=VALUE: write for example task={shlex.quote(pair)}.")
+            example = f"{pair}='a text'" if pair.isidentifier() else f"task={shlex.quote(pair)}"
+            raise click.UsageError(f"{pair!r} is not KEY=VALUE: write for example {example}.")
         if key in ctx:
             raise click.UsageError(f'{key} is given twice: give it once, several values as {key}=\'["…", "…"]\'.')
         if text.startswith("@@"):

@@ -136,7 +136,8 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
     [
         (["run", "nowhere.lua"], 1, "nowhere.lua is not a file: give the path of a strategy"),
         (["run", "."], 1, "is not a file: give the path of a strategy"),
-        (["run", "x.lua", "task"], 2, "'task' is not KEY=VALUE: write for example task=task"),
+        (["run", "x.lua", "task"], 2, "'task' is not KEY=VALUE: write for example task='a text'"),
+        (["run", "x.lua", "Ship it?"], 2, "'Ship it?' is not KEY=VALUE: write for example task='Ship it?'"),
         (["run", "x.lua", "--exec", "a", "--answers", "b"], 2, "give --exec or --answers, not both"),
         (["run", "x.lua", "--exec", "a", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
         (["run", "x.lua", "--anwers", "a.json"], 2, "No such option '--anwers'. Did you mean '--answers'?"),
