@@ -79,11 +79,8 @@ class PoolRegistry(BaseModel):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Empty if there is no file. Raises OSError, also for a symbolic link, and ValidationError."""
-        try:
-            with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
-                return cls.model_validate_json(file.read())
-        except FileNotFoundError:
-            return cls()
+        content = _content(path)
+        return cls() if content is None else cls.model_validate_json(content)
 
     def add(self, entry: PoolSessionEntry) -> None:
         self.sessions = [other for other in self.sessions if other.sid != entry.sid] + [entry]
@@ -95,10 +92,22 @@ class PoolRegistry(BaseModel):
     def find(self, sid: str) -> PoolSessionEntry | None:
         return next((entry for entry in self.sessions if entry.sid == sid), None)
 
-    def save(self, path: Path) -> None:
-        """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays."""
-        content = self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True)
-        replace_under_lock(path, content.encode("ascii"))
+    def save(self, path: Path) -> bytes:
+        """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays.
+
+        Returns the content."""
+        content = self.model_dump_json(indent=1, exclude_none=True, ensure_ascii=True).encode("ascii")
+        replace_under_lock(path, content)
+        return content
+
+
+def _content(path: Path) -> bytes | None:
+    """None if there is no file."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
 
 
 class Change:
@@ -132,6 +141,7 @@ class RegistryWriter:
         default_factory=dict
     )  # by sid: added entries whose outcome was not reported yet
     _waiting: list[Change] = field(default_factory=list)
+    _written: tuple[bytes, PoolRegistry] | None = None  # the file's content as it was last, and what it means
     _writing: int = 0  # changes in the write that is under way
     _asked: anyio.Event = field(default_factory=anyio.Event)
     # A limiter of its own: a thread that waits for the lock must not delay work in the default limiter.
@@ -193,7 +203,7 @@ class RegistryWriter:
                     else:
                         registry.sessions = [entry for entry in registry.sessions if entry.identity.is_alive()]
                 if registry.sessions != before:
-                    registry.save(self.home.registry)
+                    self._written = (registry.save(self.home.registry), registry)
         except portalocker.LockException:
             return (
                 f"{self.home.registry_lock} is held by another process for {self.limits.registry_lock_s} s: "
@@ -205,15 +215,23 @@ class RegistryWriter:
 
     def _load(self) -> tuple[PoolRegistry, list[PoolSessionEntry] | None]:
         """`(registry, entries in the file)`. The entries are None if there is no usable file."""
+        content = None
         try:
-            registry = PoolRegistry.load(self.home.registry)
+            content = _content(self.home.registry)
+            if content is None:
+                return PoolRegistry(), None
+            # What nobody else has changed is not validated again: 5 us an entry. Its times would not tell, for two
+            # writes may fall into one tick of the file system's clock.
+            if self._written is None or self._written[0] != content:
+                self._written = (content, PoolRegistry.model_validate_json(content))
+            registry = self._written[1].model_copy()
         except (ValidationError, OSError) as exc:
             # A symbolic link (ELOOP) is renamed like a corrupt file; its target stays as it is.
             if isinstance(exc, OSError) and exc.errno != errno.ELOOP:
                 raise
             os.replace(self.home.registry, f"{self.home.registry}{CORRUPT_SUFFIX}{time.time_ns() // 10**6}")
             return PoolRegistry(), None
-        return registry, list(registry.sessions) if self.home.registry.exists() else None
+        return registry, list(registry.sessions)
 
     def _complete(self, registry: PoolRegistry, *, is_new: bool) -> None:
         """Adds entries that an earlier write could not add, or that were lost with the file."""

@@ -1,7 +1,7 @@
 """Processes of the engines of one session, at most one per stream, and the replays that some of them go through.
 
-Contract: knows streams by name and nothing of records. An engine is in `by_stream` from its start until it is dropped;
-a dropped engine is unwatched, killed and reaped.
+Contract: knows streams by name and nothing of records. An engine is in `by_stream` from its start until it is dropped
+or retired; a dropped engine is unwatched, killed and reaped, a retired one is killed and reaped by `stop`.
 """
 
 import math
@@ -31,6 +31,7 @@ class Engines:
         self.by_stream: dict[str, Engine] = {}
         self.divergences: dict[str, Diverged] = {}  # by stream: of a first replay, until the stream pauses
         self._replays: dict[str, Replay] = {}  # by stream: of engines that may not have come to the journal's end
+        self._retired: list[Engine] = []  # of the strategy itself: at most one
         self._limits = preloaded.limits
         self._runtimes = preloaded.runtimes
         self._spare = spare
@@ -100,6 +101,13 @@ class Engines:
             Engine(*self._spare, self._limits.line_bytes, stream=MAIN).kill()
             self._spare = None
 
+    def retire(self, engine: Engine) -> None:
+        """For an engine that has sent its last line and rests: `stop` kills and reaps it, after the reply."""
+        self.by_stream.pop(engine.stream, None)
+        self._replays.pop(engine.stream, None)
+        self._unwatch(engine)
+        self._retired.append(engine)
+
     def drop(self, engine: Engine) -> str:
         """Returns how the engine ended."""
         self.by_stream.pop(engine.stream, None)
@@ -110,6 +118,8 @@ class Engines:
     def stop(self) -> None:
         for engine in list(self.by_stream.values()):
             self.drop(engine)
+        while self._retired:
+            self._retired.pop().kill()
 
     # ── processor time ────────────────────────────────────────────────────────────────────────────────────
 

@@ -84,8 +84,10 @@ class MessageRunner:
             case End(outcome):
                 self._journaled.record(Ended(engine.stream, outcome, now_s(), engine.spent_s))
                 fail_point("final.recorded")
-                self._engines.drop(engine)
-                if engine.stream != MAIN:
+                if engine.stream == MAIN:
+                    self._engines.retire(engine)
+                else:
+                    self._engines.drop(engine)
                     self._on_child_ended(engine.stream)
 
     def _progress(self, stream: str, progress: Record) -> Record:

@@ -32,6 +32,7 @@ from algocline_mcp.worker.keeper.connections import Client, Connection, Engine
 from algocline_mcp.worker.keeper.quiet import QuietPeriod, Stay
 from algocline_mcp.worker.keeper.request_runner import RequestRunner
 from algocline_mcp.worker.keeper.session_runner import RunnerCallbacks, SessionRunner
+from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 _BACKLOG = 64
 _SIGNAL_BYTES = 64
@@ -274,6 +275,7 @@ class Keeper:
             while client.has_output and client.is_open and (left_s := deadline - time.monotonic()) > 0:
                 client.socket.settimeout(left_s)
                 client.flush()
+        fail_point("reply.sent")
         self.runner.stop()
         self.runner.close_database()
         useless = [self.home.socket(self.sid)]

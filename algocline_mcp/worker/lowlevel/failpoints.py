@@ -17,6 +17,8 @@ and only the workers are to be ended.
     final.recorded    the result of the session or of a child is appended, not flushed
     reply.flushed     everything is on the disk, the host does not have the reply
     archive.moved     the finished journal is moved, the session's marks still exist
+    reply.sent        the host has the reply, the engines of the session still exist
+    worker.left       the socket is unlinked, the process is about to end
 """
 
 import errno
@@ -36,6 +38,8 @@ POINTS = (
     "final.recorded",
     "reply.flushed",
     "archive.moved",
+    "reply.sent",
+    "worker.left",
 )
 
 
