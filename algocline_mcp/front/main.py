@@ -25,7 +25,7 @@ from algocline_mcp.front.host import LINE_MAX_BYTES, HostInput, HostOutput
 from algocline_mcp.front.relay import Relay, State
 from algocline_mcp.front.response_cache import CacheFile, ResponseCache
 from algocline_mcp.front.server_process import ServerProcess
-from algocline_mcp.transport.descriptors import end_on_signals, leave, take_over_descriptors
+from algocline_mcp.transport.descriptors import DroppingStderr, end_on_signals, leave, take_over_descriptors
 from algocline_mcp.transport.jsonrpc import Problem, message_of, replies, report
 from algocline_mcp.transport.lines import EDGE_BYTES, edge_id
 
@@ -231,4 +231,4 @@ def _too_long(line: bytes) -> Problem:
 
 def _warn(sentence: str) -> None:
     with suppress(OSError):  # a host may have closed our stderr
-        os.write(2, sentence.encode("ascii", "replace") + b"\n")
+        DroppingStderr().write(sentence.encode("ascii", "replace") + b"\n")

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Self
 
-from algocline_mcp.transport.descriptors import end_on_signals, leave, take_over_descriptors
+from algocline_mcp.transport.descriptors import drop_what_nobody_reads, end_on_signals, leave, take_over_descriptors
 from algocline_mcp.transport.lines import OUTDATED, READY, writable
 
 if TYPE_CHECKING:
@@ -154,4 +154,5 @@ def open_channel() -> Channel:
     """Installs the signal handlers and takes over descriptors 0 and 1."""
     end_on_signals()
     fd, _ = take_over_descriptors()
+    drop_what_nobody_reads()
     return Channel(socket.socket(fileno=fd))

@@ -6,10 +6,51 @@ Contract. Needs the standard library alone. Called on the main thread before any
 import fcntl
 import io
 import os
+import select
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
+
+
+class DroppingStderr(io.RawIOBase):
+    """Descriptor 2 for text that nobody may read: what does not fit into its pipe is dropped, and said later.
+
+    A server whose host never read its stderr hung at the ninth traceback.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._poll.register(2, select.POLLOUT)
+        self._dropped_bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        """Never blocks, never raises. A pipe that polls as writable takes PIPE_BUF bytes."""
+        content = memoryview(data).cast("B")
+        for start in range(0, len(content), select.PIPE_BUF):
+            part = content[start : start + select.PIPE_BUF]
+            if not self._poll.poll(0):
+                self._dropped_bytes += len(part)
+                continue
+            with suppress(OSError):  # the host has closed it
+                if self._dropped_bytes:
+                    os.write(2, b"alc: %d bytes were dropped here: nobody read stderr\n" % self._dropped_bytes)
+                    self._dropped_bytes = 0
+                    if not self._poll.poll(0):
+                        continue
+                os.write(2, part)
+        return len(content)
+
+
+def drop_what_nobody_reads() -> None:
+    """From now on `sys.stderr` never blocks."""
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(DroppingStderr()), "utf-8", "backslashreplace", line_buffering=True, write_through=True
+    )
 
 
 def leave(code: int = 0) -> NoReturn:

@@ -80,3 +80,15 @@ def test_stray_output_goes_to_stderr_and_stdin_is_empty(raw: RawServer) -> None:
     assert raw.line()["result"]["structuredContent"]["result"] == {"stdin": ""}
     _, err = raw.process.communicate(timeout=LIMIT_S)
     assert {"stray words", "more of them", "and of a child"} <= set(err.decode().splitlines())
+
+
+@pytest.mark.slow
+def test_a_stderr_that_nobody_reads_stops_no_call(raw: RawServer) -> None:
+    """Each internal error writes a traceback of several kB; the pipe holds 64."""
+    raw.initialize()
+    for number in range(1, 61):
+        raw.call(number, "alc_run", {"code": '{"do": "break"}'})
+        assert raw.line()["id"] == number
+
+    _, err = raw.process.communicate(timeout=LIMIT_S)
+    assert err.count(b"Traceback") > 5
