@@ -10,13 +10,14 @@ appends that line to the file it was given, flushes it, sends the line back and 
 import os
 import socket
 import sys
+from typing import NoReturn
 
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.fork_server import main as fork_server
 from algocline_mcp.worker.keeper import main as keeper
 
 
-def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: object) -> int:
+def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: object) -> NoReturn:
     """In the place of `keeper.keep`; whatever else that is handed is not needed here."""
     with socket.socket(fileno=listener_fd) as listener:
         connection, _ = listener.accept()
@@ -26,7 +27,7 @@ def keep(sid: str, journal_fd: int, listener_fd: int, *_more: object, **_named: 
         os.fdatasync(journal_fd)
         connection.sendall(line)
         lines.read()
-    return 0
+    os._exit(0)
 
 
 def no_engine(*_more: object, **_named: object) -> Spawned | None:
