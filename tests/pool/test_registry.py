@@ -140,6 +140,18 @@ async def test_directory_in_its_place_is_a_pool_save_error_and_the_run_continues
     assert (later, over) == (None, None)  # nothing was to be written; the removal is written beside the reply
 
 
+async def test_run_that_ends_at_once_reports_that_its_entry_could_not_be_saved(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        assert await pool.registry.prune().error(SOON_S) is None  # so no write of the start comes in between
+        rig.home.registry.unlink(missing_ok=True)
+        rig.home.registry.mkdir()
+        _, end, error = await run(pool, "return 1")
+
+    assert end["status"] == "completed"
+    assert error is not None
+    assert error.startswith(f"cannot write {rig.home.registry}: Is a directory")
+
+
 @pytest.mark.slow
 async def test_directory_that_became_read_only_stops_no_live_session_and_refuses_new_ones(rig: Rig) -> None:
     with Program(rig, "server.py", prefix=ORDINARY) as server:
