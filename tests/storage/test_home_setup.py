@@ -7,7 +7,7 @@ import pytest
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import AlcError, HomeUnusable, Refused, Unreachable
+from algocline_mcp.errors import AlcError, HomeUnusable, ProgramReplaced, Refused
 from algocline_mcp.pool import spawn
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool
 from algocline_mcp.storage import journal_lines
@@ -178,7 +178,7 @@ async def test_home_may_have_a_name_that_is_not_ascii(rig: Rig) -> None:
 async def test_server_whose_program_was_replaced_on_disk_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawn, "__version__", "0.0.1")
     async with rig.pool(environ={**os.environ, "ALC_SPAWN": "exec"}, resends=1) as pool:
-        with pytest.raises(Unreachable, match="restart the server in the host") as caught:
+        with pytest.raises(ProgramReplaced, match="start it again, then ask again") as caught:
             await run(pool, ASK_ONCE)
 
         (sid,) = {path.stem for path in rig.home.sessions.glob("p-*.journal")}
