@@ -18,7 +18,7 @@ import os
 import select
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from math import inf
 from typing import NoReturn
 
 from algocline_mcp.front.host import LINE_MAX_BYTES, HostInput, HostOutput
@@ -27,7 +27,7 @@ from algocline_mcp.front.response_cache import CacheFile, ResponseCache
 from algocline_mcp.front.server_process import ServerProcess
 from algocline_mcp.transport.descriptors import DroppingStderr, end_on_signals, leave, take_over_descriptors
 from algocline_mcp.transport.jsonrpc import Problem, message_of, replies, report
-from algocline_mcp.transport.lines import EDGE_BYTES, edge_id
+from algocline_mcp.transport.lines import EDGE_BYTES, READY, edge_id
 
 # Beyond this much that waits on its way, the front stops reading: the pipe fills up instead of its memory.
 HELD_MAX_BYTES = 2 * LINE_MAX_BYTES
@@ -40,6 +40,7 @@ LEAVE_S = 0.5
 IMPORT_S = 60.0
 FIRST_REPLIES_S = 10.0
 SERVER_IDLE_S = 600.0  # as the idle time of a worker: it outlasts the turns of a conversation
+_IDLE_MAX_S = 1e6  # `poll` takes its milliseconds as a C int
 _NOTHING_ASKED = (
     "alc: stdin ended before a line came, so nothing was served: a host starts alc and keeps its stdin open (in a "
     "container: docker run -i); alc --help shows the commands"
@@ -78,7 +79,9 @@ class Front:
     def _act(self) -> None:
         """What follows from the events so far."""
         relay = self._relay
-        if relay.is_server_wanted:
+        if self._idle_left_s <= 0:
+            relay.retire()
+        while relay.is_server_wanted and self._server is None:  # the relay gives up after a few that cannot start
             self._start_server()
         if self._server is not None:
             if relay.is_server_done and not self._is_input_closed:
@@ -99,6 +102,13 @@ class Front:
     @property
     def _is_host_behind(self) -> bool:
         return self._output.is_behind or bool(self._relay.to_host)
+
+    @property
+    def _idle_left_s(self) -> float:
+        """Until the server has to retire; infinite where none is idle."""
+        if self._relay.state is not State.READY or self._relay.is_waiting or not self._idle_s:
+            return inf
+        return self._idle_from_s + self._idle_s - time.monotonic()
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -125,13 +135,7 @@ class Front:
     def _timeout_ms(self) -> float | None:
         if self._leave_at_s is not None:
             return max(0.0, self._leave_at_s - time.monotonic()) * 1000
-        if self._relay.state is not State.READY or self._relay.is_waiting or not self._idle_s:
-            return None
-        left_s = self._idle_from_s + self._idle_s - time.monotonic()
-        if left_s > 0:
-            return left_s * 1000
-        self._relay.retire()
-        return 0
+        return None if self._idle_left_s == inf else max(0.0, self._idle_left_s) * 1000
 
     # ── the host ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,7 +207,7 @@ class Front:
         for line in lines:
             self._relay.from_server(line)
         self._idle_from_s = time.monotonic()
-        if self._leave_at_s is not None and b"\n" in lines:  # it has started after the end of the input
+        if self._leave_at_s is not None and READY in lines:  # it has started after the end of the input
             self._leave_at_s = time.monotonic() + FIRST_REPLIES_S
 
 
@@ -218,9 +222,11 @@ def serve(environ: Mapping[str, str] = os.environ) -> NoReturn:
 
 def _idle_s(environ: Mapping[str, str]) -> float:
     """A value that is none is reported by the server, as that of every other limit."""
-    with suppress(ValueError):
-        return float(environ.get("ALC_SERVER_IDLE_S") or SERVER_IDLE_S)
-    return SERVER_IDLE_S
+    try:
+        chosen_s = float(environ.get("ALC_SERVER_IDLE_S") or SERVER_IDLE_S)
+    except ValueError:
+        return SERVER_IDLE_S
+    return min(chosen_s, _IDLE_MAX_S) if chosen_s >= 0 else SERVER_IDLE_S
 
 
 def _too_long(line: bytes) -> Problem:
@@ -230,5 +236,4 @@ def _too_long(line: bytes) -> Problem:
 
 
 def _warn(sentence: str) -> None:
-    with suppress(OSError):  # a host may have closed our stderr
-        DroppingStderr().write(sentence.encode("ascii", "replace") + b"\n")
+    DroppingStderr().write(sentence.encode("ascii", "replace") + b"\n")

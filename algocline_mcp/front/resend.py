@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from algocline_mcp.transport.jsonrpc import INTERNAL_ERROR
+from algocline_mcp.transport.jsonrpc import INTERNAL_ERROR, Problem, replies
 
 REPEATABLE = frozenset(
     (
@@ -59,7 +59,7 @@ def reply_line(number: int | str, answer: bytes) -> bytes:
 
 
 def error_line(number: int | str, code: int, reason: str) -> bytes:
-    return reply_line(number, b',"error":%s}' % json.dumps({"code": code, "message": reason}).encode())
+    return replies(Problem(reason, code, (number,)))
 
 
 def refusal(number: int | str, method: str, tool: str | None, deliveries: int, how: str) -> bytes:

@@ -68,7 +68,8 @@ class ResponseCache:
             return question
         if len(question) > QUESTION_MAX_CHARS:
             return None
-        if _PROTOCOL in (params.get("_meta") or {}):
+        meta = params.get("_meta")
+        if isinstance(meta, dict) and _PROTOCOL in meta:
             return question
         return None if self._connection is None else f"{self._connection} {question}"
 

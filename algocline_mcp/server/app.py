@@ -95,7 +95,7 @@ class Server(MCPServer[ServerState]):
         except (AlcError, ToolError) as exc:
             error = exc if isinstance(exc, AlcError) else exc.__cause__
             if isinstance(error, ProgramReplaced) and self.channel is not None and context is not None:
-                await self.channel.hand_back(context.request_context.request_id or "")
+                await self.channel.hand_back(context.request_context.request_id)
                 await anyio.sleep_forever()  # until the front ends this server
             return results.sentence(exc, name) if isinstance(exc, AlcError) else self._refusal(name, exc)
 
@@ -200,7 +200,7 @@ def serve(channel: Channel, fork_process: "ForkServerProcess | None" = None) -> 
 async def _serve(app: Server, channel: Channel) -> None:
     # This is the body of MCPServer.run, which cannot be given other streams. Of its streams `stdio_server` needs only
     # iteration over lines, `write` and `flush`.
-    stream: AsyncFile[str] = channel  # type: ignore[assignment]
+    stream: AsyncFile[str] = channel  # type: ignore[assignment]  # it has what `stdio_server` uses, see above
     lowlevel = app._lowlevel_server
     app.channel = channel
     channel.announce()

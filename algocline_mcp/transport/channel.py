@@ -15,6 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from algocline_mcp.transport.descriptors import drop_what_nobody_reads, end_on_signals, leave, take_over_descriptors
+from algocline_mcp.transport.jsonrpc import INTERNAL_ERROR, Problem, replies
 from algocline_mcp.transport.lines import OUTDATED, READY, writable
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Channel:
     async def flush(self) -> None:
         """Does nothing: every `write` has written all of its line."""
 
-    async def hand_back(self, number: int | str) -> None:
+    async def hand_back(self, number: int | str | None) -> None:
         """Says that the request was not carried out, because the program on disk is another one."""
         await self.write(f"{OUTDATED.decode()}{json.dumps({'id': number})}}}\n")
 
@@ -141,10 +142,8 @@ class Channel:
             while self._lines:
                 message = json.loads(self._lines.popleft())
                 if "method" in message and message.get("id") is not None:
-                    error = {"code": -32603, "message": reason}
-                    reply = json.dumps({"jsonrpc": "2.0", "id": message["id"], "error": error}, separators=(",", ":"))
                     self._connection.setblocking(True)
-                    self._connection.sendall(reply.encode() + b"\n")
+                    self._connection.sendall(replies(Problem(reason, INTERNAL_ERROR, (message["id"],))))
                     self._connection.setblocking(False)
                     is_answered = True
         leave(1)

@@ -287,6 +287,28 @@ def test_what_is_not_known_to_be_safe_is_not_sent_again(params: dict[str, Any]) 
     assert not is_repeatable({"method": "tools/call", "params": params})
 
 
+ODD: list[Any] = [None, True, 5, 1.5, "", "x", [], [1], {}, {"a": {"b": []}}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_no_field_of_a_message_ends_the_front(odd: Any) -> None:
+    front = Front()
+    for number, fields in enumerate(
+        [
+            {"method": "tools/call", "params": {"name": odd, "arguments": odd, "_meta": odd}},
+            {"method": "tools/call", "params": {"name": "alc_continue", "arguments": {"query_id": odd}}},
+            {"method": "tools/list", "params": {"_meta": odd, "cursor": odd}},
+            {"method": "initialize", "params": {"protocolVersion": odd, "capabilities": odd, "_meta": odd}},
+        ]
+    ):
+        front.host(number, **fields)
+    front.host(method="notifications/cancelled", params={"requestId": odd})
+    front.host(method="notifications/cancelled")
+    front.relay.server_has_ended(KILLED)
+
+    assert front.relay.state is State.ABSENT
+
+
 # ── schedules ─────────────────────────────────────────────────────────────────────────────────────────────
 
 SCHEDULES = 10_000

@@ -5,6 +5,8 @@ import os
 import select
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -107,7 +109,7 @@ def test_a_server_without_a_request_ends_and_the_next_call_starts_another_one(en
 def test_a_call_that_needs_the_replaced_program_is_carried_out_by_the_next_server(warm: RawServer) -> None:
     warm.send(run_line(1, PID))
     first = pid_of(warm.line())
-    warm.send(run_line(2, rb"{\"do\": \"outdated\"}"))
+    warm.send(run_line(0, rb"{\"do\": \"outdated\"}"))
 
     assert pid_of(warm.line()) != first
 
@@ -160,5 +162,32 @@ def test_a_broken_installation_is_tried_again_by_each_call(environment: dict[str
         front.send(json.dumps({"jsonrpc": "2.0", "id": 5, "method": "tools/list"}).encode() + b"\n")
 
         assert front.line()["result"]["tools"]
+    finally:
+        front.close()
+
+
+def test_a_server_that_no_process_can_be_started_for_is_given_up_and_said(environment: dict[str, str]) -> None:
+    program = "import sys; sys.executable = '/nowhere'; from algocline_mcp.front.main import serve; serve()"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        input=RawServer.INITIALIZE,
+        env=environment,
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+    assert "cannot start" in json.loads(done.stdout)["error"]["message"]
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("idle", ["inf", "1e300", "nan", "-1", "soon", "0"])
+def test_an_odd_idle_time_ends_no_front(environment: dict[str, str], idle: str) -> None:
+    front = RawServer(environment | {"ALC_SERVER_IDLE_S": idle})
+    try:
+        front.initialize()
+        front.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n')
+
+        assert front.line()["id"] == 1
     finally:
         front.close()
