@@ -38,7 +38,7 @@ def test_a_long_result_does_not_hold_the_event_loop(
 
     async def held_s() -> float:
         began_s = time.thread_time()
-        reply = await host_result(None, {**HEAD, "result": value})  # type: ignore[arg-type]
+        reply = await host_result(None, {**HEAD, "result": value})  # type: ignore[arg-type]  # no host
         held = time.thread_time() - began_s
         assert reply.structured_content is not None
         assert reply.structured_content.get("truncated", False) is (max_bytes == 100_000)

@@ -13,7 +13,10 @@ from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
 from algocline_mcp.worker.keeper.connections import Engine
 from tests.rig.rig import ENDLESS, WAIT_S, Rig, run, until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", reason="the clock of another process")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the processor time of another process"),
+]
 SILENT: dict[str, Any] = {"engine_silent_s": 1.0}
 REASON = "sent nothing and used no processor time for 1 s (ALC_ENGINE_SILENT_S)"
 COMPUTES = "local n = 0 for i = 1, 200000000 do n = n + i end return alc.llm('p')"

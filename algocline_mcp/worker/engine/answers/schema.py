@@ -43,8 +43,8 @@ def schema_form(schema: Any) -> list[str | None]:
 
 def schema_mismatch(text: str, schema: Schema) -> str | None:
     """Where the JSON in an answer does not fit the schema, with its path; None where it fits or is missing."""
-    found = json_extract(text)
-    return None if found is None else _mismatch(json.loads(found, parse_int=_integer), schema, "answer")
+    extract = json_extract(text)
+    return None if extract is None else _mismatch(json.loads(extract, parse_int=_integer), schema, "answer")
 
 
 def _integer(digits: str) -> int | float:
