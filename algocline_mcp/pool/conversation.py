@@ -145,13 +145,7 @@ async def _reply(call: Call, response: PoolResponse) -> PoolReply:
     pid = response.worker.pid
     if "Finished" in feed_result:
         call.pool.apply_retention_soon(call.sid)
-        # The entry's removal is written in the background: no session depends on it, and a last step that waited for
-        # it took 1 to 3 ms longer. A run that ends at once has still to report the write of its entry.
-        added = call.pool.registry.take_unreported(call.sid)
-        call.pool.watch(call.sid, pid)
-        call.pool.registry.remove(call.sid, pid)
-        error = await added.error(call.pool.limits.registry_lock_s) if added is not None else None
-        return PoolReply(session_id, result, error)
+        return PoolReply(session_id, result, await remove_entry(call.pool, call.sid, pid))
     return PoolReply(session_id, result, await persist_entry(call.pool, call.sid, pid))
 
 
