@@ -15,8 +15,9 @@ sessions that the first page showed out of order: later pages go by age and leav
 not older than OLDEST, so every session comes exactly once. A session that starts or ends between two pages shifts none
 of the others, because a cursor is an id and not a number.
 
-What does not fit. A session that has just finished keeps its file name until its worker has archived it: it is folded,
-left out, and subtracted from the count. A journal that cannot be read is an entry with `status: error`.
+What does not fit. A session that has just finished keeps its file name until its worker has archived it: a page that
+meets it leaves it out of its entries and counts, and is filled with the next ones. A journal that cannot be read is an
+entry with `status: error`.
 """
 
 import os
@@ -60,19 +61,24 @@ def list_unfinished(
         return dict(EMPTY)
     if cursor and not cursor.startswith("p-"):
         raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
-    page, following = _page(home, names, max(1, min(limit or limits.listed, limits.listed_max)), cursor, project)
     live = set(map(_sid, file_names(home.pool, ".sock")))
-    entries, room = [], _PAGE_ROOM_BYTES
-    for sid in page:
-        entry, cost = _entry(home.journal(sid), "live" if sid in live else "none", room)
-        room -= cost
-        if entry is not None and not _has_ended(entry):
-            entries.append(entry)
-    unfinished = len(names) - (len(page) - len(entries))  # a session that has just ended is about to be archived
-    if not unfinished:
+    size, room = max(1, min(limit or limits.listed, limits.listed_max)), _PAGE_ROOM_BYTES
+    entries: dict[str, dict[str, Any] | None] = {}
+    page, following = _page(home, names, size, cursor, project)
+    while unread := [sid for sid in page if sid not in entries]:
+        for sid in unread:
+            entry, cost = _entry(home.journal(sid), "live" if sid in live else "none", room)
+            entries[sid] = None if entry is None or _has_ended(entry) else entry
+            room -= cost
+        # A session that has just ended is about to be archived: the page is filled with the next ones.
+        ended = {sid for sid, entry in entries.items() if entry is None}
+        names = [name for name in names if _sid(name) not in ended] if ended else names
+        page, following = _page(home, names, size, cursor, project)
+    if not names:
         return dict(EMPTY)
-    counts = {"unfinished": unfinished, "live": len(live), "finished": journal_count(home.finished)}
-    listed: dict[str, Any] = {"active_sessions": unfinished, "sessions": entries, "counts": counts}
+    counts = {"unfinished": len(names), "live": len(live), "finished": journal_count(home.finished)}
+    sessions = [entries[sid] for sid in page]
+    listed: dict[str, Any] = {"active_sessions": len(names), "sessions": sessions, "counts": counts}
     return listed | ({"cursor": following} if following else {})
 
 

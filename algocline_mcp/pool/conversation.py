@@ -9,7 +9,8 @@ sent again too. A status is not: a session that was stopped while a client looke
 Contract: `converse` makes at most `resends` + 1 attempts. An attempt returns the response of the worker, or a `Failure`
 with its outcome. The table `_NEXT` says what follows from each outcome: a reply without the worker, another attempt, or
 an error. The registry entry is written while the worker computes; a reply waits for that write, at most
-`registry_lock_s`.
+`registry_lock_s`. It is removed when the worker has
+exited.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,7 @@ from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.offline import decide_on_disk
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import Absent, owner, reach
+from algocline_mcp.pool.registry import Change
 from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress, extract_feed_response, result_of
 from algocline_mcp.pool.termination import terminate_worker
 from algocline_mcp.protocol.messages import WRONG_PROGRAM, PoolRequest, PoolResponse
@@ -145,7 +147,10 @@ async def _reply(call: Call, response: PoolResponse) -> PoolReply:
     pid = response.worker.pid
     if "Finished" in feed_result:
         call.pool.apply_retention_soon(call.sid)
-        return PoolReply(session_id, result, await remove_entry(call.pool, call.sid, pid))
+        # Its entry goes when the worker's exit is seen: no session depends on it, and waiting for that took a last step
+        # 1 to 3 ms. A run that ends at once has still to report the write of its entry.
+        call.pool.watch(call.sid, pid)
+        return PoolReply(session_id, result, await _outcome(call.pool, call.pool.registry.take_unreported(call.sid)))
     return PoolReply(session_id, result, await persist_entry(call.pool, call.sid, pid))
 
 
@@ -218,11 +223,14 @@ async def persist_entry(pool: Pool, sid: str, pid: int) -> str | None:
     Returns None, or once why the write failed, as text for `pool_save_error`: the session goes on without the entry.
     """
     pool.register(sid, pid)
-    change = pool.registry.take_unreported(sid)
-    return await change.error(pool.limits.registry_lock_s) if change is not None else None
+    return await _outcome(pool, pool.registry.take_unreported(sid))
 
 
 async def remove_entry(pool: Pool, sid: str, pid: int) -> str | None:
     """As persist_entry, for the removal of the entry of a worker that is about to leave."""
     pool.watch(sid, pid)
-    return await pool.registry.remove(sid, pid).error(pool.limits.registry_lock_s)
+    return await _outcome(pool, pool.registry.remove(sid, pid))
+
+
+async def _outcome(pool: Pool, change: Change | None) -> str | None:
+    return await change.error(pool.limits.registry_lock_s) if change is not None else None

@@ -71,6 +71,19 @@ def test_a_session_that_starts_meanwhile_shifts_no_page(home: Home) -> None:
     assert "cursor" not in second
 
 
+def test_sessions_that_have_just_ended_leave_no_gap_in_a_page(home: Home) -> None:
+    sids = fill(home, 8)
+    for ended in (0, 3, 4, 6, 7):
+        write(home.journal(sids[ended]), [header(sids[ended]), prompt("q-0"), answer("q-0"), final()])
+    first = list_unfinished(home, LIMITS, limit=2)
+    second = list_unfinished(home, LIMITS, limit=2, cursor=first["cursor"])
+
+    assert [line["session_id"] for line in first["sessions"]] == [sids[5], sids[2]]
+    assert [line["session_id"] for line in second["sessions"]] == [sids[1]]
+    assert first["counts"]["unfinished"] == 8 - 4  # the fifth that has ended was not looked at
+    assert "cursor" not in second
+
+
 def test_counts_are_of_the_home_and_not_of_the_page(home: Home) -> None:
     sids = fill(home, 5)
     home.socket(sids[0]).touch()

@@ -10,7 +10,7 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool
 from algocline_mcp.pool.dispatch import status_via_pool as status
 from algocline_mcp.session.events import Answer
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, kill, run, say
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 
@@ -164,7 +164,7 @@ async def test_strategy_that_ends_at_once_leaves_only_its_journal(rig: Rig) -> N
         assert (end["status"], end["result"], error) == ("completed", [1, 2], None)
         assert rig.workers() == []
         assert not rig.home.socket(sid).exists()
-        assert rig.registered() == set()
+        await until(lambda: rig.registered() == set())
         assert await list_via_pool(pool) == {"active_sessions": 0, "sessions": []}
     left = [path.name for path in rig.home.root.rglob("*") if path.is_file()]
     assert sorted(left) == sorted([f"{sid}.journal", "registry.json", "registry.lock"])
