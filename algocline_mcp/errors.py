@@ -15,7 +15,10 @@ a traceback.
 """
 
 import codecs
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def whole(text: str) -> str:
@@ -74,7 +77,7 @@ class JournalCorrupt(AlcError):
 
     code = "corrupt"
 
-    def __init__(self, path: Path, line: int) -> None:
+    def __init__(self, path: "Path", line: int) -> None:
         begin_again = "go on from the records before it with alc_branch(session_id)"
         super().__init__(
             f"journal {path} is damaged in line {line}, below what was acknowledged: "

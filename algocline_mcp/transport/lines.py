@@ -40,19 +40,12 @@ def writable(text: str) -> bytes:
     try:
         line = text.encode()
     except UnicodeEncodeError:
-        line = whole_unicode(text).encode()
+        from algocline_mcp.errors import whole  # nearly no text needs it, and the front's start does without
+
+        line = whole(text).encode()
     for separator, escape in _SEPARATORS:
         line = line.replace(separator, escape)
     return line
-
-
-def whole_unicode(text: str) -> str:
-    """`text` with U+FFFD for each half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def edge_id(head: bytes, tail: bytes) -> bytes | None:

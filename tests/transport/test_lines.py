@@ -1,12 +1,21 @@
 """Lines from the host, through a real server: repaired, refused under their id, or read."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from algocline_mcp.errors import whole
 from algocline_mcp.front.host import LINE_MAX_BYTES
-from algocline_mcp.transport import lines
+from algocline_mcp.transport import jsonrpc, lines
 from tests.rig.hosts import RawServer, code_of, run_line
+
+FRONT = (
+    *("front", "front.host", "front.main", "front.relay", "front.resend", "front.response_cache"),
+    *("front.server_process", "transport", "transport.descriptors", "transport.jsonrpc", "transport.lines"),
+)
 
 
 @pytest.mark.slow
@@ -113,3 +122,24 @@ def test_the_id_of_a_request_is_found_at_either_end(line: bytes, expected: bytes
 )
 def test_a_reply_is_split_at_its_id(line: bytes, expected: tuple[bytes, bytes] | None) -> None:
     assert lines.split_reply(line) == expected
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udc80é", "\U0001f600\ud83d", "\ude00\ud83d", "whole é \U0001f600"])
+def test_what_is_written_and_what_is_read_become_unicode_by_one_rule(text: str) -> None:
+    long = json.dumps({"text": text, "long": "x" * jsonrpc.WHOLE_BYTES}).encode()
+
+    message = jsonrpc.message_of(b'{"jsonrpc":"2.0","id":1,"method":"ping","params":%s}' % long)
+
+    assert lines.writable(text).decode() == whole(text)
+    assert isinstance(message, jsonrpc.Message)
+    assert json.loads(message.text)["params"]["text"] == whole(text)
+
+
+def test_front_starts_without_the_modules_that_only_a_rare_line_needs() -> None:
+    program = "import sys, algocline_mcp.front.main; print(*sys.modules)"
+
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    ours = {name for name in imported.split() if name.startswith("algocline_mcp")}
+    assert "pathlib" not in imported.split()
+    assert ours == {"algocline_mcp", *(f"algocline_mcp.{name}" for name in FRONT)}
