@@ -5,6 +5,7 @@ machine: seed, time zone, limits. A strategy over a limit is refused before a fi
 """
 
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ from algocline_mcp.storage.clock import now_s
 
 _UNNAMED = "strategy"
 _TITLE_CHARS = 60  # of a title that was made from the strategy
+_FENCE = re.compile(r"\s*(?:```|~~~)")  # models send code as they show it
+_COMMENT_MARKS = re.compile(r"\s*(?:--\[=*\[|\]=*\])?")  # of a comment of several lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,15 @@ def _abi() -> dict[str, Any]:
 
 
 def _first_words(strategy: Strategy) -> str:
-    """The title of a strategy without one: its name and task, or the name of its file, or its first line."""
+    """The title of a strategy without one: its name and task, or the name of its file, or its first line of code or
+    comment."""
     if strategy.name is not None:
         task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
         return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
     if strategy.chunk != _UNNAMED:
         return strategy.chunk
-    lines = (line.strip(" -\t") for line in strategy.code.splitlines())
+    code = (line for line in strategy.code.splitlines() if _FENCE.match(line) is None)
+    lines = (_COMMENT_MARKS.sub("", line, count=1).strip(" -\t") for line in code)
     return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
 
 

@@ -1,0 +1,28 @@
+"""The title of a session that was started without one."""
+
+import pytest
+
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.history.new_session import Strategy, header_of
+from tests.rig.journals import sid_of
+
+ASK = 'return alc.llm("x")'
+
+
+@pytest.mark.parametrize(
+    ("code", "title"),
+    [
+        (ASK, ASK),
+        (f"-- Three reviewers\n{ASK}", "Three reviewers"),
+        (f"\n\n  --- each item ---\n{ASK}", "each item"),
+        (f"```lua\n{ASK}\n```", ASK),
+        (f"\n```Lua title=x\n-- in a fence\n{ASK}\n```\n", "in a fence"),
+        (f"~~~\n{ASK}\n~~~", ASK),
+        ("```lua\n```", "strategy"),
+        (f"--[[ of several\nlines ]]\n{ASK}", "of several"),
+        (f"--[==[\n  Its first words\n]==]\n{ASK}", "Its first words"),
+        ("", "strategy"),
+    ],
+)
+def test_title_is_the_first_words_of_the_code_without_marks_of_comments_and_fences(code: str, title: str) -> None:
+    assert header_of(Limits(), Strategy(code), sid=sid_of(1))["title"] == title
