@@ -201,14 +201,29 @@ def verify(sid: str | None, all_: bool, wait_s: float) -> None:
             async with verification.scratch_pool(home, limits, os.environ) as pool:
                 for one in sids:
                     report = await verification.verify_session(pool, home, one, wait_s=wait_s)
-                    output.result(f"{one} {report['outcome']}")
+                    output.result(f"{one} {_OUTCOMES[report['outcome']]}")
                     if report["outcome"] not in verification.OK:
                         failed.append(one)
                         _explain(report)
             return failed
 
-        if anyio.run(replay_all):
+        failed = anyio.run(replay_all)
+        if all_:
+            output.note(f"alc: {len(sids) - len(failed)} of {len(sids)} unfinished sessions replay")
+        if failed:
             sys.exit(1)
+
+
+# What follows the id, by outcome. The words with an underscore are those of `error_code`.
+_OUTCOMES = {
+    "same": "replays as recorded",
+    "finished": "has ended: there is nothing to replay",
+    "diverged": "has diverged: the strategy now asks something else than its journal holds",
+    "needs_version": "needs_version: another version of the program or the language wrote it",
+    "corrupt": "is corrupt: its journal is damaged",
+    "crash_loop": "crash_loop: the engine dies again and again in the same step",
+    "unknown": "could not be replayed to its end",
+}
 
 
 def _explain(report: dict[str, object]) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
+import anyio.to_thread
 import pytest
 
 from algocline_mcp.config.limits import Limits
@@ -73,6 +75,19 @@ def test_verify_at_the_terminal_has_an_exit_code(rig: Rig) -> None:
     bad = alc(rig.home, "verify", SID)
     wrong = alc(rig.home, "verify")
 
-    assert (empty.returncode, empty.stdout) == (0, "")
-    assert (bad.returncode, bad.stdout) == (1, f"{SID} needs_version\n")
+    assert (empty.returncode, empty.stdout, empty.stderr) == (0, "", "alc: 0 of 0 unfinished sessions replay\n")
+    assert bad.returncode == 1
+    assert bad.stdout == f"{SID} needs_version: another version of the program or the language wrote it\n"
     assert wrong.returncode == 2
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_verify_at_the_terminal_says_in_a_sentence_that_a_session_replays(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid = await paused(pool, ASK_TWICE, "A")
+
+        good = await anyio.to_thread.run_sync(partial(alc, rig.home, "verify", "--all"))
+
+    assert (good.returncode, good.stdout) == (0, f"{sid} replays as recorded\n")
+    assert good.stderr == "alc: 1 of 1 unfinished sessions replay\n"
