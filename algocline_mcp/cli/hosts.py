@@ -1,8 +1,8 @@
 """`alc config`: the entry that each host needs to start this server, and its place in the host's own file.
 
 Contract: `write` and `remove` keep the rest of the file and replace it as a whole. `write` saves a copy of the old file
-beside it first. `remove` leaves nothing of this command: no copy, no empty table, no file with nothing else in it. For
-a file in an unexpected form they raise Refused and change nothing.
+beside it first. `remove` leaves nothing of this command: no copy, no empty table, no file with nothing else in it, no
+empty directory that it has made. For a file in an unexpected form they raise Refused and change nothing.
 """
 
 import json
@@ -18,6 +18,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
+from algocline_mcp.cli.host_directories import make_directories, remove_made_directories
 from algocline_mcp.cli.host_files import NAME, Format, Json, Toml, Yaml
 from algocline_mcp.errors import Refused, whole
 from algocline_mcp.storage.files import mode_of, replace_atomically
@@ -230,7 +231,7 @@ def write(host: Host, entry: Entry, path: Path) -> str:
         return f"{NAME} is already in {path}: nothing was changed"
     backup = path.with_name(f"{path.name}.{time.strftime('%Y%m%d-%H%M%S')}{_BACKUP_SUFFIX}")
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_directories(path.parent)
         mode = mode_of(path, 0o600)
         if before is not None:
             replace_atomically(backup, before, is_durable=False, mode=mode)
@@ -251,6 +252,7 @@ def remove(host: Host, path: Path) -> str:
         for backup in path.parent.iterdir():
             if backup.name.startswith(f"{path.name}.") and backup.name.endswith(_BACKUP_SUFFIX):
                 backup.unlink()
+        remove_made_directories(path.parent)
     return f"{NAME} is removed from {path}" + ("" if after else ", which held nothing else and is gone")
 
 

@@ -98,6 +98,41 @@ def test_removal_leaves_the_file_as_it_was_and_no_copy(
     assert {each.name for each in project.iterdir() if each.is_file()} == {path.name, neighbour.name}
 
 
+@pytest.mark.parametrize("name", ["claude-desktop", "vscode", "cursor", "codex", "goose"])
+def test_removal_leaves_no_directory_that_the_entry_needed(terminal: "Terminal", project: Path, name: str) -> None:
+    before = _all_in(project)
+    path = hosts.target(hosts.HOSTS[name], None)
+    made = path.parent
+    was_there = made.exists()
+
+    terminal.alc("config", name, "--write")
+    assert path.exists()
+    terminal.alc("config", name, "--remove")
+
+    assert not was_there
+    assert not made.exists()
+    assert _all_in(project) == before
+
+
+def test_removal_keeps_directories_of_others(terminal: "Terminal", project: Path) -> None:
+    empty = project / "a project"
+    empty.mkdir()
+    shared = project / "made" / "host"
+
+    for path in (empty / "mcp.json", shared / "deep" / "mcp.json"):
+        terminal.alc("config", "cursor", "--write", "--file", str(path))
+    (shared / "a file of the host").touch()
+    for path in (empty / "mcp.json", shared / "deep" / "mcp.json"):
+        assert terminal.alc("config", "cursor", "--remove", "--file", str(path)).exit_code == 0
+
+    left = [empty, project / "made", shared, shared / "a file of the host"]
+    assert _all_in(project) == {str(path.relative_to(project)) for path in left}
+
+
+def _all_in(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*")}
+
+
 def test_any_host_gets_an_entry_and_the_command(terminal: "Terminal", project: Path) -> None:
     shown = terminal.alc("config")
 
