@@ -115,7 +115,9 @@ class PoolClient:
 
 
 def _progress(response: PoolResponse) -> dict[str, Any]:
-    progress = (response.data or {}).get("progress")
+    """`{step, total, message, elapsed_s}`. `elapsed_s`: for how long the session computes; None: not known."""
+    data = response.data or {}
+    progress, elapsed_s = data.get("progress"), data.get("elapsed_s")
     if not isinstance(progress, dict) or not {"step", "total", "message"} <= progress.keys():
         raise ProtocolError("malformed response: progress without step, total and message")
-    return progress
+    return progress | {"elapsed_s": elapsed_s if isinstance(elapsed_s, int | float) else None}

@@ -135,7 +135,7 @@ async def _attempt(call: Call) -> PoolResponse | Failure:
 async def _ask(client: PoolClient, request: PoolRequest, call: Call) -> PoolResponse:
     async def report(raw: dict[str, Any]) -> None:
         if call.on_progress is not None:
-            await call.on_progress(Progress(raw["step"], raw["total"], raw["message"]))
+            await call.on_progress(Progress(raw["step"], raw["total"], raw["message"], raw["elapsed_s"]))
 
     timeout_s = max(0.0, call.deadline - anyio.current_time())
     return await client.ask(request, timeout_s=timeout_s, on_progress=report)

@@ -11,7 +11,7 @@
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from algocline_mcp.errors import Refused, Unreachable
@@ -33,16 +33,23 @@ _NEXT_AFTER_PAID_ERROR = (
     "correct the code, then call alc_branch with this session_id and code=…: a new session keeps all answers and asks "
     "only the prompts that differ"
 )
+_NEXT_AFTER_STOP = "stopped: its processes have ended and nothing is lost. To go on: "
+_GO_ON = {  # by status; an error of a session that can go on has its own `next`
+    "needs_response": "answer the pending prompts with alc_continue",
+    "running": "call alc_status with this session_id and wait_s",
+}
 _NEXT_AFTER_NOT_TAKEN = "the answer is not taken yet: send the same answer again"
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress that a strategy reported with alc.progress."""
+    """Progress that a strategy reported with alc.progress; step and total are 0 where it has reported nothing.
+    `elapsed_s`: for how long the session computes; None: not known."""
 
     step: int
     total: int
     message: str | None
+    elapsed_s: float | None = field(default=None, compare=False)
 
 
 OnProgress = Callable[[Progress], Awaitable[None]]

@@ -44,9 +44,14 @@ def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool =
 
 
 def running(session: Session, *, now_s: float) -> Record:
-    """The feed result of a session that computes: seconds since its last prompt or answer, and its last progress."""
-    elapsed_s = round(max(0.0, now_s - session.counted_s), 1)
-    return {"Running": {"elapsed_s": elapsed_s} | ({"progress": session.progress} if session.progress else {})}
+    """The feed result of a session that computes: for how long, and its last progress."""
+    elapsed = {"elapsed_s": computing_s(session, now_s=now_s)}
+    return {"Running": elapsed | ({"progress": session.progress} if session.progress else {})}
+
+
+def computing_s(session: Session, *, now_s: float) -> float:
+    """Seconds since the session began to compute: since its start, or since the answer that let it go on."""
+    return round(max(0.0, now_s - session.elapsed.computing_since_s), 1)
 
 
 def _end_state(final: Record) -> Any:
@@ -106,11 +111,11 @@ def children(session: Session) -> list[Record]:
 def used(session: Session, *, now_s: float, spent_s: float) -> dict[str, int]:
     """Calls, elapsed milliseconds and tokens as the budget counts them. `spent_s`: seconds that the asking engine has
     computed in this step."""
-    live_s = min(max(0.0, now_s - session.counted_s), spent_s)
+    live_s = min(session.elapsed.since_counted_s(now_s), spent_s)
     tokens = session.usage.prompt_tokens + session.usage.response_tokens
     return {
         "calls": session.usage.calls,
-        "elapsed_ms": round((session.elapsed_s + live_s) * 1000),
+        "elapsed_ms": round((session.elapsed.budget_s + live_s) * 1000),
         "tokens": tokens,
     }
 

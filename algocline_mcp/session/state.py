@@ -18,10 +18,6 @@ its open prompt, so a strike can occur while the session is `paused`. The death 
 server or a machine is not recorded: it says nothing about the code. A session that is stuck goes on at
 the first record that shows progress, so a retry that succeeds needs no record of its own.
 
-The budget's time is the sum of gaps between prompts and answers, from the `t` of the records: a wait for answers counts
-at most `budget_wait_s`, and a step at most `spent_s`, what its engine has computed. So neither a night without a worker
-nor a clock that was set uses up a budget.
-
 What does not fit these rules: `flushed` is a mark for recovery and changes nothing here. The header of a scrubbed
 journal contains counts of records that are gone. The reason why a session cannot be replayed (`diverged`,
 `needs_version`, `corrupt`) is not a record: the journal stays as it is, and the keeper reports the reason.
@@ -33,6 +29,7 @@ from enum import StrEnum
 
 from algocline_mcp.session import streams
 from algocline_mcp.session.digests import answer_digest, answer_size
+from algocline_mcp.session.elapsed import Elapsed
 from algocline_mcp.session.records import CPU_USED_UP, SHAPES, IllegalRecord, Record, problem_of
 from algocline_mcp.session.streams import MAIN, Stream
 from algocline_mcp.session.usage import Usage
@@ -63,8 +60,7 @@ class Session:
     warnings: list[str] = field(default_factory=list)  # since the last answer
     last_s: float = 0.0
     budget: Mapping[str, int] = field(default_factory=dict)
-    elapsed_s: float = 0.0  # as the budget counts it, up to `counted_s`
-    counted_s: float = 0.0
+    elapsed: Elapsed = field(default_factory=Elapsed)
     usage: Usage = field(default_factory=Usage)
     child_stats: dict[str, Record] = field(default_factory=dict)  # by child: {strategy, custom}, as of alc.stats
 
@@ -100,7 +96,10 @@ def evolve(session: Session, record: Record) -> Session:
     if kind != "flushed":  # a mark matters to recovery, not to the state; every third record is one
         _FOLDS[kind](session, record)
         session.last_s = max(session.last_s, record.get("t", 0.0))  # a branch begins with records older than itself
-    session.phase = step(session) if callable(step) else step
+    phase = step(session) if callable(step) else step
+    if phase is Phase.RUNNING and session.phase is not Phase.RUNNING:
+        session.elapsed.computing_since_s = session.last_s
+    session.phase = phase
     return session
 
 
@@ -203,7 +202,7 @@ def _fold_header(session: Session, record: Record) -> None:
     session.sid = record["sid"]
     session.header = {key: value for key, value in record.items() if key not in _NOT_KEPT}
     session.budget = record.get("budget", {})
-    session.counted_s = record["t"]
+    session.elapsed.counted_s = record["t"]
     if "tally" in record:  # of a finished journal that was scrubbed: what its prompts and answers would have counted
         session.usage = Usage(**record["tally"])
         session.answered = dict(record.get("answered", {}))
@@ -212,7 +211,7 @@ def _fold_header(session: Session, record: Record) -> None:
 
 def _fold_prompt(session: Session, record: Record) -> None:
     stream = session.streams[record.get("stream", MAIN)]
-    _count_time(session, record["t"], record.get("spent_s"))
+    session.elapsed.count(record["t"], record.get("spent_s"))
     for query in record["queries"]:
         session.pending[query["id"]] = query
         session.usage.ask(query)
@@ -224,12 +223,12 @@ def _fold_prompt(session: Session, record: Record) -> None:
 
 
 def _fold_fork(session: Session, record: Record) -> None:
-    _count_time(session, record["t"], record.get("spent_s"))
+    session.elapsed.count(record["t"], record.get("spent_s"))
     streams.begin_fork(session.streams, record, session.limits.get("children", 0))
 
 
 def _fold_end(session: Session, record: Record) -> None:
-    _count_time(session, record["t"], record.get("spent_s"))
+    session.elapsed.count(record["t"], record.get("spent_s"))
     if "stats" in record:
         strategy = session.streams[record["stream"]].strategy
         session.child_stats[record["stream"]] = {"strategy": strategy, "custom": record["stats"]}
@@ -241,7 +240,7 @@ def _fold_end(session: Session, record: Record) -> None:
 def _fold_answer(session: Session, record: Record) -> None:
     session.warnings = []
     wait_s = session.limits.get("budget_wait_s")
-    _count_time(session, record["t"], wait_s if session.phase is Phase.PAUSED else None)
+    session.elapsed.count(record["t"], wait_s if session.phase is Phase.PAUSED else None)
     for item in record["answers"]:
         query = session.pending.pop(item["id"])
         stream = session.streams[query.get("stream", MAIN)]
@@ -250,13 +249,6 @@ def _fold_answer(session: Session, record: Record) -> None:
         stream.answer_bytes += answer_size(item)
         stream.open -= 1
         session.usage.rounds += stream.open == 0
-
-
-def _count_time(session: Session, now_s: float, limit_s: float | None) -> None:
-    """Adds the time since the last prompt or answer, at most `limit_s`."""
-    gap_s = max(0.0, now_s - session.counted_s)
-    session.elapsed_s += gap_s if limit_s is None else min(gap_s, limit_s)
-    session.counted_s = now_s
 
 
 def _fold_effect(session: Session, record: Record) -> None:

@@ -3,7 +3,9 @@
 import pytest
 
 from algocline_mcp.pool.dispatch import Progress, Strategy, run_via_pool
+from algocline_mcp.pool.dispatch import continue_via_pool as continue_
 from algocline_mcp.pool.dispatch import status_via_pool as status
+from algocline_mcp.session.events import Answer
 from tests.rig.rig import WAIT_S, Rig, run
 
 pytestmark = pytest.mark.anyio
@@ -42,6 +44,28 @@ async def test_progress_from_before_a_call_is_reported_at_once(rig: Rig) -> None
 
     assert (soon["status"], late["status"]) == ("running", "completed")
     assert reports == [Progress(1, 2, "begun")]
+
+
+@pytest.mark.slow
+async def test_a_call_learns_for_how_long_the_session_computes_already(rig: Rig) -> None:
+    reports: list[Progress] = []
+
+    async def collect(progress: Progress) -> None:
+        reports.append(progress)
+
+    code = """
+    local function rest(s) local t = alc.time() while alc.time() - t < s do end end
+    rest(0.2) alc.llm("first") rest(1.5) return 1
+    """
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, code)
+        soon = (await continue_(pool, sid, [Answer("q-0", "A")], wait_s=0.3)).result
+        late = (await status(pool, sid, wait_s=WAIT_S, on_progress=collect)).result
+
+    assert (soon["status"], late["status"]) == ("running", "completed")
+    assert reports == [Progress(0, 0, None)]
+    assert reports[0].elapsed_s is not None
+    assert reports[0].elapsed_s >= soon["elapsed_s"] > 0
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.events import Answer, Asked, Called, Ended, Logged
 from algocline_mcp.session.records import Record
-from algocline_mcp.session.results import metrics, summary, view
-from algocline_mcp.session.state import Session
+from algocline_mcp.session.results import computing_s, metrics, summary, view
+from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.session.streams import MAIN
 from algocline_mcp.session.usage import byte_size, estimate_tokens
 from tests.session import histories
@@ -43,6 +43,26 @@ VIEWS: list[tuple[Start, int, bool, Record]] = [
 @pytest.mark.parametrize(("start", "computing", "accepted", "expected"), VIEWS)
 def test_unfinished_session_is_told_as(start: Start, computing: int, accepted: bool, expected: Record) -> None:
     assert view(start().session, now_s=5000.0, computing=computing, accepted=accepted) == expected
+
+
+def test_a_session_computes_since_its_start_or_the_answer_that_let_it_go_on() -> None:
+    """Whatever is recorded meanwhile: a prompt of one child, the end of another."""
+    at = {"s": 0, "stream": "0"}
+    records: list[tuple[Record, float | None]] = [
+        (header(), 0.0),
+        ({"kind": "fork", "strategies": ["a", "b"], "first": 0, "on_error": "skip", "ctx": {}, "t": 1010.0}, 0.0),
+        ({"kind": "prompt", "queries": [{"id": "f-0-0", "digest": "x", **query("p"), "stream": "0"}], "t": 1020.0} | at,
+         0.0),
+        ({"kind": "end", "stream": "1", "result": 1, "t": 1030.0}, None),
+        ({"kind": "answer", "answers": [{"id": "f-0-0", "response": "a"}], "t": 1040.0}, 40.0),
+        ({"kind": "end", "stream": "0", "result": 1, "t": 1050.0}, 40.0),
+    ]  # fmt: skip
+    session = Session()
+
+    for record, since_s in records:
+        evolve(session, record)
+        if since_s is not None:
+            assert computing_s(session, now_s=1100.0) == 100.0 - since_s
 
 
 ENDS: list[tuple[Start, Any]] = [

@@ -34,7 +34,8 @@ class ReportProgress(Protocol):
 
 
 class Notices:
-    """Progress notifications of one call: what the strategy reports, else a heartbeat."""
+    """Progress notifications of one call: what the strategy reports, else a heartbeat. Both tell for how long the
+    session computes, as far as the worker has told it, else for how long the call waits."""
 
     def __init__(self, report: ReportProgress) -> None:
         self._report = report
@@ -46,6 +47,8 @@ class Notices:
     async def on_progress(self, progress: "Progress") -> None:
         """Never waits: a host that reads slowly must not hold up the connection to the worker."""
         self._latest = progress
+        if progress.elapsed_s is not None:
+            self._began_s = anyio.current_time() - progress.elapsed_s
         self._news.set()
 
     async def run(self) -> None:
@@ -64,9 +67,10 @@ class Notices:
         latest = self._latest
         self._reported = max(self._reported + _BEAT, latest.step if latest else 0)
         text = (latest.message if latest else None) or "running"
-        steps = f"{latest.step}/{latest.total} " if latest else ""
+        total = latest.total if latest else 0  # 0: unknown
+        steps = f"{latest.step}{f'/{total}' if total else ''} " if latest and (latest.step or total) else ""
         elapsed_s = anyio.current_time() - self._began_s
-        return self._reported, latest.total if latest else None, f"{steps}{text} ({elapsed_s:.0f} s)"
+        return self._reported, total or None, f"{steps}{text} ({elapsed_s:.0f} s)"
 
 
 def allowed_wait_s(wait_s: float, client: str, wait_max_s: float) -> float:

@@ -14,6 +14,7 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, WorkerIdentity
 from algocline_mcp.session.events import Answer, Cancel, Continue, HostEvent, Status
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import computing_s
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.keeper import requests
@@ -21,6 +22,8 @@ from algocline_mcp.worker.keeper.connections import Client
 from algocline_mcp.worker.keeper.requests import UNDECIDED, RequestEvent, RequestState
 from algocline_mcp.worker.keeper.session_runner import SessionRunner
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
+
+_NO_PROGRESS: Record = {"step": 0, "total": 0, "message": None}
 
 
 class RequestRunner:
@@ -61,8 +64,9 @@ class RequestRunner:
         else:
             client.accept(request, time.monotonic())
             self.runner.step_error = None  # every request tries again
-            if client.is_waiting and self.runner.computing and (latest := self.runner.session.progress) is not None:
-                self._send_progress(client, latest)  # the strategy may have reported it before any client waited
+            if client.is_waiting and client.op != "run" and self.runner.session.phase is Phase.RUNNING:
+                # The step began before this request: how long ago, and what the strategy has reported since.
+                self._send_progress(client, self.runner.session.progress or _NO_PROGRESS)
 
     # ── life ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -175,7 +179,8 @@ class RequestRunner:
 
     def _send_progress(self, client: Client, progress: Record) -> None:
         assert client.request is not None
-        data = {"kind": "progress", "session_id": self.identity.sid, "progress": progress}
+        elapsed_s = computing_s(self.runner.session, now_s=now_s())
+        data = {"kind": "progress", "session_id": self.identity.sid, "progress": progress, "elapsed_s": elapsed_s}
         client.send(PoolResponse(client.request.id, self.identity, data=data).encode())
         self._watch_output(client)
 

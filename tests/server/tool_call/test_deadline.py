@@ -6,6 +6,8 @@ from functools import partial
 import anyio
 import pytest
 
+from algocline_mcp.pool.dispatch import Progress
+from algocline_mcp.server.tool_call.deadline import Notices
 from tests.rig.hosts import LIMIT_S, Tools
 from tests.rig.tool_replies import refusal_of, result_of
 
@@ -48,6 +50,34 @@ def test_progress_reaches_the_host_and_only_ever_grows(tools: Tools) -> None:
     assert [message and message.split(" (")[0] for _, _, message in seen] == ["1/2 step 1", "2/2 step 2", "1/2 step 1"]
     values = [progress for progress, _, _ in seen]
     assert values == sorted(set(values))
+
+
+REPORTS = [
+    (Progress(1, 2, "step", 90.0), "1/2 step (90 s)"),
+    (Progress(0, 0, None, 3600.0), "running (3600 s)"),
+    (Progress(7, 0, "of unknown", 5.0), "7 of unknown (5 s)"),
+    (Progress(1, 2, "from a worker that does not say"), "1/2 from a worker that does not say (0 s)"),
+]
+
+
+@pytest.mark.parametrize(("progress", "message"), REPORTS)
+def test_seconds_of_a_notification_count_from_where_the_session_began_to_compute(
+    progress: Progress, message: str
+) -> None:
+    sent: list[str | None] = []
+
+    async def report(progress: float, total: float | None = None, message: str | None = None) -> None:
+        sent.append(message)
+        raise ConnectionError  # ends `run`
+
+    async def play() -> None:
+        notices = Notices(report)
+        await notices.on_progress(progress)
+        await notices.run()
+
+    anyio.run(play)
+
+    assert sent == [message]
 
 
 def test_a_long_wait_sends_heartbeats(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
