@@ -24,6 +24,7 @@ _OWN_FIELDS = {
     "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
     "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
     "refused", "elapsed_s", "not_taken", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
+    "stopped",
 }
 # fmt: on
 _NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
@@ -81,6 +82,18 @@ def result_of(session_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("not_taken"):
         result |= {"not_taken": True, "next": _NEXT_AFTER_NOT_TAKEN}
     return result
+
+
+def stopped(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result of a session that has been hibernated: it says so, and how to go on. That of a session that had ended
+    before is returned as it is."""
+    status = result["status"]
+    has_ended = status in ("completed", "cancelled") or (status == "error" and "error_code" not in result)
+    if has_ended:
+        return dict(result)
+    head = {name: result[name] for name in ("status", "session_id")}
+    advice = _GO_ON.get(status) or result.get("next") or _GO_ON["running"]
+    return {**head, "stopped": True, **result, "next": _NEXT_AFTER_STOP + advice}
 
 
 def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from algocline_mcp.history.chunking import part_of, prefix, size_of
 SHOWN_BYTES = 100_000
 SHOWN_BY_CLIENT_BYTES = {"claude-code": 48_000, "codex-mcp-client": 10_000, "mcp": 64 * 1024 * 1024}
 _MIN_SHOWN_BYTES = 2_000  # below, only the fields of _FRAME would fit
-_FRAME = ("status", "session_id", "id", "query_id", "refused", "warnings", "pool_save_error", "next")
+_FRAME = ("status", "session_id", "stopped", "id", "query_id", "refused", "warnings", "pool_save_error", "next")
 _REMARKS_SHARE = 8  # so much of the room, as a divisor, has each list or text of remarks
 _MARK_BYTES = 400  # reserved for truncated, cursor, resource and next
 OMISSION_NOTE_BYTES = 400  # reserved for the sentence of with_snapshot and with_snapshots about what they leave out

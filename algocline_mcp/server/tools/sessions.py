@@ -238,6 +238,7 @@ async def alc_stop(
     delete also removes its journal.
     """
     from algocline_mcp.pool import dispatch
+    from algocline_mcp.pool.replies import stopped
 
     sid = checked_session_id(session_id)
     stop_mode = cast("dispatch.StopMode", mode)  # the validator of the argument has checked it
@@ -247,7 +248,7 @@ async def alc_stop(
         lambda pool, wait, on_progress: dispatch.stop_via_pool(pool, sid, stop_mode),
         timeout_advice=f"session {sid} may have been stopped. Check with alc_status, or call alc_stop again",
     )
-    return await host_result(context, result)
+    return await host_result(context, stopped(result) if mode == "hibernate" else result)
 
 
 # Hosts load tools on demand; the three tools of the loop are worth their tokens from the first turn on.

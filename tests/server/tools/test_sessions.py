@@ -1,9 +1,11 @@
 """The tools of sessions, in memory with the fake pool: what they hand on and what they return."""
 
 import json
+from typing import Any
 
 import pytest
 
+from algocline_mcp.pool.replies import stopped
 from tests.rig.hosts import Tools
 from tests.rig.tool_replies import ONE, SID, TWO, refusal_of, result_of, text_of
 
@@ -76,7 +78,37 @@ def test_stop_hibernates_unless_its_mode_is_cancel(tools: Tools) -> None:
     )
 
     assert result_of(slept)["status"] == "needs_response"
+    assert result_of(slept)["stopped"] is True
+    assert result_of(slept)["next"].startswith("stopped: ")
+    assert "alc_continue" in result_of(slept)["next"]
     assert result_of(ended)["status"] == "cancelled"
+    assert "stopped" not in result_of(ended)
+
+
+@pytest.mark.parametrize(
+    ("result", "way_on"),
+    [
+        ({"status": "needs_response", "query_id": "q-0", "prompt": "a"}, "answer the pending prompts with alc_contin"),
+        ({"status": "running", "elapsed_s": 1.0, "next": "alc_status waits"}, "call alc_status with this session_id"),
+        ({"status": "error", "error_code": "crash_loop", "error": "…", "next": "start the strategy anew"}, "start the"),
+        ({"status": "error", "error_code": "lost", "error": "…"}, "call alc_status"),
+        ({"status": "completed", "result": 1}, None),
+        ({"status": "error", "error": "x:1: …", "next": "correct the code"}, None),
+        ({"status": "cancelled", "stats": {}}, None),
+    ],
+    ids=lambda value: value["status"] if isinstance(value, dict) else "",
+)
+def test_a_stopped_session_says_so_and_how_to_go_on_unless_it_had_ended(
+    result: dict[str, Any], way_on: str | None
+) -> None:
+    before = {"session_id": SID, **result}
+
+    after = stopped(before)
+    rest = {name: value for name, value in after.items() if name not in ("stopped", "next")}
+    assert rest == {name: value for name, value in before.items() if name != "next"}
+    assert after == before if way_on is None else after["next"].startswith("stopped: ")
+    assert after.get("stopped", False) is (way_on is not None)
+    assert f"To go on: {way_on}" in after["next"] if way_on else True
 
 
 def test_a_host_that_shows_text_and_structured_content_gets_one_line_as_the_text(tools: Tools) -> None:
