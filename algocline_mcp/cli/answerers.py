@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import anyio
 import click
 
+from algocline_mcp.cli import output
 from algocline_mcp.session.results import DEFAULT_MAX_TOKENS
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
@@ -54,7 +55,7 @@ def choose_answerer(command: str | None, file: str | None, jobs: int) -> Answere
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Runs a shell command per prompt, `jobs` at a time."""
+    """Runs a shell command per prompt, `jobs` at a time, and says which prompt it has begun to answer."""
 
     command: str
     jobs: int
@@ -69,14 +70,16 @@ class Command:
         done = Answers()
         limiter = anyio.CapacityLimiter(self.jobs)
 
-        async def one(query: Query) -> None:
+        async def one(number: int, query: Query) -> None:
             async with limiter:
                 if done.problem is None:
+                    # Not as progress, which a line of the command's own stderr would be appended to.
+                    output.note(f"… answering {query['query_id']} ({number} of {len(queries)})")
                     await self._run(session_id, query, done)
 
         async with anyio.create_task_group() as group:
-            for query in queries:
-                group.start_soon(one, query)
+            for number, query in enumerate(queries, 1):
+                group.start_soon(one, number, query)
         return done
 
     async def _run(self, session_id: str, query: Query, done: Answers) -> None:

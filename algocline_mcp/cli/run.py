@@ -15,6 +15,7 @@ import anyio
 from algocline_mcp.cli import output
 from algocline_mcp.cli.answerers import Answerer, Answers, choose_answerer
 from algocline_mcp.cli.client import Client, started_client
+from algocline_mcp.cli.live_log import LiveLog
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -56,6 +57,8 @@ def play(
         run.say("interrupted")
         run.say_how_to_go_on(options)
         return INTERRUPTED
+    finally:
+        run.close()
 
 
 async def _through_server(run: "SessionRun", options: str) -> int:
@@ -105,6 +108,7 @@ class SessionRun:
         self._start = start
         self._answerer = answerer
         self._wait_s = wait_s
+        self._log = LiveLog(Home.from_env(os.environ), session_id, is_new=False) if session_id else None
 
     async def play(self, client: Client) -> int:
         self._answerer.begin(_asked(self.session_id) if self.session_id else [])
@@ -156,8 +160,10 @@ class SessionRun:
             return None
         state = reply.content
         if self.session_id is None:
-            self.session_id = state["session_id"]
+            self.session_id = str(state["session_id"])
+            self._log = LiveLog(Home.from_env(os.environ), self.session_id, is_new=True)
             self.say(f"session {self.session_id}")
+        self._show_log()
         for warning in (state.get("pool_save_error"), *state.get("warnings", ())):
             if warning:
                 self.say(str(warning))
@@ -184,7 +190,18 @@ class SessionRun:
             self.say(at_terminal(str(state["next"])))
         return 1
 
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def _show_log(self) -> None:
+        """What the strategy has printed and logged since the last look."""
+        for line in self._log.lines() if self._log is not None else ():
+            output.end_progress()
+            output.note(line)
+
     def _progress(self, progress: float, message: str | None) -> None:
+        self._show_log()
         output.progress(f"… {message or progress}")
 
     def say(self, text: str) -> None:

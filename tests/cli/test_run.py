@@ -50,3 +50,48 @@ def test_continue_goes_on_where_the_answers_ran_out(stdio_home: StdioHome, tmp_p
     ended = stdio_home.alc("continue", sid, "--answers", str(answers), "--json")
     assert ended.returncode == 0, ended.stderr
     assert (ended.stdout, began.stdout) == ('"three"\n', "")
+
+
+LOUD = """
+local function rest(s) local t = alc.time() while alc.time() - t < s do end end
+print("begun", 1)
+alc.progress(1, 2, "half")
+rest(0.4)
+alc.log("warn", "before the prompt")
+local answer = alc.llm("one")
+print("got " .. answer)
+io.write("last\\n")
+return answer
+"""
+
+
+@pytest.mark.slow
+def test_what_a_strategy_prints_and_reports_is_shown_while_it_runs_once_and_in_order(
+    stdio_home: StdioHome, tmp_path: Path
+) -> None:
+    (tmp_path / "loud.lua").write_text(LOUD)
+    answers = tmp_path / "answers.json"
+    answers.write_text('["A"]')
+
+    for options in (["--exec", "echo A"], ["--answers", str(answers)]):
+        done = stdio_home.alc("run", str(tmp_path / "loud.lua"), *options)
+
+        shown = [line for line in done.stderr.splitlines() if not line.startswith("alc: session")]
+        said = [line for line in shown if not line.startswith("…")]
+        assert (done.returncode, done.stdout) == (0, "A\n"), done.stderr
+        assert said == ["begun\t1", "warn: before the prompt", "got A", "last"]
+        assert "… 1/2 half (0 s)" in shown
+        assert ("… answering q-0 (1 of 1)" in shown) is (options[0] == "--exec")
+
+
+@pytest.mark.slow
+def test_continue_shows_what_is_printed_from_then_on(stdio_home: StdioHome, tmp_path: Path) -> None:
+    (tmp_path / "loud.lua").write_text(LOUD)
+
+    began = stdio_home.alc("run", str(tmp_path / "loud.lua"), "--exec", "false")
+    ended = stdio_home.alc("continue", "--exec", "echo A")
+
+    assert "begun\t1\n" in began.stderr
+    assert (ended.returncode, ended.stdout) == (0, "A\n"), ended.stderr
+    said = [line for line in ended.stderr.splitlines() if not line.startswith(("…", "alc:"))]
+    assert said == ["got A", "last"]
