@@ -27,7 +27,7 @@ ALC_POOL_MAX that is set is both caps (config/limits.py). When it is quiet again
 - At least one worker is asked even if the deadline has passed: that takes about `leave_s`. Otherwise a call that does
   not wait could never start at the cap.
 
-`plan_eviction` and `burst_cap` decide and are pure; `admit` collects the facts and does what was decided. Waiting for
+admission_plan.py decides and is pure; `admit` collects the facts and does what was decided. Waiting for
 an evicted worker is an event: a leaving keeper removes its socket name, then closes its connections. The end of the
 connection comes some 7 ms before the pidfd reports the exit (measured), and also where no pidfd can be had (another pid
 namespace, macOS). One wait has no event: this server is not told when a session of another server becomes paused. So it
@@ -35,7 +35,7 @@ reads the journals again every 0.1 s, until the deadline; the exit of a worker t
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -44,10 +44,9 @@ import anyio
 import anyio.to_thread
 
 from algocline_mcp.config.home import Home
-from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, ProtocolError, Refused
+from algocline_mcp.pool.admission_plan import Admit, Evict, Inspect, Refuse, Wait, Worker, plan_eviction
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.memory import available_bytes
 from algocline_mcp.protocol.messages import PoolRequest
 from algocline_mcp.session.state import Phase, fold
 from algocline_mcp.storage import journal
@@ -58,130 +57,13 @@ if TYPE_CHECKING:
     from algocline_mcp.pool.pool import Pool
 
 _PAUSE_POLL_S = 0.1  # see above: no event
-_WORKER_BYTES = 5 * MIB  # of a paused session: 2.2 MiB on Python 3.12, 5.1 on 3.11 (bench/memory.py)
-_MEMORY_PART = 4  # a burst takes at most the fourth part of what is available
-_TRIM_PAUSE_S = 1.0  # at least, between two looks for workers that were not asked for long
-
-
-# ── the decision: pure ────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """Facts about one live worker."""
-
-    sid: str
-    changed_s: float | None  # last change of its journal, unix time; None: it has no unfinished journal
-    is_paused: bool | None = None  # None: this call has not read the journal yet
-    is_asked: bool = False  # asked to leave: by a call that still waits for it, or by this call in vain
-    is_called: bool = False  # a call of this server is under way to it
-
-
-@dataclass(frozen=True, slots=True)
-class Admit:
-    """There is a place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inspect:
-    """Read the journal of this worker: it is the longest idle one, if it is paused."""
-
-    sid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Evict:
-    """Ask this worker to hibernate."""
-
-    sid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """No worker can be asked now: one may pause or exit."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refuse:
-    """The time is over."""
-
-
-Plan = Admit | Inspect | Evict | Wait | Refuse
-
-
-def burst_cap(limits: Limits, available: int | None) -> int:
-    """How many workers may live in a burst. `available`: bytes of memory; None: unknown, and no burst."""
-    beyond = 0 if available is None else available // _MEMORY_PART // _WORKER_BYTES
-    return max(limits.pool_max, min(limits.pool_burst, limits.pool_max + beyond))
-
-
-def plan_eviction(
-    workers: Sequence[Worker],
-    cap: int,
-    now: float,
-    *,
-    wait_until: float,
-    ask_until: float,
-    changed_before_s: float = float("inf"),
-) -> Plan:
-    """What to do before a worker may be launched. `cap` 0: no cap. No worker is evicted that changed later than
-    `changed_before_s`, a unix time.
-
-    `now`, `wait_until` (no pause after it) and `ask_until` (no request after it) are times of one clock.
-    """
-    if not cap or len(workers) < cap:
-        return Admit()
-    if now >= ask_until:
-        return Refuse()
-    candidates = [
-        (worker.changed_s, worker)
-        for worker in workers
-        if worker.changed_s is not None
-        and worker.changed_s < changed_before_s
-        and worker.is_paused is not False
-        and not (worker.is_asked or worker.is_called)
-    ]
-    if candidates:
-        _, longest_idle = min(candidates, key=lambda candidate: candidate[0])
-        return Evict(longest_idle.sid) if longest_idle.is_paused else Inspect(longest_idle.sid)
-    return Refuse() if now >= wait_until else Wait()
-
-
-@dataclass(slots=True)
-class Burst:
-    """What a server remembers between two launches. Times are those of the event loop."""
-
-    _cap: int = 0
-    _read_at: float = float("-inf")
-    _trim_at: float = float("-inf")
-
-    def cap(self, limits: Limits, now: float) -> int:
-        """The burst's cap. Reads the available memory at most once per `burst_s`."""
-        if now - self._read_at >= limits.burst_s:
-            self._read_at = now
-            is_burst = limits.pool_burst > limits.pool_max
-            self._cap = burst_cap(limits, available_bytes() if is_burst else None)
-        return self._cap
-
-    def take_trim(self, now: float) -> bool:
-        """Whether a worker may have become old since the last look, and nobody looks now. The caller looks then."""
-        if now < self._trim_at:
-            return False
-        self._trim_at = float("inf")
-        return True
-
-    def trimmed(self, now: float, left_s: float) -> None:
-        """`left_s`: until the oldest worker will not have been asked for `burst_s`."""
-        self._trim_at = now + max(_TRIM_PAUSE_S, left_s)
-
-
-# ── carrying it out ───────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass(slots=True)
 class _Knowledge:
     """What one call has learnt about workers since its last pause."""
 
+    changed_s: dict[str, float | None] = field(default_factory=dict)  # as in Worker
     paused: dict[str, bool] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
 
@@ -221,6 +103,7 @@ async def _trim(pool: "Pool") -> None:
     known = _Knowledge()
     with suppress(OSError):  # a task that raises would end the server
         while True:
+            known.changed_s.clear()  # a session may be asked while others leave
             workers = _workers(pool, live_sessions(pool.home), known)
             plan = plan_eviction(
                 workers,
@@ -246,16 +129,27 @@ def _busy(pool: "Pool", count: int, cap: int) -> Refused:
 
 
 def _workers(pool: "Pool", live: Iterable[str], known: _Knowledge) -> list[Worker]:
-    workers = []
-    for sid in live:
+    journals = os.fspath(pool.home.sessions)
+    return [
+        Worker(
+            sid,
+            _changed_s(journals, sid, known),
+            is_paused=known.paused.get(sid),
+            is_asked=sid in known.asked or sid in pool.leaving,
+            is_called=sid in pool.calls,
+        )
+        for sid in live
+    ]
+
+
+def _changed_s(journals: str, sid: str, known: _Knowledge) -> float | None:
+    """Looked at once per call and pause: with 128 workers and 100 runs at once all looks took half of their time."""
+    if sid not in known.changed_s:
         try:
-            changed_s = os.stat(pool.home.journal(sid)).st_mtime
+            known.changed_s[sid] = os.stat(f"{journals}/{sid}.journal").st_mtime  # a Path would take thrice the time
         except OSError:
-            changed_s = None
-        is_asked = sid in known.asked or sid in pool.leaving
-        is_called = bool(pool.calls[sid])
-        workers.append(Worker(sid, changed_s, is_paused=known.paused.get(sid), is_asked=is_asked, is_called=is_called))
-    return workers
+            known.changed_s[sid] = None
+    return known.changed_s[sid]
 
 
 async def _perform(pool: "Pool", plan: Inspect | Evict, known: _Knowledge) -> None:

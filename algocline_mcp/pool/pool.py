@@ -25,7 +25,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
 from algocline_mcp.history import retention
 from algocline_mcp.pool import process_identity, spawn
-from algocline_mcp.pool.admission import Burst
+from algocline_mcp.pool.admission_plan import Burst
 from algocline_mcp.pool.fork_server_client import ForkServerClient
 from algocline_mcp.pool.registry import PoolSessionEntry, RegistryWriter
 from algocline_mcp.pool.spawn import SpawnFailed, spawn_worker

@@ -3,7 +3,7 @@
 import pytest
 
 from algocline_mcp.config.limits import MIB, Limits
-from algocline_mcp.pool.admission import (
+from algocline_mcp.pool.admission_plan import (
     Admit,
     Burst,
     Evict,
@@ -134,7 +134,7 @@ def test_burst_takes_a_quarter_of_the_memory_and_never_more_than_a_cap_that_was_
 
 def test_memory_is_read_once_per_burst(monkeypatch: pytest.MonkeyPatch) -> None:
     readings = iter([0, 1000 * MIB])
-    monkeypatch.setattr("algocline_mcp.pool.admission.available_bytes", lambda: next(readings))
+    monkeypatch.setattr("algocline_mcp.pool.admission_plan.available_bytes", lambda: next(readings))
     burst = Burst()
 
     assert [burst.cap(Limits(), now) for now in (5.0, 6.0, 34.9, 35.0, 36.0)] == [32, 32, 32, 82, 82]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.pool.admission import Admit, Burst, Evict, Inspect, Plan, Worker, plan_eviction
+from algocline_mcp.pool.admission_plan import Admit, Burst, Evict, Inspect, Plan, Worker, plan_eviction
 from algocline_mcp.worker.keeper.quiet import QuietPeriod, Stay
 from tests.sim.machine import Violation
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from algocline_mcp.pool import admission
+from algocline_mcp.pool import admission_plan
 from algocline_mcp.worker.keeper.quiet import QuietPeriod
 from tests.sim import crowd
 from tests.sim.machine import Violation
@@ -13,7 +13,7 @@ from tests.sim.machine import Violation
 
 @pytest.fixture(autouse=True)
 def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "available_bytes", lambda: 1 << 40)
+    monkeypatch.setattr(admission_plan, "available_bytes", lambda: 1 << 40)
 
 
 def test_no_promise_of_admission_is_broken() -> None:
@@ -32,13 +32,13 @@ def _ignoring(name: str) -> Callable[[Any], Any]:
     def plan(workers: Any, *args: Any, **more: Any) -> Any:
         for worker in workers:
             object.__setattr__(worker, name, False)
-        return admission.plan_eviction(workers, *args, **more)
+        return admission_plan.plan_eviction(workers, *args, **more)
 
     return lambda patch: patch.setattr(crowd, "plan_eviction", plan)
 
 
 def _over_the_cap(patch: pytest.MonkeyPatch) -> None:
-    plan = admission.plan_eviction
+    plan = admission_plan.plan_eviction
     patch.setattr(crowd, "plan_eviction", lambda workers, cap, *args, **more: plan(workers, cap + 1, *args, **more))
 
 
