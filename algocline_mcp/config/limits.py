@@ -105,7 +105,11 @@ class Limits:
     heap_bytes: int = _limit(128 * MIB, "ALC_HEAP_BYTES", "memory of a strategy's own values")
     child_heap_bytes: int = _limit(32 * MIB, "ALC_CHILD_HEAP_BYTES", "memory of a child's own values")
     headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "memory beyond heap_bytes, for one answer in flight")
-    step_cpu_s: int = _limit(180, "ALC_STEP_CPU_S", "processor time of one step, then a strike")
+    step_cpu_s: int = _limit(
+        180,
+        "ALC_STEP_CPU_S",
+        "processor time of one step, of its keeper too, then a strike; 20 times as much by the clock",
+    )
     step_cpu_alone_s: int = _limit(
         60, "ALC_STEP_CPU_ALONE_S", "processor time of a step from the moment that no call waits for it"
     )

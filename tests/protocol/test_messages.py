@@ -1,6 +1,7 @@
 """The protocol: lines out of any pieces, malformed JSON, requests and responses and each field that does not fit."""
 
 import json
+import tracemalloc
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -28,6 +29,19 @@ def cut(stream: bytes, offsets: Iterable[int]) -> list[bytes]:
 
 def feed(lines: LineBuffer, chunks: list[bytes]) -> list[bytes]:
     return [line for chunk in chunks for line in lines.feed(chunk)]
+
+
+def test_unfinished_line_takes_as_much_memory_as_it_has_bytes_however_it_comes() -> None:
+    size, chunk = 1 << 20, b"ab"
+    lines = LineBuffer(size)
+    feed(lines, [chunk])
+    tracemalloc.start()
+    for _ in range(size // 4):
+        feed(lines, [bytes(bytearray(chunk))])
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held < size
 
 
 @given(lines_without_lf, st.binary(max_size=5), st.lists(st.integers(0, 40)))

@@ -22,6 +22,11 @@ _STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
 _EXAMPLE = 'say what the model shall do, as in alc.llm("Summarise: " .. ctx.text)'
 _WHOLE = range(-(1 << 63), 1 << 63)  # integers of Lua; a longer one comes from an engine that is broken or hostile
+_LEVELS = ("error", "warn", "info", "debug")
+_LOG_CHARS = 1 << 17  # of one log line or report of progress; an engine cuts them at half of it
+_ERROR_CHARS = 4 << 20  # of the text of an error: with escapes it fits a line to the server
+_WARNINGS, _WARNINGS_BYTES = 64, 1 << 20  # of one end; an engine sends at most twenty
+_NAME_CHARS, _ARGS = 64, 8  # of a host function: its name, and how many arguments it has
 _OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # fields that the session adds; a strategy cannot set them
 
 
@@ -148,7 +153,10 @@ def _query(raw: Any) -> Record:
 
 
 def _call(raw: Record) -> Call:
-    return Call(_typed(raw, "name", str), tuple(_typed(raw, "args", list)))
+    name, args = _typed(raw, "name", str), _typed(raw, "args", list)
+    if len(name) > _NAME_CHARS or len(args) > _ARGS:
+        raise ProtocolError(f"engine called a function with {len(name)} characters and {len(args)} arguments")
+    return Call(name, tuple(args))
 
 
 def _fork(raw: Record) -> Fork:
@@ -160,21 +168,30 @@ def _fork(raw: Record) -> Fork:
 
 
 def _log(raw: Record) -> Log:
-    entry = {"level": _typed(raw, "level", str), "message": _typed(raw, "message", str)}
+    entry = {"level": _typed(raw, "level", str), "message": _message(raw)}
+    if entry["level"] not in _LEVELS:
+        raise ProtocolError("engine sent a log line with a bad 'level'")
     return Log(entry | ({"warning": True} if raw.get("warning") is True else {}))
 
 
 def _progress(raw: Record) -> Log:
-    step, total, message = _typed(raw, "step", int), _typed(raw, "total", int), raw.get("message")
-    if not isinstance(message, str | None):
-        raise ProtocolError("engine sent progress with a message that is not text")
+    step, total = _typed(raw, "step", int), _typed(raw, "total", int)
+    message = None if raw.get("message") is None else _message(raw)
     return Log({"progress": {"step": step, "total": total, "message": message}})
+
+
+def _message(raw: Record) -> str:
+    """Of a log line or of progress. Not more than a host is shown at once: waiting calls get it as it is."""
+    message: str = _typed(raw, "message", str)
+    if len(message) > _LOG_CHARS:
+        raise ProtocolError(f"engine sent a message of {len(message)} characters, at most {_LOG_CHARS}")
+    return message
 
 
 def _end(raw: Record) -> End:
     outcome: Record
     if "error" in raw:
-        outcome = {"error": _typed(raw, "error", str)}
+        outcome = {"error": _typed(raw, "error", str)[:_ERROR_CHARS]}
     elif "result" in raw:
         outcome = {"result": raw["result"]}
         if "stats" in raw:
@@ -185,6 +202,8 @@ def _end(raw: Record) -> End:
         outcome["warnings"] = _typed(raw, "warnings", list)
         if not all(isinstance(warning, str) for warning in outcome["warnings"]):
             raise ProtocolError("engine sent warnings that are not texts")
+        if len(outcome["warnings"]) > _WARNINGS or json_size(outcome["warnings"]) > _WARNINGS_BYTES:
+            raise ProtocolError(f"engine sent over {_WARNINGS} warnings, or over {_WARNINGS_BYTES} bytes of them")
     return End(outcome)
 
 

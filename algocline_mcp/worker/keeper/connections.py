@@ -22,6 +22,7 @@ from algocline_mcp.worker.database.calls import PendingCall
 from algocline_mcp.worker.keeper.replay import reply_to_ask
 from algocline_mcp.worker.keeper.requests import RequestState
 
+WALL_PER_CPU = 20  # a step may take so many times its processor time: an engine that sleeps uses next to none
 _STDERR = 2
 _SAMPLES = 3  # of processor time in `silent_s`
 _RECEIVE_BYTES = 64 * 1024  # below the size that malloc maps afresh for each call
@@ -68,6 +69,9 @@ class Connection:
         except OSError:
             self._out.clear()
             self.is_open = False
+            # An end that is only shut for reading is no event: with this, poll reports the end of the stream.
+            with contextlib.suppress(OSError):
+                self.socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.is_open = False
@@ -116,6 +120,9 @@ class Engine(Connection):
         self.stream = stream
         self.is_computing = True
         self.step_began = time.monotonic()
+        self.ends_at = math.inf  # monotonic: the latest end of this step
+        self.served_s = 0.0  # processor time of the keeper for messages of this step
+        self._served_end_s = math.inf
         self._sample_s = silent_s / _SAMPLES if sys.platform == "linux" else 0
         self.sample_at = math.inf  # monotonic: when `is_silent` is to be asked next
         self._used_s = -1.0  # processor time at the last sample
@@ -161,13 +168,19 @@ class Engine(Connection):
         `alone_s`: no call waits for the step, see `limit_cpu`."""
         self.is_computing = True
         self.step_began = time.monotonic()
+        self.ends_at = self.step_began + WALL_PER_CPU * (cpu_s + 1)
+        self.served_s = 0.0
         self.sample_at, self._idle_samples = self.step_began + (self._sample_s or math.inf), 0
         self._cpu_s = cpu_s
         self._cpu_end_s = None
         self.limit_cpu(alone_s)
 
     def limit_cpu(self, alone_s: int | None) -> None:
-        """Ends the step after `alone_s` of processor time from now if that is sooner; None: at its own end."""
+        """Ends the step after `alone_s` of processor time from now if that is sooner; None: at its own end.
+
+        The keeper's own time is limited alike: a flood of messages costs an engine a hundredth of what it costs the
+        keeper."""
+        self._served_end_s = 1 + (self._cpu_s if alone_s is None else min(self._cpu_s, self.served_s + alone_s))
         if sys.platform == "linux":
             with contextlib.suppress(OSError):  # the engine has just died: its socket will report it
                 used_s = _cpu_used_s(self.pid)
@@ -179,6 +192,11 @@ class Engine(Connection):
                     soft_s = min(soft_s, hard_s)
                 # The hard limit stays: once lowered, only root could raise it for the next step.
                 resource.prlimit(self.pid, resource.RLIMIT_CPU, (soft_s, hard_s))
+
+    @property
+    def is_served_out(self) -> bool:
+        """The keeper has spent on this step's messages what the engine itself may use."""
+        return self.served_s >= self._served_end_s
 
     def is_silent(self) -> bool:
         """Takes a sample. True: the engine has used no processor time at all in as many samples as `silent_s` holds. A

@@ -90,8 +90,8 @@ class EffectRunner:
 
     def _is_injected(self, call: Call) -> bool:
         """The call reads a variable that the ctx of this session injects: a branch may have another ctx."""
-        injected = self.ctx_env.get("inject")
-        return call.name == "env" and isinstance(injected, Mapping) and call.args[:1] != () and call.args[0] in injected
+        injected, name = self.ctx_env.get("inject"), call.args[0] if call.args else None
+        return call.name == "env" and isinstance(injected, Mapping) and isinstance(name, str) and name in injected
 
     # ── the clock ─────────────────────────────────────────────────────────────────────────────────────────
 

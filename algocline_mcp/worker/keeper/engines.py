@@ -65,8 +65,8 @@ class Engines:
         for engine in self.by_stream.values():
             if engine.pending_call is not None:
                 due = min(due, engine.pending_call.retry_at)
-            elif engine.is_computing and engine.sample_at < due:
-                due = engine.sample_at
+            elif engine.is_computing:
+                due = min(due, engine.sample_at, engine.ends_at)
         return None if due == math.inf else due
 
     def is_current(self, engine: Engine) -> bool:

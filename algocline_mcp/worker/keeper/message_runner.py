@@ -46,7 +46,9 @@ class MessageRunner:
 
     def process(self, engine: Engine, message: Message) -> None:
         if not engine.is_computing or engine.pending_call is not None:
-            raise ProtocolError("the engine sent a message while it should wait")
+            raise ProtocolError("engine sent a message while it should wait")
+        if engine.has_output:  # else replies that nobody reads would fill the keeper's memory
+            raise ProtocolError("engine sent a message before it read the reply to the last one")
         ends_bytes = fork_of(self._session.streams, engine.stream).ends_bytes if engine.stream else 0
         replay = self._engines.replay_of(engine)
         sentence = messages.problem_of(message, self._session.limits, ends_bytes=ends_bytes)

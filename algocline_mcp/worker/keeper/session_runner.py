@@ -5,9 +5,11 @@ of the file. `flush` precedes every reply that leaves this process. Methods rais
 is unknown; any other StorageFailed stops the engine and stands in `step_error` until a request tries again.
 
 Death of an engine. While it computed, its death is a strike: it is recorded, and the step is tried again until the
-session is stuck. An engine that dies while it waits is replaced only when an answer comes: an engine that dies at every
-pause must not be started for ever. A replay that diverges is tried once more, because the first time may be chance; the
-second time is `fatal`, and the difference between both tells the likely cause.
+session is stuck. So is a breach of the protocol at any time: an engine that talks while it waits was started again and
+again for each answer, 300 times a second, and none was taken. An engine that dies while it waits is replaced only when
+an answer comes: an engine that dies at every pause must not be started for ever. A replay that diverges is tried once
+more, because the first time may be chance; the second time is `fatal`, and the difference between both tells the likely
+cause.
 """
 
 import time
@@ -18,7 +20,7 @@ from algocline_mcp.errors import AlcError, ProtocolError, StorageBroken, Storage
 from algocline_mcp.session import budget
 from algocline_mcp.session.decisions import Decision, decide
 from algocline_mcp.session.events import Continue, Died, HostEvent
-from algocline_mcp.session.records import Record
+from algocline_mcp.session.records import CPU_USED_UP, Record
 from algocline_mcp.session.results import running, view
 from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.storage import journal_lines
@@ -27,7 +29,7 @@ from algocline_mcp.worker.engine import messages
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.keeper import engine_start, session_errors
-from algocline_mcp.worker.keeper.connections import Engine
+from algocline_mcp.worker.keeper.connections import WALL_PER_CPU, Engine
 from algocline_mcp.worker.keeper.effect_runner import EffectRunner
 from algocline_mcp.worker.keeper.engines import Engines
 from algocline_mcp.worker.keeper.inherited import Inherited
@@ -35,6 +37,8 @@ from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.message_runner import MessageRunner
 from algocline_mcp.worker.keeper.replay import Diverged, Replay
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
+
+_REASON_CHARS = 300  # of a breach: the sentence names what the engine sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ class SessionRunner:
 
     def _read(self, engine: Engine) -> None:
         breach = None
+        began_s = time.thread_time()
         try:
             for line in engine.receive():
                 self._message_runner.process(engine, messages.parse(line, json_depth=self.limits.json_depth))
@@ -170,6 +175,9 @@ class SessionRunner:
                     return
         except ProtocolError as exc:
             breach = str(exc)
+        engine.served_s += time.thread_time() - began_s  # 0.5 us
+        if engine.is_served_out:
+            breach = CPU_USED_UP
         if (breach or not engine.is_open) and self.engines.is_current(engine):
             self._on_death(engine, breach)
 
@@ -177,9 +185,9 @@ class SessionRunner:
         """The engine died, or broke the protocol and is killed."""
         was_computing = engine.is_computing
         how = self.engines.drop(engine)
-        if not was_computing:
+        if not was_computing and breach is None:
             return
-        self._journaled.record(Died(engine.stream, breach or how, now_s()))
+        self._journaled.record(Died(engine.stream, (breach or how)[:_REASON_CHARS], now_s()))
         if self.session.phase is Phase.STUCK:
             self.engines.stop()  # the other streams go on when the step is tried again
         else:
@@ -208,12 +216,19 @@ class SessionRunner:
             if engine.pending_call is not None:
                 if engine.pending_call.retry_at <= now:
                     self._contain(engine, self._effect_runner.retry_pending)
+            elif engine.is_computing and engine.ends_at <= now:
+                self._contain(engine, self._end_late)
             elif engine.is_computing and engine.sample_at <= now and engine.is_silent():
                 self._contain(engine, self._end_silent)
 
     def _end_silent(self, engine: Engine) -> None:
         limit = f"{self.limits.engine_silent_s:g} s (ALC_ENGINE_SILENT_S)"
         self._on_death(engine, f"sent nothing and used no processor time for {limit}")
+
+    def _end_late(self, engine: Engine) -> None:
+        self._on_death(
+            engine, f"computed for {engine.spent_s:.0f} s, {WALL_PER_CPU} times the processor time of a step"
+        )
 
     def close_database(self) -> None:
         """While nothing computes: a paused session holds no database open."""
