@@ -2,7 +2,8 @@
 -- these files, and never empty.
 
 local shared = ...
-local find, format, gsub, sub = string.find, string.format, string.gsub, string.sub
+local find, format, gsub = string.find, string.format, string.gsub
+local match, sub = string.match, string.sub
 local concat = table.concat
 local getinfo, getmetatable = debug.getinfo, debug.getmetatable
 local error, pcall, type = error, pcall, type
@@ -110,8 +111,9 @@ end
 
 local TAIL = "\n\t(...tail calls: Lua keeps no line of return f(…)...)"
 
--- "\nstack traceback:…", or "" when no frame belongs to the strategy.
-local function traceback()
+-- "\nstack traceback:…", or "" when no frame belongs to the strategy. Also "" where the only frame is the place that
+-- `sentence` begins with.
+local function traceback(sentence)
   local lines, last = {}, deepest()
   local level, has_frame, is_tail = 2, false, false -- is_tail: a frame of these files took the place of the strategy's
   while level <= last do
@@ -132,7 +134,9 @@ local function traceback()
     end
     level = level + 1
   end
-  return has_frame and "\nstack traceback:" .. concat(lines) or ""
+  local place = #lines == 1 and match(lines[1], "^\n\t(.-:%d+: )")
+  local is_known = place and sub(sentence, 1, #place) == place
+  return has_frame and not is_known and "\nstack traceback:" .. concat(lines) or ""
 end
 
 -- The only function of `debug` that strategies get; the common use is xpcall(f, debug.traceback).
@@ -140,7 +144,7 @@ function shared.traceback(message)
   if message ~= nil and type(message) ~= "string" and type(message) ~= "number" then
     return message
   end
-  return (message or "") .. traceback()
+  return (message or "") .. traceback("")
 end
 
 -- The message handler of xpcall around a strategy.
@@ -149,7 +153,7 @@ function shared.explain(problem)
   if find(sentence, "^attempt to ") then -- Lua's own text, raised in a function of C such as the iterator of ipairs
     sentence = where() .. sentence
   end
-  return sentence .. shared.hint(sentence) .. traceback()
+  return sentence .. shared.hint(sentence) .. traceback(sentence)
 end
 
 -- Lua's own text, and a hint where the text or the line of the source needs one.

@@ -5,7 +5,7 @@ import pytest
 from tests.worker.engine.lua.in_process import FakeChannel, play
 
 RAISED = [
-    ("error('intentional')", "panel.lua:1: intentional\nstack traceback:\n\tpanel.lua:1: in main chunk"),
+    ("error('intentional')", "panel.lua:1: intentional"),
     ("error('bare', 0)", "bare\nstack"),
     ("error({code = 3, why = 'x'})", '{"code":3,"why":"x"}\nstack'),
     ("error(setmetatable({}, {__tostring = function() return 'my text' end}))", "my text\nstack"),
@@ -53,6 +53,17 @@ def test_error_text(code: str, beginning: str) -> None:
     assert error.count("\n") < 30
 
 
+@pytest.mark.parametrize("code", ["\nerror('x')", "local t\nreturn t.x", "for i = 1, 2 do\nalc.llm() end"])
+def test_a_traceback_that_repeats_the_line_alone_is_left_out(code: str) -> None:
+    assert "\n" not in play(code).error
+
+
+def test_the_traceback_that_a_strategy_asks_for_stays_as_it_is() -> None:
+    traceback = "panel.lua:1: x\nstack traceback:\n\tpanel.lua:1: in main chunk"
+
+    assert play("return (debug.traceback('panel.lua:1: x'))").result == traceback
+
+
 TAIL_CALLS = [
     ("\n\nreturn alc.llm(nil)", "panel.lua:3: alc.llm: the prompt is missing"),
     ("if true then\nreturn alc.llm_batch({})\nend", "panel.lua:2: alc.llm_batch: empty"),
@@ -97,7 +108,7 @@ HINTS = [
     ("alc.parse_verdict('x')", "(here it is called: alc.match_bool, alc.match_enum)"),
     ("alc.parse_json('x')", "(here it is called: alc.json_extract)"),
     ("('x'):uper()", "(the nearest names are: string.upper)"),
-    ("alc.zzzzzz()", "attempt to call a nil value (field 'zzzzzz')\nstack"),
+    ("alc.zzzzzz()", "attempt to call a nil value (field 'zzzzzz')"),
     ("local x = f'{1}'", "Lua has no f-strings"),
     ("for x in {1} do end", "write for i, x in ipairs(list) do"),
     ("for x in 'a, b' do end", "it is a text and not a list"),
