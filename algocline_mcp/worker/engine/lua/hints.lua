@@ -3,7 +3,7 @@
 
 local shared = ...
 local byte, find, format, gmatch = string.byte, string.find, string.format, string.gmatch
-local gsub, lower, match = string.gsub, string.lower, string.match
+local gsub, lower, match, reverse, sub = string.gsub, string.lower, string.match, string.reverse, string.sub
 local concat, sort = table.concat, table.sort
 local ipairs, next, tonumber, type = ipairs, next, tonumber, type
 local public = shared.public
@@ -11,6 +11,7 @@ local public = shared.public
 -- Names --------------------------------------------------------------------------------------------------------
 
 local LONGEST = 40 -- bytes of a name that is compared
+local LINE = 400 -- bytes of a line that are searched word by word: the time grows with their square
 
 -- Edits between two texts, where a swap of neighbours is one (Damerau 1964).
 local function distance(a, b)
@@ -87,6 +88,22 @@ local function nearest_names(name)
   return found
 end
 
+-- gmatch keeps the order: of two words at the same distance the first.
+local KEYWORDS = "return local function end else elseif if then for while do repeat until break and or not in goto"
+local KEYWORD = "the nearest word of Lua is: "
+
+-- The keyword that `word` is a misspelling of, or nil. Of two letters only a swap is one: any letter has a neighbour.
+local function nearest_keyword(word)
+  local nearest, least
+  for known in gmatch(KEYWORDS, "%a+") do
+    local edits = #known == 2 and #word == 2 and (reverse(lower(word)) == known and 1 or nil) or nearness(word, known)
+    if edits and known ~= word and (not least or edits < least) then
+      nearest, least = known, edits
+    end
+  end
+  return nearest
+end
+
 -- Words that writers of other libraries use in the name of a function -> what it is called here. None is a name above.
 local OTHER_WORDS = {
   ask = "alc.llm", prompt = "alc.llm", query = "alc.llm", chat = "alc.llm", complete = "alc.llm", generate = "alc.llm",
@@ -115,7 +132,11 @@ local function of_missing_function(kind, name)
     return "the nearest names are: " .. concat(names, ", ")
   end
   names = #name <= LONGEST and called_otherwise(name)
-  return names and "here it is called: " .. names
+  if names then
+    return "here it is called: " .. names
+  end
+  local word = kind == "global" and nearest_keyword(name) -- `retrun {1}` is a call
+  return word and KEYWORD .. word
 end
 
 local LIST = "for i, x in ipairs(list) do … end"
@@ -152,7 +173,8 @@ end
 
 -- " (…)" behind the text of an error, or "".
 function shared.hint(problem)
-  local hint = hint_of(RUN, match(problem, "^[^\n]*"))
+  problem = match(problem, "^[^\n]*")
+  local hint = hint_of(RUN, problem)
   return hint and " (" .. hint .. ")" or ""
 end
 
@@ -185,17 +207,39 @@ local SYNTAX = {
   { "^%s*#", "a comment of Lua begins with --" },
 }
 
+-- A keyword that is misspelt at the beginning of a statement: Lua takes it for a name, and the error for the token after
+-- it. So the word before that token is judged, and in `fi (x) then`, which begins with a call, the first of the line.
+-- `before`: the line of code before that line.
+local function of_keyword(problem, line, before)
+  local token = match(problem, "syntax error near '(.+)'$") or match(problem, "syntax error near (<eof>)$")
+    or match(problem, "unexpected symbol near '(then)'$")
+  line, before = sub(line, 1, LINE), sub(before, -LINE)
+  local at = token == "<eof>" and #line + 1 or token and find(line, token, 1, true)
+  while at do
+    local word = nearest_keyword(match(before .. "\n" .. sub(line, 1, at - 1), "%f[%w_]([%a_][%w_]*)%s*$") or "")
+    if word then
+      return KEYWORD .. word
+    end
+    at = find(line, token, at + 1, true)
+  end
+  local word = token == "then" and nearest_keyword(match(line, "^%s*([%a_][%w_]*)%s*%(") or "")
+  return word and KEYWORD .. word
+end
+
 -- The line of the error, else the line before, where the mistake often is. A line that the compiler took is not asked.
 function shared.syntax_hint(problem, source)
-  local number, i, before = tonumber(match(problem, ":(%d+):")), 0, nil
+  local number, i, before = tonumber(match(problem, ":(%d+):")), 0, ""
   for line in gmatch(number and source .. "\n" or "", "([^\n]*)\n") do
     i = i + 1
     if i == number then
       local hint = hint_of(SYNTAX, line)
-        or before and find(problem, "expected near", 1, true) and hint_of(SYNTAX, before)
+        or find(problem, "expected near", 1, true) and hint_of(SYNTAX, before)
+        or of_keyword(problem, line, before)
       return hint and format(" (%s)", hint) or ""
     end
-    before = line
+    if find(line, "%S") then
+      before = gsub(line, "%-%-.*$", "")
+    end
   end
   return ""
 end

@@ -109,6 +109,7 @@ HINTS = [
     ("alc.parse_json('x')", "(here it is called: alc.json_extract)"),
     ("('x'):uper()", "(the nearest names are: string.upper)"),
     ("alc.zzzzzz()", "attempt to call a nil value (field 'zzzzzz')"),
+    ("retrun {1}", "(global 'retrun') (the nearest word of Lua is: return)"),
     ("local x = f'{1}'", "Lua has no f-strings"),
     ("for x in {1} do end", "write for i, x in ipairs(list) do"),
     ("for x in 'a, b' do end", "it is a text and not a list"),
@@ -150,6 +151,42 @@ HINTS = [
 @pytest.mark.parametrize(("code", "hint"), HINTS)
 def test_mistake_of_another_language_is_told_what_to_write(code: str, hint: str) -> None:
     assert hint in play(code, FakeChannel(lambda query: {"response": "seven"})).error
+
+
+MISSPELT = [
+    ("retrun 1", "return"),
+    ("retrun", "return"),
+    ("retrun -1", "return"),
+    ("Return nil", "return"),
+    ("local x = 1 retrun x", "return"),
+    ("fucntion f() return 1 end", "function"),
+    ("lcoal x = 1", "local"),
+    ("lcoal function f() end", "local"),
+    ("if true then\nx = 1\nesle\ny = 1\nend", "else"),
+    ("if true then x = 1 esle -- not so\n\ny = 2\nend", "else"),
+    ("if x then\nelsief y then\nend", "elseif"),
+    ("if x then f() edn", "end"),
+    ("if x then f() edn\nreturn 1", "end"),
+    ("fi x then end", "if"),
+    ("fi (x) then end", "if"),
+    ("whiel true do end", "while"),
+    ("fro i = 1, 3 do end", "for"),
+    ("repaet x() until true", "repeat"),
+    ("repeat x() utnil true", "until"),
+    ("while true do\nbraek\nend", "break"),
+]
+
+
+@pytest.mark.parametrize(("code", "word"), MISSPELT)
+def test_a_misspelt_keyword_is_named(code: str, word: str) -> None:
+    assert play(code).error.endswith(f" (the nearest word of Lua is: {word})")
+
+
+@pytest.mark.parametrize(
+    "code", ["x y", "note = = 3", "local ends = 3 3", "x = 1\nfour = five six", "a" * 300_000 + " b", "b " * 300_000]
+)
+def test_another_syntax_error_names_no_keyword(code: str) -> None:
+    assert "nearest word" not in play(code).error
 
 
 def test_correct_lines_with_other_syntax_errors_get_no_hint() -> None:
