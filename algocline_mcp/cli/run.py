@@ -33,9 +33,7 @@ _SCRUB_S = 2.0  # a worker with a finished session stays for a tenth of a second
 # Between two attempts to lock the journal: a file lock has no event, and the registry no longer names the worker. Only
 # with ALC_KEEP, and for _SCRUB_S at most.
 _RETRY_S = 0.02
-_MISSING = re.compile(r"(?<!call )a nil value \(field '(\w+)'\)")  # Lua's error for a ctx.NAME that is missing
-
-_NO_PROMPT = "the prompt is missing, a string was expected and not nil"
+_NOT_GIVEN = re.compile(r"\(not given: (ctx\.\w+(?:, ctx\.\w+)*)\)$")  # of the engine, at the end of a line
 
 
 def play(
@@ -181,11 +179,8 @@ class SessionRun:
         ended = "the session was ended for good; start the strategy again with alc run"
         error = str(state.get("error", ended))
         self.say(f"{state.get('status')}: {error}")
-        missing = _MISSING.search(error)
-        if missing is not None and missing[1] not in self._start.get("ctx", {missing[1]}):
-            self.say(f"if the strategy takes it from ctx, give it: {missing[1]}=…")
-        elif _NO_PROMPT in error and self._start.get("ctx") == {}:
-            self.say("no value for ctx was given: if the strategy takes its prompt from there, give for example task=…")
+        if (missing := _NOT_GIVEN.search(error.partition("\n")[0])) is not None:
+            self.say("give it: " + " ".join(f"{key.removeprefix('ctx.')}=…" for key in missing[1].split(", ")))
         if state.get("next"):
             self.say(at_terminal(str(state["next"])))
         return 1

@@ -31,8 +31,8 @@ _NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the 
 _NEXT_AFTER_ACCEPTED = "answer the pending queries; alc_status with this session_id shows their prompts again"
 _NEXT_AFTER_ERROR = "correct the code or ctx, then call alc_run again"
 _NEXT_AFTER_PAID_ERROR = (
-    "correct the code, then call alc_branch with this session_id and code=…: a new session keeps all answers and asks "
-    "only the prompts that differ"
+    "correct the code, then call alc_branch with this session_id and code=… (or ctx=…, the whole of it): a new session "
+    "keeps all answers and asks only the prompts that differ"
 )
 _NEXT_AFTER_STOP = "stopped: its processes have ended and nothing is lost. To go on: "
 _GO_ON = {  # by status; an error of a session that can go on has its own `next`

@@ -18,7 +18,6 @@ from algocline_mcp.cli.run import SessionRun, choose_answerer
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch, spawn
-from algocline_mcp.worker.engine.stdlib import TEXTS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -245,33 +244,21 @@ def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int
     assert cure in _sentence(sentence)
 
 
-@pytest.mark.parametrize(("ctx", "is_hinted"), [({}, True), ({"task": None}, False)])
-def test_a_strategy_that_misses_a_value_names_it(
-    capsys: pytest.CaptureFixture[str], ctx: dict[str, Any], is_hinted: bool
+@pytest.mark.parametrize(
+    ("hint", "advice"),
+    [
+        ("(not given: ctx.task)", "alc: give it: task=…\n"),
+        ("(not given: ctx.a, ctx.b)\nstack traceback:\n\tx.lua:3: in local 'f'", "alc: give it: a=… b=…\n"),
+        ("(the nearest names are: alc.llm)", ""),
+    ],
+)
+def test_a_value_that_the_engine_misses_is_named_as_it_is_written_here(
+    capsys: pytest.CaptureFixture[str], hint: str, advice: str
 ) -> None:
-    turn = SessionRun({"ctx": ctx}, None, choose_answerer("cat", None, 1), 1.0)
-    state = {"status": "error", "error": "x.lua:4: attempt to concatenate a nil value (field 'task')"}
+    run = SessionRun({}, None, choose_answerer("cat", None, 1), 1.0)
 
-    assert turn._end(state) == 1
-    assert ("if the strategy takes it from ctx, give it: task=…" in capsys.readouterr().err) == is_hinted
-
-
-@pytest.mark.parametrize(("ctx", "is_hinted"), [({}, True), ({"question": "Why?"}, False)])
-def test_a_prompt_that_is_nil_without_a_value_for_ctx_names_ctx(
-    capsys: pytest.CaptureFixture[str], ctx: dict[str, Any], is_hinted: bool
-) -> None:
-    turn = SessionRun({"ctx": ctx}, None, choose_answerer("cat", None, 1), 1.0)
-
-    turn._end({"status": "error", "error": "x.lua:4: " + TEXTS["prompt"] % ("alc.llm", "nil")})
-    assert ("give for example task=…" in capsys.readouterr().err) == is_hinted
-
-
-def test_a_misspelt_function_is_no_missing_value(capsys: pytest.CaptureFixture[str]) -> None:
-    turn = SessionRun({"ctx": {}}, None, choose_answerer("cat", None, 1), 1.0)
-
-    turn._end({"status": "error", "error": "x.lua:4: attempt to call a nil value (field 'lllm')"})
-
-    assert "give it" not in capsys.readouterr().err
+    assert run._end({"status": "error", "error": f"x.lua:4: attempt to index a nil value (local 'x') {hint}"}) == 1
+    assert capsys.readouterr().err.endswith(f"{hint}\n{advice}")
 
 
 async def _refuse(*args: object, **options: object) -> None:

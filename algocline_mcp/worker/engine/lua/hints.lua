@@ -174,7 +174,7 @@ end
 -- " (…)" behind the text of an error, or "".
 function shared.hint(problem)
   problem = match(problem, "^[^\n]*")
-  local hint = hint_of(RUN, problem)
+  local hint = shared.not_given(problem) or hint_of(RUN, problem)
   return hint and " (" .. hint .. ")" or ""
 end
 

@@ -56,7 +56,7 @@ function shared.run(code, chunk, ctx, seed, created_s, name_bytes, heap_bytes)
   if not ok then
     return failed("ctx is not JSON: " .. value)
   end
-  public.ctx = value
+  public.ctx, shared.given = value, value
   local main, problem = shared.compile(code, chunk)
   if not main then
     return failed(shared.explain_syntax(problem, code))

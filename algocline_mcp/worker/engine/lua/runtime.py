@@ -24,6 +24,7 @@ _FILES = {
         "encode",
         "decode",
         "hints",
+        "given",
         "errors",
         "stable",
         "sandbox",

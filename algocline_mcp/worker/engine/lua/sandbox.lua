@@ -74,6 +74,7 @@ local KEEP_FRAME = "local __main_chunk <close> = nil; "
 function shared.compile(source, chunk)
   source = gsub(source, "^\xEF\xBB\xBF", "", 1)
   source = gsub(source, "^#[^\n]*", "", 1)
+  shared.sources[chunk] = source
   if sub(source, 1, 1) ~= "\27" then -- else bytecode, which Lua refuses with a clearer sentence
     source = KEEP_FRAME .. source
   end

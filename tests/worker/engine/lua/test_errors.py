@@ -189,6 +189,40 @@ def test_another_syntax_error_names_no_keyword(code: str) -> None:
     assert "nearest word" not in play(code).error
 
 
+NOT_GIVEN = [
+    ("return #ctx.items", "(field 'items') (not given: ctx.items)"),
+    ("local items = ctx.items\nreturn #items", "(local 'items') (not given: ctx.items)"),
+    ("local list = ctx.items\nfor i, x in ipairs(list) do end", "(not given: ctx.items)"),
+    ("for i, x in pairs(ctx.items) do end", "got nil) (not given: ctx.items)"),
+    ("return alc.llm(ctx.question)", "and not nil (not given: ctx.question)"),
+    ("local question = ctx.question\nreturn alc.llm(question)", "and not nil (not given: ctx.question)"),
+    ("return 'a' .. ctx.task", "(field 'task') (not given: ctx.task)"),
+    ("return ctx.n + 1", "(field 'n') (not given: ctx.n)"),
+    ("if ctx.n > 3 then end", "compare number with nil (not given: ctx.n)"),
+    ("return ctx.user.name", "(field 'user') (not given: ctx.user)"),
+    ("return ctx['items'][1]", "(field 'items') (not given: ctx.items)"),
+    ("return ('x'):rep(ctx.n)", "got nil) (not given: ctx.n)"),
+    ("alc.llm_batch(ctx.items)", "and not nil (not given: ctx.items)"),
+    ("return alc.llm(ctx.a, ctx.b)", "and not nil (not given: ctx.a, ctx.b)"),
+    ("local input = ctx\nreturn #input.items", "(not given: ctx.items)"),
+    ("local M = {}\nfunction M.run(c)\nreturn #c.items\nend\nreturn M.run(ctx)", "(not given: ctx.items)\nstack"),
+    ("return require('m').f()", "m.lua:2: attempt to get length of a nil value (field 'items') (not given: ctx.items)"),
+    ("return #list", "(global 'list') (write ctx.list)"),
+    ("local n, t = ctx.rounds or 3\nreturn t.x", "panel.lua:2: attempt to index a nil value (local 't')"),
+    ("local list = ctx.list\nreturn list.x.y", "panel.lua:2: attempt to index a nil value (field 'x')"),
+    ("local t, x = {}, ctx.items\nreturn #t.list", "panel.lua:2: attempt to get length of a nil value (field 'list')"),
+    ("return #ctx.items" + " " * 1_000_000, "(field 'items') (not given: ctx.items)"),
+]
+
+
+@pytest.mark.parametrize(("code", "end"), NOT_GIVEN, ids=[code[:40] for code, _ in NOT_GIVEN])
+def test_an_error_about_nil_names_the_key_of_ctx_that_was_not_given(code: str, end: str) -> None:
+    modules = {"m": "return {f = function()\nreturn #ctx.items end}"}
+
+    error = play(code, FakeChannel(modules=modules), ctx='{"list": []}').error
+    assert end in error if end.endswith("stack") else error.partition("\nstack")[0].endswith(end)
+
+
 def test_correct_lines_with_other_syntax_errors_get_no_hint() -> None:
     assert play("local s = 'a != b'\nx =").error == "syntax error: panel.lua:2: unexpected symbol near <eof>"
     assert play("return ('x').missing, #'abc'").result is None
