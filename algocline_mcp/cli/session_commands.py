@@ -4,7 +4,6 @@ Contract: as in main.py. Heavy imports are inside the commands, so --help and a 
 """
 
 import json
-import math
 import os
 import re
 import shlex
@@ -16,11 +15,10 @@ import click
 
 from algocline_mcp.cli import output
 from algocline_mcp.cli.arguments import SID, UNFINISHED_SID, SessionId, StrategyFile
+from algocline_mcp.cli.pairs import context_of
 from algocline_mcp.errors import whole
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
-_INTEGERS = (-(2**63), 2**63 - 1)  # of Lua; a longer one would become a float
-_FILE_MAX_CHARS = 2 * 1024 * 1024  # of KEY=@FILE: a ctx is not longer, and a device has no end
 JOBS = 4  # models behind a command rarely allow more
 
 
@@ -98,7 +96,7 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     """
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
     what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
-    _play_session({**what, "ctx": _context(pairs), "title": title or os.path.basename(file)}, None, wait_s, **answerer)
+    _play_session({**what, "ctx": context_of(pairs), "title": title or ""}, None, wait_s, **answerer)
 
 
 CONTINUE_EXAMPLES = """\b
@@ -158,61 +156,6 @@ def _check_is_unicode(start: dict[str, Any]) -> None:
     for value in (start.get("code_file"), start.get("title"), *start.get("ctx", {}), *start.get("ctx", {}).values()):
         if isinstance(value, str) and whole(value) != value:
             raise click.UsageError(f"{value!r} is not UTF-8: write it in UTF-8, or rename the file or its directory.")
-
-
-def _context(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`ctx` of KEY=VALUE. Each value arrives as it was written, or a line says what became of it."""
-    ctx: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not key:
-            raise click.UsageError(f"{pair!r} has no name before the =: write for example task={shlex.quote(text)}.")
-        if not equals:
-            example = f"{pair}='a text'" if pair.isidentifier() else f"task={shlex.quote(pair)}"
-            raise click.UsageError(f"{pair!r} is not KEY=VALUE: write for example {example}.")
-        if key in ctx:
-            raise click.UsageError(f'{key} is given twice: give it once, several values as {key}=\'["…", "…"]\'.')
-        if text.startswith("@@"):
-            ctx[key] = text[1:]
-            continue
-        if text.startswith("@"):
-            text = _text_of(key, text[1:])
-        ctx[key] = _value(text)
-        if isinstance(ctx[key], float) and str(ctx[key]) != text.strip():
-            as_text = shlex.quote(json.dumps(text))
-            output.note(f"alc: {pair} is the number {ctx[key]}; if it is a text, write {key}={as_text}")
-    return ctx
-
-
-def _value(text: str) -> Any:
-    """JSON if it reads as JSON. A number that a strategy cannot hold exactly or at all stays a text."""
-    try:
-        value = json.loads(text, parse_constant=_no_json)
-    except (ValueError, RecursionError):
-        return text
-    too_large = isinstance(value, float) and not math.isfinite(value)
-    too_long = isinstance(value, int) and not _INTEGERS[0] <= value <= _INTEGERS[1]
-    return text if too_large or too_long else value
-
-
-def _no_json(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _text_of(key: str, path: str) -> str:
-    """The text of a file, without the line feed at its end."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            text = file.read(_FILE_MAX_CHARS + 1)
-        if len(text) > _FILE_MAX_CHARS:
-            raise ValueError(f"it has more than {_FILE_MAX_CHARS} characters")
-        return text.removesuffix("\n")
-    except (OSError, ValueError) as exc:
-        why = getattr(exc, "strerror", None) or exc
-        raise click.UsageError(
-            f"{key}=@{path} cannot be read: {why}; give the path of a file in UTF-8, "
-            f"or {key}=@@… for a text that begins with @."
-        ) from exc
 
 
 # ── ps, stop, logs ────────────────────────────────────────────────────────────────────────────────────────

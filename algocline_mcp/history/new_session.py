@@ -28,8 +28,9 @@ from algocline_mcp.storage.clock import now_s
 
 _UNNAMED = "strategy"
 _TITLE_CHARS = 60  # of a title that was made from the strategy
-_FENCE = re.compile(r"\s*(?:```|~~~)")  # models send code as they show it
+_NO_CODE = re.compile(r"\ufeff?(?:\s*(?:```|~~~|-*\s*$)|#!)")  # models send code as they show it, shells read a #!
 _COMMENT_MARKS = re.compile(r"\s*(?:--\[=*\[|\]=*\])?")  # of a comment of several lines
+_HEAD_CHARS = 2000  # of the code, in which a title is looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +94,16 @@ def _abi() -> dict[str, Any]:
 
 
 def _first_words(strategy: Strategy) -> str:
-    """The title of a strategy without one: its name and task, or the name of its file, or its first line of code or
-    comment."""
+    """The title of a strategy without one, the same from every tool and command: its name and task; else the comment
+    at the beginning of its code; else the name of its file; else its first line."""
     if strategy.name is not None:
         task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
         return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
-    if strategy.chunk != _UNNAMED:
+    code = [line for line in strategy.code[:_HEAD_CHARS].splitlines() if _NO_CODE.match(line) is None]
+    is_comment = bool(code) and code[0].lstrip("\ufeff \t").startswith("--")
+    if strategy.chunk != _UNNAMED and not is_comment:
         return strategy.chunk
-    code = (line for line in strategy.code.splitlines() if _FENCE.match(line) is None)
-    lines = (_COMMENT_MARKS.sub("", line, count=1).strip(" -\t") for line in code)
+    lines = (_COMMENT_MARKS.sub("", line, count=1).strip(" -\t\ufeff") for line in code)
     return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
 
 

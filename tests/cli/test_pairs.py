@@ -7,7 +7,7 @@ from typing import Any
 import click
 import pytest
 
-from algocline_mcp.cli.session_commands import _context
+from algocline_mcp.cli.pairs import context_of
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_a_value_is_json_a_text_or_the_content_of_a_file(
     (tmp_path / "name.txt").write_text("@@name")
     (tmp_path / "text.md").write_text("two\nlines\n")
 
-    assert _context((f"items={value}",)) == {"items": expected}
+    assert context_of((f"items={value}",)) == {"items": expected}
 
 
 @pytest.mark.parametrize("name", ["missing", "directory", "latin1", "", "/dev/zero"])
@@ -43,7 +43,7 @@ def test_a_file_that_cannot_be_read_is_refused_with_a_way_on(
     (tmp_path / "latin1").write_bytes(b"caf\xe9")
 
     with pytest.raises(click.UsageError, match=r"^items=@.* cannot be read: .*; give the path of a file in UTF-8"):
-        _context((f"items=@{name}",))
+        context_of((f"items=@{name}",))
 
 
 def test_a_number_in_a_file_that_is_shown_otherwise_is_named(
@@ -52,7 +52,7 @@ def test_a_number_in_a_file_that_is_shown_otherwise_is_named(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "version").write_text("1.10\n")
 
-    assert _context(("version=@version",)) == {"version": 1.1}
+    assert context_of(("version=@version",)) == {"version": 1.1}
     assert capsys.readouterr().err == (
         "alc: version=@version is the number 1.1; if it is a text, write version='\"1.10\"'\n"
     )

@@ -1,10 +1,15 @@
-"""KEY=VALUE of `alc run`: a value arrives as it was written, or a line on stderr says what became of it."""
+"""What `alc run` makes of its command line: a value arrives as it was written, or a line on stderr names it."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from algocline_mcp.cli.session_commands import _context
+from algocline_mcp.cli import run as run_module
+from algocline_mcp.cli.pairs import context_of
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Terminal
 
 
 @pytest.mark.parametrize(
@@ -30,8 +35,27 @@ from algocline_mcp.cli.session_commands import _context
 def test_value_arrives_as_written_or_is_named(
     capsys: pytest.CaptureFixture[str], pair: str, value: Any, note: str
 ) -> None:
-    (got,) = _context((pair,)).values()
+    (got,) = context_of((pair,)).values()
 
     assert got == value
     assert type(got) is type(value)
     assert capsys.readouterr().err == (f"alc: {note}\n" if note else "")
+
+
+@pytest.mark.parametrize(("options", "title"), [((), ""), (("--title", "mine"), "mine")])
+def test_a_title_that_is_not_given_is_left_to_the_server(
+    terminal: "Terminal", tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], title: str
+) -> None:
+    """The command gave the name of the file, and alc_run its first comment."""
+    (tmp_path / "idea.lua").write_text("return 1")
+    titles: list[str] = []
+
+    def play(start: dict[str, Any], *_: object, **__: object) -> int:
+        titles.append(start["title"])
+        return 0
+
+    monkeypatch.setattr(run_module, "play", play)
+
+    terminal.alc("run", str(tmp_path / "idea.lua"), *options)
+
+    assert titles == [title]

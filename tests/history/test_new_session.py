@@ -10,6 +10,25 @@ ASK = 'return alc.llm("x")'
 
 
 @pytest.mark.parametrize(
+    ("strategy", "title"),
+    [
+        (Strategy(f"-- Names a fear.\n{ASK}", chunk="idea.lua"), "Names a fear."),
+        (Strategy(f"#!/usr/bin/env lua\n\n--------\n--- Names a fear.\n{ASK}", chunk="idea.lua"), "Names a fear."),
+        (Strategy(f"\ufeff-- Names a fear.\n{ASK}"), "Names a fear."),
+        (Strategy(f"\ufeff{ASK}"), ASK),
+        (Strategy(f"--[==[\nNames a fear.\n]==]\n{ASK}", chunk="idea.lua"), "Names a fear."),
+        (Strategy(ASK, chunk="idea.lua"), "idea.lua"),
+        (Strategy("", chunk="idea.lua"), "idea.lua"),
+        (Strategy(f"-- {'x' * 100}"), "x" * 60),
+        (Strategy("-- A doc.", chunk="cot/init.lua", name="cot", ctx={"task": "Why\nis it?"}), "cot: Why is it?"),
+        (Strategy("-- A doc.", chunk="cot/init.lua", name="cot"), "cot"),
+    ],
+)
+def test_title_is_the_same_from_every_tool_and_command(strategy: Strategy, title: str) -> None:
+    assert header_of(Limits(), strategy, sid=sid_of(1))["title"] == title
+
+
+@pytest.mark.parametrize(
     ("code", "title"),
     [
         (ASK, ASK),
