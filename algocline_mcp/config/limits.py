@@ -103,6 +103,11 @@ class Limits:
     listed_max: int = _limit(200, "ALC_LISTED_MAX", "the longest page a call may ask for")
 
     heap_bytes: int = _limit(128 * MIB, "ALC_HEAP_BYTES", "memory of a strategy's own values")
+    # Measured: texts as long as the limits above allow, each character an escape, took 119 MiB, and children may hold
+    # as much at once. The replay of a journal of 228 MiB takes 20.
+    keeper_bytes: int = _limit(
+        512 * MIB, "ALC_KEEPER_BYTES", "memory of a worker's keeper beyond what it starts with; 0: no limit"
+    )
     child_heap_bytes: int = _limit(32 * MIB, "ALC_CHILD_HEAP_BYTES", "memory of a child's own values")
     headroom_bytes: int = _limit(64 * MIB, "ALC_HEADROOM_BYTES", "memory beyond heap_bytes, for one answer in flight")
     step_cpu_s: int = _limit(

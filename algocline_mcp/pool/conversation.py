@@ -30,9 +30,10 @@ from algocline_mcp.pool.reach import Absent, owner, reach
 from algocline_mcp.pool.registry import Change
 from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress, extract_feed_response, result_of
 from algocline_mcp.pool.termination import terminate_worker
-from algocline_mcp.protocol.messages import WRONG_PROGRAM, PoolRequest, PoolResponse
+from algocline_mcp.protocol.messages import NO_MEMORY, WRONG_PROGRAM, PoolRequest, PoolResponse
 from algocline_mcp.session.events import HostEvent
 
+_MEMORY_ATTEMPTS = 2  # a worker that had no memory left may have held the rest of a long life; the second one is new
 _SPARE_S = 0.5  # of the time of a tool call, kept for the error that says what happened
 
 
@@ -97,17 +98,19 @@ async def converse(
 
 async def _converse(call: Call) -> PoolReply:
     pool = call.pool
-    for resends in range(pool.limits.resends, -1, -1):
+    for attempts in range(1, pool.limits.resends + 2):
         attempt = await _attempt(call)
         if isinstance(attempt, PoolResponse):
-            if resends and _is_early(call, attempt):
+            if attempts <= pool.limits.resends and _is_early(call, attempt):
                 await pool.wait_for_exit(call.sid, pool.limits.linger_s)
                 continue
             return await _reply(call, attempt)
         reply = await _NEXT[attempt.outcome](call, attempt.error)
         if reply is not None:
             return reply
-    raise _ended_each_time(call)
+        if attempts >= _MEMORY_ATTEMPTS and pool.exits.get(call.sid) == f"exit code {NO_MEMORY}":
+            break
+    raise _ended_each_time(call, attempts)
 
 
 def _is_early(call: Call, response: PoolResponse) -> bool:
@@ -196,16 +199,24 @@ _NEXT: Mapping[Outcome, Callable[[Call, Exception], Awaitable[PoolReply | None]]
 }
 
 
-def _ended_each_time(call: Call) -> Unreachable:
-    exit_status = call.pool.exits.get(call.sid, "for an unknown reason")
+def _ended_each_time(call: Call, attempts: int) -> Unreachable:
+    pool, sid = call.pool, call.sid
+    exit_status = pool.exits.get(sid, "for an unknown reason")
     if exit_status == f"exit code {WRONG_PROGRAM}":
         return ProgramReplaced(
             f"the program on disk is no longer {__version__}, which this process is: start it again, then ask again; "
-            f"session {call.sid} is safe"
+            f"session {sid} is safe"
+        )
+    if exit_status == f"exit code {NO_MEMORY}":
+        return Unreachable(
+            f"the worker of session {sid} had no memory left, {attempts} times: it may take {pool.limits.keeper_bytes} "
+            "bytes (ALC_KEEPER_BYTES), if the machine has as many. Nothing is lost: start this server with a larger "
+            "ALC_KEEPER_BYTES, or free memory, then ask again",
+            code="worker_memory",
         )
     return Unreachable(
-        f"the worker of session {call.sid} ended {call.pool.limits.resends + 1} times before it answered, last: "
-        f"{exit_status}; its journal is safe, its log is {call.pool.home.stderr(call.sid)}; ask again"
+        f"the worker of session {sid} ended {attempts} times before it answered, last: {exit_status}; its journal is "
+        f"safe, its log is {pool.home.stderr(sid)}; ask again"
     )
 
 

@@ -16,6 +16,7 @@ from algocline_mcp.errors import ProtocolError
 
 PROTOCOL = 1
 WRONG_PROGRAM = 3  # exit code of a worker that a server of another program version has started
+NO_MEMORY = 4  # exit code of a worker that had no memory left
 MAX_WAIT_S = 86_400.0  # a day: a client that wants to wait longer asks again
 
 Op = Literal["run", "continue", "status", "shutdown"]

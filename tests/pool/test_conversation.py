@@ -13,7 +13,7 @@ from algocline_mcp.pool.conversation import Call, Failure, Outcome, converse
 from algocline_mcp.pool.dispatch import PoolReply
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import Absent
-from algocline_mcp.protocol.messages import PoolRequest, PoolResponse, WorkerIdentity
+from algocline_mcp.protocol.messages import NO_MEMORY, PoolRequest, PoolResponse, WorkerIdentity
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +105,16 @@ async def test_each_outcome_has_its_row(pool: Pool, outcome: Outcome, monkeypatc
         assert isinstance(end, Unreachable)
         assert expected in str(end)
         assert attempts == 1
+
+
+async def test_worker_that_has_no_memory_is_tried_twice(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.exits[SID] = f"exit code {NO_MEMORY}"
+    end, attempts = await outcome_of(pool, Failure(Outcome.WORKER_ENDED, ConnectionError()), monkeypatch)
+
+    assert isinstance(end, Unreachable)
+    assert end.code == "worker_memory"
+    assert "had no memory left, 2 times" in str(end)
+    assert attempts == 2
 
 
 async def test_worker_of_another_release_that_cannot_be_ended_is_an_error(

@@ -27,6 +27,7 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title
+from algocline_mcp.worker.lowlevel.resource_limits import address_space_bytes, lower_for_good
 
 _SOCKET_FD = 3
 _RECEIVE_BYTES = 64 * 1024
@@ -193,29 +194,14 @@ def _set_zone(utc_offset_s: int) -> None:
 
 
 def _set_limits(limits: Limits) -> None:
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_NOFILE, _SOCKET_FD + 1)
-    _limit(resource.RLIMIT_FSIZE, limits.engine_log_bytes)
-    if _base_bytes:  # above the heap limit: the language reports that one as an error first
-        _limit(resource.RLIMIT_AS, _base_bytes + limits.heap_bytes + limits.headroom_bytes + _INTERPRETER_BYTES)
-
-
-def _limit(number: int, limit: int) -> None:
-    """Sets a resource limit, at most the hard limit that the process has (`ulimit`): only root may raise that."""
-    hard = resource.getrlimit(number)[1]
-    if hard != resource.RLIM_INFINITY:
-        limit = min(limit, hard)
-    resource.setrlimit(number, (limit, limit))
-
-
-def _address_space_bytes() -> int:
-    """Size of this process's address space; 0 where the system does not report it."""
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return int(statm.read().split()[0]) * resource.getpagesize()
-    except OSError:
-        return 0
+    # First, while it may open a file. What it has now does not count: its keeper may have held much at the fork.
+    base_bytes = address_space_bytes()
+    lower_for_good(resource.RLIMIT_CORE, 0)
+    lower_for_good(resource.RLIMIT_NOFILE, _SOCKET_FD + 1)
+    lower_for_good(resource.RLIMIT_FSIZE, limits.engine_log_bytes)
+    if base_bytes:  # above the heap limit: the language reports that one as an error first
+        limit = base_bytes + limits.heap_bytes + limits.headroom_bytes + _INTERPRETER_BYTES
+        lower_for_good(resource.RLIMIT_AS, limit)
 
 
 _libc = ctypes.CDLL(None)
-_base_bytes = _address_space_bytes()

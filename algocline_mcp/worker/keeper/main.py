@@ -5,7 +5,10 @@ spawns an engine, replays the journal into the engine and goes on from there. On
 Environment: ALC_* and HOME, as in limits. Files: it creates none; it renames a finished journal into finished/, unlinks
 its socket and, where empty, its stderr log. SIGTERM: hibernate. Exit codes: 0 it left in order, 1 the disk does not
 hold what was written (the next worker recovers from what the disk has), 2 bad arguments or settings, 3 the server is of
-another version of this program.
+another version of this program, 4 it had no memory left.
+
+Memory: at most `keeper_bytes` beyond what it had at its start. A MemoryError, wherever it arises, ends the process: the
+journal holds everything that was acknowledged, and what is left in memory may be half done.
 
 Descriptors: 0, 1, 2, journal, listener, both ends of the wake-up pipe, one per engine; for a moment clients, and while
 a strategy that uses alc.state computes, the state database (state.db, -wal, -shm).
@@ -14,6 +17,7 @@ a strategy that uses alc.state computes, the state database (state.db, -wal, -sh
 import argparse
 import contextlib
 import os
+import resource
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +32,9 @@ from algocline_mcp.worker.keeper.poll_loop import Keeper
 from algocline_mcp.worker.lowlevel.failpoints import arm, fail_point
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 from algocline_mcp.worker.lowlevel.process_title import set_title
+from algocline_mcp.worker.lowlevel.resource_limits import address_space_bytes, lower
+
+_NO_MEMORY = b"alc pool-worker: it had no memory left (ALC_KEEPER_BYTES, or the machine); the session is safe\n"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -70,7 +77,18 @@ def keep(sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spar
     By `os._exit`: the journal is flushed, the socket unlinked, the database closed. The teardown of an interpreter
     would write to, and so copy, every page that a forked worker shares: 7 of the 10 ms of processor time of a session.
     """
-    os._exit(_keep(sid, journal_fd, listener_fd, preloaded, spare))
+    status = 1
+    try:
+        _limit_memory(preloaded.limits.keeper_bytes)
+        status = _keep(sid, journal_fd, listener_fd, preloaded, spare)
+    finally:
+        os._exit(status)
+
+
+def _limit_memory(keeper_bytes: int) -> None:
+    """Limits what the process may take beyond what it has now; its engines set a limit of their own. 40 us."""
+    if keeper_bytes and (base_bytes := address_space_bytes()):
+        lower(resource.RLIMIT_AS, base_bytes + keeper_bytes)
 
 
 def _keep(sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spare: Spawned | None) -> int:
@@ -81,6 +99,9 @@ def _keep(sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spa
     except StorageBroken as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr, flush=True)
         return 1
+    except MemoryError:  # the frames of the traceback still hold their values: nothing is allocated here
+        os.write(2, _NO_MEMORY)
+        return messages.NO_MEMORY
     except BaseException:  # noqa: BLE001 - the top of a process: its log says what happened
         traceback.print_exc()
         sys.stderr.flush()
