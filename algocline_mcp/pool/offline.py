@@ -23,7 +23,7 @@ from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import Cancel, HostEvent
 from algocline_mcp.session.records import IllegalRecord
 from algocline_mcp.session.results import view
-from algocline_mcp.session.state import Session, evolve, fold
+from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.clock import now_s
 
@@ -125,8 +125,8 @@ def _cancel(pool: Pool, sid: str) -> Session:
     if fd is None:
         raise Unreachable(f"session {sid} has just been revived by another server: stop it again")
     try:
-        file, records = journal.Journal.adopt(fd, pool.home.journal(sid))
-        session = fold(records)
+        session = Session()
+        file = journal.Journal.adopt(fd, pool.home.journal(sid), lambda record, start: evolve(session, record))
         for record in decide(session, Cancel(now_s())).records:
             file.append(record)
             evolve(session, record)

@@ -38,7 +38,7 @@ from typing import Self
 
 from algocline_mcp.errors import JournalCorrupt, StorageBroken, StorageFailed
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage.journal_lines import Scan, Scanner, decode, encode, encode_mark
+from algocline_mcp.storage.journal_lines import Scanner, decode, encode, encode_mark
 
 _OPEN = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK  # a FIFO is not waited for
 READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -46,7 +46,10 @@ LARGEST_BYTES = 1 << 32  # a file over this is no journal, whatever ALC_JOURNAL_
 SHORT_BYTES = 1 << 18  # the marks of a longer journal hold a line of the list
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 14  # hold the last mark
+_LINE_BYTES = 1 << 13  # nearly every line is shorter
 _flush_file = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+Take = Callable[[Record, int], object]  # gets a record, and where its line begins
 
 
 class Journal:
@@ -80,15 +83,16 @@ class Journal:
         return journal
 
     @classmethod
-    def adopt(cls, fd: int, path: Path, *, limit: int = 1 << 62) -> tuple[Self, list[Record]]:
-        """Takes over a locked descriptor: cuts off a torn tail and returns the records.
+    def adopt(cls, fd: int, path: Path, take: Take, *, limit: int = 1 << 62) -> Self:
+        """Takes over a locked descriptor: hands each record to `take` and cuts off a torn tail.
 
-        The records count as not flushed. Raises JournalCorrupt (the file stays as it is) or StorageFailed.
+        The records count as not flushed. Raises JournalCorrupt (the file stays as it is) or StorageFailed; then nothing
+        that was taken holds.
         """
         try:
-            _check_file(fd, path, min(limit, LARGEST_BYTES))  # bounds the memory of the keeper
+            _check_file(fd, path, min(limit, LARGEST_BYTES))
             _drop_unflushed(fd)
-            disk = scan_file(fd)
+            disk = scan_file(fd, take)
             if disk.is_corrupt:
                 raise JournalCorrupt(path, disk.damaged_line or 0)
             if disk.damaged_line is not None:
@@ -100,22 +104,42 @@ class Journal:
                 os.ftruncate(fd, disk.end)
         except OSError as exc:
             raise _failed(f"cannot recover {path}", exc) from exc
-        return cls(fd, path, size=disk.end, flushed=disk.flushed, limit=limit), disk.records
+        return cls(fd, path, size=disk.end, flushed=disk.flushed, limit=limit)
 
-    def records(self) -> list[Record]:
+    def read(self, take: Take) -> None:
         """Reads all records again, for a replay. Raises StorageFailed; JournalCorrupt for damage in the flushed part;
         StorageBroken where the unflushed end is not what was written: a write in the background failed, and the process
         that got the error dropped the cache."""
         try:
-            cached = scan_file(self.fd)
+            cached = scan_file(self.fd, take)
             size = os.fstat(self.fd).st_size
         except OSError as exc:
             raise _failed(f"cannot read {self.path}", exc) from exc
         if cached.damaged_line is not None and cached.end < self.flushed:
             raise JournalCorrupt(self.path, cached.damaged_line)
         if cached.damaged_line is not None or size != self.size:
-            raise StorageBroken(f"the disk lost the unflushed end of {self.path}; repair that disk, then retry")
-        return cached.records
+            raise self._lost()
+
+    def record_at(self, start: int) -> Record:
+        """The record whose line begins there, as `read` or `adopt` found it. Raises StorageFailed; StorageBroken where
+        the line is no longer what it was."""
+        parts: list[bytes] = []
+        try:
+            while part := os.pread(self.fd, _CHUNK_BYTES if parts else _LINE_BYTES, start):
+                line, ends, _ = part.partition(b"\n")
+                parts.append(line)
+                if ends:
+                    break
+                start += len(part)
+        except OSError as exc:
+            raise _failed(f"cannot read {self.path}", exc) from exc
+        record = decode(b"".join(parts))
+        if record is None:
+            raise self._lost()
+        return record
+
+    def _lost(self) -> StorageBroken:
+        return StorageBroken(f"the disk lost the unflushed end of {self.path}; repair that disk, then retry")
 
     def append(self, record: Record) -> None:
         """On return the record is in the file, not yet on the disk. Raises StorageFailed; then nothing was added."""
@@ -259,11 +283,14 @@ def _flush(fd: int) -> None:
         raise
 
 
-def scan_file(fd: int) -> Scan:
+def scan_file(fd: int, take: Take) -> Scanner:
+    """Hands each record of the intact part to `take`; returns what else there is to know."""
     scanner = Scanner()
-    records = [record for chunk in _chunks(fd) for record in scanner.feed(chunk)]
+    for chunk in _chunks(fd):
+        for record in scanner.feed(chunk):
+            take(record, scanner.start)
     scanner.finish()
-    return Scan(records, scanner.end, scanner.flushed, scanner.damaged_line)
+    return scanner
 
 
 def _drop_unflushed(fd: int) -> None:

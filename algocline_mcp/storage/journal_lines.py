@@ -57,10 +57,11 @@ class Scan:
 class Scanner:
     """Reads a journal chunk by chunk, and holds at most one line of it. Afterwards the attributes are those of Scan."""
 
-    __slots__ = ("_held", "_held_bytes", "_number", "_start", "damaged_line", "end", "flushed")
+    __slots__ = ("_held", "_held_bytes", "_number", "_start", "damaged_line", "end", "flushed", "start")
 
     def __init__(self) -> None:
         self.end = self.flushed = 0
+        self.start = 0  # of the line of the record that was yielded last; that line ends at `end`
         self.damaged_line: int | None = None
         self._number, self._start = 1, 0  # of the line that begins next
         self._held: list[bytes] = []  # parts of an incomplete line; none of a line that is too long
@@ -95,11 +96,12 @@ class Scanner:
 
     def _line(self) -> Record | None:
         """The record of the held line, if it is to be yielded."""
-        record = decode(b"".join(self._held)) if self._held else None
+        line = b"".join(self._held)
+        self._held.clear()  # before the line is decoded: of a long one, each copy counts
+        record = decode(line) if line else None
         start, self._start = self._start, self._start + self._held_bytes + 1
         is_empty, number = not self._held_bytes, self._number
         self._number += 1
-        self._held.clear()
         self._held_bytes = 0
         if record is not None:
             self.flushed = max(self.flushed, record["s"])
@@ -107,7 +109,7 @@ class Scanner:
             self.damaged_line, self.end = number, start
         if self.damaged_line is not None:
             return None
-        self.end = self._start
+        self.start, self.end = start, self._start
         return record
 
 

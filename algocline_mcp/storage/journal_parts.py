@@ -28,8 +28,10 @@ def read_mark(path: Path, size: int) -> Record | None:
 
 def read_before_damage(path: Path) -> list[Record]:
     """The records above the first damaged line, each with a correct checksum. Flushes nothing. Raises OSError."""
+    records: list[Record] = []
     with open(os.open(path, READ), "rb") as file:
-        return scan_file(file.fileno()).records
+        scan_file(file.fileno(), lambda record, start: records.append(record))
+    return records
 
 
 def read_first(path: Path) -> Record | None:

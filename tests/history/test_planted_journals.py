@@ -28,8 +28,7 @@ from algocline_mcp.session.results import view
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.worker.keeper import engine_start
-from algocline_mcp.worker.keeper.inherited import Inherited
-from algocline_mcp.worker.keeper.replay import Replay
+from algocline_mcp.worker.keeper.journaled_session import Content
 from tests.rig.journals import answer, final, header, prompt, sid_of, write
 
 LIMITS = Limits()
@@ -105,8 +104,9 @@ def short_root() -> Iterator[Path]:
 def keep(records: list[Record]) -> None:
     """What a keeper does with the records before its engine starts."""
     session = fold(records)
-    Inherited(records)
-    Replay(records)
+    content = Content(lambda place: records[place])
+    for place, record in enumerate(records):
+        content.take(record, place)
     if records[0].get("format") == journal_lines.FORMAT and records[0]["language"] == "lua":
         engine_start.of_strategy(records[0])
     decide(session, Continue((Answer("q-0", "a"),), 2000.0))

@@ -15,7 +15,7 @@ from algocline_mcp.session.state import evolve
 from algocline_mcp.session.streams import Fork
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal
-from algocline_mcp.storage.journal_lines import Scan, scan
+from algocline_mcp.storage.journal_lines import Scanner, scan
 from algocline_mcp.worker.engine.messages import Ask, Message
 from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import Outcome, Replay
@@ -61,12 +61,15 @@ def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
 
 
 def recovery_that_cuts_a_torn_last_line_only(patch: pytest.MonkeyPatch) -> None:
-    def scan_whole_lines(fd: int) -> Scan:
+    real = journal.scan_file
+
+    def scan_whole_lines(fd: int, take: journal.Take) -> Scanner:
         content = b"".join(journal._chunks(fd))
-        scanned = scan(content)
         whole = content[: content.rfind(b"\n") + 1]
-        is_torn_only = scan(whole).damaged_line is None
-        return scanned if is_torn_only else Scan(scanned.records, 0, 1, scanned.damaged_line)
+        scanner = real(fd, take)
+        if scan(whole).damaged_line is not None:
+            scanner.end, scanner.flushed = 0, 1
+        return scanner
 
     patch.setattr(journal, "scan_file", scan_whole_lines)
 

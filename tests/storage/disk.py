@@ -23,6 +23,18 @@ def header() -> Record:
     return {"kind": "header", "code": "return 1"}
 
 
+def adopt(fd: int, path: Path) -> tuple[Journal, list[Record]]:
+    """The journal, and the records that it was taken over with."""
+    records: list[Record] = []
+    return Journal.adopt(fd, path, lambda record, start: records.append(record)), records
+
+
+def records_of(journal: Journal) -> list[Record]:
+    records: list[Record] = []
+    journal.read(lambda record, start: records.append(record))
+    return records
+
+
 def kinds(records: list[Record]) -> list[str]:
     return [record["kind"] for record in records]
 

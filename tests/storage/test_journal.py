@@ -9,13 +9,13 @@ from algocline_mcp.errors import StorageFailed
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal
 from algocline_mcp.storage.journal_lines import encode
-from tests.storage.disk import NOTE, header, kinds
+from tests.storage.disk import NOTE, header, kinds, records_of
 
 
 def test_new_journal_is_private_locked_and_holds_its_header(path: Path, opened: Journal) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
     assert journal.lock(path) is None
-    assert opened.records() == [{**header(), "s": 0}]
+    assert records_of(opened) == [{**header(), "s": 0}]
     assert not os.get_inheritable(opened.fd)
 
 
@@ -54,7 +54,7 @@ def test_record_carries_what_was_flushed_when_it_was_written(opened: Journal) ->
     flushed = opened.flushed
     opened.append(NOTE)
 
-    assert [record["s"] for record in opened.records()] == [0, flushed, flushed]
+    assert [record["s"] for record in records_of(opened)] == [0, flushed, flushed]
 
 
 def test_existing_journal_is_never_created_over(path: Path, opened: Journal) -> None:
@@ -118,7 +118,7 @@ def test_journal_over_the_limit_is_not_read_and_stays(path: Path, opened: Journa
     fd = journal.lock(path)
     assert fd is not None
     with pytest.raises(StorageFailed, match="raise ALC_JOURNAL_BYTES"):
-        Journal.adopt(fd, path, limit=len(content) - 1)
+        Journal.adopt(fd, path, lambda record, start: None, limit=len(content) - 1)
     os.close(fd)
 
     assert path.read_bytes() == content

@@ -12,7 +12,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal
 from algocline_mcp.storage.journal_lines import encode
-from tests.storage.disk import GOOD, NOTE, failing, file_size_limit, header, kinds
+from tests.storage.disk import GOOD, NOTE, adopt, failing, file_size_limit, header, kinds, records_of
 
 
 @pytest.mark.parametrize("room", [0, 1, 30])
@@ -113,10 +113,10 @@ def test_new_journal_that_cannot_be_locked_leaves_no_file(path: Path, monkeypatc
 # ── recovery ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def adopt(path: Path) -> tuple[Journal, list[Record]]:
+def adopt_file(path: Path) -> tuple[Journal, list[Record]]:
     fd = journal.lock(path)
     assert fd is not None
-    return Journal.adopt(fd, path)
+    return adopt(fd, path)
 
 
 def test_adopted_journal_has_its_records_and_counts_as_not_flushed(path: Path, flushes: list[int]) -> None:
@@ -124,7 +124,7 @@ def test_adopted_journal_has_its_records_and_counts_as_not_flushed(path: Path, f
     opened.flush()
     opened.close()
 
-    adopted, records = adopt(path)
+    adopted, records = adopt_file(path)
     adopted.flush()
     adopted.close()
 
@@ -136,7 +136,7 @@ def test_adopted_journal_has_its_records_and_counts_as_not_flushed(path: Path, f
 def test_torn_tail_is_cut_off_and_the_next_record_follows_the_last_whole_one(path: Path) -> None:
     path.write_bytes(encode(header(), 0) + GOOD[:30])
 
-    adopted, records = adopt(path)
+    adopted, records = adopt_file(path)
     adopted.append(NOTE)
     adopted.close()
 
@@ -150,7 +150,7 @@ def test_corrupt_journal_is_named_and_stays_as_it_is(path: Path) -> None:
     path.write_bytes(content)
 
     with pytest.raises(JournalCorrupt, match=rf"journal {path} is damaged in line 2, below what was") as caught:
-        adopt(path)
+        adopt_file(path)
 
     assert (caught.value.path, caught.value.line, caught.value.code) == (path, 2, "corrupt")
     assert path.read_bytes() == content
@@ -161,7 +161,7 @@ def test_tail_that_cannot_be_cut_off_is_an_error(path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
 
     with pytest.raises(StorageFailed, match="cannot recover"):
-        adopt(path)
+        adopt_file(path)
 
 
 def test_torn_tail_is_off_the_disk_before_anything_is_written_in_its_place(
@@ -171,8 +171,8 @@ def test_torn_tail_is_off_the_disk_before_anything_is_written_in_its_place(
     size = opened.size
     os.write(opened.fd, GOOD[:-4])
 
-    Journal.adopt(opened.fd, path)
-    Journal.adopt(opened.fd, path)
+    adopt(opened.fd, path)
+    adopt(opened.fd, path)
 
     assert flushes == [size + 1]  # all but a byte of it; that one cannot look like a record
     assert path.stat().st_size == size
@@ -197,7 +197,7 @@ def test_what_only_the_cache_shows_beyond_the_mark_is_not_believed(path: Path, d
     mark = b"\n" + encode({"kind": "flushed"}, 1)
     path.write_bytes(encode(header(), 0) + mark + GOOD)
 
-    adopted, records = adopt(path)
+    adopted, records = adopt_file(path)
     size = adopted.size
     adopted.close()
     path.write_bytes(encode(header(), 0) + mark + GOOD)
@@ -211,7 +211,7 @@ def test_what_only_the_cache_shows_beyond_the_mark_is_not_believed(path: Path, d
 def test_journal_without_anything_beyond_its_mark_is_read_once(path: Path, disk_holds_less: list[int]) -> None:
     path.write_bytes(encode(header(), 0) + b"\n" + encode({"kind": "flushed"}, 1))
 
-    adopted, _ = adopt(path)
+    adopted, _ = adopt_file(path)
     adopted.close()
 
     assert disk_holds_less == []
@@ -221,7 +221,7 @@ def test_journal_written_through_the_same_descriptor_is_read_once(path: Path, di
     """As a first launch hands it on: a failed write is reported to this descriptor's own flush."""
     opened = Journal.create(path, header())
 
-    adopted, records = Journal.adopt(opened.fd, path)
+    adopted, records = adopt(opened.fd, path)
     adopted.close()
 
     assert kinds(records) == ["header"]
@@ -247,7 +247,7 @@ def test_journal_that_cannot_be_read_again_says_so(opened: Journal, monkeypatch:
     monkeypatch.setattr(os, "pread", failing(errno.EIO))
 
     with pytest.raises(StorageFailed, match="cannot read"):
-        opened.records()
+        records_of(opened)
 
 
 def test_damage_in_a_journal_that_is_read_again_is_named(path: Path, opened: Journal) -> None:
@@ -256,7 +256,7 @@ def test_damage_in_a_journal_that_is_read_again_is_named(path: Path, opened: Jou
     path.write_bytes(b"x" + path.read_bytes()[1:])
 
     with pytest.raises(JournalCorrupt):
-        opened.records()
+        records_of(opened)
 
 
 @pytest.mark.parametrize("lost", ["turned to zeros", "cut off"])
@@ -268,4 +268,4 @@ def test_unflushed_end_that_is_gone_when_read_again_is_no_corruption(path: Path,
     path.write_bytes(kept + zeros)
 
     with pytest.raises(StorageBroken, match="lost the unflushed end"):
-        opened.records()
+        records_of(opened)

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from algocline_mcp.storage import journal
-from algocline_mcp.storage.journal import Journal
 from algocline_mcp.storage.journal_lines import encode, scan
-from tests.storage.disk import Disk, Moment, content_records, run
+from tests.storage.disk import Disk, Moment, adopt, content_records, run
 
 PAGE = 4096
 
@@ -107,7 +106,7 @@ def die_in_adopting(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(journal, "_flush_file", die)
         with pytest.raises(_Died):
-            Journal.adopt(fd, path)
+            adopt(fd, path)
     os.close(fd)
 
 
@@ -147,7 +146,7 @@ def test_second_cut_finds_the_first_recovery_unfinished(
             disk = Disk(path, patch)
             disk.durable, disk.old, disk.acknowledged = first.durable, content, first.acknowledged
             fd = os.open(path, os.O_RDWR | os.O_APPEND)
-            opened, records = Journal.adopt(fd, path)
+            opened, records = adopt(fd, path)
             disk.keep()
             disk.play(opened, since)
             opened.close()
@@ -171,7 +170,7 @@ def test_cut_while_adopting_takes_the_same_end_again(tmp_path: Path, monkeypatch
         path = tmp_path / f"{number}"
         path.write_bytes(content)
         fd = os.open(path, os.O_RDWR | os.O_APPEND)
-        opened, records = Journal.adopt(fd, path)
+        opened, records = adopt(fd, path)
         opened.close()
 
         scanned = scan(path.read_bytes())

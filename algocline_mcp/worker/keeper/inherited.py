@@ -15,20 +15,21 @@ from algocline_mcp.session.records import Record
 
 
 class Inherited:
-    def __init__(self, records: Sequence[Record]) -> None:
-        """`records`: of the branch, its header first."""
-        inherited = records[0].get("carried") or {}
+    def __init__(self, header: Record) -> None:
+        """Nothing is used yet: every record of the branch is to be added, in order."""
+        inherited = header.get("carried") or {}
         self._answers: dict[str, list[Record | None]] = inherited.get("answers", {})
         self._asked: Counter[str] = Counter()
         self._items: dict[str, Record] = {}  # query id -> the answer to it
         self._effects: dict[str, deque[tuple[Record, int]]] = {}
         for name, args, outcome, times in inherited.get("effects", ()):
             self._effects.setdefault(_key(name, args), deque()).append((outcome, times))
-        for record in records[1:] if inherited else ():
-            if record["kind"] == "prompt":
-                self.ask(record)
-            elif record["kind"] == "effect":
-                self._use(record["name"], record["args"], record.get("times", 1))
+
+    def add(self, record: Record) -> None:
+        if record["kind"] == "prompt":
+            self.ask(record)
+        elif record["kind"] == "effect" and self._effects:
+            self._use(record["name"], record["args"], record.get("times", 1))
 
     def ask(self, prompt: Record) -> list[Record]:
         """Counts a prompt that is recorded now; returns the inherited items that answer its queries."""

@@ -14,10 +14,28 @@ from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import EngineEvent
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import line_of, reads_environment
-from algocline_mcp.session.state import Session, evolve, fold
+from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import sync_directory
+from algocline_mcp.worker.keeper.inherited import Inherited
+from algocline_mcp.worker.keeper.replay import Read, Replay
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
+
+
+class Content:
+    """What the engines of a journal are started with: its header, and what its records mean to them."""
+
+    def __init__(self, read: Read) -> None:
+        """Empty: every record is to be taken, in order. `read`: reads one again."""
+        self.header: Record = {}
+        self.replay = Replay(read)
+        self.inherited = Inherited({})
+
+    def take(self, record: Record, place: int) -> None:
+        if not self.header:
+            self.header, self.inherited = record, Inherited(record)
+        self.inherited.add(record)
+        self.replay.add(record, place)
 
 
 class JournaledSession:
@@ -35,25 +53,40 @@ class JournaledSession:
         """There is a journal to which records can be appended."""
         return self._journal is not None
 
-    def adopt(self, journal_fd: int) -> list[Record]:
-        """Takes over a locked journal; returns its records. A journal of another format is not folded. Raises AlcError
-        where the session cannot go on."""
+    def adopt(self, journal_fd: int) -> Content:
+        """Takes over a locked journal. A journal of another format is not folded. Raises AlcError where the session
+        cannot go on."""
         path = self._home.journal(self.session.sid)
-        self._journal, records = journal.Journal.adopt(journal_fd, path, limit=self._limits.journal_bytes)
-        if not records:
-            raise AlcError(f"the disk lost {path} before anything in it was acknowledged", code="lost")
-        if records[0].get("sid") != self.session.sid:
-            raise JournalCorrupt(path, 1)
-        self._is_revived = any(record.get("kind") == "flushed" for record in records)
-        if records[0].get("format") == journal_lines.FORMAT:
-            self.session = fold(records)
-            self._hides = any(map(reads_environment, records))
-        return records
+        session, content = Session(), Content(self._record_at)
 
-    def records(self) -> list[Record]:
-        """Reads all records again. Raises AlcError."""
+        def take(record: Record, place: int) -> None:
+            if not content.header and record.get("sid") != self.session.sid:
+                raise JournalCorrupt(path, 1)
+            if (content.header or record).get("format") != journal_lines.FORMAT:
+                content.header = content.header or record
+                return
+            evolve(session, record)
+            content.take(record, place)
+            self._hides = self._hides or reads_environment(record)
+            self._is_revived = self._is_revived or record["kind"] == "flushed"
+
+        self._journal = journal.Journal.adopt(journal_fd, path, take, limit=self._limits.journal_bytes)
+        if not content.header:
+            raise AlcError(f"the disk lost {path} before anything in it was acknowledged", code="lost")
+        if session.sid:
+            self.session = session
+        return content
+
+    def read(self) -> Content:
+        """Reads the journal again. Raises AlcError."""
         assert self._journal is not None
-        return self._journal.records()
+        content = Content(self._record_at)
+        self._journal.read(content.take)
+        return content
+
+    def _record_at(self, place: int) -> Record:
+        assert self._journal is not None
+        return self._journal.record_at(place)
 
     def record(self, event: EngineEvent) -> tuple[Record, ...]:
         """Appends the records that the event deserves; returns them."""

@@ -1,12 +1,16 @@
 """Replays a journal into a fresh engine: serves recorded replies and compares what the engine asks. Pure.
 
+Only the places of records are kept: a record is read again when its turn has come, for a journal may hold hundreds of
+megabytes. The journal is in the order of the replay: the answers to a prompt, and the ends of a fork's children, follow
+it before any other record of its stream.
+
 Each stream replays its own records; the order across streams is not compared. Content is compared, not position alone:
 prompts by digest, host functions by name and arguments. The first difference raises Diverged; from then on no answer
 may be delivered and nothing may be recorded. Log lines and progress are only counted.
 """
 
-from collections import deque
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from typing import Any
 
@@ -18,6 +22,8 @@ from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Mess
 
 REFUSED_FORK = "fork"  # name of the effect of a refused fork; its argument is the digest of the fork
 REFUSED_ASK = "llm"  # name of the effect of an ask over the budget; its arguments are the digests of the queries
+
+Read = Callable[[int], Record]
 
 
 class Outcome(Enum):
@@ -35,68 +41,133 @@ class Diverged(Exception):
         self.replayed = replayed
 
 
+class _Cursor:
+    """The records of one stream that are still to be served, in order, and among them what the stream waited for."""
+
+    __slots__ = ("_head", "_next", "_places", "_read")
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        self._places = array("Q")
+        self._next = 0
+        self._head: Record | None = None
+
+    def add(self, place: int) -> None:
+        if not self._places or self._places[-1] != place:  # answers to two prompts of a batch may be one record
+            self._places.append(place)
+
+    @property
+    def is_over(self) -> bool:
+        return self._next == len(self._places)
+
+    @property
+    def head(self) -> Record:
+        """The next record. Raises AlcError where it cannot be read again."""
+        if self._head is None:
+            self._head = self._read(self._places[self._next])
+        return self._head
+
+    def advance(self) -> None:
+        self._next += 1
+        self._head = None
+
+    def use_once(self) -> None:
+        """One of the times that the next record stands for."""
+        times = self.head.get("times", 1)
+        if times > 1:
+            self._head = {**self.head, "times": times - 1}
+        else:
+            self.advance()
+
+    def take(self, kind: str) -> Record | None:
+        """The next record if it is of this kind."""
+        if self.is_over or self.head["kind"] != kind:
+            return None
+        record = self.head
+        self.advance()
+        return record
+
+
 class Replay:
-    def __init__(self, records: Iterable[Record]) -> None:
-        self._streams: dict[str, deque[Record]] = {}
+    def __init__(self, read: Read) -> None:
+        """Empty: every record of the journal is to be added, in order. `read`: gets the place of a record."""
+        self._read = read
+        self._cursors: dict[str, _Cursor] = {}
         self._log_entries: dict[str, int] = {}  # by stream: how many are recorded
-        self._answers: dict[str, Record] = {}
-        self._open: dict[str, list[str]] = {}
-        self._forks: dict[str, streams.Fork] = {}  # by child
-        for record in records:
-            stream = record.get("stream", MAIN)
-            if record["kind"] in ("prompt", "effect", "module", "fork"):
-                self._streams.setdefault(stream, deque()).append(record)
-            if record["kind"] == "fork":
-                fork = streams.Fork.of(record)
-                self._forks |= dict.fromkeys(fork.children, fork)
-            elif record["kind"] == "end":
-                self._forks[stream].add(record)
-            elif record["kind"] == "note" and "by" not in record:  # else the keeper wrote it
-                self._log_entries[stream] = self._log_entries.get(stream, 0) + 1
-            elif record["kind"] == "answer":
-                self._answers |= {item["id"]: item for item in record["answers"]}
+        self._open: dict[str, tuple[list[str], dict[str, Record]]] = {}
+        self._asked: dict[str, str] = {}  # query id -> stream, until it is answered
+        self._parents: dict[str, str] = {}  # child -> the stream that forked it
+
+    def add(self, record: Record, place: int) -> None:
+        kind: str = record["kind"]
+        stream: str = record.get("stream", MAIN)
+        if kind in ("prompt", "effect", "module", "fork"):
+            self._cursor(stream).add(place)
+        if kind == "prompt":
+            self._asked |= {query["id"]: stream for query in record["queries"]}
+        elif kind == "answer":
+            for item in record["answers"]:
+                self._cursor(self._asked.pop(item["id"])).add(place)
+        elif kind == "fork":
+            self._parents |= dict.fromkeys(streams.Fork.of(record).children, stream)
+        elif kind == "end":
+            self._cursor(self._parents[stream]).add(place)
+        elif kind == "note" and "by" not in record:  # else the keeper wrote it
+            self._log_entries[stream] = self._log_entries.get(stream, 0) + 1
+
+    def _cursor(self, stream: str) -> _Cursor:
+        cursor = self._cursors.get(stream)
+        if cursor is None:
+            cursor = self._cursors[stream] = _Cursor(self._read)
+        return cursor
 
     def is_over(self, stream: str) -> bool:
-        return not self._streams.get(stream)
+        return stream not in self._cursors or self._cursors[stream].is_over
 
     def holds(self, stream: str, message: Message) -> bool:
         """The next record of the stream is this message."""
-        return not self.is_over(stream) and _is_same(self._streams[stream][0], message)
+        return not self.is_over(stream) and _is_same(self._cursors[stream].head, message)
 
     def serve(self, stream: str, message: Message) -> Outcome | Record:
-        """The recorded reply, or an outcome that says what to do. Raises Diverged."""
+        """The recorded reply, or an outcome that says what to do. Raises Diverged; AlcError where the journal cannot be
+        read again."""
         if isinstance(message, Log):
             left = self._log_entries.get(stream, 0)
             self._log_entries[stream] = max(0, left - 1)
             return Outcome.SILENT if left else Outcome.LIVE
         if self.is_over(stream):
             return Outcome.LIVE
-        record = self._streams[stream][0]
+        cursor = self._cursors[stream]
+        record = cursor.head
         if not _is_same(record, message):
             raise Diverged(_describe_record(record), _describe_message(message))
-        if record.get("times", 1) > 1:
-            self._streams[stream][0] = {**record, "times": record["times"] - 1}
-        else:
-            self._streams[stream].popleft()
+        cursor.use_once()
         if record["kind"] == "prompt":
             return self._serve_prompt(stream, record)
         if record["kind"] == "fork":
-            fork = self._forks[str(record["first"])]
-            return Outcome.OPEN if fork.is_open else fork.reply()
+            return self._serve_fork(stream, record)
         return {key: record[key] for key in ("result", "error") if key in record}
 
     def open_prompt(self, stream: str) -> tuple[list[str], dict[str, Record]]:
         """Of the prompt that was served as OPEN: its query ids in order, and its answers so far. Both are empty for a
         fork."""
-        ids = self._open.get(stream, [])
-        return ids, {query_id: self._answers[query_id] for query_id in ids if query_id in self._answers}
+        return self._open.get(stream, ([], {}))
 
     def _serve_prompt(self, stream: str, record: Record) -> Outcome | Record:
         ids = [query["id"] for query in record["queries"]]
-        if not all(query_id in self._answers for query_id in ids):
-            self._open[stream] = ids
+        answers: dict[str, Record] = {}
+        while len(answers) < len(ids) and (answer := self._cursors[stream].take("answer")) is not None:
+            answers |= {item["id"]: item for item in answer["answers"] if item["id"] in ids}
+        if len(answers) < len(ids):
+            self._open[stream] = ids, answers
             return Outcome.OPEN
-        return reply_to_ask([self._answers[query_id] for query_id in ids])
+        return reply_to_ask([answers[query_id] for query_id in ids])
+
+    def _serve_fork(self, stream: str, record: Record) -> Outcome | Record:
+        fork = streams.Fork.of(record)
+        while fork.is_open and (end := self._cursors[stream].take("end")) is not None:
+            fork.add(end)
+        return Outcome.OPEN if fork.is_open else fork.reply()
 
 
 def reply_to_ask(items: Iterable[Record]) -> Record:

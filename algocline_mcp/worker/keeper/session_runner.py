@@ -13,7 +13,7 @@ cause.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from algocline_mcp.errors import AlcError, ProtocolError, StorageBroken, StorageFailed
@@ -32,10 +32,9 @@ from algocline_mcp.worker.keeper import engine_start, session_errors
 from algocline_mcp.worker.keeper.connections import WALL_PER_CPU, Engine
 from algocline_mcp.worker.keeper.effect_runner import EffectRunner
 from algocline_mcp.worker.keeper.engines import Engines
-from algocline_mcp.worker.keeper.inherited import Inherited
-from algocline_mcp.worker.keeper.journaled_session import JournaledSession
+from algocline_mcp.worker.keeper.journaled_session import Content, JournaledSession
 from algocline_mcp.worker.keeper.message_runner import MessageRunner
-from algocline_mcp.worker.keeper.replay import Diverged, Replay
+from algocline_mcp.worker.keeper.replay import Diverged
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 _REASON_CHARS = 300  # of a breach: the sentence names what the engine sent
@@ -74,16 +73,16 @@ class SessionRunner:
 
     def _load(self, journal_fd: int) -> None:
         try:
-            records = self._journaled.adopt(journal_fd)
+            content = self._journaled.adopt(journal_fd)
         except AlcError as exc:
             self.fatal = session_errors.unreadable(exc)
             return
-        header = records[0]
+        header = content.header
         abi = self._abis.get(header.get("language", ""))
         if abi is None or header.get("format") != journal_lines.FORMAT or header.get("abi") != abi:
             self.fatal = session_errors.needs_version(header, abi)
             return
-        self.start_engines(records)
+        self.start_engines(content)
 
     @property
     def session(self) -> Session:
@@ -113,10 +112,10 @@ class SessionRunner:
         by_stream = self.engines.by_stream
         return [name for name, stream in self.session.streams.items() if stream.is_live and name not in by_stream]
 
-    def start_engines(self, records: Sequence[Record] | None = None) -> None:
+    def start_engines(self, content: Content | None = None) -> None:
         """Starts the engines that are missing, each with the replay that takes it to where the journal ends.
 
-        `records`: of the journal, if they were read just now. A failure stands in `step_error`.
+        `content`: of the journal, if it was read just now. A failure stands in `step_error`.
         """
         missing = self._missing()
         if not missing or not self._journaled.is_open:
@@ -124,27 +123,24 @@ class SessionRunner:
         self.step_error = None
         self._effect_runner.close()  # an engine inherits no lock
         try:
-            if records is None and not all(name and self.session.streams[name].is_blank for name in missing):
+            if content is None and not all(name and self.session.streams[name].is_blank for name in missing):
                 self._record_clocks()  # a reading that is not recorded yet would be given twice
-                records = self._journaled.records()
-            replay = self._new_replay(records) if records is not None else None
+                content = self._journaled.read()
+            if content is not None:
+                self._effect_runner.inherited = content.inherited
+                self._effect_runner.ctx_env = budget.environ_of(content.header["ctx"])
             for stream in missing:
-                self.engines.start(stream, self._start(stream, records), replay)
+                self.engines.start(stream, self._start(stream, content), content.replay if content else None)
         except StorageBroken:
             raise
         except AlcError as exc:
             self.step_error = exc
 
-    def _new_replay(self, records: Sequence[Record]) -> Replay:
-        self._effect_runner.inherited = Inherited(records)
-        self._effect_runner.ctx_env = budget.environ_of(records[0]["ctx"])
-        return Replay(records)
-
-    def _start(self, stream: str, records: Sequence[Record] | None) -> Record:
+    def _start(self, stream: str, content: Content | None) -> Record:
         if stream:
             return engine_start.of_child(self.session, stream, self.limits)
-        assert records is not None  # the strategy itself always needs a replay, of its header at least
-        return engine_start.of_strategy(records[0])
+        assert content is not None  # the strategy itself always needs a replay, of its header at least
+        return engine_start.of_strategy(content.header)
 
     # ── messages and deaths of engines ────────────────────────────────────────────────────────────────────
 

@@ -24,7 +24,10 @@ LOG = Log({"level": "info", "message": "m"})
 
 
 def replay(history: History) -> Replay:
-    return Replay(history.records)
+    replay = Replay(lambda place: history.records[place])
+    for place, record in enumerate(history.records):
+        replay.add(record, place)
+    return replay
 
 
 def called(name: str = "time", *args: Any, times: int = 1, stream: str = "", **outcome: Any) -> Called:
