@@ -173,6 +173,9 @@ class Clock:
     def time_ns(self) -> int:
         return int(self.time() * 1e9)
 
+    def thread_time(self) -> float:
+        return 0.0  # nothing of the machine takes any
+
     def localtime(self) -> Any:
         return SimpleNamespace(st_mode=stat.S_IFREG, tm_gmtoff=3600)
 
