@@ -23,6 +23,7 @@ import burst
 import continues
 import first_prompt
 import idle
+import idle_server
 import last_step
 import machine
 import many
@@ -45,6 +46,7 @@ PARTS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
     "revival": revival.measure,
     "startup": startup.measure,
     "idle": idle.measure,
+    "idle_server": idle_server.measure,
     "alternatives": alternatives.measure,
 }
 

@@ -39,6 +39,11 @@ class Limits:
     server_idle_s: float = _limit(
         600.0, "ALC_SERVER_IDLE_S", "the server behind `alc` ends after this without a request; 0: never"
     )
+    server_silent_s: float = _limit(
+        30.0,
+        "ALC_SERVER_SILENT_S",
+        "a server that owes a reply and says nothing for this is sent a ping, and killed after it once more; 0: never",
+    )
     leave_s: float = _limit(1.0, "ALC_LEAVE_S", "a worker that is asked to leave has ended within this")
     client_s: float = _limit(2.0, "ALC_CLIENT_S", "a client sends its request, and reads its reply, within this")
     linger_s: float = _limit(0.1, "ALC_LINGER_S", "a worker with a finished session waits for further clients")

@@ -11,6 +11,7 @@ a line is decided in relay.py.
                 pipe, IMPORT_S for its start and FIRST_REPLIES_S from then on), then LEAVE_S for its end, then exit 0
   output        whole lines. A host that reads slowly delays its replies only; one that is gone ends the process, exit 0
   idle          without a request for the idle time the server ends; the next request starts another one
+  silence       a server that owes a reply and does not even answer a ping is killed, and the next one is started
 """
 
 import json
@@ -25,6 +26,7 @@ from algocline_mcp.front.host import LINE_MAX_BYTES, HostInput, HostOutput
 from algocline_mcp.front.relay import Relay, State
 from algocline_mcp.front.response_cache import CacheFile, ResponseCache
 from algocline_mcp.front.server_process import ServerProcess
+from algocline_mcp.front.silence import Silence, Step
 from algocline_mcp.transport.descriptors import DroppingStderr, end_on_signals, leave, take_over_descriptors
 from algocline_mcp.transport.jsonrpc import Problem, message_of, replies, report
 from algocline_mcp.transport.lines import EDGE_BYTES, READY, edge_id
@@ -40,7 +42,8 @@ LEAVE_S = 0.5
 IMPORT_S = 60.0
 FIRST_REPLIES_S = 10.0
 SERVER_IDLE_S = 600.0  # as the idle time of a worker: it outlasts the turns of a conversation
-_IDLE_MAX_S = 1e6  # `poll` takes its milliseconds as a C int
+SERVER_SILENT_S = 30.0  # its event loop is never held for a second; a busy machine may hold the whole process
+_LIMIT_MAX_S = 1e6  # `poll` takes its milliseconds as a C int
 _NOTHING_ASKED = (
     "alc: stdin ended before a line came, so nothing was served: a host starts alc and keeps its stdin open (in a "
     "container: docker run -i); alc --help shows the commands"
@@ -49,7 +52,9 @@ _NO_HOST = "alc serves MCP on stdin and waits for a host; `alc --help` shows the
 
 
 class Front:
-    def __init__(self, host_input: HostInput, host_output: HostOutput, cache_file: CacheFile, idle_s: float) -> None:
+    def __init__(
+        self, host_input: HostInput, host_output: HostOutput, cache_file: CacheFile, idle_s: float, silence: Silence
+    ) -> None:
         self._input = host_input
         self._output = host_output
         self._cache_file = cache_file
@@ -58,6 +63,8 @@ class Front:
         self._server: ServerProcess | None = None
         self._is_server_behind = False  # the socket is full
         self._is_input_closed = False  # of the server
+        self._silence = silence
+        self._start_silence = Silence(IMPORT_S / 2)
         self._idle_s = idle_s
         self._idle_from_s = 0.0
         self._was_asked = False
@@ -81,6 +88,7 @@ class Front:
         relay = self._relay
         if self._idle_left_s <= 0:
             relay.retire()
+        self._end_silence()
         while relay.is_server_wanted and self._server is None:  # the relay gives up after a few that cannot start
             self._start_server()
         if self._server is not None:
@@ -98,6 +106,18 @@ class Front:
             not (relay.is_waiting or self._is_host_behind) or time.monotonic() >= self._leave_at_s
         ):
             self._leave()
+
+    def _end_silence(self) -> None:
+        """Ends a server that hangs, or that does not start."""
+        now_s, is_heard = time.monotonic(), not self._is_host_behind
+        step = self._silence.decide(now_s, is_owing=is_heard and self._relay.is_server_owing)
+        start = self._start_silence.decide(now_s, is_owing=is_heard and self._relay.state is State.STARTING)
+        if step is Step.ASK:
+            self._relay.ping()
+        elif step is Step.END:
+            self._server_has_ended("it hung, and was killed: it answered no ping")
+        elif start is Step.END:
+            self._server_has_ended(f"it did not start within {IMPORT_S:g} s")
 
     @property
     def _is_host_behind(self) -> bool:
@@ -133,9 +153,10 @@ class Front:
             self._polled = wanted
 
     def _timeout_ms(self) -> float | None:
-        if self._leave_at_s is not None:
-            return max(0.0, self._leave_at_s - time.monotonic()) * 1000
-        return None if self._idle_left_s == inf else max(0.0, self._idle_left_s) * 1000
+        now_s = time.monotonic()
+        leave_at_s = inf if self._leave_at_s is None else self._leave_at_s
+        left_s = min(min(leave_at_s, self._silence.due_s, self._start_silence.due_s) - now_s, self._idle_left_s)
+        return None if left_s == inf else max(0.0, left_s) * 1000
 
     # ── the host ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,16 +220,23 @@ class Front:
         assert self._server is not None
         lines = self._server.receive()
         if lines is None:
-            self._polled.pop(self._server.fd, None)
-            self._poll.unregister(self._server.fd)
-            how, self._server = self._server.end(), None
-            self._relay.server_has_ended(how)
+            self._server_has_ended()
             return
+        self._silence.heard()
+        self._start_silence.heard()
         for line in lines:
             self._relay.from_server(line)
         self._idle_from_s = time.monotonic()
         if self._leave_at_s is not None and READY in lines:  # it has started after the end of the input
             self._leave_at_s = time.monotonic() + FIRST_REPLIES_S
+
+    def _server_has_ended(self, reason: str | None = None) -> None:
+        """`reason`: of the front, where it ends the server; else its exit tells."""
+        assert self._server is not None
+        if self._polled.pop(self._server.fd, None) is not None:
+            self._poll.unregister(self._server.fd)
+        how, self._server = self._server.end(), None
+        self._relay.server_has_ended(reason or how)
 
 
 def serve(environ: Mapping[str, str] = os.environ) -> NoReturn:
@@ -217,16 +245,18 @@ def serve(environ: Mapping[str, str] = os.environ) -> NoReturn:
     fd_in, fd_out = take_over_descriptors()
     if os.isatty(fd_in):
         _warn(_NO_HOST)
-    Front(HostInput(fd_in), HostOutput(fd_out), CacheFile(environ), _idle_s(environ)).run()
+    idle_s = _limit_s(environ, "ALC_SERVER_IDLE_S", SERVER_IDLE_S)
+    silent_s = _limit_s(environ, "ALC_SERVER_SILENT_S", SERVER_SILENT_S)
+    Front(HostInput(fd_in), HostOutput(fd_out), CacheFile(environ), idle_s, Silence(silent_s)).run()
 
 
-def _idle_s(environ: Mapping[str, str]) -> float:
+def _limit_s(environ: Mapping[str, str], name: str, usual_s: float) -> float:
     """A value that is none is reported by the server, as that of every other limit."""
     try:
-        chosen_s = float(environ.get("ALC_SERVER_IDLE_S") or SERVER_IDLE_S)
+        chosen_s = float(environ.get(name) or usual_s)
     except ValueError:
-        return SERVER_IDLE_S
-    return min(chosen_s, _IDLE_MAX_S) if chosen_s >= 0 else SERVER_IDLE_S
+        return usual_s
+    return min(chosen_s, _LIMIT_MAX_S) if chosen_s >= 0 else usual_s
 
 
 def _too_long(line: bytes) -> Problem:

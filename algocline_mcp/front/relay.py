@@ -60,6 +60,10 @@ class _Request:
         self.is_sent = False  # to the server of now
 
 
+def _is_sent(request: _Request) -> bool:
+    return request.is_sent
+
+
 class Relay:
     def __init__(self, cache: ResponseCache, own_prefix: str) -> None:
         """`own_prefix`: of the ids of the front's own requests; no host uses it."""
@@ -94,9 +98,14 @@ class Relay:
         return self.state is State.ABSENT and self.is_waiting
 
     @property
+    def is_server_owing(self) -> bool:
+        """A reply has to come from the server."""
+        return bool(self._asked) or any(map(_is_sent, self._requests.values()))
+
+    @property
     def is_server_done(self) -> bool:
         """The input of the server has to be closed: it retires, and owes no reply."""
-        return self.state is State.RETIRING and not any(request.is_sent for request in self._requests.values())
+        return self.state is State.RETIRING and not any(map(_is_sent, self._requests.values()))
 
     # ── events of the host ────────────────────────────────────────────────────────────────────────────────
 
@@ -144,6 +153,15 @@ class Relay:
         elif self.state is State.READY:
             self._send(request)
 
+    def ping(self) -> None:
+        """Asks the server for a word, whatever it is."""
+        if self.state in (State.READY, State.RETIRING):
+            self.to_server.append(b'{"jsonrpc":"2.0","id":"%s","method":"ping"}\n' % self._own_id().encode())
+
+    def _own_id(self) -> str:
+        self._own_count += 1
+        return f"{self._own_prefix}-{self._own_count}"
+
     def _take(self, number: int | str) -> _Request | None:
         request = self._requests.pop(number, None)
         if request is not None:
@@ -165,8 +183,7 @@ class Relay:
                 request.is_sent = True
                 request.deliveries += 1
         if question not in self._asked.values():
-            self._own_count += 1
-            own = f"{self._own_prefix}-{self._own_count}"
+            own = self._own_id()
             self._asked[own] = question
             fields = {**json.loads(self._questions[question]), "id": own}
             self.to_server.append(json.dumps(fields).encode() + b"\n")

@@ -106,6 +106,19 @@ def test_a_known_question_is_compared_once_with_the_reply_of_each_server() -> No
     assert front.cache.answers[question] == b',"result":"new"}'
 
 
+def test_the_reply_to_a_ping_of_the_front_is_not_shown() -> None:
+    front = Front()
+    front.host(1, **call())
+    front.sent()
+    front.relay.ping()
+    (ping,) = front.sent()
+    front.relay.from_server(reply(ping["id"], {}))
+
+    assert ping["method"] == "ping"
+    assert front.shown() == []
+    assert front.relay.is_server_owing
+
+
 def test_an_unknown_question_is_asked_once_for_all_who_wait() -> None:
     front = Front()
     front.host(1, **INITIALIZE)

@@ -127,6 +127,41 @@ def test_a_server_whose_front_is_killed_ends(warm: RawServer) -> None:
         os.close(pidfd)
 
 
+def test_a_server_that_hangs_is_replaced_and_reads_are_sent_again(environment: dict[str, str]) -> None:
+    front = RawServer(environment | {"ALC_SERVER_SILENT_S": "0.5"})
+    try:
+        front.initialize()
+        front.send(run_line(1, PID))
+        first = pid_of(front.line())
+        os.kill(first, signal.SIGSTOP)
+        front.call(2, "alc_run", {"code": '{"do": "pid"}'})
+        front.call(3, "alc_status", {"session_id": "p-1-1", "wait_s": 0})
+        replies = {reply["id"]: reply["result"]["content"][0]["text"] for reply in (front.line(), front.line())}
+        left = servers(front.process.pid)
+    finally:
+        front.close()
+
+    assert "it hung, and was killed" in replies[2]
+    assert "alc_status()" in replies[2]
+    assert "hung" not in replies[3]
+    assert first not in left
+
+
+def test_a_call_that_takes_longer_than_the_limit_is_waited_for(environment: dict[str, str]) -> None:
+    front = RawServer(environment | {"ALC_SERVER_SILENT_S": "0.5"})
+    try:
+        front.initialize()
+        front.send(run_line(1, PID))
+        server = pid_of(front.line())
+        front.call(2, "alc_run", {"code": '{"do": "hang"}'})
+        threading.Event().wait(3.0)  # six times the limit: nothing happens, so there is no event
+        front.send(run_line(3, PID))
+
+        assert pid_of(front.line()) == server
+    finally:
+        front.close()
+
+
 def test_a_session_goes_on_through_the_death_of_every_server(stdio_home: StdioHome) -> None:
     code = 'local all = {} for i = 1, 4 do all[i] = alc.llm("ask " .. i) end return table.concat(all, " ")'
 
