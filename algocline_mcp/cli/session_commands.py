@@ -1,4 +1,4 @@
-"""Commands on sessions: run, continue, ps, stop, logs.
+"""Commands on sessions: run, branch, continue, ps, stop, logs.
 
 Contract: as in main.py. Heavy imports are inside the commands, so --help and a wrong command line wait for nothing.
 """
@@ -16,6 +16,7 @@ import click
 from algocline_mcp.cli import output
 from algocline_mcp.cli.arguments import SID, UNFINISHED_SID, SessionId, StrategyFile
 from algocline_mcp.cli.pairs import context_of
+from algocline_mcp.cli.start import Start
 from algocline_mcp.errors import whole
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
@@ -28,7 +29,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def answerer_options(command: Function) -> Function:
-    """Adds the options that choose who answers; `run` and `continue` have them."""
+    """Adds the options that choose who answers; `run`, `branch` and `continue` have them."""
     for option in reversed(
         [
             click.option(
@@ -95,8 +96,61 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
     --answers is given. The result goes to stdout: a text as it is, anything else as JSON.
     """
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
-    what = {"strategy": file} if is_name else {"code_file": os.path.abspath(file)}
-    _play_session({**what, "ctx": context_of(pairs), "title": title or ""}, None, wait_s, **answerer)
+    arguments = {"ctx": context_of(pairs), "title": title or ""}
+    start = Start("alc_run", arguments | {"strategy": file}) if is_name else _with_file("alc_run", arguments, file)
+    _play_session(start, None, wait_s, **answerer)
+
+
+BRANCH_EXAMPLES = """\b
+Examples:
+  alc branch cdef panel.lua                      the corrected panel.lua, with the answers of that session
+  alc branch cdef panel.lua rounds=2             the same with another value in ctx
+  alc branch cdef --at q-3                       asks q-3 again
+  alc branch cdef --at q-3 --response "No."      takes another answer to q-3
+  alc branch cdef panel.lua --dry-run            shows what would be asked
+"""
+
+
+@click.command(cls=RunCommand, epilog=BRANCH_EXAMPLES, short_help="Correct a session's code and keep its answers.")
+@SID
+@click.argument("file", metavar="[FILE]", required=False, type=click.Path())
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--at", metavar="QUERY_ID", help="Keep the answers before this prompt, and ask it again.")
+@click.option("--response", metavar="TEXT", help="The new answer to the prompt of --at.")
+@click.option("-n", "count", type=click.IntRange(min=1), metavar="N", help="Start N branches and print their ids.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Start nothing; show which prompts would be asked.")
+@answerer_options
+def branch(sid: str, file: str | None, pairs: tuple[str, ...], wait_s: float | None, **options: Any) -> None:
+    """Start a session from an old one, finished or not, which is left unchanged.
+
+    With FILE, the corrected strategy: runs it from its beginning with the answers of the old session, and asks only the
+    prompts that differ. KEY=VALUE adds a value to the old ctx, or replaces it. Without both: the old code again.
+    Prompts are answered and the result is shown as by alc run.
+    """
+    at, response, count, is_dry = (options.pop(name) for name in ("at", "response", "count", "is_dry"))
+    if response is not None and at is None:
+        raise click.UsageError("--response is the answer to the prompt of --at: give --at QUERY_ID too.")
+    if file is not None and "=" in file and not os.path.exists(file):
+        pairs, file = (file, *pairs), None
+    arguments = {"session_id": sid, "n": count, "dry_run": is_dry}
+    arguments |= {name: value for name, value in (("at", at), ("response", response)) if value is not None}
+    if changes := context_of(pairs):
+        arguments["ctx"] = _ctx_of(sid) | changes
+    start = _with_file("alc_branch", arguments, file) if file else Start("alc_branch", arguments)
+    _play_session(start, None, wait_s, **options)
+
+
+def _with_file(tool: str, arguments: dict[str, Any], file: str) -> Start:
+    return Start(tool, arguments | {"code_file": os.path.abspath(file)}, shlex.quote(file))
+
+
+def _ctx_of(sid: str) -> dict[str, Any]:
+    from algocline_mcp.config.home import Home
+    from algocline_mcp.config.limits import Limits
+    from algocline_mcp.history.reader import first_record
+
+    header = first_record(Home.from_env(os.environ), Limits.from_env(os.environ), sid)
+    return dict(json.loads(header["ctx"]))
 
 
 CONTINUE_EXAMPLES = """\b
@@ -121,11 +175,11 @@ def continue_(sid: str | None, wait_s: float | None, **answerer: Any) -> None:
 
         sid, title = sessions.first_listed()
         output.note(f"alc: session {sid} ({title})")
-    _play_session({}, sid, wait_s, **answerer)
+    _play_session(None, sid, wait_s, **answerer)
 
 
 def _play_session(
-    start: dict[str, Any],
+    start: Start | None,
     sid: str | None,
     wait_s: float | None,
     *,
@@ -138,10 +192,10 @@ def _play_session(
         raise click.UsageError("give --exec or --answers, not both.")
     if jobs is not None and command is None:
         raise click.UsageError("--jobs belongs to --exec: give --exec too, or leave --jobs out.")
-    _check_is_unicode(start)
-    file = start.get("code_file")
-    if file is not None and not os.path.isfile(file):
-        raise click.ClickException(f"{file} is not a file: give the path of a strategy, such as examples/panel.lua")
+    arguments = start.arguments if start else {}
+    _check_is_unicode(arguments)
+    if (path := arguments.get("code_file")) is not None and not os.path.isfile(path):
+        raise click.ClickException(f"{path} is not a file: give the path of a strategy, such as examples/panel.lua")
     from algocline_mcp.cli import run
 
     answerer = run.choose_answerer(command, answer_file, jobs or JOBS)
@@ -211,4 +265,4 @@ def logs(sid: str) -> None:
         output.note(f"session {sid} has no log lines")
 
 
-COMMANDS: tuple[click.Command, ...] = (run, continue_, ps, stop, logs)
+COMMANDS: tuple[click.Command, ...] = (run, branch, continue_, ps, stop, logs)

@@ -13,9 +13,7 @@ _WORDS = (
     (r", given to alc_run as code$", ""),
     (r"\balc_status with wait_s tries again\b", "alc continue tries again"),
     (r"\bgive code_file\b", "name it with its suffix: alc run FILE.lua"),
-    # No command does what this tool does.
-    (r"\bthen call alc_branch with", "then run it again; or, to ask less, let a host's model call alc_branch with"),
-    (r"\balc_branch(\([^)]*\))", r"the tool alc_branch\1 of a host"),
+    (r"\balc_branch\b", "alc branch"),
     (r"\balc_run\b", "alc run"),
     (r"\balc_continue\b", "alc continue"),
     (r"\balc_stop\b", "alc stop"),
@@ -24,7 +22,14 @@ _WORDS = (
 )
 
 
-def at_terminal(sentence: str) -> str:
+def at_terminal(sentence: str, sid: str = "SID", file: str = "FILE") -> str:
+    """`sid`: of the session that the sentence is about; `file`: its strategy, and options behind it."""
+    for call, command in (
+        ("call alc_branch with this session_id and code=… (or ctx=…, the whole of it)", f"run alc branch {sid} {file}"),
+        ("alc_branch(session_id, code=…)", f"alc branch {sid} {file}"),
+        ("alc_branch(session_id)", f"alc branch {sid}"),
+    ):
+        sentence = sentence.replace(call, command)
     for pattern, word in _WORDS:
         sentence = re.sub(pattern, word, sentence)
     return sentence

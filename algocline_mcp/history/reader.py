@@ -28,6 +28,11 @@ def records_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> lis
     return _first_of(home, limits, sid, lambda path: list(journal.stream(path, check=check)))
 
 
+def first_record(home: Home, limits: Limits, sid: str) -> Record:
+    """The header of a session, whose journal is not read further. Raises as records_of."""
+    return _first_of(home, limits, sid, lambda path: next(journal.stream(path), None))
+
+
 def stream_of(home: Home, limits: Limits, sid: str) -> Iterator[Record]:
     """The records one by one, in bounded memory. The errors of records_of are raised by the call itself, which reads
     the journal once to its end: nothing of a damaged journal is yielded."""

@@ -44,7 +44,7 @@ def test_an_id_may_be_its_beginning_or_end(terminal: "Terminal", tmp_path: Path,
     assert done.exit_code == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["logs", "stop", "continue", "show", "export", "verify"])
+@pytest.mark.parametrize("command", ["logs", "stop", "continue", "branch", "show", "export", "verify"])
 @pytest.mark.parametrize("part", ["p-18c2f0", "bbbb"])
 def test_an_id_that_fits_several_sessions_names_them(terminal: "Terminal", command: str, part: str) -> None:
     _write_journals(terminal.home)
@@ -111,6 +111,7 @@ def test_continue_without_an_id_says_where_nothing_is_unfinished(terminal: "Term
         ("verify", [FIRST]),
         ("show", [SECOND, FIRST]),
         ("logs", [SECOND, FIRST]),
+        ("branch", [SECOND, FIRST]),
         ("export", [SECOND, FIRST]),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 
 from algocline_mcp.cli import run as run_module
 from algocline_mcp.cli.pairs import context_of
+from algocline_mcp.cli.start import Start
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -50,8 +51,8 @@ def test_a_title_that_is_not_given_is_left_to_the_server(
     (tmp_path / "idea.lua").write_text("return 1")
     titles: list[str] = []
 
-    def play(start: dict[str, Any], *_: object, **__: object) -> int:
-        titles.append(start["title"])
+    def play(start: Start, *_: object, **__: object) -> int:
+        titles.append(start.arguments["title"])
         return 0
 
     monkeypatch.setattr(run_module, "play", play)

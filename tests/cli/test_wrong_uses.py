@@ -255,7 +255,7 @@ def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int
 def test_a_value_that_the_engine_misses_is_named_as_it_is_written_here(
     capsys: pytest.CaptureFixture[str], hint: str, advice: str
 ) -> None:
-    run = SessionRun({}, None, choose_answerer("cat", None, 1), 1.0)
+    run = SessionRun(None, None, choose_answerer("cat", None, 1), 1.0)
 
     assert run._end({"status": "error", "error": f"x.lua:4: attempt to index a nil value (local 'x') {hint}"}) == 1
     assert capsys.readouterr().err.endswith(f"{hint}\n{advice}")
