@@ -7,7 +7,9 @@ hidden. The page may be sent to other people: only the session's own texts can n
 
 import html
 import time
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from algocline_mcp.cli.timeline import (
@@ -20,13 +22,13 @@ from algocline_mcp.cli.timeline import (
     shown_json,
     without_repeated_progress,
 )
-from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.redaction import Redaction, folded
 from algocline_mcp.history.transcript import Entry, timeline
 from algocline_mcp.session.records import Record
-from algocline_mcp.session.state import fold
 
 _FOLDED_CHARS = 1_200  # a longer text is folded, with its beginning shown
 _BEGIN_CHARS = 160
+_SECTION_CHARS = 1 << 20  # a longer list of what happened between two rounds is written in parts: it bounds the memory
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fbfaf7; --ink: #22252a; --soft: #6b7078; --line: #e3e0d8; --card: #ffffff;
@@ -67,78 +69,94 @@ li { overflow-wrap: anywhere; } li::before { content: "· "; } li.crash { color:
 
 
 def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
-    session, redaction = fold(records), Redaction.of(records)  # a journal that does not fold has no shape to rely on
-    entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
+    return "".join(parts_of(records, now_s=now_s))
+
+
+def parts_of(records: Sequence[Record], *, now_s: float | None = None) -> Iterator[str]:
+    """The parts of the page, each made when it is taken."""
+    session, redaction = folded(records)  # a journal that does not fold has no shape to rely on
+    entries = timeline(records)
     title = _text(redaction.text(session.header["title"]) or session.sid)
     fact_rows = facts(session, redaction, entries, time.time() if now_s is None else now_s)
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in fact_rows)
-    parts = [*_summary(redaction.ctx(records[0]["ctx"]), entries), *_sections(_by_stream(entries))]
-    if session.final is None:
-        parts.append(f'<section class="open"><h2>{_text(open_end(session))}</h2></section>')
-    code = redaction.text(records[0]["code"])
-    if code:
-        parts.append(f"<h2>The strategy</h2>{_long(code, 'code')}")
-    return (
+    yield (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{_STYLE}</style></head>\n<body><main>\n<h1>{title}</h1>\n<dl>{rows}</dl>\n"
-        + "\n".join(parts)
-        + "\n</main></body></html>\n"
     )
+    yield from _summary(redaction.ctx(records[0]["ctx"]), redaction.value(session.final or {}))
+    yield from _sections(_Streams(entries, redaction))
+    if session.final is None:
+        yield f'<section class="open"><h2>{_text(open_end(session))}</h2></section>\n'
+    if code := redaction.text(records[0]["code"]):
+        yield f"<h2>The strategy</h2>{_long(code, 'code')}\n"
+    yield "</main></body></html>\n"
 
 
-def _summary(ctx: Any, entries: Sequence[Entry]) -> list[str]:
+def _summary(ctx: Any, final: Record) -> Iterator[str]:
     """What was asked, with what, and what came of it: what a reader looks for first."""
     rest = dict(ctx) if isinstance(ctx, dict) else {}
     parts = [("Task", rest.pop("task"))] if isinstance(rest.get("task"), str) else []
     parts += [("ctx", rest)] if rest else []
-    for entry in entries:
-        if entry["kind"] == "end":
-            parts += [(key.capitalize(), entry[key]) for key in ("result", "error") if key in entry]
-    return [f"<h2>{name}</h2>{_value(value)}" for name, value in parts]
+    parts += [(key.capitalize(), final[key]) for key in ("result", "error") if key in final]
+    return (f"<h2>{name}</h2>{_value(value)}\n" for name, value in parts)
 
 
-def _by_stream(entries: Sequence[Entry]) -> dict[str, list[Entry]]:
+class _Streams:
     """The entries of the session ("") and of each child, each in order: at a fork its parent waits for all of them."""
-    streams: dict[str, list[Entry]] = {}
-    for entry in entries:
-        streams.setdefault(entry.get("child", ""), []).append(entry)
-    return {stream: list(without_repeated_progress(own)) for stream, own in streams.items()}
+
+    def __init__(self, entries: Sequence[Entry], redaction: Redaction) -> None:
+        self._entries, self._hide = entries, redaction.value
+        self._numbers: dict[str, array[int]] = {}
+        self._rounds: Counter[str] = Counter()
+        for number, entry in enumerate(entries):
+            child = entry.get("child", "")
+            self._numbers.setdefault(child, array("I")).append(number)
+            self._rounds[child] += entry["kind"] == "prompt"
+
+    def rounds(self, stream: str) -> int:
+        return self._rounds[stream]
+
+    def entries(self, stream: str) -> Iterator[Entry]:
+        own = (self._hide(self._entries[number]) for number in self._numbers.get(stream, ()))
+        return without_repeated_progress(own)
 
 
-def _sections(streams: Mapping[str, Sequence[Entry]], stream: str = "") -> list[str]:
+def _sections(streams: _Streams, stream: str = "") -> Iterator[str]:
     """One per round, with what happened before it, one per child of a fork, and one for the end."""
-    sections: list[str] = []
     between: list[str] = []
-    for entry in streams.get(stream, ()):
+    chars = 0
+    for entry in streams.entries(stream):
         if entry["kind"] == "prompt":
-            sections.append(_round(entry, between))
+            yield _round(entry, between)
         elif entry["kind"] == "end":
-            sections.append(_end(entry, between))
+            yield _end(entry, between)
         else:
             between.append(f'<li class="{entry["kind"]}">{_text(label(entry))}</li>')
-            if entry["kind"] != "fork":
+            chars += len(between[-1])
+            if entry["kind"] != "fork" and chars < _SECTION_CHARS:
                 continue
-            sections.append(f"<section>{_list(between)}{_children(entry, streams)}</section>")
-        between = []
+            yield f"<section>{_list(between)}"
+            if entry["kind"] == "fork":
+                yield from _children(entry, streams)
+            yield "</section>\n"
+        between, chars = [], 0
     if between:
-        sections.append(f"<section>{_list(between)}</section>")
-    return sections
+        yield f"<section>{_list(between)}</section>\n"
 
 
-def _children(fork: Entry, streams: Mapping[str, Sequence[Entry]]) -> str:
-    parts = []
+def _children(fork: Entry, streams: _Streams) -> Iterator[str]:
     for one in fork["children"]:
-        rounds = sum(entry["kind"] == "prompt" for entry in streams.get(one["child"], ()))
+        rounds = streams.rounds(one["child"])
         name = f"{one['child']} {one['strategy']} · {rounds} round{'' if rounds == 1 else 's'}"
-        own = "".join(_sections(streams, one["child"]))
-        parts.append(f'<details class="child"><summary>{_text(name)}</summary>{own}</details>')
-    return "".join(parts)
+        yield f'<details class="child"><summary>{_text(name)}</summary>'
+        yield from _sections(streams, one["child"])
+        yield "</details>"
 
 
 def _round(entry: Entry, before: Sequence[str]) -> str:
     turns = "".join(_turn(turn) for turn in entry["queries"])
-    return f"<section><h2>Round {entry['round']}{_when(entry)}</h2>{_list(before)}{turns}</section>"
+    return f"<section><h2>Round {entry['round']}{_when(entry)}</h2>{_list(before)}{turns}</section>\n"
 
 
 def _turn(turn: Entry) -> str:
@@ -155,7 +173,7 @@ def _turn(turn: Entry) -> str:
 def _end(entry: Entry, before: Sequence[str]) -> str:
     mood = "end" if entry["status"] == "completed" else "end bad"
     head = f"<h2>{_text(entry['status'].capitalize())}{_when(entry)}</h2>"
-    return f'<section class="{mood}">{head}{_list(before)}</section>'
+    return f'<section class="{mood}">{head}{_list(before)}</section>\n'
 
 
 def _value(value: Any) -> str:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -62,8 +63,8 @@ Examples:
 @click.option("--full", is_flag=True, help="Show prompts and answers whole.")
 def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
-    from algocline_mcp.cli.html import html_of
-    from algocline_mcp.cli.timeline import text_of
+    from algocline_mcp.cli.html import parts_of
+    from algocline_mcp.cli.timeline import lines_of
     from algocline_mcp.history.reader import readable_records
 
     _session_id(sid)
@@ -72,14 +73,15 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
         if damage is not None:
             output.note(f"The records before the damage are shown: {damage}")
         width = min(shutil.get_terminal_size().columns, _WIDEST)
-        text = html_of(records) if as_page else text_of(records, width=width, is_full=full or out is not None) + "\n"
-        content = text.encode("utf-8", "replace")
+        lines = (line + "\n" for line in lines_of(records, width=width, is_full=full or out is not None))
+        parts = (part.encode("utf-8", "replace") for part in (parts_of(records) if as_page else lines))
+        first = next(parts)  # raises where the journal does not fold: then no file is made
         if out is not None:
             with open(out, "wb", opener=_private) as stream:
-                stream.write(content)
+                stream.writelines(chain((first,), parts))
             output.result(out)
-        else:
-            output.content(content)
+            return
+        output.content(chain((first,), parts))
 
 
 PURGE_EXAMPLES = """\b
@@ -135,8 +137,7 @@ def export(sid: str, file: str | None) -> None:
     with _home_and_limits() as (home, limits):
         lines = export_session(home, limits, sid)
         if file == "-":
-            for line in lines:
-                output.content(line)
+            output.content(lines)
             return
         target = Path(file or f"{sid}.journal")
         try:

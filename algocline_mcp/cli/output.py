@@ -11,7 +11,7 @@ character that the stream's encoding lacks is written as an escape, so no output
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TextIO
 
@@ -41,13 +41,14 @@ def result(text: str, *, nl: bool = True) -> None:
     _write(sys.stdout, _shown(sys.stdout, text) + ("\n" if nl else ""))
 
 
-def content(data: bytes) -> None:
-    """Writes a file to stdout."""
+def content(parts: Iterable[bytes]) -> None:
+    """Writes a file to stdout, part by part."""
     if _is_cleaned(sys.stdout):
-        result(data.decode("utf-8", "replace"), nl=False)
+        for part in parts:
+            result(part.decode("utf-8", "replace"), nl=False)
     else:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.writelines(parts)
         sys.stdout.flush()
 
 

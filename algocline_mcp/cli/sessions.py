@@ -6,7 +6,7 @@ the tools use too; only `stop` enters a pool, because it signals workers. They r
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -157,7 +157,7 @@ def log(sid: str) -> list[str]:
     return [*lines, *([f"── stderr of its worker ({pool.home.stderr(sid)}) ──", *said] if said else [])]
 
 
-def _log_lines(records: list[Record]) -> Iterator[str]:
+def _log_lines(records: Iterable[Record]) -> Iterator[str]:
     """Lines of the log. A log record has no time, because a replay must equal it: its line gets the time of the record
     before it."""
     t = 0.0

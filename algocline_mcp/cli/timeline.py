@@ -7,14 +7,15 @@ answers are cut unless `is_full`; the text says how much is missing.
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.history.transcript import Entry, timeline, turns
+from algocline_mcp.history.redaction import Redaction, folded
+from algocline_mcp.history.transcript import Entry, timeline
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, status_of
-from algocline_mcp.session.state import Session, fold
+from algocline_mcp.session.state import Session
 
 _CUT_LINES = 12
 _MARGIN = "    "
@@ -22,60 +23,79 @@ _BLANKS = re.compile(" *")
 
 
 def text_of(records: Sequence[Record], *, width: int = 100, is_full: bool = False, now_s: float | None = None) -> str:
-    session, redaction = fold(records), Redaction.of(records)  # a journal that does not fold has no shape to rely on
-    entries: list[Entry] = [redaction.value(entry) for entry in timeline(records)]
+    return "\n".join(lines_of(records, width=width, is_full=is_full, now_s=now_s))
+
+
+def lines_of(
+    records: Sequence[Record], *, width: int = 100, is_full: bool = False, now_s: float | None = None
+) -> Iterator[str]:
+    """The lines of the text, each made when it is taken."""
+    session, redaction = folded(records)  # a journal that does not fold has no shape to rely on
+    entries = timeline(records)
     title = redaction.text(session.header["title"]) or session.sid
-    lines = [title, "═" * min(width, len(title))]
+    yield from (title, "═" * min(width, len(title)))
     for name, value in facts(session, redaction, entries, time.time() if now_s is None else now_s):
-        lines.append(f"{name:<14}{value}")
+        yield f"{name:<14}{value}"
     for entry in without_repeated_progress(entries):
-        lines += _WRITERS[entry["kind"]](entry, width, is_full)
+        yield from _WRITERS[entry["kind"]](redaction.value(entry), width, is_full)
     if session.final is None:
-        lines += ["", f"── {open_end(session)}"]
-    return "\n".join(lines)
+        yield from ("", f"── {open_end(session)}")
 
 
-def without_repeated_progress(entries: Sequence[Entry]) -> Iterator[Entry]:
+def without_repeated_progress(entries: Iterable[Entry]) -> Iterator[Entry]:
     """The entries, with only the last of consecutive progress entries."""
-    for n, entry in enumerate(entries):
-        following = entries[n + 1] if n + 1 < len(entries) else None
-        if entry["kind"] == "progress" and following is not None and following["kind"] == "progress":
-            continue
-        yield entry
-
-
-def spent(entries: Sequence[Entry]) -> tuple[float, float]:
-    """Seconds that the strategy computed, and that it waited for the answer that came last in each round."""
-    computed = sum(entry.get("computed_s", 0.0) for entry in entries)
-    waited = 0.0
+    held: Entry | None = None
     for entry in entries:
-        if entry["kind"] == "prompt":
-            waited += max((query.get("waited_s", 0.0) for query in entry["queries"]), default=0.0)
-    return computed, waited
+        if held is not None and entry["kind"] != "progress":
+            yield held
+        held = entry if entry["kind"] == "progress" else None
+        if held is None:
+            yield entry
+    if held is not None:
+        yield held
 
 
-def facts(session: Session, redaction: Redaction, entries: Sequence[Entry], now_s: float) -> list[tuple[str, str]]:
+@dataclass(slots=True)
+class _Totals:
+    """`waited_s`: for the answer that came last in each round."""
+
+    computed_s: float = 0.0
+    waited_s: float = 0.0
+    shared: int = 0
+    deaths: int = 0
+    revivals: int = 0
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "_Totals":
+        totals = cls()
+        for entry in entries:
+            totals.computed_s += entry.get("computed_s", 0.0)
+            totals.deaths += entry["kind"] == "crash"
+            totals.revivals += entry["kind"] == "revival"
+            if entry["kind"] == "prompt":
+                totals.waited_s += max((query.get("waited_s", 0.0) for query in entry["queries"]), default=0.0)
+                totals.shared += sum(bool(query.get("shared")) for query in entry["queries"])
+        return totals
+
+
+def facts(session: Session, redaction: Redaction, entries: Iterable[Entry], now_s: float) -> list[tuple[str, str]]:
     """The facts above a transcript, as name and value."""
     stats = metrics(session, now_s)["auto"]
-    computed, waited = spent(entries)
-    asked = turns(entries)
-    shared = sum(bool(turn.get("shared")) for turn in asked)
+    totals = _Totals.of(entries)
     rounds = "1 round" if stats["pauses"] == 1 else f"{stats['pauses']} rounds"
     rows = [
         ("session", session.sid),
         ("status", status_of(session)),
         ("started", clock(session.header["t"])),
         ("last change", clock(session.last_s)),
-        ("prompts", f"{stats['llm_calls']} in {rounds}" + (f", {shared} shared" if shared else "")),
+        ("prompts", f"{stats['llm_calls']} in {rounds}" + (f", {totals.shared} shared" if totals.shared else "")),
         ("tokens", f"{stats['total_tokens']['tokens']} ({stats['total_tokens']['source']})"),
-        ("time", f"{seconds(computed)} computing, {seconds(waited)} waiting for answers"),
+        ("time", f"{seconds(totals.computed_s)} computing, {seconds(totals.waited_s)} waiting for answers"),
     ]
-    deaths = sum(entry["kind"] == "crash" for entry in entries)
-    if deaths:
-        rows.append(("engine deaths", str(deaths)))
-    revivals = sum(entry["kind"] == "revival" for entry in entries)
-    if revivals:
-        rows.append(("revivals", str(revivals)))
+    if totals.deaths:
+        rows.append(("engine deaths", str(totals.deaths)))
+    if totals.revivals:
+        rows.append(("revivals", str(totals.revivals)))
     if parent := session.header.get("parent"):
         rows.append(("branch of", parent["session_id"] + (f" at {parent['at']}" if parent.get("at") else "")))
     if session.header.get("kept"):

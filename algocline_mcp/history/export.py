@@ -19,7 +19,7 @@ from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.history.reader import stream_of
+from algocline_mcp.history.reader import records_of
 from algocline_mcp.session.records import RECORDED_LIMITS, IllegalRecord, Record
 from algocline_mcp.session.state import Phase, fold
 from algocline_mcp.storage import home_setup, journal_lines
@@ -30,9 +30,9 @@ _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
 def export_session(home: Home, limits: Limits, sid: str) -> Iterator[bytes]:
     """The lines of the file. The call itself raises Refused where there is no such session, JournalCorrupt,
-    StorageFailed. An error while the lines are taken (a file that is gone, a disk that fails) leaves a part of a
-    session, which is of no use."""
-    records = stream_of(home, limits, sid)
+    StorageFailed. An error while the lines are taken (a disk that fails) leaves a part of a session, which is of no
+    use."""
+    records = records_of(home, limits, sid)
     return journal_lines.lines_flushed(
         {key: value for key, value in record.items() if key != "s"} for record in records
     )

@@ -24,7 +24,7 @@ import os
 import stat
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history import listing_cache
 from algocline_mcp.history.listing_cache import file_names, journal_count, journal_names
-from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.session.records import Record, problem_of
+from algocline_mcp.history.redaction import folded
+from algocline_mcp.session.records import problem_of
 from algocline_mcp.session.results import preview, summary
-from algocline_mcp.session.state import Phase, Session, evolve
+from algocline_mcp.session.state import Phase
 from algocline_mcp.storage import journal, journal_parts
 
 NEWEST = 100  # among so many of the newest unfinished sessions, the project's own come first
@@ -193,20 +193,13 @@ def _read_entry(path: Path, status: os.stat_result, room: int) -> tuple[dict[str
 
 
 def _folded(path: Path) -> dict[str, Any] | None:
-    session = Session()
-    redaction = Redaction.of(_evolved(session, journal.stream(path, is_for_host=False)))
+    session, redaction = folded(journal.stream(path, is_for_host=False))
     if session.phase is Phase.NEW:
         return None
     line = summary(session, worker="")
     for query in list(session.pending.values())[:1]:
         line["prompt"] = preview(redaction.text(query["prompt"]))
     return line
-
-
-def _evolved(session: Session, records: Iterable[Record]) -> Iterator[Record]:
-    for record in records:
-        evolve(session, record)
-        yield record
 
 
 def ids_of(home: Home, beginning: str) -> list[str]:

@@ -1,7 +1,6 @@
 """Reads the journal of one session from the disk, without starting a worker."""
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +10,8 @@ from algocline_mcp.errors import JournalCorrupt, Refused
 from algocline_mcp.history.listing import not_found
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session, fold
-from algocline_mcp.storage import journal, journal_parts
+from algocline_mcp.storage import journal
+from algocline_mcp.storage.stored_records import StoredRecords
 
 Check = Callable[[], object]
 Content = TypeVar("Content")
@@ -22,10 +22,13 @@ def session_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> Ses
     return _first_of(home, limits, sid, lambda path: _session(fold(journal.stream(path, check=check))))
 
 
-def records_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> list[Record]:
-    """The records of an unfinished or finished session, flushed. `check` is called now and then, and may raise to end
-    a read that nobody waits for. Raises Refused for an unknown id, JournalCorrupt, StorageFailed."""
-    return _first_of(home, limits, sid, lambda path: list(journal.stream(path, check=check)))
+def records_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> StoredRecords:
+    """The records of an unfinished or finished session, flushed, in bounded memory. `check` is called now and then, and
+    may raise to end a read that nobody waits for. Raises Refused for an unknown id, JournalCorrupt, StorageFailed."""
+    records, damage = readable_records(home, limits, sid, check)
+    if damage is not None:
+        raise damage
+    return records
 
 
 def first_record(home: Home, limits: Limits, sid: str) -> Record:
@@ -33,14 +36,23 @@ def first_record(home: Home, limits: Limits, sid: str) -> Record:
     return _first_of(home, limits, sid, lambda path: next(journal.stream(path), None))
 
 
-def stream_of(home: Home, limits: Limits, sid: str) -> Iterator[Record]:
-    """The records one by one, in bounded memory. The errors of records_of are raised by the call itself, which reads
-    the journal once to its end: nothing of a damaged journal is yielded."""
-    return journal.stream(_first_of(home, limits, sid, _intact))
+def readable_records(
+    home: Home, limits: Limits, sid: str, check: Check = bool
+) -> tuple[StoredRecords, JournalCorrupt | None]:
+    """The records of a session; for a damaged journal those before the damage, and the error.
+
+    Only for callers that change nothing in the session: views, and branches. Raises the errors of records_of;
+    JournalCorrupt only where the first line is damaged.
+    """
+    records = _first_of(home, limits, sid, lambda path: _stored(StoredRecords(path, check)))
+    return records, records.damage
 
 
-def _intact(path: Path) -> Path | None:
-    return path if sum(1 for _ in journal.stream(path)) else None
+def _stored(records: StoredRecords) -> StoredRecords | None:
+    """None for an empty journal."""
+    if records.damage is not None and not records:
+        raise records.damage
+    return records or None
 
 
 def _session(session: Session) -> Session | None:
@@ -55,20 +67,3 @@ def _first_of(home: Home, limits: Limits, sid: str, read: Callable[[Path], Conte
         except FileNotFoundError:
             continue
     raise Refused(not_found(home, limits, sid), code="not_found")
-
-
-def readable_records(
-    home: Home, limits: Limits, sid: str, check: Check = bool
-) -> tuple[list[Record], JournalCorrupt | None]:
-    """The records of a session; for a damaged journal those before the damage, and the error.
-
-    Only for callers that change nothing in the session: views, and branches. Raises the errors of records_of;
-    JournalCorrupt only where the first line is damaged.
-    """
-    try:
-        return records_of(home, limits, sid, check), None
-    except JournalCorrupt as exc:
-        with suppress(OSError):
-            if records := journal_parts.read_before_damage(exc.path):
-                return records, exc
-        raise

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Session, evolve
 
 HIDDEN = "[hidden]"
 _SECRET_CHARS = 6
@@ -61,6 +62,26 @@ class Redaction:
             record = {**record, "ctx": self.ctx(json.dumps(record["ctx"]))}
         redacted: Record = self.value(record)
         return redacted
+
+
+class _NotKept(dict[str, str]):
+    """The digests of accepted answers, which nothing that only looks needs: 300 bytes for each answer."""
+
+    def __setitem__(self, query_id: str, digest: str) -> None:
+        pass
+
+
+def folded(records: Iterable[Record]) -> tuple[Session, Redaction]:
+    """What the records of one journal fold to, without `answered`, and their redaction, in one pass. Raises
+    IllegalRecord."""
+    session = Session(answered=_NotKept())
+    return session, Redaction.of(_evolved(session, records))
+
+
+def _evolved(session: Session, records: Iterable[Record]) -> Iterator[Record]:
+    for record in records:
+        evolve(session, record)
+        yield record
 
 
 def _read(records: Iterable[Record]) -> Iterator[str]:

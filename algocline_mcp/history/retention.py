@@ -23,6 +23,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import replace_atomically, sync_directory
+from algocline_mcp.storage.stored_records import StoredRecords
 
 KEEPS = ("all", "result", "none")
 _DAY_S = 86_400
@@ -169,7 +170,9 @@ def scrub(path: Path, keep: str) -> bool:
     if fd is None:
         return False
     try:
-        records = journal.read(path)
+        records = StoredRecords(path)
+        if records.damage is not None:
+            raise records.damage
         if not records or records[-1]["kind"] not in ("final", "flushed") or fold(records).final is None:
             return False
         _replace(path, scrubbed(records, keep))

@@ -65,7 +65,7 @@ def _read(path: Path) -> Run | None:
     try:
         if path.stat().st_size > _MAX_BYTES:
             return None
-        session = fold(journal.read(path, is_for_host=False))
+        session = fold(journal.stream(path, is_for_host=False))
     except (AlcError, OSError):
         return None
     if session.final is None:

@@ -1,6 +1,10 @@
 """Timeline of a session: prompts, answers, their times, and errors, made from its records. Pure.
 
-`timeline(records)` is a list of dicts in the order of the file, each with `kind`:
+Contract: a timeline holds numbers of records and times, no texts: 5 bytes for each entry, 16 more for each round and 4
+for each query. An entry is made when it is asked for, so a timeline of records that stay in a file stays small
+(storage/stored_records.py).
+
+`timeline(records)` is a sequence of dicts in the order of the file, each with `kind`:
   prompt    {round, t, computed_s, queries: [{query_id, prompt, system, options, response | refuse, by, usage,
             asked_at, answered_at, waited_s, shared, strategy}]}; unknown fields are absent; `shared`: a branch took
             the answer from its parent
@@ -15,141 +19,265 @@ Entries of a child have `child` and `strategy` in addition. A worker that only r
 no record, and so no entry. `…_s` are seconds; `t` and `…_at` are unix seconds.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import lru_cache
+from math import isnan, nan
+from typing import Any, overload
 
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN, Fork, outcome_of
 
 Entry = dict[str, Any]
 _FIELDS = ("id", "digest", "stream", "prompt", "system")  # every other key of a query is an option
+_OF_ANSWER = ("response", "refuse", "by", "usage")
+_KEPT_RECORDS = 2  # a prompt of many queries and its answers are read once
 
 
-def timeline(records: Sequence[Record]) -> list[Entry]:
-    """All entries, in the order of the records; the first record is the header."""
-    writer = _Writer()
-    for record in records:
-        writer.add(record)
-    return writer.entries
+class Made(Sequence[Entry]):
+    """The items of some numbers, each made when it is asked for."""
+
+    def __init__(self, numbers: Sequence[int], make: Callable[[int], Entry]) -> None:
+        self._numbers, self._make = numbers, make
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | Sequence[Entry]:
+        if isinstance(index, slice):
+            return Made(self._numbers[index], self._make)
+        return self._make(self._numbers[index])
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._make, self._numbers)
 
 
-def turns(entries: Iterable[Entry]) -> list[Entry]:
-    """Every query with its answer, oldest first."""
-    return [query for entry in entries if entry["kind"] == "prompt" for query in entry["queries"]]
+class Timeline(Made):
+    """All entries, in the order of the records."""
 
-
-class _Writer:
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self._queries: dict[str, Entry] = {}
-        self._free_since: dict[str, float] = {}  # stream -> since when it computes
-        self._open: dict[str, set[str]] = {}
-        self._stream_of: dict[str, str] = {}
-        self._rounds = 0
+    def __init__(self, records: Sequence[Record]) -> None:
+        """Reads the records once. The first one is the header."""
+        self.last_answer_s = 0.0
+        self._record = lru_cache(_KEPT_RECORDS)(records.__getitem__)
+        self._entries = array("I")  # numbers of records
+        self._kinds = bytearray()  # of the entries, numbers in _KINDS
+        self._rounds = array("I")  # numbers of the prompt records
+        self._first_turns = array("I")  # of the rounds
+        self._round_computed = array("d")  # seconds before a round; nan: unknown
+        self._computed: dict[int, float] = {}  # number of a fork or an end -> seconds before it
+        self._answers = array("I")  # of each turn the number of the record with its answer, or 0
         self._strategies: dict[str, str] = {}  # of children
+        steps = _Steps()
+        self._open: dict[str, int] = {}  # id of an open query -> number of its turn
+        for number, record in enumerate(records):
+            self._add(number, record, steps.computed_s(record))
+        super().__init__(range(len(self._entries)), self._entry)
+
+    def numbers_of(self, kinds: Collection[str]) -> Sequence[int]:
+        """Numbers of the entries of these kinds."""
+        chosen = [kind in kinds for kind in _KINDS]
+        return array("I", (number for number, kind in enumerate(self._kinds) if chosen[kind]))
+
+    @property
+    def turns(self) -> Made:
+        """Every query with its answer, oldest first."""
+        return Made(range(len(self._answers)), self._turn)
+
+    @property
+    def answered(self) -> Made:
+        """The turns with an answer."""
+        return Made(array("I", (turn for turn, number in enumerate(self._answers) if number)), self._turn)
+
+    def _add(self, number: int, record: Record, computed_s: float) -> None:
+        if record.get("revived"):
+            self._append("revival", number)
+        if record["kind"] == "answer":
+            for item in record["answers"]:
+                self._answers[self._open.pop(item["id"])] = number
+            self.last_answer_s = max(self.last_answer_s, record["t"])
+            return
+        kind = _OF_RECORDS.get(record["kind"])
+        if kind is None:
+            return
+        self._append("progress" if kind == "log" and "progress" in record else kind, number)
+        if kind == "prompt":
+            self._rounds.append(number)
+            self._first_turns.append(len(self._answers))
+            self._round_computed.append(computed_s)
+            self._open.update((query["id"], turn) for turn, query in enumerate(record["queries"], len(self._answers)))
+            self._answers.extend([0] * len(record["queries"]))
+        elif not isnan(computed_s):
+            self._computed[number] = computed_s
+        if kind == "fork":
+            self._strategies |= _children(record)
+
+    def _append(self, kind: str, number: int) -> None:
+        self._entries.append(number)
+        self._kinds.append(_KINDS.index(kind))
+
+    def _entry(self, number: int) -> Entry:
+        kind, at = _KINDS[self._kinds[number]], self._entries[number]
+        record = self._record(at)
+        if kind == "revival":
+            return {"kind": "revival"} | ({"t": record["t"]} if "t" in record else {})
+        if kind == "prompt":
+            n = bisect_left(self._rounds, at)
+            first, computed_s = self._first_turns[n], self._round_computed[n]
+            queries = [self._turn(turn) for turn in range(first, first + len(record["queries"]))]
+            entry: Entry = {"kind": "prompt", "round": n + 1, "t": record["t"], "queries": queries}
+        else:
+            entry, computed_s = _ENTRIES[kind](record), self._computed.get(at, nan)
+        if not isnan(computed_s):
+            entry["computed_s"] = computed_s
+        child = record.get("stream")
+        return entry | ({"child": child, "strategy": self._strategies[child]} if child else {})
+
+    def _turn(self, turn: int) -> Entry:
+        n = bisect_right(self._first_turns, turn) - 1
+        record = self._record(self._rounds[n])
+        query = record["queries"][turn - self._first_turns[n]]
+        made: Entry = {"query_id": query["id"], "prompt": query["prompt"], "asked_at": record["t"]}
+        if query["system"] is not None:
+            made["system"] = query["system"]
+        made["options"] = {key: value for key, value in query.items() if key not in _FIELDS}
+        if child := record.get("stream"):
+            made["strategy"] = self._strategies[child]
+        if number := self._answers[turn]:
+            answer = self._record(number)
+            item = next(item for item in answer["answers"] if item["id"] == query["id"])
+            made |= {key: item[key] for key in _OF_ANSWER if key in item}
+            made |= {"answered_at": answer["t"], "waited_s": _passed(record["t"], answer["t"])}
+            if item.get("shared"):
+                made["shared"] = True
+        return made
+
+
+def timeline(records: Sequence[Record]) -> Timeline:
+    """All entries, in the order of the records; the first record is the header."""
+    return Timeline(records)
+
+
+def turns(entries: Timeline) -> Made:
+    """Every query with its answer, oldest first."""
+    return entries.turns
+
+
+def _progress(record: Record) -> Entry:
+    return {"kind": "progress", **record["progress"]}
+
+
+def _log(record: Record) -> Entry:
+    return {"kind": "log", "level": record["level"], "message": record["message"]}
+
+
+def _effect(record: Record) -> Entry:
+    times = {"times": record["times"]} if "times" in record else {}
+    return {"kind": "effect", "name": record["name"], "args": record["args"], **times}
+
+
+def _module(record: Record) -> Entry:
+    name = str(record["args"][0]) if record["args"] else ""
+    return {"kind": "module", "name": name, "found": "result" in record}
+
+
+def _fork(record: Record) -> Entry:
+    children = [{"child": child, "strategy": strategy} for child, strategy in _children(record).items()]
+    return {"kind": "fork", "t": record["t"], "children": children, "on_error": record["on_error"]}
+
+
+def _children(record: Record) -> dict[str, str]:
+    """Their strategies, by their names."""
+    fork = Fork.of(record)
+    return dict(zip(fork.children, fork.strategies, strict=True))
+
+
+def _child(record: Record) -> Entry:
+    outcome = outcome_of(record)
+    return {"kind": "child", "t": record["t"], "status": "completed" if "result" in outcome else "error", **outcome}
+
+
+def _end(record: Record) -> Entry:
+    entry: Entry = {"kind": "end", "t": record["t"], "status": record["status"]}
+    return entry | {key: record[key] for key in ("result", "error") if key in record}
+
+
+_ENTRIES: dict[str, Callable[[Record], Entry]] = {
+    "log": _log,
+    "progress": _progress,
+    "effect": _effect,
+    "module": _module,
+    "crash": lambda record: {"kind": "crash", "t": record["t"], "reason": record["reason"]},
+    "fork": _fork,
+    "child": _child,
+    "end": _end,
+}
+_KINDS = ("prompt", "revival", *_ENTRIES)
+_OF_RECORDS = {kind: kind for kind in ("prompt", "effect", "module", "crash", "fork")}
+_OF_RECORDS |= {"note": "log", "end": "child", "final": "end"}  # a note may also be progress
+
+
+class _Steps:
+    """Since when each stream computes: it follows from several records."""
+
+    def __init__(self) -> None:
+        self._free_since: dict[str, float] = {}
+        self._open: dict[str, set[str]] = {}  # stream -> ids of its open queries
+        self._stream_of: dict[str, str] = {}  # id of an open query -> its stream
         self._parents: dict[str, str] = {}
         self._unended: dict[str, set[str]] = {}  # children of the fork at which a stream waits
         self._strict: set[str] = set()  # children of forks that fail with one of them
 
-    def add(self, record: Record) -> None:
-        if record.get("revived"):
-            self.entries.append({"kind": "revival"} | ({"t": record["t"]} if "t" in record else {}))
-        write = getattr(self, f"_on_{record['kind']}", None)
-        if write is not None:
-            write(record)
+    def computed_s(self, record: Record) -> float:
+        """Takes the next record. The seconds of the step that it ends; nan where it ends none, or where the stream was
+        waiting: a cancelled stream computed nothing."""
+        stream, since = record.get("stream", MAIN), nan
+        if record["kind"] in ("prompt", "fork", "end", "final"):
+            since = self._free_since.pop(stream, nan)
+        if (note := _STEPS.get(record["kind"])) is not None:
+            note(self, record, stream)
+        return since if isnan(since) else _passed(since, record["t"])
 
-    def _on_header(self, record: Record) -> None:
+    def _header(self, record: Record, stream: str) -> None:
         self._free_since[MAIN] = record["t"]
 
-    def _on_prompt(self, record: Record) -> None:
-        self._rounds += 1
-        t, stream = record["t"], record.get("stream", MAIN)
-        child = self._child_of(record)
-        queries = [self._asked(query, t) for query in record["queries"]]
-        for query in queries if child else ():
-            query["strategy"] = child["strategy"]
-        self._open[stream] = {query["query_id"] for query in queries}
-        self._stream_of.update({query["query_id"]: stream for query in queries})
-        entry: Entry = {"kind": "prompt", "round": self._rounds, "t": t, "queries": queries}
-        self.entries.append(entry | self._computed(stream, t) | child)
+    def _prompt(self, record: Record, stream: str) -> None:
+        self._open[stream] = {query["id"] for query in record["queries"]}
+        self._stream_of.update((query_id, stream) for query_id in self._open[stream])
 
-    def _asked(self, query: Record, t: float) -> Entry:
-        asked: Entry = {"query_id": query["id"], "prompt": query["prompt"], "asked_at": t}
-        if query["system"] is not None:
-            asked["system"] = query["system"]
-        asked["options"] = {key: value for key, value in query.items() if key not in _FIELDS}
-        self._queries[query["id"]] = asked
-        return asked
-
-    def _on_answer(self, record: Record) -> None:
+    def _answer(self, record: Record, _: str) -> None:
         for item in record["answers"]:
-            asked = self._queries[item["id"]]
-            asked |= {key: item[key] for key in ("response", "refuse", "by", "usage") if key in item}
-            asked["answered_at"] = record["t"]
-            asked["waited_s"] = _passed(asked["asked_at"], record["t"])
-            if item.get("shared"):
-                asked["shared"] = True
-            stream = self._stream_of[item["id"]]
+            stream = self._stream_of.pop(item["id"])
             self._open[stream].discard(item["id"])
             if not self._open[stream]:
                 self._free_since[stream] = record["t"]
 
-    def _on_note(self, record: Record) -> None:
-        if "progress" in record:
-            self.entries.append({"kind": "progress", **record["progress"], **self._child_of(record)})
-        else:
-            message = {"level": record["level"], "message": record["message"]}
-            self.entries.append({"kind": "log", **message, **self._child_of(record)})
-
-    def _on_effect(self, record: Record) -> None:
-        times = {"times": record["times"]} if "times" in record else {}
-        call = {"name": record["name"], "args": record["args"], **times}
-        self.entries.append({"kind": "effect", **call, **self._child_of(record)})
-
-    def _on_module(self, record: Record) -> None:
-        name = str(record["args"][0]) if record["args"] else ""
-        self.entries.append({"kind": "module", "name": name, "found": "result" in record, **self._child_of(record)})
-
-    def _on_crash(self, record: Record) -> None:
-        crash = {"t": record["t"], "reason": record["reason"]}
-        self.entries.append({"kind": "crash", **crash, **self._child_of(record)})
-
-    def _on_fork(self, record: Record) -> None:
-        t, stream, fork = record["t"], record.get("stream", MAIN), Fork.of(record)
-        named: dict[str, str] = dict(zip(fork.children, fork.strategies, strict=True))
-        self._strategies |= named
-        self._parents.update((child, stream) for child in named)
-        self._unended[stream] = set(named)
+    def _fork(self, record: Record, stream: str) -> None:
+        fork = Fork.of(record)
+        self._parents.update((child, stream) for child in fork.children)
+        self._unended[stream] = set(fork.children)
         if fork.is_strict:
             self._strict |= self._unended[stream]
-        self._free_since.update((child, t) for child in named)
-        children = [{"child": child, "strategy": strategy} for child, strategy in named.items()]
-        entry: Entry = {"kind": "fork", "t": t, "children": children, "on_error": record["on_error"]}
-        self.entries.append(entry | self._computed(stream, t) | self._child_of(record))
+        self._free_since.update((child, record["t"]) for child in fork.children)
 
-    def _on_end(self, record: Record) -> None:
-        t, child = record["t"], record["stream"]
-        outcome = outcome_of(record)
-        entry: Entry = {"kind": "child", "t": t, "status": "completed" if "result" in outcome else "error", **outcome}
-        self.entries.append(entry | self._computed(child, t) | self._child_of(record))
+    def _end(self, record: Record, child: str) -> None:
         parent = self._parents[child]
         self._unended[parent].discard(child)
-        if not self._unended[parent] or (child in self._strict and "error" in outcome):
-            self._free_since[parent] = t
+        if not self._unended[parent] or (child in self._strict and "error" in outcome_of(record)):
+            self._free_since[parent] = record["t"]
 
-    def _on_final(self, record: Record) -> None:
-        entry: Entry = {"kind": "end", "t": record["t"], "status": record["status"]}
-        entry |= {key: record[key] for key in ("result", "error") if key in record}
-        self.entries.append(entry | self._computed(MAIN, record["t"]))
 
-    def _child_of(self, record: Record) -> Entry:
-        child = record.get("stream")
-        return {"child": child, "strategy": self._strategies[child]} if child else {}
-
-    def _computed(self, stream: str, t: float) -> Entry:
-        """`computed_s`, or nothing where the stream was waiting: a cancelled stream computed nothing."""
-        since = self._free_since.pop(stream, None)
-        return {} if since is None else {"computed_s": _passed(since, t)}
+_STEPS: dict[str, Callable[[_Steps, Record, str], None]] = {
+    "header": _Steps._header,
+    "prompt": _Steps._prompt,
+    "answer": _Steps._answer,
+    "fork": _Steps._fork,
+    "end": _Steps._end,
+}
 
 
 def _passed(since: float, t: float) -> float:

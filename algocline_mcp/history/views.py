@@ -13,11 +13,11 @@ from typing import Any
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.history.chunking import part_of, size_of
-from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.history.transcript import timeline, turns
+from algocline_mcp.history.redaction import Redaction, folded
+from algocline_mcp.history.transcript import Entry, Made, timeline, turns
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import children, lean_query, metrics, status_of, summary
-from algocline_mcp.session.state import Session, fold
+from algocline_mcp.session.state import Session
 
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 PAGE_BYTES = 60_000  # of a page, if the caller does not say
@@ -43,12 +43,12 @@ class Page:
 
 def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, now_s: float) -> dict[str, Any]:
     """One page of one of VIEWS. `worker`: live or none. Raises Refused for a cursor that no page had, IllegalRecord."""
-    session, redaction = fold(records), Redaction.of(records)
+    session, redaction = folded(records)
     head: dict[str, Any] = {"status": status_of(session), "session_id": session.sid, "view": view}
     if view in _ITEMS:
-        items = [redaction.value(item) for item in _ITEMS[view](records, session)]
-        begin, offset = _begin(page.cursor, [item["query_id"] for item in items] if view == "prompts" else None)
-        return head | _items(view, items, page, begin, offset)
+        items = _ITEMS[view](records, session)
+        begin, offset = _begin(page.cursor, list(session.pending) if view == "prompts" else None)
+        return head | _items(view, items, page, begin, offset, hide=redaction.value)
     begin, offset = _begin(page.cursor)
     if view == "summary":
         content, following = summary(session, worker=worker) | head | _summary(session, now_s), 0
@@ -79,10 +79,14 @@ def _begin(cursor: str | None, ids: Sequence[str] | None = None) -> tuple[int, i
     return (ids.index(name), int(offset or 0)) if name in ids else (0, 0)
 
 
-def _items(view: str, items: Sequence[Any], page: Page, begin: int, offset: int) -> dict[str, Any]:
+def _items(
+    view: str, items: Sequence[Any], page: Page, begin: int, offset: int, *, hide: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """Items are made one by one, as far as the page has room."""
     shown: list[Any] = []
     room, end = page.room, 0
-    for item in items[begin : begin + max(1, page.limit)]:
+    for number in range(begin, min(len(items), begin + max(1, page.limit))):
+        item = hide(items[number])
         if offset or not shown:
             part, end = part_of(item, offset, room, keep=_HEAD) if offset or size_of(item) > room else (item, 0)
             offset = 0
@@ -158,30 +162,33 @@ def _prompts(records: Sequence[Record], session: Session) -> list[Any]:
     ]
 
 
-def _history(records: Sequence[Record], session: Session) -> list[Any]:
+def _history(records: Sequence[Record], session: Session) -> Sequence[Any]:
     """Every prompt with its answer, oldest first."""
-    return [{key: value for key, value in turn.items() if key != "options"} for turn in turns(timeline(records))]
+    asked = turns(timeline(records))
+    return Made(range(len(asked)), lambda n: {key: value for key, value in asked[n].items() if key != "options"})
 
 
-def _log(records: Sequence[Record], session: Session) -> list[Any]:
+_LOG_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "log": ("level", "message"),
+    "progress": ("step", "total", "message"),
+    "crash": ("t", "reason"),
+    "revival": ("t",),
+    "fork": ("t", "children", "on_error"),
+    "child": ("t", "status", "error"),
+}
+
+
+def _log(records: Sequence[Record], session: Session) -> Sequence[Any]:
     entries = timeline(records)
-    kinds: Mapping[str, tuple[str, ...]] = {
-        "log": ("level", "message"),
-        "progress": ("step", "total", "message"),
-        "crash": ("t", "reason"),
-        "revival": ("t",),
-        "fork": ("t", "children", "on_error"),
-        "child": ("t", "status", "error"),
-    }
-    shown = [entry for entry in entries if entry["kind"] in kinds]
-    of_child = ("child", "strategy")
-    return [
-        {"kind": entry["kind"]} | {key: entry[key] for key in (*kinds[entry["kind"]], *of_child) if key in entry}
-        for entry in shown
-    ]
+    return Made(entries.numbers_of(_LOG_FIELDS), lambda n: _log_item(entries[n]))
 
 
-_ITEMS: dict[str, Callable[[Sequence[Record], Session], list[Any]]] = {
+def _log_item(entry: Entry) -> Entry:
+    names = (*_LOG_FIELDS[entry["kind"]], "child", "strategy")
+    return {"kind": entry["kind"]} | {key: entry[key] for key in names if key in entry}
+
+
+_ITEMS: dict[str, Callable[[Sequence[Record], Session], Sequence[Any]]] = {
     "prompts": _prompts,
     "history": _history,
     "log": _log,

@@ -172,7 +172,7 @@ async def _inspect(pool: "Pool", plan: Inspect, known: _Knowledge) -> None:
 
 def _is_paused(home: Home, sid: str) -> bool:
     try:
-        return fold(journal.read(home.journal(sid), is_for_host=False)).phase is Phase.PAUSED
+        return fold(journal.stream(home.journal(sid), is_for_host=False)).phase is Phase.PAUSED
     except (AlcError, FileNotFoundError):
         return False
 

@@ -234,15 +234,18 @@ def read(path: Path, *, is_for_host: bool = True) -> list[Record]:
     return list(stream(path, is_for_host=is_for_host))
 
 
-def stream(path: Path, *, is_for_host: bool = True, check: Callable[[], object] = bool) -> Iterator[Record]:
+def stream(
+    path: Path, *, is_for_host: bool = True, check: Callable[[], object] = bool, scanner: Scanner | None = None
+) -> Iterator[Record]:
     """The records one by one, read without a lock in bounded memory. Nothing of them may be shown before the last one
     was taken: only then damage is known.
 
     `is_for_host`: prompts and answers among them go to a host, so records beyond the last mark are flushed first. A
     power cut must not take back what a host has seen. `check` is called between two chunks, and may raise to end a read
-    that nobody waits for. Raises FileNotFoundError, JournalCorrupt, StorageFailed.
+    that nobody waits for; `scanner` tells where each record stands. Raises FileNotFoundError, JournalCorrupt,
+    StorageFailed.
     """
-    scanner, kind = Scanner(), "flushed"
+    scanner, kind = scanner or Scanner(), "flushed"
     try:
         fd = os.open(path, READ)
         try:

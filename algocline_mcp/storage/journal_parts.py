@@ -1,6 +1,6 @@
-"""Parts of a journal, read without a lock and without the rest: its first record, its last mark, its intact beginning.
+"""Parts of a journal, read without a lock and without the rest: its first record and its last mark.
 
-Contract: nothing is flushed, and the cost does not grow with the journal, but for `read_before_damage`. Raises OSError.
+Contract: nothing is flushed, and the cost does not grow with the journal. Raises OSError.
 """
 
 import os
@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage.journal import READ, scan_file
+from algocline_mcp.storage.journal import READ
 from algocline_mcp.storage.journal_lines import decode, last_mark
 
 _FIRST_BYTES = 1 << 23  # the first record of a branch may hold all answers of its parent: it is not read to its end
@@ -24,14 +24,6 @@ def read_mark(path: Path, size: int) -> Record | None:
             if (mark := last_mark(tail)) is not None or tail_bytes >= size:
                 return mark
     return None
-
-
-def read_before_damage(path: Path) -> list[Record]:
-    """The records above the first damaged line, each with a correct checksum. Flushes nothing. Raises OSError."""
-    records: list[Record] = []
-    with open(os.open(path, READ), "rb") as file:
-        scan_file(file.fileno(), lambda record, start: records.append(record))
-    return records
 
 
 def read_first(path: Path) -> Record | None:

@@ -15,17 +15,24 @@ from tests.rig.journals import LIMITS, answer, header, prompt, sid_of
 
 SESSIONS = 12
 JOURNAL_BYTES = 228 * MIB
-GROWTH_MIB = 64  # reading all records of one such journal at once took 698
+GROWTH_MIB = 32  # holding all records of one such journal took 244
 HANG_S = 120.0
 MEASURE = """
 import resource, sys
 from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.history import export, listing, reader
+from algocline_mcp.history import export, listing, reader, views
+from algocline_mcp.cli import html, timeline
 
 def one(home):
     return min(home.sessions.glob("p-*")).stem
+
+def records(home):
+    return reader.readable_records(home, Limits(), one(home))[0]
+
+def view(home, name):
+    return views.view_of(records(home), name, views.Page(20), worker="none", now_s=2000.0)
 
 home = Home(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -67,8 +74,17 @@ def big() -> Iterator[Home]:
             "sum(map(len, export.export_session(home, Limits(), one(home)))) > 228 << 20",
             "True",
         ),
+        ('view(home, "summary")["status"]', "running"),
+        ('len(view(home, "history")["history"])', "1"),
+        ('view(home, "log")["total"]', "0"),
+        ('view(home, "code")["total"] > 0', "True"),
+        ("sum(map(len, timeline.lines_of(records(home), is_full=True))) > 220 << 20", "True"),
+        ("sum(map(len, html.parts_of(records(home)))) > 220 << 20", "True"),
     ],
-    ids=["list", "unknown id", "status", "export"],
+    ids=[
+        *("list", "unknown id", "status", "export"),
+        *("view summary", "view history", "view log", "view code", "show", "show --html"),
+    ],
 )
 def test_memory_of_a_look_does_not_grow_with_the_journal(big: Home, read: str, shown: str) -> None:
     command = [sys.executable, "-c", MEASURE.replace("{read}", read), str(big.root)]

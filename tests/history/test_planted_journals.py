@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def short_root() -> Iterator[Path]:
         yield Path(name)
 
 
-def keep(records: list[Record]) -> None:
+def keep(records: Sequence[Record]) -> None:
     """What a keeper does with the records before its engine starts."""
     session = fold(records)
     content = Content(lambda place: records[place])

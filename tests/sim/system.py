@@ -16,7 +16,7 @@ from algocline_mcp.languages import LUA
 from algocline_mcp.pool import client, conversation, dispatch, offline, pool, reach, spawn, termination
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.storage import clock as wall_clock
-from algocline_mcp.storage import files, journal
+from algocline_mcp.storage import files, journal, stored_records
 from algocline_mcp.storage import sockets as socket_files
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import (
@@ -133,6 +133,7 @@ def installed(machine: Machine, loop: Loop, spawner: Spawner) -> Iterator[None]:
     numbers.randbits = machine.rng.getrandbits
     changes: list[tuple[Any, dict[str, Any]]] = [
         (journal, {"os": system, "fcntl": Locks(machine), "_flush_file": system.fdatasync}),
+        (stored_records, {"os": system}),
         (poll_loop, {"os": system, "socket": sockets, "select": select, "time": clock}),
         (poll_loop, {"start_time_of": lambda pid: 0}),
         (request_runner, {"time": clock}),

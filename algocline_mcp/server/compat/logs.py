@@ -14,13 +14,13 @@ from typing import Any
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, Refused, StorageFailed
 from algocline_mcp.history import run_stats
-from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.redaction import Redaction, folded
 from algocline_mcp.history.run_stats import Run
-from algocline_mcp.history.transcript import timeline, turns
+from algocline_mcp.history.transcript import Entry, timeline, turns
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics
 from algocline_mcp.session.state import fold
-from algocline_mcp.storage import journal
+from algocline_mcp.storage.stored_records import StoredRecords
 
 _HINT_BYTES = 100
 _ANNOTATION_BYTES = 64 * 1024
@@ -48,48 +48,39 @@ def read_log(home: Home, sid: str, max_chars: int) -> dict[str, Any]:
     """One log. If it has more than `max_chars` characters as JSON (0: no limit), its oldest rounds are omitted, and
     `truncated`, `original_rounds` and `returned_rounds` say so."""
     records = _finished(home, sid)
-    session, redaction = fold(records), Redaction.of(records)
+    session, redaction = folded(records)
     all_turns = turns(timeline(records))
-    rounds = [
-        {
-            "query_id": turn["query_id"],
-            "prompt": turn["prompt"],
-            "system": turn.get("system"),
-            "response": turn.get("response"),
-        }
-        for turn in all_turns
-    ]
     log = {
         "session_id": sid,
         "strategy": session.header.get("strategy"),
         "task_hint": _hint(all_turns[0]["prompt"]) if all_turns else session.header["title"],
         "stats": metrics(session, session.last_s)["auto"],
-        "transcript": rounds,
+        "transcript": [],
     }
     log = {key: redaction.value(value) for key, value in log.items()}
     if annotations := _annotations(home, sid):
         log["notes"] = annotations
-    return _truncated(log, max_chars)
-
-
-def _truncated(log: dict[str, Any], max_chars: int) -> dict[str, Any]:
-    rounds = log["transcript"]
-    left = max_chars - len(json.dumps(log | {"transcript": []}, ensure_ascii=False)) + 2  # the first round has no comma
-    omitted = len(rounds)
-    for size in (len(json.dumps(turn, ensure_ascii=False)) + 2 for turn in reversed(rounds)):
-        left -= size
-        if max_chars and left < 0:
-            break
-        omitted -= 1
-    if not omitted:
+    room_chars = max(1, max_chars - len(json.dumps(log, ensure_ascii=False)) + 2) if max_chars else 0
+    rounds = _newest(all_turns, redaction, room_chars)
+    log["transcript"] = rounds
+    if len(rounds) == len(all_turns):
         return log
-    shown = rounds[omitted:]
-    return log | {
-        "transcript": shown,
-        "truncated": True,
-        "original_rounds": len(rounds),
-        "returned_rounds": len(shown),
-    }
+    return log | {"truncated": True, "original_rounds": len(all_turns), "returned_rounds": len(rounds)}
+
+
+def _newest(all_turns: Sequence[Entry], redaction: Redaction, room_chars: int) -> list[Entry]:
+    """The newest rounds that fit into the room as JSON; 0: all. The first round has no comma."""
+    rounds: list[Entry] = []
+    left = room_chars
+    for number in reversed(range(len(all_turns))):
+        turn = all_turns[number]
+        shown = {key: turn.get(key) for key in ("query_id", "prompt", "system", "response")}
+        item: Entry = redaction.value(shown)
+        left -= len(json.dumps(item, ensure_ascii=False)) + 2
+        if room_chars and left < 0:
+            break
+        rounds.append(item)
+    return rounds[::-1]
 
 
 def annotate(home: Home, sid: str, content: str, title: str | None) -> int:
@@ -132,7 +123,9 @@ def _annotations(home: Home, sid: str) -> list[dict[str, Any]]:
 def _finished(home: Home, sid: str) -> Sequence[Record]:
     for path in (home.finished_journal(sid), home.journal(sid), home.finished_journal(sid)):
         try:  # a finished journal is archived a moment later, so it may move between two reads
-            records = journal.read(path)
+            records = StoredRecords(path)
+            if records.damage is not None:
+                raise records.damage
             if records and fold(records).final is not None:
                 return records
         except FileNotFoundError:

@@ -5,17 +5,18 @@ queries. Times are Unix milliseconds. A log record has no time of its own, so it
 record before it. Values read from the environment are redacted.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.history.transcript import timeline, turns
+from algocline_mcp.history.redaction import folded
+from algocline_mcp.history.transcript import Timeline, timeline
 from algocline_mcp.session import budget
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import STATUSES, metrics, used
-from algocline_mcp.session.state import Phase, Session, fold
+from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.session.usage import estimate_tokens
 
 PREVIEW_CHARS = 200
@@ -66,17 +67,15 @@ def snapshot(
     records: Sequence[Record], *, now_s: float, pending: PendingFilter | None, include_history: bool
 ) -> dict[str, Any]:
     """`pending`: None shows only the number of pending queries."""
-    session, redaction = fold(records), Redaction.of(records)
+    session, redaction = folded(records)
     status = STATUSES[session.final["status"] if session.final else session.phase]
     entries = timeline(records)
-    answered = [turn for turn in turns(entries) if "answered_at" in turn]
-    last_s = max((turn["answered_at"] for turn in answered), default=session.header["t"])
     view: dict[str, Any] = {
         "session_id": session.sid,
         "state": status[1],
         "phase": status[2],
         "started_at": _ms(session.header["t"]),
-        "last_activity_at": _ms(last_s),
+        "last_activity_at": _ms(entries.last_answer_s or session.header["t"]),
     }
     if session.phase is Phase.PAUSED:
         view["pending_queries"] = len(session.pending)
@@ -84,9 +83,9 @@ def snapshot(
             view["pending"] = [_projected(query, pending) for query in session.pending.values()]
     if session.header.get("strategy"):
         view["strategy"] = session.header["strategy"]
-    view["metrics"] = _metrics(session, records, now_s)
+    view["metrics"] = _metrics(session, records, entries, now_s)
     if include_history:
-        view["metrics"]["conversation_history"] = [_turn(turn) for turn in answered[-_MAX_TURNS:]]
+        view["metrics"]["conversation_history"] = [_turn(turn) for turn in entries.answered[-_MAX_TURNS:]]
     return {key: redaction.value(value) for key, value in view.items()}
 
 
@@ -110,7 +109,7 @@ def _projected(query: Record, pending: PendingFilter) -> dict[str, Any]:
     return selected
 
 
-def _metrics(session: Session, records: Sequence[Record], now_s: float) -> dict[str, Any]:
+def _metrics(session: Session, records: Sequence[Record], entries: Timeline, now_s: float) -> dict[str, Any]:
     auto = metrics(session, now_s)["auto"]
     prompt, response = auto["prompt_tokens"]["tokens"], auto["response_tokens"]["tokens"]
     shown: dict[str, Any] = {key: auto[key] for key in ("elapsed_ms", "llm_calls", "rounds")}
@@ -118,7 +117,7 @@ def _metrics(session: Session, records: Sequence[Record], now_s: float) -> dict[
         "prompt_total": prompt,
         "response_total": response,
         "total": prompt + response,
-        "current_query": _current(session, records),
+        "current_query": _current(session, entries),
     }
     shown["recent_logs"] = _logs(records)
     if session.progress:
@@ -127,24 +126,23 @@ def _metrics(session: Session, records: Sequence[Record], now_s: float) -> dict[
     return shown | ({"budget_remaining": left} if left else {})
 
 
-def _current(session: Session, records: Sequence[Record]) -> dict[str, Any] | None:
+def _current(session: Session, entries: Timeline) -> dict[str, Any] | None:
     """The query that was asked last, if it is pending."""
-    asked = [(query, record["t"]) for record in records if record["kind"] == "prompt" for query in record["queries"]]
-    if not asked or asked[-1][0]["id"] not in session.pending:
+    if not (asked := entries.turns) or (last := asked[-1])["query_id"] not in session.pending:
         return None
-    query, t = asked[-1]
-    tokens = estimate_tokens(query["prompt"]) + estimate_tokens(query["system"] or "")
-    return {"query_id": query["id"], "prompt_tokens": tokens, "started_waiting_at": _ms(t)}
+    tokens = estimate_tokens(last["prompt"]) + estimate_tokens(last.get("system") or "")
+    return {"query_id": last["query_id"], "prompt_tokens": tokens, "started_waiting_at": _ms(last["asked_at"])}
 
 
 def _logs(records: Sequence[Record]) -> list[dict[str, Any]]:
-    t, logs = 0.0, []
+    t = 0.0
+    logs: deque[dict[str, Any]] = deque(maxlen=_MAX_LOGS)
     for record in records:
         t = record.get("t", t)
         if record["kind"] == "note" and "message" in record:
             source = record.get("stream") or "main"
             logs.append({"ts": _ms(t), "level": record["level"], "source": source, "message": record["message"]})
-    return logs[-_MAX_LOGS:]
+    return list(logs)
 
 
 def _turn(turn: Mapping[str, Any]) -> dict[str, Any]:
