@@ -231,9 +231,12 @@ def _on_called(session: Session, event: Called) -> tuple[Record, ...]:
 
 
 def _on_noted(session: Session, event: Logged) -> tuple[Record, ...]:
-    """Log lines and progress up to notes_bytes; a last line says that the log is full."""
+    """Log lines and progress up to notes_bytes; a last line says that the log is full.
+
+    None in a paused session: an engine that comes back to the open prompt may say more than it did before.
+    """
     size = len(json.dumps(event.note))
-    if session.notes_bytes > session.limits["notes_bytes"]:
+    if session.phase is Phase.PAUSED or session.notes_bytes > session.limits["notes_bytes"]:
         return ()
     note = event.note
     if session.notes_bytes + size > session.limits["notes_bytes"]:

@@ -2,6 +2,7 @@
 fuzzer plays a thousand sessions in seconds."""
 
 import contextlib
+import os
 import select
 import socket
 from collections.abc import Iterator
@@ -32,10 +33,19 @@ class Scene:
         header = header_of(limits, strategy, sid=SID)
         self.far: list[socket.socket] = []  # the engines' ends, as they were started
         self.path = home.journal(SID)
-        self._journal = journal.Journal.create(self.path, header)
-        preloaded = Preloaded(home, limits, {}, {header["language"]: header["abi"]})
+        self._fd = journal.Journal.create(self.path, header).fd
+        self._preloaded = Preloaded(home, limits, {}, {header["language"]: header["abi"]})
+        self.runner = self._start()
+
+    def _start(self) -> SessionRunner:
         callbacks = RunnerCallbacks(watch=_nothing, unwatch=_nothing, on_progress=_nothing)
-        self.runner = SessionRunner(SID, self._journal.fd, preloaded, callbacks, self.spawn())
+        return SessionRunner(SID, self._fd, self._preloaded, callbacks, self.spawn())
+
+    def revive(self) -> None:
+        """The worker is killed, and the next one takes over."""
+        self.runner.stop()
+        self.runner.close_database()
+        self.runner = self._start()
 
     def spawn(self, *_: object) -> Spawned:
         near, far = socket.socketpair()
@@ -62,7 +72,7 @@ class Scene:
     def close(self) -> None:
         self.runner.stop()
         self.runner.close_database()
-        self._journal.close()
+        os.close(self._fd)
         for far in self.far:
             far.close()
 

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from algocline_mcp.session.decisions import Refusal, decide
-from algocline_mcp.session.events import Answer, Continue
+from algocline_mcp.session.events import Answer, Continue, Logged
 from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Phase
 from tests.session import histories
@@ -277,3 +277,12 @@ def test_deciding_changes_nothing() -> None:
 
     assert history.session == before
     assert view(history.session, now_s=9.0) == view(before, now_s=9.0)
+
+
+def test_log_line_of_an_engine_that_comes_back_to_the_open_prompt_is_not_recorded() -> None:
+    """It ended the keeper, and each that followed: no such record may come while a session is paused."""
+    history = histories.paused()
+
+    decision = history.do(Logged("", {"level": "info", "message": "more than before"}))
+
+    assert decision.records == ()

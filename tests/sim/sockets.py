@@ -76,6 +76,9 @@ class Socket:
         stream.peer.inbox += content[:size]
         return size
 
+    def shutdown(self, how: int) -> None:
+        """Nothing: here a `send` fails only where the other end is closed."""
+
     def _part(self, size: int) -> int:
         if self._machine.is_tearing and size > 1 and self._machine.rng.random() < 0.3:
             return self._machine.rng.randrange(1, size)
@@ -101,7 +104,7 @@ class Socket:
 class Sockets:
     """`socket`."""
 
-    AF_UNIX, SOCK_STREAM = socket.AF_UNIX, socket.SOCK_STREAM
+    AF_UNIX, SOCK_STREAM, SHUT_RDWR = socket.AF_UNIX, socket.SOCK_STREAM, socket.SHUT_RDWR
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine

@@ -170,6 +170,9 @@ class Clock:
     def time(self) -> float:
         return self.machine.wall_s + self.machine.now
 
+    def thread_time(self) -> float:
+        return 0.0  # processor time is not simulated
+
     def time_ns(self) -> int:
         return int(self.time() * 1e9)
 
@@ -180,4 +183,4 @@ class Clock:
         return SimpleNamespace(st_mode=stat.S_IFREG, tm_gmtoff=3600)
 
     def clock_gettime(self, which: int) -> float:
-        raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))  # processor time is not simulated
+        raise OSError(errno.ESRCH, os.strerror(errno.ESRCH))
