@@ -170,9 +170,6 @@ class Clock:
     def time(self) -> float:
         return self.machine.wall_s + self.machine.now
 
-    def thread_time(self) -> float:
-        return 0.0  # processor time is not simulated
-
     def time_ns(self) -> int:
         return int(self.time() * 1e9)
 
