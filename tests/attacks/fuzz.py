@@ -255,8 +255,10 @@ def _use(records: list[Record]) -> None:
         return
     if records:
         messages.encode(view(session, now_s=2e9))
-        Replay(records)
-        Inherited(records)
+        replay, inherited = Replay(lambda place: records[place]), Inherited(records[0])
+        for place, record in enumerate(records):
+            replay.add(record, place)
+            inherited.add(record)
         with contextlib.suppress(KeyError):  # `language` and `s`: of another program, which is told apart before
             engine_start.of_strategy(records[0])
 
