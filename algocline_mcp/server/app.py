@@ -27,6 +27,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.config.settings import tool_set
 from algocline_mcp.errors import AlcError, HomeUnusable, ProgramReplaced
 from algocline_mcp.server import resources
+from algocline_mcp.server.outgoing import Outgoing
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.absence import given
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
@@ -81,6 +82,7 @@ class Server(MCPServer[ServerState]):
     """
 
     channel: Channel | None = None  # to the front; None in tests, which have the server in memory
+    outgoing: Outgoing | None = None  # on that channel
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[ServerState, Any] | None = None
@@ -90,8 +92,11 @@ class Server(MCPServer[ServerState]):
                 await context.request_context.lifespan_context.wait_until_open()
             if (tool := self._tool_manager.get_tool(name)) is not None:
                 arguments = await within_cost(tool, arguments)
-            reply = await super().call_tool(name, self._given(name, arguments), context)
-            return reply if context is None else results.for_host(reply, client_name(context))
+            reply = await results.complete(await super().call_tool(name, self._given(name, arguments), context))
+            if context is None:
+                return reply
+            reply = results.for_host(reply, client_name(context))
+            return reply if self.outgoing is None else self.outgoing.hold(context.request_context.request_id, reply)
         except (AlcError, ToolError) as exc:
             error = exc if isinstance(exc, AlcError) else exc.__cause__
             if isinstance(error, ProgramReplaced) and self.channel is not None and context is not None:
@@ -205,4 +210,5 @@ async def _serve(app: Server, channel: Channel) -> None:
     app.channel = channel
     channel.announce()
     async with stdio_server(stdin=stream, stdout=stream) as (incoming, outgoing):
-        await lowlevel.run(incoming, outgoing, lowlevel.create_initialization_options())
+        app.outgoing = Outgoing(outgoing, channel)
+        await lowlevel.run(incoming, app.outgoing, lowlevel.create_initialization_options())

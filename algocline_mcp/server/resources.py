@@ -8,6 +8,7 @@ is constant: neither depends on the home.
 
 from typing import Any
 
+import anyio
 import anyio.to_thread
 from mcp.server import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
@@ -15,6 +16,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp_types import CompleteRequestParams, CompleteResult, Completion, ResourceTemplateReference
 
 from algocline_mcp.errors import AlcError
+from algocline_mcp.history.chunking import is_long
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import VIEWS
 from algocline_mcp.server.tool_call.deadline import with_deadline
@@ -36,7 +38,10 @@ async def read(session_id: str, view: str, context: Context[ServerState, Any]) -
         call = dispatch.view_via_pool(
             server.pool(), session_id, view, page_bytes=server.limits.line_bytes, is_whole=True
         )
-        return results.text_of(await with_deadline(server.limits.grace_s, call, timeout_advice="read it again"))
+        page = await with_deadline(server.limits.grace_s, call, timeout_advice="read it again")
+        if not is_long(page):
+            return results.text_of(page)
+        return await anyio.to_thread.run_sync(results.text_of, page, limiter=anyio.CapacityLimiter(1))
     except AlcError as exc:
         kind = ResourceNotFoundError if exc.code == "not_found" else ResourceError
         raise kind(f"{exc} [{exc.code}]") from exc

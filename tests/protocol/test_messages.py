@@ -86,6 +86,7 @@ def test_object_comes_back_as_it_was_in_one_ascii_line(value: dict[str, Any]) ->
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     assert messages.decode(line) == value
+    assert messages.decode(line, yields=True) == value
 
 
 MALFORMED = {

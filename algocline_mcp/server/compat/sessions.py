@@ -114,9 +114,14 @@ async def alc_status(
     result: dict[str, Any] = reply.structured_content or {}
     sids = [session_id] if session_id else [line["session_id"] for line in result.get("sessions", [])]
     snapshots = await run_in_thread(context, partial(_snapshots, context, sids, filter, include_history))
+    max_bytes = max_result_bytes(context)
     if session_id:
-        return results.result(with_snapshot(result, snapshots.get(session_id, {}), max_result_bytes(context)))
-    return results.result(with_snapshots(result, snapshots, max_result_bytes(context)) if sids else result)
+        whole = partial(with_snapshot, result, snapshots.get(session_id, {}), max_bytes)
+    elif sids:
+        whole = partial(with_snapshots, result, snapshots, max_bytes)
+    else:
+        return results.result(result)
+    return results.result(await run_in_thread(context, whole))
 
 
 def _filter(value: Any) -> PendingFilter | None:

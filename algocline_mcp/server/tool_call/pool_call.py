@@ -114,4 +114,7 @@ async def host_result(
 
 
 def _cut_result(result: dict[str, Any], max_bytes: int, cursor: str) -> CallToolResult:
-    return results.result(truncate(result, max_bytes, cursor))
+    cut = truncate(result, max_bytes, cursor)
+    if cut is not result:
+        result.clear()  # here, on the thread: to free a million objects takes 0.1 s
+    return results.result(cut)

@@ -11,10 +11,12 @@ import math
 import re
 from typing import Any
 
+import anyio
+import anyio.to_thread
 from mcp_types import CallToolResult, ContentBlock, InputRequiredResult, ResourceLink, TextContent
 
 from algocline_mcp.errors import AlcError, whole
-from algocline_mcp.history.chunking import minified
+from algocline_mcp.history.chunking import is_long, minified
 from algocline_mcp.server.tool_call.truncation import link_of
 
 SHOWS_BOTH = ("codex-mcp-client",)
@@ -39,6 +41,18 @@ _NEXT = {
 
 
 def result(value: dict[str, Any]) -> CallToolResult:
+    """The result of a tool. A long one has no text yet: `complete` adds it."""
+    return CallToolResult(content=[], structured_content=value) if is_long(value) else _result(value)
+
+
+async def complete(reply: Reply) -> Reply:
+    """`reply` with its text, which is written beside the event loop where it is missing."""
+    if not isinstance(reply, CallToolResult) or reply.content or reply.structured_content is None:
+        return reply
+    return await anyio.to_thread.run_sync(_result, reply.structured_content, limiter=anyio.CapacityLimiter(1))
+
+
+def _result(value: dict[str, Any]) -> CallToolResult:
     value, text = _writable(value)
     content: list[ContentBlock] = [TextContent(type="text", text=text)]
     if (link := link_of(value)) is not None:

@@ -73,7 +73,11 @@ def test_a_long_reply_is_encoded_beside_the_event_loop() -> None:
     assert held_s < MAX_HELD_S
 
 
-@pytest.mark.parametrize("value", [*LONG.values(), {"a": [1, (2, 3)], "b": None}, [], {}, ["é"] * 300_000])
+@pytest.mark.parametrize(
+    "value",
+    [*LONG.values(), {"a": [1, (2, 3)], "b": None}, [], {}, ["é"] * 300_000, 'a\U0001f600"\ud800' * 600_000],
+    ids=lambda value: type(value).__name__,
+)
 def test_a_value_is_written_the_same_in_parts(value: Any) -> None:
     assert minified(value) == json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
