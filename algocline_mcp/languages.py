@@ -38,13 +38,13 @@ class Language:
 
 def _enter_lua(name: str, source: str) -> str:
     """Code that makes the package available to `require` under its name, then calls its `run`. The lines of the package
-    keep their numbers: the added code is on the first line."""
+    keep their numbers: code is added on the first line, and behind the mark, whose lines no traceback shows."""
     source = source.removeprefix("\ufeff")
     if source.startswith("#"):  # for a shell
         source = f"--{source}"
     library = f"Package '{name}' is a library package, it has no run(ctx): use it by require in code of your own"
     return (
-        f'package.preload["{name}"] = function(...) {source}\nend\n'
+        f'package.preload["{name}"] = function(...) {source}\nend -- [alc]\n'
         f'local strategy = require("{name}")\n'
         'if type(strategy) ~= "table" or type(strategy.run) ~= "function" then\n'
         f'  error("{library}", 0)\n'

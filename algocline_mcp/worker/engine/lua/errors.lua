@@ -6,7 +6,7 @@ local find, format, gsub = string.find, string.format, string.gsub
 local match, sub = string.match, string.sub
 local concat = table.concat
 local getinfo, getmetatable = debug.getinfo, debug.getmetatable
-local error, pcall, type = error, pcall, type
+local error, pcall, select, type = error, pcall, select, type
 
 -- A traceback shows SHOWN frames from either end, and looks for the innermost frames among the first SEARCHED: the time
 -- to find a frame grows with its depth, and a runaway recursion is 200,000 frames deep.
@@ -15,6 +15,15 @@ local SHOWN, SEARCHED = 11, 200
 -- A frame of Lua code that is not in these files.
 local function is_shown(frame)
   return frame.what ~= "C" and sub(frame.source, 1, 5) ~= "=[alc"
+end
+
+local MARK = "\nend -- [alc]\n" -- between the text of a package and the code that runs it (languages.py)
+
+-- A frame of the code behind a package's text, on a line that the file does not have.
+local function is_launcher(frame)
+  local source = frame.what == "main" and shared.sources[sub(frame.source, 2)]
+  local mark = source and find(source, MARK, 1, true)
+  return mark and frame.currentline > select(2, gsub(sub(source, 1, mark), "\n", ""))
 end
 
 -- "panel.lua:3: ", the line where the strategy made the failing call. Of a tail call in a function, the line that called
@@ -111,8 +120,9 @@ end
 
 local TAIL = "\n\t(...tail calls: Lua keeps no line of return f(…)...)"
 
--- "\nstack traceback:…", or "" when no frame belongs to the strategy. Also "" where the only frame is the place that
--- `sentence` begins with.
+-- "\nstack traceback:…", or "" when no frame belongs to the strategy. For the error text `sentence` it is shorter: without
+-- the code behind a package, and "" where its only frame is the place that the sentence begins with. Without `sentence`
+-- it stays as it ever was: a strategy may ask a prompt with it, and a replay compares prompts.
 local function traceback(sentence)
   local lines, last = {}, deepest()
   local level, has_frame, is_tail = 2, false, false -- is_tail: a frame of these files took the place of the strategy's
@@ -125,7 +135,7 @@ local function traceback(sentence)
       end
     end
     local frame = getinfo(level, "Slnt")
-    if is_shown(frame) then
+    if is_shown(frame) and not (sentence and is_launcher(frame)) then
       has_frame = true
       lines[#lines + 1] = (is_tail and TAIL or "") .. line_of(frame) .. (frame.istailcall and TAIL or "")
       is_tail = false
@@ -135,7 +145,7 @@ local function traceback(sentence)
     level = level + 1
   end
   local place = #lines == 1 and match(lines[1], "^\n\t(.-:%d+: )")
-  local is_known = place and sub(sentence, 1, #place) == place
+  local is_known = sentence and place and sub(sentence, 1, #place) == place
   return has_frame and not is_known and "\nstack traceback:" .. concat(lines) or ""
 end
 
@@ -144,7 +154,7 @@ function shared.traceback(message)
   if message ~= nil and type(message) ~= "string" and type(message) ~= "number" then
     return message
   end
-  return (message or "") .. traceback("")
+  return (message or "") .. traceback()
 end
 
 -- The message handler of xpcall around a strategy.

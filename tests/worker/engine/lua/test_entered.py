@@ -22,6 +22,22 @@ def test_errors_have_the_line_numbers_of_the_package(source: str, error: str) ->
     assert play(LUA.entered("one", source)).error.startswith(error)
 
 
+TRACEBACKS = [
+    ("local M = {}\nfunction M.run()\nerror('here')\nend\nreturn M", "panel.lua:3: here"),
+    ("\n\nerror('there')", "panel.lua:3: there"),
+    (
+        "local function f() error('deep') end\nreturn {run = function()\nlocal x = f()\nend}",
+        "panel.lua:1: deep\nstack traceback:\n\tpanel.lua:1: in upvalue 'f'\n\tpanel.lua:3: in field 'run'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "error"), TRACEBACKS)
+def test_traceback_shows_no_line_that_the_package_does_not_have(source: str, error: str) -> None:
+    """The code that calls run stands behind the text of the package."""
+    assert play(LUA.entered("one", source)).error == error
+
+
 def test_run_gets_ctx_and_other_modules_require_the_package_without_a_call() -> None:
     source = 'local name = ... return {run = function(ctx) return {ctx.task, name, require("two").same} end}'
     channel = FakeChannel(modules={"two": 'return {same = type(require("one").run) == "function"}'})

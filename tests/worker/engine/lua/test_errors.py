@@ -2,6 +2,7 @@
 
 import pytest
 
+from algocline_mcp.languages import LUA
 from tests.worker.engine.lua.in_process import FakeChannel, play
 
 RAISED = [
@@ -62,6 +63,9 @@ def test_the_traceback_that_a_strategy_asks_for_stays_as_it_is() -> None:
     traceback = "panel.lua:1: x\nstack traceback:\n\tpanel.lua:1: in main chunk"
 
     assert play("return (debug.traceback('panel.lua:1: x'))").result == traceback
+    source = "return {run = function()\nlocal text = debug.traceback('x') return text end}"
+    launched = "x\nstack traceback:\n\tpanel.lua:2: in field 'run'\n\tpanel.lua:8: in main chunk"
+    assert play(LUA.entered("one", source)).result == launched
 
 
 TAIL_CALLS = [
