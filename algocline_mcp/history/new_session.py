@@ -8,7 +8,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from typing import Any
 from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.budget import budget_of, namespace_of, unusable_budget, unusable_environ
@@ -107,20 +107,20 @@ def _first_words(strategy: Strategy) -> str:
     return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
 
 
-def create_journal(home: Home, records: Sequence[Record]) -> journal.Journal:
+def create_journal(home: Home, header: Record, more: Callable[[], Iterable[Record]] | None = None) -> journal.Journal:
     """Creates the locked journal of a session.
 
     Several records are written under a temporary name and renamed, so a partial session is never visible. Raises
-    StorageFailed."""
-    path = home.journal(records[0]["sid"])
-    if len(records) == 1:
-        return journal.Journal.create(path, records[0])
-    file = journal.Journal.create(path.with_name(f".draft-{secrets.token_hex(8)}"), records[0])
+    StorageFailed, and what `more` raises."""
+    path = home.journal(header["sid"])
+    if more is None:
+        return journal.Journal.create(path, header)
+    file = journal.Journal.create(path.with_name(f".draft-{secrets.token_hex(8)}"), header)
     try:
-        for record in records[1:]:
+        for record in more():
             file.append(record)
         file.move(path)
-    except AlcError:
+    except BaseException:
         file.close()
         file.path.unlink(missing_ok=True)
         raise

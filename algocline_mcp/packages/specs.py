@@ -181,7 +181,7 @@ async def _run_file(pool: Pool, run: SpecRun, spec: Spec, limit_s: float) -> dic
     )
     sid = gen_pool_sid()
     try:
-        result = (await begin_via_pool(pool, [header_of(pool.limits, strategy, sid=sid)], wait_s=limit_s)).result
+        result = (await begin_via_pool(pool, header_of(pool.limits, strategy, sid=sid), wait_s=limit_s)).result
     except AlcError as exc:
         result = {"status": "error", "error": str(exc)}
     finally:

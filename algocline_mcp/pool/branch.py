@@ -6,14 +6,16 @@ with the parent's own records up to the answer to `at`, and replays them. *By pr
 time, it gets the parent's nth answer to that prompt (worker/keeper/inherited.py); only other prompts are asked. A
 session that is `diverged` or `needs_version` can be continued this way.
 
-Contract: `plan` is pure and decides all records of the branch except its id. `branch_via_pool` starts the branch, for a
+Contract: `plan` is pure and decides all records of the branch except its id. No step holds them all: a parent may have
+hundreds of megabytes. `branch_via_pool` starts the branch, for a
 dry run in a home that is removed afterwards.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import anyio
@@ -23,11 +25,11 @@ import anyio.to_thread
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
-from algocline_mcp.history.reader import readable_records, records_of
+from algocline_mcp.history.reader import first_record, readable_records, records_of
 from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.history.transcript import timeline, turns
 from algocline_mcp.pool import dispatch, verify
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
+from algocline_mcp.session.digests import answer_size, json_size
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import evolve, fold
 from algocline_mcp.storage.clock import now_s
@@ -55,21 +57,36 @@ class Branch:
 # ── the records of a branch: pure ─────────────────────────────────────────────────────────────────────────
 
 
-def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: float) -> list[Record]:
-    """The records of the branch, with an empty `sid`. Raises Refused."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A branch: its header, with an empty `sid`, and the records that follow, read from the parent each time."""
+
+    header: Record
+    shared: Callable[[], Iterable[Record]] | None = None
+
+
+def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: float) -> Plan:
+    """`records`: of the parent. They may be long: none is held. Raises Refused."""
     parent = records[0]
     if parent.get("kept"):
         raise Refused(f"session {parent['sid']} was scrubbed (ALC_KEEP={parent['kept']}): it has no answers to share")
     if branch.response is not None and branch.at is None:
         raise Refused("response is the answer to the query at: give at, a query id of that session")
     header = _header(parent, branch, limits, now_s)
-    shared = [_clean(record) for record in records[1:]] if branch.at is None else records_before(records, branch.at)
-    if branch.at is not None and branch.response is not None:
-        item = {"id": branch.at, "response": branch.response}
-        shared.append({"kind": "answer", "answers": [item], "t": now_s})
+    asked_together = _asked_with(records, branch.at) if branch.at is not None else set()
+    shared = partial(_shared, records, branch, asked_together, now_s)
     if branch.at is not None and not branch.is_edited and header["abi"] == parent["abi"]:
-        return [header, *shared]
-    return [header | {"carried": inherited(shared)}]
+        return Plan(header, shared)
+    return Plan(header | {"carried": inherited(shared(), limits.inherited_bytes)})
+
+
+def _shared(records: Sequence[Record], branch: Branch, asked_together: set[str], now_s: float) -> Iterator[Record]:
+    if branch.at is None:
+        yield from map(_clean, islice(records, 1, None))
+        return
+    yield from records_before(records, branch.at, asked_together)
+    if branch.response is not None:
+        yield {"kind": "answer", "answers": [{"id": branch.at, "response": branch.response}], "t": now_s}
 
 
 def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Record:
@@ -89,18 +106,15 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
     return header_of(limits, strategy, sid="") | same | own
 
 
-def records_before(records: Sequence[Record], at: str) -> list[Record]:
+def records_before(records: Sequence[Record], at: str, asked_together: set[str]) -> Iterator[Record]:
     """The records before the answer to `at`, and all answers to the queries that were asked together with `at`.
 
     This is a beginning of the file, so every stream stands where it stood. Crashes and the end of the session are left
     out. A query that was dropped when its fork failed is open again: the branch begins before that failure.
-    Raises Refused for an unknown query id.
     """
-    asked_together = _asked_with(records, at)
-    shared: list[Record] = []
     is_over = False
     session = fold(records[:1])
-    for parent_record in records[1:]:
+    for parent_record in islice(records, 1, None):
         record, kind, was_open = _clean(parent_record), parent_record["kind"], at in session.pending
         evolve(session, parent_record)
         if kind == "end" and was_open and at not in session.pending:
@@ -114,8 +128,7 @@ def records_before(records: Sequence[Record], at: str) -> list[Record]:
                 continue
         elif is_over or kind in _LEFT_OUT or "by" in record:  # a log record of the keeper belongs to a crash
             continue
-        shared.append(record)
-    return shared
+        yield record
 
 
 def _asked_with(records: Sequence[Record], at: str) -> set[str]:
@@ -139,18 +152,32 @@ def _clean(record: Record) -> Record:
     return copy
 
 
-def inherited(records: Sequence[Record]) -> Record:
-    """The header field `carried` of a branch by prompt: `{answers: {digest: [item | null]}, effects: […]}`."""
-    by_query = {item["id"]: item for record in records if record["kind"] == "answer" for item in record["answers"]}
-    answers: dict[str, list[Record | None]] = {}
-    effects = []
+def inherited(records: Iterable[Record], max_bytes: int) -> Record:
+    """The header field `carried` of a branch by prompt: `{answers: {digest: [item | null]}, effects: […]}`. One record
+    holds all of it, so it is limited. Raises Refused."""
+    by_query: dict[str, Record] = {}
+    asked: list[tuple[str, str]] = []  # digest and id of each query
+    effects: list[list[Any]] = []
+    left_bytes = max_bytes
     for record in records:
         if record["kind"] == "prompt":
-            for query in record["queries"]:
-                answers.setdefault(query["digest"], []).append(by_query.get(query["id"]))
+            asked += [(query["digest"], query["id"]) for query in record["queries"]]
+        elif record["kind"] == "answer":
+            by_query |= {item["id"]: item for item in record["answers"]}
+            left_bytes -= sum(map(answer_size, record["answers"]))
         elif record["kind"] == "effect":
             outcome = {key: record[key] for key in ("result", "error") if key in record}
             effects.append([record["name"], record["args"], outcome, record.get("times", 1)])
+            left_bytes -= json_size(effects[-1])
+        if left_bytes < 0:
+            raise Refused(
+                f"the answers and results of that session have over {max_bytes} bytes (ALC_INHERITED_BYTES), the most "
+                "that a branch with other code or ctx takes along: give an earlier query as at, or raise that limit",
+                code="too_large",
+            )
+    answers: dict[str, list[Record | None]] = {}
+    for digest, query_id in asked:
+        answers.setdefault(digest, []).append(by_query.get(query_id))
     return {"answers": answers, "effects": effects}
 
 
@@ -160,9 +187,8 @@ def inherited(records: Sequence[Record]) -> Record:
 async def project_of(pool: Pool, sid: str) -> str:
     """The project directory of a session; "" if it has none. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
-    read = partial(readable_records, pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
-    records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)
-    return str(records[0].get("project") or "")
+    header = await anyio.to_thread.run_sync(first_record, pool.home, pool.limits, sid, limiter=pool.files)
+    return str(header.get("project") or "")
 
 
 async def branch_via_pool(
@@ -188,13 +214,7 @@ async def branch_via_pool(
         raise Refused(
             f"n is {n}, at most {pool.limits.branches} branches are started at once: call alc_branch several times"
         )
-    read = partial(readable_records, pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
-    records, _ = await anyio.to_thread.run_sync(read, limiter=pool.files)  # of a damaged journal: the records before
-    try:
-        fold(records)
-    except IllegalRecord as exc:
-        raise Refused(f"session {sid} cannot be branched: {exc}", code=exc.code) from exc
-    planned = plan(records, branch, pool.limits, now_s=now_s())
+    planned = await anyio.to_thread.run_sync(_plan, pool, sid, branch, limiter=pool.files)
     if is_dry:
         return PoolReply(sid, await _dry_run(pool, sid, planned, wait_s), None)
     if n == 1:
@@ -202,7 +222,17 @@ async def branch_via_pool(
     return await _begin_many(pool, sid, planned, n, wait_s)
 
 
-async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int, wait_s: float) -> PoolReply:
+def _plan(pool: Pool, sid: str, branch: Branch) -> Plan:
+    """Of a damaged journal: from the records before the damage."""
+    records, _ = readable_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
+    try:
+        fold(records)
+    except IllegalRecord as exc:
+        raise Refused(f"session {sid} cannot be branched: {exc}", code=exc.code) from exc
+    return plan(records, branch, pool.limits, now_s=now_s())
+
+
+async def _begin_many(pool: Pool, parent: str, planned: Plan, n: int, wait_s: float) -> PoolReply:
     """Starts all at once. Raises the first error if no branch was started."""
     replies: list[PoolReply] = []
     errors: list[AlcError] = []
@@ -226,26 +256,31 @@ async def _begin_many(pool: Pool, parent: str, planned: Sequence[Record], n: int
     return PoolReply(parent, result, next((reply.pool_save_error for reply in replies if reply.pool_save_error), None))
 
 
-async def _begin(pool: Pool, planned: Sequence[Record], wait_s: float, on_progress: OnProgress | None) -> PoolReply:
-    header = {**planned[0], "sid": dispatch.gen_pool_sid()}
-    reply = await dispatch.begin_via_pool(pool, [header, *planned[1:]], wait_s=wait_s, on_progress=on_progress)
+async def _begin(pool: Pool, planned: Plan, wait_s: float, on_progress: OnProgress | None) -> PoolReply:
+    header = {**planned.header, "sid": dispatch.gen_pool_sid()}
+    reply = await dispatch.begin_via_pool(pool, header, planned.shared, wait_s=wait_s, on_progress=on_progress)
     shared = await anyio.to_thread.run_sync(_shared_answers, pool, reply.session_id, limiter=pool.files)
     return reply._replace(result=reply.result | {"branch": header["parent"] | {"shared": shared}})
 
 
 def _shared_answers(pool: Pool, sid: str) -> int:
     """The number of answers that it has from its parent."""
-    records = records_of(pool.home, pool.limits, sid)
-    return sum(bool(turn.get("shared")) for turn in turns(timeline(records)))
+    records = records_of(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
+    answers = (record["answers"] for record in records if record["kind"] == "answer")
+    return sum(bool(item.get("shared")) for items in answers for item in items)
 
 
-async def _dry_run(pool: Pool, parent: str, planned: Sequence[Record], wait_s: float) -> dict[str, Any]:
+def _redaction_of(pool: Pool, sid: str) -> Redaction:
+    return Redaction.of(records_of(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled))
+
+
+async def _dry_run(pool: Pool, parent: str, planned: Plan, wait_s: float) -> dict[str, Any]:
     environ = {**pool.environ, "ALC_SPAWN": "exec"}  # for one worker a fork server would take longer
     async with verify.scratch_pool(pool.home, pool.limits, environ) as scratch:
         reply = await _begin(scratch, planned, wait_s, None)
-        records = records_of(scratch.home, scratch.limits, reply.session_id)
+        redaction = await anyio.to_thread.run_sync(_redaction_of, scratch, reply.session_id, limiter=scratch.files)
         await dispatch.stop_via_pool(scratch, reply.session_id, "delete")
-    result, redaction = reply.result, Redaction.of(records)
+    result = reply.result
     report: dict[str, Any] = {"status": "dry_run", "session_id": parent, "shared": result["branch"]["shared"]}
     asks = result.get("queries") or ([result] if result["status"] == "needs_response" else [])
     if asks:

@@ -16,7 +16,7 @@ text is meant for the host. If the registry cannot be written, the call still su
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Literal
@@ -81,20 +81,28 @@ async def run_via_pool(
     Raises Refused for code or ctx over a limit, at the cap of workers (`busy`) and in a full home (`home_full`);
     HomeUnusable, StorageFailed, Unreachable.
     """
-    return await begin_via_pool(
-        pool, [header_of(pool.limits, strategy, sid=gen_pool_sid())], wait_s=wait_s, on_progress=on_progress
-    )
+    header = header_of(pool.limits, strategy, sid=gen_pool_sid())
+    return await begin_via_pool(pool, header, wait_s=wait_s, on_progress=on_progress)
 
 
 async def begin_via_pool(
-    pool: Pool, records: Sequence[Record], *, wait_s: float, on_progress: OnProgress | None = None
+    pool: Pool,
+    header: Record,
+    more: Callable[[], Iterable[Record]] | None = None,
+    *,
+    wait_s: float,
+    on_progress: OnProgress | None = None,
 ) -> PoolReply:
-    """Starts a session with these records, the header first. Otherwise as run_via_pool."""
-    sid = records[0]["sid"]
+    """Starts a session with this header and the records that `more` gives, which are written in a thread. Otherwise as
+    run_via_pool."""
+    sid = header["sid"]
     pool.require_home()
     await pool.refuse_if_full()
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)
-    file = create_journal(pool.home, records)
+    if more is None:
+        file = create_journal(pool.home, header)
+    else:
+        file = await anyio.to_thread.run_sync(create_journal, pool.home, header, more, limiter=pool.files)
     with pool.calling(sid):
         try:
             await pool.launch(sid, file.fd)

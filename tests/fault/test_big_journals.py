@@ -24,6 +24,8 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history import export, listing, reader, views
 from algocline_mcp.cli import html, timeline
+from algocline_mcp.errors import Refused
+from algocline_mcp.pool import branch
 
 def one(home):
     return min(home.sessions.glob("p-*")).stem
@@ -33,6 +35,12 @@ def records(home):
 
 def view(home, name):
     return views.view_of(records(home), name, views.Page(20), worker="none", now_s=2000.0)
+
+def planned(home, **change):
+    try:
+        return branch.plan(records(home), branch.Branch(**change), Limits(inherited_bytes=8 << 20), now_s=2000.0)
+    except Refused as exc:
+        return exc.code
 
 home = Home(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -80,10 +88,13 @@ def big() -> Iterator[Home]:
         ('view(home, "code")["total"] > 0', "True"),
         ("sum(map(len, timeline.lines_of(records(home), is_full=True))) > 220 << 20", "True"),
         ("sum(map(len, html.parts_of(records(home)))) > 220 << 20", "True"),
+        ('sum(1 for _ in branch.records_before(records(home), "q-60", set())) > 100', "True"),
+        ('planned(home, code="return 1")', "too_large"),
     ],
     ids=[
         *("list", "unknown id", "status", "export"),
         *("view summary", "view history", "view log", "view code", "show", "show --html"),
+        *("branch", "branch by prompt"),
     ],
 )
 def test_memory_of_a_look_does_not_grow_with_the_journal(big: Home, read: str, shown: str) -> None:

@@ -57,6 +57,23 @@ async def branched(pool: Pool, sid: str, n: int = 1, is_dry: bool = False, **cha
     return (await branch_via_pool(pool, sid, Branch(**change), n=n, is_dry=is_dry, wait_s=WAIT_S)).result
 
 
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [({"at": "q-1"}, 1), ({"at": "q-1", "response": "b"}, 1), ({"code": THREE + " .. 1"}, 2), ({}, 2)],
+    ids=["exact", "exact with an answer", "by prompt", "all"],
+)
+async def test_session_of_several_megabytes_is_branched_as_a_short_one(
+    rig: Rig, change: dict[str, Any], shared: int
+) -> None:
+    async with rig.pool() as pool:
+        parent = await played(pool, THREE, "a" * 1_500_000, "b" * 1_500_000)
+        branch = await branched(pool, parent.session_id, **change)
+        dry = await branched(pool, parent.session_id, is_dry=True, **change)
+
+    assert branch["status"] == "needs_response"
+    assert branch["branch"]["shared"] == dry["shared"] == shared
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_finished", [True, False])
 async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.branch import Branch, inherited, plan, records_before
 from algocline_mcp.session.records import Record
@@ -19,7 +19,7 @@ def ids(records: list[Record], kind: str) -> list[str]:
 
 def test_branch_has_the_records_before_the_answer_and_folds_to_the_open_prompt() -> None:
     records = [header(SID), prompt("q-0"), answer("q-0"), prompt("q-1"), answer("q-1"), prompt("q-2"), final()]
-    shared = records_before(records, "q-1")
+    shared = list(records_before(records, "q-1", set()))
 
     assert ids(shared, "prompt") == ["q-0", "q-1"]
     assert ids(shared, "answer") == ["q-0"]
@@ -32,7 +32,8 @@ def test_queries_that_were_asked_together_keep_their_answers(is_one_call: bool) 
     answers = [answer(f"q-{n}") for n in range(3)]
     if is_one_call:
         answers = [{"kind": "answer", "answers": [record["answers"][0] for record in answers], "t": 1002.0}]
-    shared = records_before([header(SID), prompt("q-0", "q-1", "q-2"), *answers, prompt("q-3")], "q-1")
+    records = [header(SID), prompt("q-0", "q-1", "q-2"), *answers, prompt("q-3")]
+    shared = list(records_before(records, "q-1", {"q-0", "q-2"}))
 
     assert ids(shared, "answer") == ["q-0", "q-2"]
     assert ids(shared, "prompt") == ["q-0", "q-1", "q-2"]
@@ -43,8 +44,10 @@ def test_crashes_and_log_records_of_a_keeper_are_not_shared() -> None:
     note = {"kind": "note", "bytes": 1, "level": "info", "message": "tried again", "by": "keeper"}
     records = [header(SID), prompt("q-0"), *[crash] * 3, note, {"kind": "flushed"}, answer("q-0"), prompt("q-1")]
 
-    assert [record["kind"] for record in records_before(records, "q-1")] == ["prompt", "answer", "prompt"]
-    assert fold([records[0], *records_before(records, "q-1")]).strikes == 0
+    shared = list(records_before(records, "q-1", set()))
+
+    assert [record["kind"] for record in shared] == ["prompt", "answer", "prompt"]
+    assert fold([records[0], *shared]).strikes == 0
 
 
 def test_inherited_answers_are_listed_by_digest_in_the_order_of_the_prompts() -> None:
@@ -53,7 +56,7 @@ def test_inherited_answers_are_listed_by_digest_in_the_order_of_the_prompts() ->
         repeated["queries"][0]["digest"] = one["queries"][0]["digest"]
     effect = {"kind": "effect", "name": "time", "args": [], "result": 1.5, "times": 3}
     module = {"kind": "module", "name": "module", "args": ["m"], "result": {}}
-    shared = inherited([one, answer("q-0", "A"), effect, module, two, three, answer("q-2", "C")])
+    shared = inherited([one, answer("q-0", "A"), effect, module, two, three, answer("q-2", "C")], MIB)
 
     (items,) = shared["answers"].values()
     assert [item and item["response"] for item in items] == ["A", None, "C"]
@@ -79,6 +82,24 @@ def test_scrubbed_session_cannot_be_branched() -> None:
 
 
 def test_parent_of_another_version_is_shared_by_prompt() -> None:
-    (first,) = plan([header(SID), prompt("q-0"), answer("q-0")], Branch(at="q-0"), Limits(), now_s=1.0)
+    planned = plan([header(SID), prompt("q-0"), answer("q-0")], Branch(at="q-0"), Limits(), now_s=1.0)
 
-    assert "carried" in first
+    assert "carried" in planned.header
+    assert planned.shared is None
+
+
+LONG = [header(SID), prompt("q-0"), answer("q-0", "A" * 100), prompt("q-1"), answer("q-1", "B" * 100), prompt("q-2")]
+
+
+@pytest.mark.parametrize("branch", [Branch(code="return 1"), Branch(ctx={}), Branch(at="q-2", code="return 1")])
+def test_more_than_a_branch_by_prompt_can_hold_is_refused_by_name(branch: Branch) -> None:
+    with pytest.raises(Refused, match=r"over 150 bytes \(ALC_INHERITED_BYTES\).* earlier query as at") as caught:
+        plan(LONG, branch, Limits(inherited_bytes=150), now_s=1.0)
+
+    assert caught.value.code == "too_large"
+
+
+def test_what_a_branch_by_prompt_does_not_take_along_does_not_count() -> None:
+    planned = plan(LONG, Branch(at="q-1", code="return 1"), Limits(inherited_bytes=150), now_s=1.0)
+
+    assert sum(map(len, planned.header["carried"]["answers"].values())) == 2

@@ -12,11 +12,12 @@ import pytest
 
 from algocline_mcp.config.limits import KIB, MIB
 from algocline_mcp.errors import Unreachable
-from algocline_mcp.pool.dispatch import status_via_pool
+from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
 from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import NO_MEMORY
+from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal_lines
-from tests.rig.rig import ASK_TWICE, Rig, run, say, until
+from tests.rig.rig import ASK_TWICE, WAIT_S, Rig, run, say, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -25,6 +26,7 @@ pytestmark = [
 
 LONG = "A" * MIB
 LONGER = "A" * (3 * MIB)
+REPLAY_BYTES = 48 * MIB  # the records of such a journal took 240
 SMALL_BYTES = 2 * MIB  # enough to ask, not enough for a long answer
 ROOMS = [0, 4 * KIB, 64 * KIB, 256 * KIB, MIB, 2 * MIB, 3 * MIB, 4 * MIB, 5 * MIB, 6 * MIB, 8 * MIB, 12 * MIB]
 
@@ -89,6 +91,44 @@ async def test_session_that_needs_more_than_the_limit_is_refused_by_name_and_is_
     assert "no memory left" in report
     assert second["prompt"] == f"second after {LONGER}"
     assert rig.answers(sid) == [("q-0", LONGER)]
+
+
+def write_long_journal(path: Path, records: list[Record], *, size_bytes: int, answer: str) -> str:
+    """A journal of this size, from the header and the prompt of a session that always asks the same. Returns the id of
+    the open query."""
+    head, asked = records
+    number = size = 0
+
+    def prompt() -> Record:
+        return asked | {"queries": [asked["queries"][0] | {"id": f"q-{number}"}]}
+
+    with open(path, "wb") as file:
+        for record in (head, prompt()):
+            size += file.write(journal_lines.encode(record, size))
+        while size < size_bytes:
+            items = [{"id": f"q-{number}", "response": answer}]
+            number += 1
+            for record in ({"kind": "answer", "answers": items, "t": asked["t"]}, prompt()):
+                size += file.write(journal_lines.encode(record, size))
+            size += file.write(journal_lines.encode_mark(size))
+    return f"q-{number}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("answer_bytes", [4_000_000, 40_000])
+async def test_long_journal_is_replayed_in_little_memory(rig: Rig, answer_bytes: int) -> None:
+    code = 'local n = 0 repeat local said = alc.llm("p") n = n + #said until said == "end" return n'
+    async with rig.pool(keeper_bytes=REPLAY_BYTES) as pool:
+        sid, *_ = await run(pool, code)
+        await stop_via_pool(pool, sid, "hibernate")
+        await until(lambda: not rig.keepers(sid))
+        records = rig.records(sid, "header", "prompt")
+        answer = "A" * answer_bytes
+        query_id = write_long_journal(rig.home.journal(sid), records, size_bytes=220 * MIB, answer=answer)
+        end = (await say(pool, sid, query_id, "end", wait_s=2 * WAIT_S)).result
+
+    assert end["status"] == "completed", end
+    assert end["result"] == answer_bytes * int(query_id.removeprefix("q-")) + len("end")
 
 
 class Exits(dict[str, str]):
