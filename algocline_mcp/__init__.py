@@ -15,7 +15,8 @@ The folders, top down. An import between two folders goes down only (checked by 
   pool/           the live workers: dispatch (run, continue, status, stop), reach, spawn, admission, registry, branch
   history/        what a journal says: listing, views, transcript, export, retention
   worker/         the other half, processes of their own: fork_server/ -> keeper/ (trusted: journal, socket, limits)
-                  -> database/ (alc.state, alc.card) -> engine/ (runs the code; lua/) -> lowlevel/ (memory, titles)
+                  -> database/ (alc.state, alc.card) -> engine/ (runs the code; lua/) -> confinement/ (of the
+                  engine, by the kernel) -> lowlevel/ (memory, titles)
   storage/        files that must survive: journal, atomic replacement, socket names, the home's directories
   session/        the centre, pure: a session is the fold of its records; what an event deserves; what the host is told
   protocol/       JSON lines between the server and a worker, pure
