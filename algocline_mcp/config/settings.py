@@ -17,6 +17,7 @@ WORDS = (
     "ALC_PROMPT_PREVIEW_CHARS",
     "ALC_KEEP",
     "ALC_SPAWN",
+    "ALC_SANDBOX",
 )
 TOOL_SETS = ("core", "author", "full")
 

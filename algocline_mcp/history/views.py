@@ -114,6 +114,8 @@ def _summary(session: Session, now_s: float) -> dict[str, Any]:
         "language": header.get("language"),
         "version": header.get("version"),
     }
+    if header.get("sandbox"):
+        content["sandbox"] = header["sandbox"]
     if header.get("parent"):
         content["parent"] = header["parent"]
     if child_lines := children(session):

@@ -78,8 +78,8 @@ async def run_via_pool(
 ) -> PoolReply:
     """Starts a session. Returns its first pause, its end, or `running` after `wait_s`.
 
-    Raises Refused for code or ctx over a limit, at the cap of workers (`busy`) and in a full home (`home_full`);
-    HomeUnusable, StorageFailed, Unreachable.
+    Raises Refused for code or ctx over a limit, at the cap of workers (`busy`), in a full home (`home_full`) and
+    where ALC_SANDBOX=strict lacks a layer (`sandbox_incomplete`); HomeUnusable, StorageFailed, Unreachable.
     """
     header = header_of(pool.limits, strategy, sid=gen_pool_sid())
     return await begin_via_pool(pool, header, wait_s=wait_s, on_progress=on_progress)
@@ -96,6 +96,9 @@ async def begin_via_pool(
     """Starts a session with this header and the records that `more` gives, which are written in a thread. Otherwise as
     run_via_pool."""
     sid = header["sid"]
+    sandbox = pool.fork_server.sandbox
+    sandbox.require()
+    header = header | {"sandbox": sandbox.level}
     pool.require_home()
     await pool.refuse_if_full()
     await admit(pool, sid, deadline=anyio.current_time() + wait_s)

@@ -14,11 +14,13 @@ import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.sandbox import Sandbox, probe
 from algocline_mcp.pool.spawn import ForkServerProcess, SpawnFailed, start_fork_server
 
 _MESSAGE_BYTES = 4096
@@ -53,6 +55,7 @@ class ForkServerClient:
         self._send_lock = anyio.Lock(fast_acquire=True)
         self._last_message_s = 0.0  # time of its last message
         self._has_failed = False  # exec is faster than waiting until the next fork server is ready
+        self._sandbox: Sandbox | None = None
         self.warning: str | None = None
 
     @property
@@ -62,6 +65,12 @@ class ForkServerClient:
     @property
     def pid(self) -> int | None:
         return self._process.pid if self._process else None
+
+    @property
+    def sandbox(self) -> Sandbox:
+        """What confines the engines. A fork server that is ready has asked the kernel already: that saves 4 ms."""
+        self._sandbox = self._sandbox or probe(self._environ)
+        return self._sandbox
 
     async def started(self) -> None:
         """Returns when a fork server is ready, or when it is certain that none will be."""
@@ -102,9 +111,10 @@ class ForkServerClient:
                 return
             self._read(json.loads(message))
 
-    def _read(self, message: dict[str, int | str]) -> None:
+    def _read(self, message: dict[str, Any]) -> None:
         self._last_message_s = anyio.current_time()
         if "ready" in message:
+            self._sandbox = Sandbox(**message["sandbox"])
             self._ready.set()
         elif "exit" in message:
             self._on_exit(int(message["exit"]), int(message["status"]))

@@ -46,7 +46,8 @@ async def list_via_pool(
     read = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
     listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
     warnings = [warning for warning in (pool.fork_server.warning, pool.home_warning()) if warning]
-    return listing | ({"warnings": warnings} if warnings else {})
+    sandbox = {"sandbox": pool.fork_server.sandbox.level} if listing["sessions"] else {}
+    return listing | sandbox | ({"warnings": warnings} if warnings else {})
 
 
 async def list_finished_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:

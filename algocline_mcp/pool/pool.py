@@ -22,6 +22,7 @@ from anyio.abc import TaskGroup
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.sandbox import mode_of
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
 from algocline_mcp.history import retention
 from algocline_mcp.pool import process_identity, spawn
@@ -91,6 +92,7 @@ class Pool:
         )
 
     async def __aenter__(self) -> Self:
+        mode_of(self.environ)
         is_forking = spawn.is_forking(self.environ)  # what may raise comes first: no task has to be cancelled then
         try:
             self.require_home()

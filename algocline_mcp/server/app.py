@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.sandbox import mode_of
 from algocline_mcp.config.settings import tool_set
 from algocline_mcp.errors import AlcError, HomeUnusable, ProgramReplaced
 from algocline_mcp.server import resources
@@ -174,6 +175,7 @@ async def _lifespan(
     try:
         limits = Limits.from_env(os.environ)
         tool_set(os.environ)
+        mode_of(os.environ)
         home = Home.from_env(os.environ)
     except HomeUnusable as exc:
         server = ServerState(limits, exc)

@@ -170,7 +170,7 @@ SHAPES: dict[str, Shape] = {
             "chunk": _text, "ctx": _json_object, "lib_paths": _list_of(_path), "seed": _whole, "utc_offset_s": _offset,
         },
         {
-            "created_s": _time, "abi": _object, "version": _text, "namespace": _text,
+            "created_s": _time, "abi": _object, "version": _text, "sandbox": _text, "namespace": _text,
             "budget": _map_of(_count), "variants": _map_of(_path), "strategy": _or_null(_text),
             "project": _or_null(_path), "parent": _or_null(_fields({"session_id": _text}, {"at": _or_null(_text)})),
             "carried": _fields({}, {"answers": _map_of(_list_of(_INHERITED)), "effects": _list_of(_effect)}),

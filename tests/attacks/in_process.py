@@ -15,6 +15,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history.new_session import Strategy, header_of
 from algocline_mcp.storage import journal
+from algocline_mcp.worker.confinement.confinement import UNCONFINED
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.keeper import engines
@@ -34,7 +35,7 @@ class Scene:
         self.far: list[socket.socket] = []  # the engines' ends, as they were started
         self.path = home.journal(SID)
         self._fd = journal.Journal.create(self.path, header).fd
-        self._preloaded = Preloaded(home, limits, {}, {header["language"]: header["abi"]})
+        self._preloaded = Preloaded(home, limits, {}, {header["language"]: header["abi"]}, UNCONFINED)
         self.runner = self._start()
 
     def _start(self) -> SessionRunner:

@@ -103,13 +103,17 @@ class Rig:
     def processes(self) -> list[Process]:
         """All processes of this home, also those of other servers."""
         mark = b"ALC_HOME=%s\0" % os.fsencode(self.home.root)
-        processes = []
+        processes, closed = [], []
         for name in os.listdir("/proc"):
             if name.isdecimal() and int(name) != os.getpid():
                 with contextlib.suppress(OSError):
-                    if mark in Path(f"/proc/{name}/environ").read_bytes():
-                        processes.append(read_process(int(name)))
-        return processes
+                    try:
+                        if mark in Path(f"/proc/{name}/environ").read_bytes():
+                            processes.append(read_process(int(name)))
+                    except PermissionError:  # not dumpable, as every engine
+                        closed.append(read_process(int(name)))
+        own = {process.pid for process in processes}
+        return processes + [process for process in closed if process.parent in own]
 
     def keepers(self, sid: str | None = None) -> list[int]:
         return [process.pid for process in self.processes() if process.is_keeper and sid in (None, process.sid)]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, cast
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.sandbox import Sandbox
 from algocline_mcp.history import new_session
 from algocline_mcp.languages import LUA
 from algocline_mcp.pool import client, conversation, dispatch, offline, pool, reach, spawn, termination
@@ -18,6 +19,7 @@ from algocline_mcp.pool.pool import Pool
 from algocline_mcp.storage import clock as wall_clock
 from algocline_mcp.storage import files, journal, stored_records
 from algocline_mcp.storage import sockets as socket_files
+from algocline_mcp.worker.confinement.confinement import UNCONFINED, Confinement
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import (
     connections,
@@ -60,7 +62,7 @@ def _join(path: DiskPath, key: str) -> DiskPath:
 HOME = Home(cast(Any, DiskPath("/h")))
 LIMITS = Limits(children=2)
 ABIS = {LUA.name: LUA.abi(version)}
-PRELOADED = Preloaded(HOME, LIMITS, {}, ABIS)
+PRELOADED = Preloaded(HOME, LIMITS, {}, ABIS, UNCONFINED)
 
 
 def _no_entry(pool: Pool, sid: str, pid: int) -> None:
@@ -94,7 +96,7 @@ class SimulatedPool(Pool):
         self.exits = {}
         self.calls = Counter()
         self.files = cast(Any, None)
-        self.fork_server = cast(Any, SimpleNamespace(is_usable=True, warning=None))
+        self.fork_server = cast(Any, SimpleNamespace(is_usable=True, warning=None, sandbox=Sandbox("off")))
         self._watched = {}
         self._started = {}
 
@@ -111,7 +113,7 @@ class SimulatedPool(Pool):
 class Spawner:
     """Where processes begin, modules are read and keepers poll; the schedule implements it."""
 
-    def spawn_engine(self, runtimes: object, limits: Limits) -> tuple[int, Socket]:
+    def spawn_engine(self, runtimes: object, limits: Limits, confinement: Confinement) -> tuple[int, Socket]:
         raise NotImplementedError
 
     async def spawn_worker(self, home: Home, sid: str, *, journal_fd: int, listener: Socket, **more: object) -> int:

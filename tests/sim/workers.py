@@ -9,6 +9,7 @@ from algocline_mcp.errors import StorageBroken
 from algocline_mcp.pool.spawn import SpawnFailed
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import Record
+from algocline_mcp.worker.confinement.confinement import UNCONFINED, Confinement
 from algocline_mcp.worker.keeper.poll_loop import Keeper
 from tests.sim import strategies
 from tests.sim.machine import Machine, Process, Stream, Violation, pair
@@ -101,7 +102,7 @@ class Workers(Spawner):
         try:
             if run.keeper is None:
                 try:
-                    spare = self.spawn_engine({}, PRELOADED.limits)
+                    spare = self.spawn_engine({}, PRELOADED.limits, UNCONFINED)
                 except OSError:
                     spare = None
                 run.keeper = Keeper(run.sid, *run.fds, PRELOADED, spare)  # type: ignore[arg-type]
@@ -120,7 +121,7 @@ class Workers(Spawner):
         if not all(engine.process.is_alive for engine in self.engines):
             self.engines = [engine for engine in self.engines if engine.process.is_alive]
 
-    def spawn_engine(self, runtimes: object, limits: Limits) -> tuple[int, Socket]:
+    def spawn_engine(self, runtimes: object, limits: Limits, confinement: Confinement) -> tuple[int, Socket]:
         machine = self.machine
         machine.call()
         if self.rng.random() < machine.failing_forks:

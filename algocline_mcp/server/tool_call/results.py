@@ -30,7 +30,7 @@ _REPAIR = "tell the user, and once it is repaired call {tool} again: no answer i
 _AGAIN = "call {tool} again: no answer is lost"
 _PENDING = "alc_status with session_id shows the pending prompts"
 _NEXT = {
-    **dict.fromkeys(("home_unusable", "home_full", "lost"), _REPAIR),
+    **dict.fromkeys(("home_unusable", "home_full", "lost", "sandbox_incomplete"), _REPAIR),
     **dict.fromkeys(("storage_failed", "storage_full", "storage_broken", "journal_full"), _REPAIR),
     **dict.fromkeys(
         ("unreachable", "timeout", "wire_broken", "protocol", "wrong_session", "busy", "no_process"), _AGAIN

@@ -50,7 +50,7 @@ class Confinement:
         return cls(sandbox, _ruleset(sandbox.landlock_abi) if sandbox.landlock_abi else None, program)
 
     def forbid_paths(self) -> None:
-        """Comes first: Landlock needs a free descriptor for a moment."""
+        """From now on the process opens no file. Landlock needs a free descriptor for a moment."""
         if not self._is_on:
             return
         _check("no_new_privs", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

@@ -7,8 +7,10 @@ keeper.
 Contract of the process: it has no argv of its own. It knows no session until the keeper sends the start message and,
 with it, the descriptor of the session's stderr, so it can be forked before there is a session. Descriptors: 0 and 1 are
 /dev/null, 2 is the session's stderr, 3 is the socket to the keeper; RLIMIT_NOFILE forbids others. SIGTERM, SIGINT and
-SIGHUP are ignored: only SIGKILL and the process's limits end it early. It never outlives its keeper. Exit codes: 0
-after the last line and when the keeper is gone, 70 after an internal error, which is one line on stderr."""
+SIGHUP are ignored: only SIGKILL and the process's limits end it early. It never outlives its keeper. Before it reads
+its first message it confines itself, see worker/confinement: it can then open nothing, and what it uses of Python and
+libc must have been loaded before the fork. Exit codes: 0 after the last line and when the keeper is gone, 70 after an
+internal error, 71 where the kernel refused a layer of the confinement; each error is one line on stderr."""
 
 import contextlib
 import ctypes
@@ -24,11 +26,14 @@ from typing import NoReturn, Protocol
 
 from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.protocol import messages
+from algocline_mcp.worker.confinement.confinement import Confinement, ConfinementFailed
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
-from algocline_mcp.worker.lowlevel.process_title import set_title
+from algocline_mcp.worker.lowlevel.process_title import set_command_line, set_title
 from algocline_mcp.worker.lowlevel.resource_limits import address_space_bytes, lower_for_good
 
+NOT_CONFINED = 71  # exit code
+_STDERR_FD = 2
 _SOCKET_FD = 3
 _RECEIVE_BYTES = 64 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -76,14 +81,13 @@ class SocketChannel:
         self._buffer = b""
 
     def begin(self) -> bytes:
-        """Blocks for the first line and takes the standard error of the session, which comes with it."""
+        """Blocks for the first line and takes the standard error of the session, which comes with it: the kernel gives
+        it the lowest free number."""
+        os.close(_STDERR_FD)
         try:
-            self._buffer, fds, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
+            self._buffer, _, _, _ = socket.recv_fds(self._socket, _RECEIVE_BYTES, 1)
         except OSError:
             os._exit(0)
-        for fd in fds:
-            os.dup2(fd, 2)
-            os.close(fd)
         return self._read_line()
 
     def ask(self, line: bytes) -> bytes:
@@ -119,7 +123,9 @@ class SocketChannel:
 Spawned = tuple[int, socket.socket]  # pid of an engine, and the keeper's end of the socket
 
 
-def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, pages: Ranges = NO_RANGES) -> Spawned:
+def spawn_engine(
+    runtimes: Mapping[str, LanguageRuntime], limits: Limits, confinement: Confinement, pages: Ranges = NO_RANGES
+) -> Spawned:
     """Forks an engine. Raises OSError where the system refuses the fork.
 
     The engine copies `pages` first. It then waits for the start as its first line: an object with the fields of Start,
@@ -137,13 +143,19 @@ def spawn_engine(runtimes: Mapping[str, LanguageRuntime], limits: Limits, pages:
     if not pid:
         # Never returns: the frames above keep all objects of the keeper alive. The finaliser of one of them would
         # close a descriptor by its number, which now belongs to the engine.
-        _run_engine(runtimes, engine_end.detach(), keeper, limits, pages)
+        _run_engine(runtimes, engine_end.detach(), keeper, limits=limits, confinement=confinement, pages=pages)
     engine_end.close()
     return pid, keeper_end
 
 
 def _run_engine(
-    runtimes: Mapping[str, LanguageRuntime], fd: int, keeper: int, limits: Limits, pages: Ranges
+    runtimes: Mapping[str, LanguageRuntime],
+    fd: int,
+    keeper: int,
+    *,
+    limits: Limits,
+    confinement: Confinement,
+    pages: Ranges,
 ) -> NoReturn:
     status = 70
     try:
@@ -152,18 +164,26 @@ def _run_engine(
         os.dup2(fd, _SOCKET_FD)
         os.closerange(_SOCKET_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
         memory_pages.copy(pages)
-        _run_session(runtimes, SocketChannel(socket.socket(fileno=_SOCKET_FD)), limits)
+        set_title("alc engine")
+        channel = SocketChannel(socket.socket(fileno=_SOCKET_FD))
+        _set_limits(limits)
+        confinement.forbid_paths()
+        lower_for_good(resource.RLIMIT_NOFILE, _SOCKET_FD + 1)
+        confinement.filter_calls()
+        _run_session(runtimes, channel)
         status = 0
+    except ConfinementFailed as exc:
+        status = NOT_CONFINED
+        os.write(_STDERR_FD, f"engine: not confined, so it runs nothing: {exc}\n".encode())
     except BaseException as exc:  # noqa: BLE001  the top of a process: the keeper sees end of file
-        os.write(2, f"engine: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
+        os.write(_STDERR_FD, f"engine: {type(exc).__name__}: {exc}\n".encode("utf-8", "replace"))
     finally:
         os._exit(status)
 
 
-def _run_session(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel, limits: Limits) -> None:
+def _run_session(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel) -> None:
     start = messages.decode(channel.begin())
-    set_title(f"alc engine {start.pop('sid')}")
-    _set_limits(limits)
+    set_command_line(f"alc engine {start.pop('sid')}")
     runtime = runtimes[start.pop("language")]
     _set_zone(start.pop("utc_offset_s"))
     channel.send(runtime.run(Start(**start), channel))
@@ -194,10 +214,9 @@ def _set_zone(utc_offset_s: int) -> None:
 
 
 def _set_limits(limits: Limits) -> None:
-    # First, while it may open a file. What it has now does not count: its keeper may have held much at the fork.
+    # While it may open a file. What it has now does not count: its keeper may have held much at the fork.
     base_bytes = address_space_bytes()
     lower_for_good(resource.RLIMIT_CORE, 0)
-    lower_for_good(resource.RLIMIT_NOFILE, _SOCKET_FD + 1)
     lower_for_good(resource.RLIMIT_FSIZE, limits.engine_log_bytes)
     if base_bytes:  # above the heap limit: the language reports that one as an error first
         limit = base_bytes + limits.heap_bytes + limits.headroom_bytes + _INTERPRETER_BYTES

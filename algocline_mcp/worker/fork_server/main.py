@@ -9,9 +9,10 @@ a forked process has the limits, namespaces and privileges of its parent.
 Contract:
 - argv: `--control FD`, an inherited SOCK_SEQPACKET socket with one JSON object per message.
 - Environment: that of its workers. It reads the ALC_* settings. After a fork, the worker reads ALC_FAILPOINT.
-- Sends `{ready: pid}` once. Takes `{id, sid}` with three descriptors (locked journal, listener, stderr log) and answers
-  `{id, pid}` or `{id, error}`. Closes its copies of the descriptors before it reads the next request. Sends
-  `{exit: pid, status}` as soon as a child ends; a negative status is a signal.
+- Sends `{ready: pid, sandbox}` once, with the fields of config.sandbox.Sandbox. Takes `{id, sid}` with three
+  descriptors (locked journal, listener, stderr log) and answers `{id, pid}` or `{id, error}`. Closes its copies of the
+  descriptors before it reads the next request. Sends `{exit: pid, status}` as soon as a child ends; a negative status
+  is a signal.
 - Reads no code, ctx or answer of a session: it only passes descriptors on. Creates the directories that a warm-up
   needs (see warmup.py), and no files.
 - Signals: SIGINT and SIGHUP are ignored, SIGTERM ends it. Its workers outlive it; standby workers end with it.
@@ -29,7 +30,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from algocline_mcp.errors import HomeUnusable
@@ -72,7 +73,7 @@ class ForkServer:
 
     def serve(self) -> Handoff | None:
         """Returns None at the end of the control socket, and in each child the session that it keeps."""
-        self._send({"ready": os.getpid()})
+        self._send({"ready": os.getpid(), "sandbox": asdict(self._preloaded.confinement.sandbox)})
         while True:
             is_due = self._may_fork_standby and len(self._standby) < self._preloaded.limits.standby
             events = self._poll.poll(_QUIET_MS / 1000 if is_due else None)

@@ -70,7 +70,8 @@ def _examine_worker(preloaded: Preloaded) -> None:
         journal.Journal(journal_fd, preloaded.home.journal(_SID)).append(header)
         pid = os.fork()
         if pid == 0:
-            keeper.keep(_SID, journal_fd, listener.fileno(), preloaded, keeper.spare_engine(preloaded))
+            readable = replace(preloaded, confinement=replace(preloaded.confinement, is_dumpable=True))
+            keeper.keep(_SID, journal_fd, listener.fileno(), readable, keeper.spare_engine(readable))
             os._exit(0)
         try:
             _request(listener.getsockname(), "run", [])
@@ -84,7 +85,8 @@ def _examine_worker(preloaded: Preloaded) -> None:
 
 
 def _play_session(preloaded: Preloaded, language: str) -> None:
-    """Plays one session with two prompts to its end."""
+    """Plays one session with two prompts to its end. Raises AlcError where it does not come to its end: each further
+    session would wait for its time-out too."""
     journal_fd = os.memfd_create("warmup", os.MFD_CLOEXEC)
     try:
         header = _header(preloaded, language)
@@ -102,12 +104,14 @@ def _play_session(preloaded: Preloaded, language: str) -> None:
             os.waitpid(client, 0)
         if kept.is_asked_to_leave:
             signal.raise_signal(signal.SIGTERM)
+        if not kept.is_archived:
+            raise AlcError("no engine runs here")
     finally:
         os.close(journal_fd)
 
 
 def _spare(preloaded: Preloaded) -> process.Spawned:
-    return process.spawn_engine(preloaded.runtimes, preloaded.limits)
+    return process.spawn_engine(preloaded.runtimes, preloaded.limits, preloaded.confinement)
 
 
 def _header(preloaded: Preloaded, language: str) -> Record:

@@ -19,6 +19,7 @@ from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
 from algocline_mcp.session.decisions import Refusal
 from algocline_mcp.session.records import CPU_USED_UP, Record
 from algocline_mcp.worker.database.calls import PendingCall
+from algocline_mcp.worker.engine.process import NOT_CONFINED
 from algocline_mcp.worker.keeper.replay import reply_to_ask
 from algocline_mcp.worker.keeper.requests import RequestState
 
@@ -224,6 +225,8 @@ def _cpu_used_s(pid: int) -> float:
 def _describe_exit(code: int) -> str:
     if code == -signal.SIGXCPU:
         return CPU_USED_UP
+    if code == NOT_CONFINED:
+        return "the kernel refused to confine it (its log in log/ says why); ALC_SANDBOX=off runs it without"
     if code < 0:
         return f"ended by {signal.Signals(-code).name}"
     return f"ended with exit code {code} before it finished"

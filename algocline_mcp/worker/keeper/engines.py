@@ -34,6 +34,7 @@ class Engines:
         self._retired: list[Engine] = []  # of the strategy itself: at most one
         self._limits = preloaded.limits
         self._runtimes = preloaded.runtimes
+        self._confinement = preloaded.confinement
         self._spare = spare
         self._is_awaited = True
         self._watch = watch
@@ -79,9 +80,11 @@ class Engines:
     # ── starting and ending ───────────────────────────────────────────────────────────────────────────────
 
     def start(self, stream: str, start: Record, replay: Replay | None) -> None:
-        """Spawns an engine, or takes the spare one, and sends its start. Raises AlcError where no process is left."""
+        """Spawns an engine, or takes the spare one, and sends its start. Raises AlcError where no process is left, or
+        where the kernel lacks a layer that ALC_SANDBOX=strict needs."""
+        self._confinement.sandbox.require()
         try:
-            pid, sock = self._spare or spawn_engine(self._runtimes, self._limits)
+            pid, sock = self._spare or spawn_engine(self._runtimes, self._limits, self._confinement)
         except OSError as exc:
             sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
             raise AlcError(sentence, code="no_process") from exc

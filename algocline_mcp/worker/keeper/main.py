@@ -67,7 +67,7 @@ def spare_engine(preloaded: Preloaded, ahead: Ranges = NO_RANGES) -> Spawned | N
     engine. `ahead`: memory pages that the engine copies at once.
     """
     with contextlib.suppress(OSError):
-        return spawn_engine(preloaded.runtimes, preloaded.limits, ahead)
+        return spawn_engine(preloaded.runtimes, preloaded.limits, preloaded.confinement, ahead)
     return None
 
 
