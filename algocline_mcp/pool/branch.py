@@ -48,6 +48,7 @@ class Branch:
     ctx: Mapping[str, Any] | None = None
     chunk: str | None = None  # name of the file that `code` comes from
     lib_paths: tuple[str, ...] = ()  # directories in which `require` of that code looks first
+    package: str | None = None  # the package that `code` is, or "" for code that is none; None: as in the parent
 
     @property
     def is_edited(self) -> bool:
@@ -102,6 +103,8 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
     )
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
     own: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}
+    if branch.package is not None:
+        own["strategy"] = branch.package or None
     own["parent"] = {"session_id": parent["sid"], "at": branch.at}
     return header_of(limits, strategy, sid="") | same | own
 

@@ -3,6 +3,7 @@
 Contract: as in sessions.py. The earlier session stays unchanged.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver.tools import Tool
@@ -19,8 +20,8 @@ from algocline_mcp.server.tool_call.arguments import (
     checked_ctx,
     checked_session_id,
 )
-from algocline_mcp.server.tool_call.pool_call import call_pool, host_result, server_state
-from algocline_mcp.server.tool_call.source import read_source
+from algocline_mcp.server.tool_call.pool_call import call_pool, host_result, run_in_thread, server_state
+from algocline_mcp.server.tool_call.source import Source, read_source
 from algocline_mcp.server.tool_call.tool import Outcome, ToolContext, hints, make_tool
 
 if TYPE_CHECKING:
@@ -87,7 +88,15 @@ async def _change(
         ctx=None if ctx is None else checked_ctx(ctx, server.limits),
         chunk=source.chunk if source and code_file else None,
         lib_paths=source.lib_paths if source else (),
+        package=await run_in_thread(context, partial(_package, source)) if source else None,
     )
+
+
+def _package(source: Source) -> str | None:
+    """See Branch. Code with a run(ctx) may be the parent's package, corrected."""
+    from algocline_mcp.packages.metadata import metadata_of
+
+    return source.name or ("" if metadata_of(source.code).is_library else None)
 
 
 def tools() -> list[Tool]:

@@ -33,6 +33,34 @@ def test_a_host_branches_a_session_with_a_file_of_its_project(stdio_home: StdioH
 
 
 @pytest.mark.slow
+def test_corrected_code_is_run_as_what_it_is(stdio_home: StdioHome, tmp_path: Path) -> None:
+    """A package of a session of plain code, plain code of a session of a package, and a corrected package."""
+    module = 'local M = {} function M.run(ctx) return alc.llm("one") .. "%s" end return M'
+    (tmp_path / "pk").mkdir()
+    (tmp_path / "pk" / "init.lua").write_text(module % "!")
+
+    async def play() -> list[Any]:
+        async with stdio_home.client() as client:
+
+            async def call(tool: str, **arguments: Any) -> dict[str, Any]:
+                return (await client.call_tool(tool, arguments)).structured_content or {}
+
+            async def answered(**source: str) -> str:
+                sid = (await call("alc_run", project_root=str(tmp_path), **source))["session_id"]
+                await call("alc_continue", session_id=sid, response="A")
+                return str(sid)
+
+            plain, package = await answered(code='return alc.llm("one")'), await answered(code_file="pk/init.lua")
+            return [
+                (await call("alc_branch", session_id=plain, code_file="pk/init.lua")).get("result"),
+                (await call("alc_branch", session_id=package, code='return alc.llm("one") .. "?"')).get("result"),
+                (await call("alc_branch", session_id=package, code=module % "+")).get("result"),
+            ]
+
+    assert anyio.run(play) == ["A!", "A?", "A+"]
+
+
+@pytest.mark.slow
 def test_a_host_branches_a_session_and_views_the_branch(stdio_home: StdioHome) -> None:
     async def play() -> tuple[str, list[dict[str, Any]]]:
         async with stdio_home.client() as client:
