@@ -93,17 +93,29 @@ class Server(MCPServer[ServerState]):
                 await context.request_context.lifespan_context.wait_until_open()
             if (tool := self._tool_manager.get_tool(name)) is not None:
                 arguments = await within_cost(tool, arguments)
-            reply = await results.complete(await super().call_tool(name, self._given(name, arguments), context))
-            if context is None:
-                return reply
-            reply = results.for_host(reply, client_name(context))
-            return reply if self.outgoing is None else self.outgoing.hold(context.request_context.request_id, reply)
+            reply = await super().call_tool(name, self._given(name, arguments), context)
+            if results.is_unwritten(reply):
+                return await self._long_reply(reply, context)
+            return reply if context is None else results.for_host(reply, client_name(context))
         except (AlcError, ToolError) as exc:
             error = exc if isinstance(exc, AlcError) else exc.__cause__
             if isinstance(error, ProgramReplaced) and self.channel is not None and context is not None:
                 await self.channel.hand_back(context.request_context.request_id)
                 await anyio.sleep_forever()  # until the front ends this server
             return results.sentence(exc, name) if isinstance(exc, AlcError) else self._refusal(name, exc)
+
+    async def _long_reply(
+        self, reply: CallToolResult, context: Context[ServerState, Any] | None
+    ) -> CallToolResult | InputRequiredResult:
+        """A long result, written beside the event loop; the SDK gets an empty one in its place."""
+        written = await results.written(reply)
+        if context is None:
+            return written
+        shown = results.for_host(written, client_name(context))
+        number = context.request_context.request_id
+        if self.outgoing is None or number is None or not isinstance(shown, CallToolResult):
+            return shown
+        return self.outgoing.hold(number, shown)
 
     def _given(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         tool = self._tool_manager.get_tool(name)

@@ -7,18 +7,16 @@ nothing is held for long. Any other long response, such as a resource, is encode
 """
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import anyio
 import anyio.to_thread
 from mcp.shared._stream_protocols import WriteStream
 from mcp.shared.message import SessionMessage
-from mcp_types import CallToolResult, InputRequiredResult, JSONRPCResponse, RequestId
+from mcp_types import CallToolResult, JSONRPCResponse, RequestId
 
 from algocline_mcp.history.chunking import is_long, minified
 from algocline_mcp.transport.channel import Channel
-
-Reply = CallToolResult | InputRequiredResult
 
 
 class Outgoing:
@@ -27,10 +25,8 @@ class Outgoing:
         self._channel = channel
         self._held: dict[RequestId, CallToolResult] = {}
 
-    def hold(self, request_id: RequestId | None, reply: Reply) -> Reply:
-        """`reply`, or an empty one in the place of a long one."""
-        if request_id is None or not isinstance(reply, CallToolResult) or not is_long(_heavy(reply)):
-            return reply
+    def hold(self, request_id: RequestId, reply: CallToolResult) -> CallToolResult:
+        """An empty result in the place of `reply`, which is long."""
         self._held[request_id] = reply
         return CallToolResult(content=[], structured_content={})
 
@@ -38,7 +34,8 @@ class Outgoing:
         message = item.message
         if isinstance(message, JSONRPCResponse):
             held = [self._held.pop(message.id)] if message.id in self._held else []
-            if held or is_long(message.result):
+            is_tool_result = "content" in message.result  # whose length is known
+            if held or (not is_tool_result and is_long(message.result)):
                 line = await anyio.to_thread.run_sync(_line, message, held, limiter=anyio.CapacityLimiter(1))
                 await self._channel.write(line)
                 return
@@ -54,10 +51,6 @@ class Outgoing:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _heavy(reply: CallToolResult) -> list[Any]:
-    return [reply.structured_content, *(getattr(block, "text", "") for block in reply.content)]
 
 
 def _line(message: JSONRPCResponse, held: list[CallToolResult]) -> str:

@@ -108,7 +108,7 @@ async def host_result(
     is cut and written on a thread: 7 MB held the event loop, so every other session of the host, for 0.4 s."""
     max_bytes = max_result_bytes(context) - reserved_bytes
     if not is_long(result):
-        return _cut_result(result, max_bytes, cursor)
+        return results.short_result(truncate(result, max_bytes, cursor))
     write = partial(_cut_result, result, max_bytes, cursor)
     return await anyio.to_thread.run_sync(write, limiter=anyio.CapacityLimiter(1))
 

@@ -9,7 +9,7 @@ writer, the second would make the two forms differ.
 
 import math
 import re
-from typing import Any
+from typing import Any, TypeGuard
 
 import anyio
 import anyio.to_thread
@@ -41,18 +41,24 @@ _NEXT = {
 
 
 def result(value: dict[str, Any]) -> CallToolResult:
-    """The result of a tool. A long one has no text yet: `complete` adds it."""
-    return CallToolResult(content=[], structured_content=value) if is_long(value) else _result(value)
+    """The result of a tool. A long one has no text yet: `written` adds it."""
+    return CallToolResult(content=[], structured_content=value) if is_long(value) else short_result(value)
 
 
-async def complete(reply: Reply) -> Reply:
-    """`reply` with its text, which is written beside the event loop where it is missing."""
-    if not isinstance(reply, CallToolResult) or reply.content or reply.structured_content is None:
-        return reply
-    return await anyio.to_thread.run_sync(_result, reply.structured_content, limiter=anyio.CapacityLimiter(1))
+def is_unwritten(reply: Reply) -> TypeGuard[CallToolResult]:
+    """Whether `reply` is a long result that has no text yet."""
+    return isinstance(reply, CallToolResult) and not reply.content and reply.structured_content is not None
 
 
-def _result(value: dict[str, Any]) -> CallToolResult:
+async def written(reply: CallToolResult) -> CallToolResult:
+    """An unwritten result with its text, which is written beside the event loop."""
+    return await anyio.to_thread.run_sync(
+        short_result, reply.structured_content or {}, limiter=anyio.CapacityLimiter(1)
+    )
+
+
+def short_result(value: dict[str, Any]) -> CallToolResult:
+    """As `result`, for a value that is known to be short, or on a thread."""
     value, text = _writable(value)
     content: list[ContentBlock] = [TextContent(type="text", text=text)]
     if (link := link_of(value)) is not None:
