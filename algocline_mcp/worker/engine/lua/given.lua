@@ -6,6 +6,7 @@ local find, gmatch, match, sub = string.find, string.gmatch, string.match, strin
 local concat, sort = table.concat, table.sort
 local ipairs, next, rawget, tonumber, type = ipairs, next, rawget, tonumber, type
 
+local NOTHING = {} -- for most lines of a long source, which cost nothing else
 local LINE = 400 -- bytes of a line that are searched, so that a long line costs no more than many short ones
 
 shared.sources = {} -- chunk -> source: of the strategy and of its modules
@@ -29,7 +30,8 @@ local OTHER_NAMES = {
 local function names_of_ctx(lines)
   local names = { ctx = true }
   for _, line in ipairs(lines) do
-    for _, pattern in ipairs(OTHER_NAMES) do
+    local has_name = find(line, "ctx", 1, true) or find(line, "run", 1, true)
+    for _, pattern in ipairs(has_name and OTHER_NAMES or NOTHING) do
       local name = match(line, pattern)
       if name then
         names[name] = true
@@ -47,6 +49,9 @@ local READS = {
 
 -- The missing keys of ctx that a line reads without a default -> the name of the variable that gets the value, or "".
 local function missing_in(line, names)
+  if not find(line, "[.%[]") then
+    return NOTHING
+  end
   local keys = {}
   for _, pattern in ipairs(READS) do
     for start, owner, key, stop in gmatch(line, pattern) do
@@ -74,20 +79,24 @@ local function suspects(lines, number, name)
   if name then
     return { by_variable[name] }
   end
-  local in_line = missing_in(here, names)
+  local is_found = {}
+  for key in next, missing_in(here, names) do
+    is_found[key] = true
+  end
   for word in gmatch(here, "[%a_][%w_]*") do
     if by_variable[word] then
-      in_line[by_variable[word]] = ""
+      is_found[by_variable[word]] = true
     end
   end
-  for key in next, in_line do
+  for key in next, is_found do
     found[#found + 1] = key
   end
   sort(found)
   return found
 end
 
--- "not given: ctx.items"; "write ctx.items" where it was given and a global is read; or nil. `problem` is the first line of an error's text.
+-- "not given: ctx.items"; "write ctx.items" where it was given and a global is read; or nil. `problem` is the first line
+-- of an error's text.
 function shared.not_given(problem)
   local chunk, number = match(problem, "^(.-):(%d+): ")
   local source = chunk and shared.sources[chunk]
