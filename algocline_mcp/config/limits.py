@@ -95,9 +95,12 @@ class Limits:
     children_max: int = _limit(256, "ALC_CHILDREN_MAX", "children of alc.fork in one session, all together")
     children_depth: int = _limit(4, "ALC_CHILDREN_DEPTH", "depth of forks within forks")
     branches: int = _limit(16, "ALC_BRANCHES", "sessions that one alc_branch starts")
-    # One record holds them: its line, its text and its values are in the memory of server and keeper at once.
+    # As JSON with escapes. One record holds them: its line, its text and its values are in the memory of server and
+    # keeper at once, four times as many bytes.
     inherited_bytes: int = _limit(
-        64 * MIB, "ALC_INHERITED_BYTES", "answers and results that a branch with other code or ctx takes along"
+        64 * MIB,
+        "ALC_INHERITED_BYTES",
+        "answers and results as JSON that a branch with other code takes along",
     )
     output_bytes: int = _limit(0, "ALC_OUTPUT_BYTES", "the result of a tool call; 0: as much as its host shows")
     package_fetch_s: float = _limit(60.0, "ALC_PACKAGE_FETCH_S", "git fetches packages within this, or is ended")

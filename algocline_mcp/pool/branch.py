@@ -29,7 +29,6 @@ from algocline_mcp.history.reader import first_record, readable_records, records
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.pool import dispatch, verify
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
-from algocline_mcp.session.digests import answer_size, json_size
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import evolve, fold
 from algocline_mcp.storage.clock import now_s
@@ -167,15 +166,16 @@ def inherited(records: Iterable[Record], max_bytes: int) -> Record:
             asked += [(query["digest"], query["id"]) for query in record["queries"]]
         elif record["kind"] == "answer":
             by_query |= {item["id"]: item for item in record["answers"]}
-            left_bytes -= sum(map(answer_size, record["answers"]))
+            left_bytes -= len(json.dumps(record["answers"]))
         elif record["kind"] == "effect":
             outcome = {key: record[key] for key in ("result", "error") if key in record}
             effects.append([record["name"], record["args"], outcome, record.get("times", 1)])
-            left_bytes -= json_size(effects[-1])
+            left_bytes -= len(json.dumps(effects[-1]))
         if left_bytes < 0:
             raise Refused(
-                f"the answers and results of that session have over {max_bytes} bytes (ALC_INHERITED_BYTES), the most "
-                "that a branch with other code or ctx takes along: give an earlier query as at, or raise that limit",
+                f"the answers and results of that session have over {max_bytes} bytes as JSON (ALC_INHERITED_BYTES), "
+                "the most that a branch with other code or ctx takes along: give an earlier query as at, or raise that "
+                "limit",
                 code="too_large",
             )
     answers: dict[str, list[Record | None]] = {}

@@ -93,13 +93,15 @@ LONG = [header(SID), prompt("q-0"), answer("q-0", "A" * 100), prompt("q-1"), ans
 
 @pytest.mark.parametrize("branch", [Branch(code="return 1"), Branch(ctx={}), Branch(at="q-2", code="return 1")])
 def test_more_than_a_branch_by_prompt_can_hold_is_refused_by_name(branch: Branch) -> None:
-    with pytest.raises(Refused, match=r"over 150 bytes \(ALC_INHERITED_BYTES\).* earlier query as at") as caught:
-        plan(LONG, branch, Limits(inherited_bytes=150), now_s=1.0)
+    with pytest.raises(
+        Refused, match=r"over 250 bytes as JSON \(ALC_INHERITED_BYTES\).* earlier query as at"
+    ) as caught:
+        plan(LONG, branch, Limits(inherited_bytes=250), now_s=1.0)
 
     assert caught.value.code == "too_large"
 
 
 def test_what_a_branch_by_prompt_does_not_take_along_does_not_count() -> None:
-    planned = plan(LONG, Branch(at="q-1", code="return 1"), Limits(inherited_bytes=150), now_s=1.0)
+    planned = plan(LONG, Branch(at="q-1", code="return 1"), Limits(inherited_bytes=250), now_s=1.0)
 
     assert sum(map(len, planned.header["carried"]["answers"].values())) == 2

@@ -21,6 +21,8 @@ from algocline_mcp.worker.keeper.inherited import Inherited
 from algocline_mcp.worker.keeper.replay import Read, Replay
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
+_KEPT_BYTES = 1 << 18  # the beginning of a journal, which is nearly always the whole of it
+
 
 class Content:
     """What the engines of a journal are started with: its header, and what its records mean to them."""
@@ -28,12 +30,16 @@ class Content:
     def __init__(self, read: Read) -> None:
         """Empty: every record is to be taken, in order. `read`: reads one again."""
         self.header: Record = {}
-        self.replay = Replay(read)
         self.inherited = Inherited({})
+        kept: dict[int, Record] = {}  # by place; to read a record again takes 20 us
+        self.replay = Replay(lambda place: kept[place] if place in kept else read(place))
+        self._kept = kept
 
     def take(self, record: Record, place: int) -> None:
         if not self.header:
             self.header, self.inherited = record, Inherited(record)
+        elif place < _KEPT_BYTES:
+            self._kept[place] = record
         self.inherited.add(record)
         self.replay.add(record, place)
 
