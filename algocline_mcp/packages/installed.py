@@ -27,7 +27,7 @@ import portalocker
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.storage.files import make_directories, sync_directory
+from algocline_mcp.storage.files import make_directories, open_in_place, sync_directory
 
 _STORE = ".store"
 _PART = ".part"
@@ -179,7 +179,7 @@ def exclusive_change(home: Home, limits: Limits) -> Iterator[None]:
     """No other process changes packages meanwhile; pending links are made first. Raises Refused after
     `package_lock_s`."""
     try:
-        with _lock(home, limits.package_lock_s):
+        with _storage_errors(home.packages), _lock(home, limits.package_lock_s):
             for directory in _pending_installs(home):
                 _link_pending(home, directory)
             yield
@@ -193,7 +193,8 @@ def exclusive_change(home: Home, limits: Limits) -> Iterator[None]:
 def _lock(home: Home, timeout_s: float) -> portalocker.Lock:
     flags = portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING
     path = home.packages / _STORE / "lock"
-    return portalocker.Lock(path, mode="a", timeout=timeout_s, check_interval=0.005, flags=flags)
+    options: dict[str, Any] = {"opener": lambda name, mode: open_in_place(Path(name), mode)}
+    return portalocker.Lock(path, mode="a", timeout=timeout_s, check_interval=0.005, flags=flags, **options)
 
 
 def _pending_installs(home: Home) -> list[Path]:
@@ -244,7 +245,8 @@ def _remove_abandoned(staging: Path) -> None:
 
 
 def _write(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value))
+    with open(open_in_place(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "w") as file:
+        json.dump(value, file)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ and ConnectionError if the worker ended before it answered. After a ConnectionEr
 was accepted: reach the session again and send the same request, which is safe.
 """
 
+import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -21,6 +22,7 @@ from algocline_mcp.errors import ProtocolError, Refused
 from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import LineBuffer, PoolRequest, PoolResponse
 from algocline_mcp.storage.socket_paths import short_path
+from algocline_mcp.storage.sockets import peer_uid
 
 _LONG_BYTES = 256 * 1024  # 5 ms; a longer response is decoded beside the event loop: 11 MB took 36 to 450 ms
 _RECEIVE_BYTES = 64 * 1024  # a buffer of 128 KiB or more is mapped and unmapped for each read: 20 µs
@@ -37,12 +39,15 @@ class PoolClient:
 
     @classmethod
     def connect(cls, path: Path, *, line_bytes: int) -> Self:
-        """Does not wait. Raises FileNotFoundError, ConnectionRefusedError, BlockingIOError (backlog full)."""
+        """Does not wait. Raises FileNotFoundError, ConnectionRefusedError, BlockingIOError (backlog full), and
+        PermissionError where another user listens."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
             with short_path(path) as address:
                 sock.connect(address)
+            if peer_uid(sock) not in (os.geteuid(), None):
+                raise PermissionError(f"{path} is the socket of another user")
         except OSError:
             sock.close()
             raise

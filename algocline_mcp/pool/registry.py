@@ -31,7 +31,7 @@ from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool import process_identity
-from algocline_mcp.storage.files import replace_under_lock
+from algocline_mcp.storage.files import open_in_place, replace_under_lock
 
 # While it is imported, portalocker asks for the temporary directory, for a class that is not used here. On a full disk
 # there is none, and the server would end instead of showing what it has.
@@ -253,7 +253,7 @@ def with_registry_lock(path: Path, *, timeout_s: float) -> Iterator[None]:
     """Holds registry.lock. Raises portalocker.LockException after `timeout_s`, OSError if it cannot be opened."""
 
     def opener(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NOFOLLOW, 0o600)
+        return open_in_place(Path(name), flags)
 
     options: dict[str, Any] = {"opener": opener}
     with portalocker.Lock(path, "a", timeout=timeout_s, check_interval=_CHECK_INTERVAL_S, **options):

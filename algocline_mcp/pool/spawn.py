@@ -18,6 +18,7 @@ from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable
+from algocline_mcp.storage.files import open_in_place
 
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself
 
@@ -65,8 +66,7 @@ async def spawn_worker(
     with ExitStack() as descriptors:
         descriptors.callback(os.close, journal_fd)
         descriptors.enter_context(listener)
-        log_flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        log_fd = os.open(home.stderr(sid), log_flags, 0o600)
+        log_fd = open_in_place(home.stderr(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         descriptors.callback(os.close, log_fd)
         if fork_server.is_usable:
             descriptors.pop_all()  # `spawn` closes them

@@ -13,6 +13,7 @@ old content or the new one, never a part. Contract of every writer here:
 - OSError: nothing was changed. StorageBroken: the new content is in place, but the directory could not be flushed.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -64,8 +65,24 @@ def replace_under_lock(path: Path, content: bytes) -> None:
     see ext4(5)): 0.4 to 3 ms on an idle disk, 90 ms while a hundred journals are flushed. An exchange took 0.1 ms.
     """
     draft = path.with_name(f".{path.name}")
-    with _written(draft, content, is_durable=False, flags=os.O_TRUNC):
-        _exchange(draft, path)
+    try:
+        with _written(draft, content, is_durable=False):
+            _exchange(draft, path)
+    except FileExistsError:  # of a killed process, or a link that was planted: O_TRUNC would empty the file behind it
+        os.unlink(draft)
+        with _written(draft, content, is_durable=False):
+            _exchange(draft, path)
+
+
+def open_in_place(path: Path, flags: int) -> int:
+    """Opens or creates a file, 0600, that is written in place and not replaced. Raises OSError, with ELOOP for a
+    symbolic link and EMLINK for a file that has a second name: it may be any file of this user, planted as a hard link.
+    """
+    fd = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    if os.fstat(fd).st_nlink > 1:
+        os.close(fd)
+        raise OSError(errno.EMLINK, "the file has a second name, a hard link", os.fspath(path))
+    return fd
 
 
 def mode_of(path: Path, default: int) -> int:
@@ -77,12 +94,10 @@ def mode_of(path: Path, default: int) -> int:
 
 
 @contextmanager
-def _written(
-    draft: Path, content: bytes, *, is_durable: bool, mode: int = 0o600, flags: int = os.O_EXCL
-) -> Iterator[None]:
+def _written(draft: Path, content: bytes, *, is_durable: bool, mode: int = 0o600) -> Iterator[None]:
     """Writes the draft for the body, which renames it. Removes it where either fails."""
+    fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_EXCL, 0o600)
     try:
-        fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
         with open(fd, "wb") as file:
             file.write(content)
             file.flush()

@@ -29,6 +29,7 @@ def prepare(home: Home) -> None:
     probe = home.sessions / f".draft-{secrets.token_hex(8)}"
     try:
         make_directories(*_directories(home))
+        _check_owners(home)
         os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
         fd = journal.lock(probe)
         if fd is None:
@@ -46,6 +47,15 @@ def prepare(home: Home) -> None:
     finally:
         with suppress(OSError):
             os.unlink(probe)
+
+
+def _check_owners(home: Home) -> None:
+    """Below the root, which may be a volume that another user has mounted, every directory is our own: else their owner
+    could put journals and sockets there. Not for root, to whom all of them belong. 10 us."""
+    mine = os.geteuid()
+    for directory in _directories(home)[1:]:
+        if mine and os.stat(directory).st_uid != mine:
+            raise HomeUnusable(f"{directory} belongs to another user: set ALC_HOME to a directory of your own")
 
 
 def is_complete(home: Home) -> bool:

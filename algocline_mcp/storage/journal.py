@@ -214,6 +214,10 @@ def lock(path: Path) -> int | None:
             raise FileNotFoundError(path)
         if mine.st_uid != os.geteuid():
             raise StorageFailed(f"{path} belongs to another user: remove it or change ALC_HOME")
+        if mine.st_nlink > 1:  # any file of this user may have been planted as a hard link: a torn end is cut off
+            raise StorageFailed(
+                f"{path} has a second name, a hard link: remove one of both, or put a copy in its place"
+            )
     except BlockingIOError:
         os.close(fd)
         return None

@@ -3,6 +3,7 @@
 import os
 import secrets
 import socket
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,6 +27,8 @@ def bind(home: Home, sid: str) -> socket.socket:
     draft = home.pool / f".{secrets.token_hex(8)}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        with suppress(OSError):  # Linux gives its name these permissions from the start; macOS cannot
+            os.fchmod(listener.fileno(), 0o600)
         with short_path(draft) as address:
             listener.bind(address)
         try:
@@ -39,6 +42,15 @@ def bind(home: Home, sid: str) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def peer_uid(sock: socket.socket) -> int | None:
+    """The user at the other end: who connected, or who listened. None where the system does not tell; the directory of
+    the names is 0700 in any case."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return None
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)
 
 
 def remove_stale_socket(home: Home, path: Path) -> None:

@@ -39,7 +39,9 @@ JOURNALS = Path(__file__).parent.parent / "journals"
 
 texts = st.sampled_from(["", " ", "p", "A", "k", "../x", "a\0", "\ud800", "é" * 9, "x" * 70]) | st.text(max_size=6)
 numbers = (
-    st.sampled_from([0, 1, -1, 5, 1 << 53, 1 << 63, -(1 << 64), 10**30]) | st.floats(allow_nan=False) | st.integers()
+    st.sampled_from([0, 1, -1, 5, 1 << 53, 1 << 63, -(1 << 64), 10**30, 10**400])
+    | st.floats(allow_nan=False)
+    | st.integers()
 )
 scalars = st.none() | st.booleans() | numbers | texts
 values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3))
@@ -93,11 +95,30 @@ def read_protocol(stream: bytes) -> None:
 _functions = (
     st.sampled_from([*FUNCTIONS, "env", "module", "scenario", "time", "budget", "llm_calls", "llm", "fork"]) | texts
 )
+_names = (
+    "pkg",
+    "where",
+    "order_by",
+    "limit",
+    "offset",
+    "card_id",
+    "relation_filter",
+    "depth",
+    "direction",
+    "sink",
+    "a.b",
+)
+_args = st.lists(values, max_size=3) | st.lists(
+    st.dictionaries(st.sampled_from(_names), values, max_size=3)
+    | st.fixed_dictionaries({"pkg": st.fixed_dictionaries({"name": st.sampled_from(["p", "q"])}), "a": values}),
+    min_size=1,
+    max_size=2,
+)
 _options = st.dictionaries(texts, values, max_size=2)
 _query = st.builds(lambda prompt, more: {"max_tokens": 5, **more, "prompt": prompt}, texts, _options)
 _messages: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "ask": {"queries": st.lists(_broken(_query), min_size=1, max_size=3)},
-    "call": {"name": _functions, "args": st.lists(values, max_size=3)},
+    "call": {"name": _functions, "args": _args},
     "fork": {"strategies": st.lists(st.sampled_from(["a", "b"]), max_size=3), "ctx": _options,
              "on_error": st.sampled_from(ON_ERROR)},
     "log": {"level": st.sampled_from(["info", "warn"]), "message": texts, "warning": st.booleans()},

@@ -186,3 +186,24 @@ def test_engine_that_sleeps_and_sends_little_ends_with_the_wall_clock_of_its_ste
         assert runner.session.phase is Phase.STUCK
         assert runner.session.crash is not None
         assert "20 times the processor time of a step" in runner.session.crash
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [("['k', 1, None]", "each a list"), ("['k', {'a': 1}, []]", "each a list"), ("['k', [], 'x']", "each a list")],
+)
+async def test_swap_of_what_is_no_list_is_an_error_of_the_call(rig: Rig, args: str, sentence: str) -> None:
+    """It ended the keeper."""
+    code = f"send({{'op': 'call', 'name': 'state.swap', 'args': {args}}})\nresult = receive().decode()"
+    async with rig.pool() as pool:
+        end = (await run(pool, PYTHON + code)).result
+
+    assert sentence in end["result"]
+
+
+async def test_increment_by_more_than_every_float_is_an_error_of_the_call(rig: Rig) -> None:
+    code = "send({'op': 'call', 'name': 'state.incr', 'args': ['k', 10 ** 400, 0]})\nresult = receive().decode()"
+    async with rig.pool() as pool:
+        end = (await run(pool, PYTHON + code)).result
+
+    assert "would leave the range of numbers" in end["result"]

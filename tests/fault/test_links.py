@@ -66,7 +66,7 @@ async def test_link_in_the_place_of_the_registry_its_temporary_file_or_its_lock_
 
     assert (first["prompt"], second["prompt"]) == ("first", "second after A")
     assert aside == ([True] if name == "registry.json" else [])  # as any file that is not a registry
-    assert (error is None) == (name == "registry.json")
+    assert (error is None) == (name != "registry.lock")
     assert error is None or f"cannot write {rig.home.registry}: Too many levels of symbolic links" in error
     assert none is None
     assert listed == {before, sid, later}

@@ -124,6 +124,8 @@ class Descriptors:
     def chmod(self, path: object, mode: int) -> None:
         self.machine.call()
 
+    fchmod = chmod
+
     def geteuid(self) -> int:
         return 0
 
@@ -140,7 +142,9 @@ class Descriptors:
 
 
 def _stat(file: File) -> Any:
-    return SimpleNamespace(st_mode=stat.S_IFREG, st_size=len(file.cache), st_ino=file.number, st_dev=1, st_uid=0)
+    return SimpleNamespace(
+        st_mode=stat.S_IFREG, st_size=len(file.cache), st_ino=file.number, st_dev=1, st_uid=0, st_nlink=1
+    )
 
 
 class Locks:

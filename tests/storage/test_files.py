@@ -115,15 +115,16 @@ def test_a_taken_name_is_never_created_again(tmp_path: Path, name: str | None) -
     assert name is not None or path.read_bytes() == b"old"
 
 
-def test_a_link_in_the_place_of_the_fixed_draft_is_removed_and_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", [os.symlink, os.link], ids=["symbolic", "hard"])
+def test_a_link_in_the_place_of_the_fixed_draft_is_removed_and_not_followed(
+    tmp_path: Path, way: Callable[[Path, Path], None]
+) -> None:
     path, draft, precious = tmp_path / "it", tmp_path / ".it", tmp_path / "precious"
     precious.write_bytes(b"precious")
-    draft.symlink_to(precious)
-    with pytest.raises(OSError, match="symbolic links"):
-        replace_under_lock(path, b"new")
-    replace_under_lock(path, b"newer")
+    way(precious, draft)
+    replace_under_lock(path, b"new")
 
-    assert (path.read_bytes(), precious.read_bytes()) == (b"newer", b"precious")
+    assert (path.read_bytes(), precious.read_bytes()) == (b"new", b"precious")
     assert sorted(os.listdir(tmp_path)) == ["it", "precious"]
 
 

@@ -20,6 +20,7 @@ from algocline_mcp.history.transcript import Entry, timeline, turns
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics
 from algocline_mcp.session.state import fold
+from algocline_mcp.storage.files import open_in_place
 from algocline_mcp.storage.stored_records import StoredRecords
 
 _HINT_BYTES = 100
@@ -93,9 +94,7 @@ def annotate(home: Home, sid: str, content: str, title: str | None) -> int:
     if count >= _MAX_ANNOTATIONS:
         raise Refused(f"session {sid} has {count} notes, at most {_MAX_ANNOTATIONS}", code="too_large")
     try:
-        fd = os.open(
-            home.annotations(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-        )
+        fd = open_in_place(home.annotations(sid), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             os.write(fd, line.encode())
             os.fsync(fd)

@@ -6,6 +6,7 @@ writes it again, and if the database is lost, the files restore the cards. Funct
 file that holds no card.
 """
 
+import errno
 import json
 import os
 import re
@@ -45,8 +46,12 @@ def samples_path(root: Path, pkg: str, card_id: str) -> Path:
 
 
 def write(path: Path, text: str) -> None:
-    """Replaces the file as a whole, 0600 and not durable. Creates its directory. On OSError the old file stays."""
+    """Replaces the file as a whole, 0600 and not durable. Creates its directory. On OSError the old file stays.
+
+    The directory of a package must not be a link: it would lead to a place that nobody has named."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.parent.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.fspath(path.parent))
     replace_atomically(path, text.encode("utf-8", "replace"), is_durable=False)
 
 

@@ -24,6 +24,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import struct
 import sys
 from collections.abc import Callable
@@ -207,6 +208,11 @@ class Database:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             sync_directory(self._path.parent)
+        for suffix in ("", "-wal", "-shm", "-journal"):  # SQLite writes to what it finds, also behind a link
+            with contextlib.suppress(FileNotFoundError):
+                status = os.lstat(path := f"{self._path}{suffix}")
+                if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
+                    raise CallRefused(f"{path} is a link, or no file: put a file of its own there, or remove it")
 
     def _configure(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")

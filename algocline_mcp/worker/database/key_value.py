@@ -75,7 +75,10 @@ class _Namespace:
             raise CallRefused(f"incr: value at '{key}' is not a number")
         if not _is_number(delta):
             raise CallRefused("incr: delta is not a number")
-        total = float(value) + float(delta)
+        try:
+            total = float(value) + float(delta)
+        except OverflowError:  # a whole number that is larger than every float
+            total = math.inf
         if not math.isfinite(total):
             raise CallRefused(f"incr: value at '{key}' would leave the range of numbers")
         self._put(key, json_text(total), is_new=stored is None)
@@ -86,6 +89,8 @@ class _Namespace:
 
         `old` and `new` are lists that hold one value, or empty lists that mean no value.
         """
+        if not all(isinstance(value, list) and len(value) < 2 for value in (old, new)):
+            raise CallRefused("swap: the old and the new value are each a list of one value or none")
         stored = self._stored(key)
         if stored != (json_text(old[0]) if old else None):
             return False

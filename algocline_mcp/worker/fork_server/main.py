@@ -42,6 +42,7 @@ from algocline_mcp.worker.keeper import main as keeper
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.failpoints import arm
 from algocline_mcp.worker.lowlevel.immortal import immortalize
+from algocline_mcp.worker.lowlevel.privileges import give_up_new_privileges
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
 _MESSAGE_BYTES = 4096
@@ -209,6 +210,7 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.set_inheritable(args.control, False)
+    give_up_new_privileges()
     set_title("alc fork-server")
     try:
         preloaded = Preloaded.from_env(os.environ)

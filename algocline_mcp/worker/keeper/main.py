@@ -31,6 +31,7 @@ from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.poll_loop import Keeper
 from algocline_mcp.worker.lowlevel.failpoints import arm, fail_point
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
+from algocline_mcp.worker.lowlevel.privileges import give_up_new_privileges
 from algocline_mcp.worker.lowlevel.process_title import set_title
 from algocline_mcp.worker.lowlevel.resource_limits import address_space_bytes, lower
 
@@ -48,6 +49,7 @@ def main(argv: Sequence[str]) -> int:
     if args.program != __version__:
         print(f"alc pool-worker: this is {__version__}, the server is {args.program}: restart it", file=sys.stderr)
         return messages.WRONG_PROGRAM
+    give_up_new_privileges()
     for fd in (args.journal, args.listener):
         os.set_inheritable(fd, False)
     try:

@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from algocline_mcp.protocol.messages import PoolResponse, WorkerIdentity
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage.process_stat import start_time_of
-from algocline_mcp.storage.sockets import live_sessions
+from algocline_mcp.storage.sockets import live_sessions, peer_uid
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.keeper.connections import Client, Connection, Engine
@@ -169,7 +168,7 @@ class Keeper:
             sock, _ = self.listener.accept()
         except OSError:
             return  # the client has gone again
-        if _peer_uid(sock) not in (os.geteuid(), None):
+        if peer_uid(sock) not in (os.geteuid(), None):
             sock.close()
             return
         if len(self.clients) >= self.limits.clients and not self._make_room():
@@ -286,14 +285,6 @@ class Keeper:
                 os.unlink(path)
         for client in self.clients:
             client.close()  # a server that waits for this worker's place sees the end of the connection
-
-
-def _peer_uid(sock: socket.socket) -> int | None:
-    """The user at the other end. None where the system does not tell; the directory is 0700 in any case."""
-    if not hasattr(socket, "SO_PEERCRED"):
-        return None
-    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)
 
 
 def _is_empty(fd: int) -> bool:
