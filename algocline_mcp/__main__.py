@@ -40,6 +40,10 @@ def main() -> int | None:
         from algocline_mcp.worker.fork_server.main import main as fork_server
 
         return fork_server(arguments[1:])
+    if arguments == ["engine-canary"]:
+        from algocline_mcp.worker.engine.canary import main as canary
+
+        return canary()
     if arguments == ["mcp-server"]:
         return serve_front()
     if arguments or "_ALC_COMPLETE" in os.environ:  # a shell that completes starts the program without arguments

@@ -5,9 +5,11 @@ one session, cancels it and removes its journal. It starts the MCP server where 
 are not saved yet.
 """
 
+import json
 import os
 import platform
 import stat
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +23,7 @@ import anyio
 from algocline_mcp import __version__
 from algocline_mcp.cli import first_start
 from algocline_mcp.cli.hosts import hosts_with_entry, own_entry
-from algocline_mcp.config import settings
+from algocline_mcp.config import sandbox, settings
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError
@@ -34,6 +36,7 @@ from algocline_mcp.storage import home_setup
 _PROBE = 'return alc.llm("alc doctor")'
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16
 _WORKER_S = 10.0
+_CANARY_S = 10.0
 _PARTS = (
     "mcp",
     "anyio",
@@ -79,6 +82,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
         is_forking = spawn.is_forking(environ)
         retention.keep_of(environ)
         settings.tool_set(environ)
+        sandbox.mode_of(environ)
     except AlcError as exc:
         yield _wrong("settings", exc)
         return
@@ -97,6 +101,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
         yield anyio.run(_fork_server, home, limits, environ)
     else:
         yield Finding("fork server", "not used here; workers are started by exec")
+    yield _sandbox(home, environ)
     yield anyio.run(_worker, home, limits, environ)
     yield _registry(home)  # the pools above have set a damaged registry aside
 
@@ -184,6 +189,41 @@ def _registry(home: Home) -> Finding:
             "registry", seen, "nothing is lost; check whether the disk was full or lost power, then delete that file"
         )
     return Finding("registry", f"{live} live worker{'' if live == 1 else 's'} listed")
+
+
+def _sandbox(home: Home, environ: Mapping[str, str]) -> Finding:
+    """An engine tries to get out: what is said to hold is what has held."""
+    command = [sys.executable, "-s", "-P", "-m", "algocline_mcp", "engine-canary"]
+    try:
+        ended = subprocess.run(
+            command,
+            env=spawn.worker_environment(home, environ),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_CANARY_S,
+        )
+        tried = json.loads(ended.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as exc:
+        sentence = (getattr(exc, "stderr", None) or str(exc)).strip().partition("\n")[0]
+        return Finding("sandbox", sentence, "set ALC_SANDBOX=off to run strategies without it")
+    try:
+        sandbox.probe(environ).require()
+    except AlcError as exc:
+        return _wrong("sandbox", exc)
+    return _judge_sandbox(tried["level"], ", ".join(tried["reached"]))
+
+
+def _judge_sandbox(level: str, reached: str) -> Finding:
+    if not reached:
+        return Finding("sandbox", f"{level}; an engine that tried to get out reached nothing")
+    if level == "off" or "missing" in level:
+        return Finding("sandbox", f"{level}; a strategy that breaks out of Lua could: {reached}")
+    return Finding(
+        "sandbox",
+        f"{level}, and yet an engine could: {reached}",
+        "run only strategies of people you trust, and report this",
+    )
 
 
 async def _fork_server(home: Home, limits: Limits, environ: Mapping[str, str]) -> Finding:

@@ -117,11 +117,37 @@ def test_doctor_finds_all_well_and_leaves_no_session(terminal: "Terminal", monke
         "file system",
         "room",
         "fork server",
+        "sandbox",
         "worker",
         "registry",
     ):
         assert any(line[9:].startswith(what) for line in lines), what
     assert [*terminal.home.sessions.glob("*.journal"), *terminal.home.finished.glob("*")] == []
+
+
+@pytest.mark.parametrize(
+    ("level", "reached", "seen", "is_problem"),
+    [
+        ("standard: seccomp", "", "standard: seccomp; an engine that tried to get out reached nothing", False),
+        ("off", "open a file", "off; a strategy that breaks out of Lua could: open a file", False),
+        ("standard: none; missing: seccomp", "open a file", "out of Lua could: open a file", False),
+        ("strict: seccomp", "open a file", "strict: seccomp, and yet an engine could: open a file", True),
+    ],
+)
+def test_doctor_says_what_an_engine_could_reach(level: str, reached: str, seen: str, is_problem: bool) -> None:
+    finding = doctor._judge_sandbox(level, reached)
+
+    assert seen in finding.seen
+    assert (finding.cure is not None) == is_problem
+
+
+def test_doctor_tells_a_sandbox_that_cannot_be_tried(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_CANARY_S", 0.0)
+
+    finding = doctor._sandbox(home, os.environ)
+
+    assert "timed out" in finding.seen
+    assert finding.cure == "set ALC_SANDBOX=off to run strategies without it"
 
 
 def test_doctor_names_another_alc_in_path(tmp_path: Path) -> None:
