@@ -249,7 +249,7 @@ def stream(
     that nobody waits for; `scanner` tells where each record stands. Raises FileNotFoundError, JournalCorrupt,
     StorageFailed.
     """
-    scanner, kind = scanner or Scanner(), "flushed"
+    scanner, kind = scanner or Scanner(yields=True), "flushed"
     try:
         fd = os.open(path, READ)
         try:

@@ -10,6 +10,7 @@ from algocline_mcp.session.records import Record
 
 FORMAT = 1
 _LINE_BYTES = 1 << 28  # of one record: the first of a branch holds the answers of its parent
+_LONG_BYTES = 1 << 18  # takes 5 ms
 _DEPTH = 300  # of a record; a strategy's own values nest to 128, and a reader that recurses has room for 1,000 calls
 
 
@@ -57,9 +58,11 @@ class Scan:
 class Scanner:
     """Reads a journal chunk by chunk, and holds at most one line of it. Afterwards the attributes are those of Scan."""
 
-    __slots__ = ("_held", "_held_bytes", "_number", "_start", "damaged_line", "end", "flushed", "start")
+    __slots__ = ("_held", "_held_bytes", "_number", "_start", "_yields", "damaged_line", "end", "flushed", "start")
 
-    def __init__(self) -> None:
+    def __init__(self, *, yields: bool = False) -> None:
+        """`yields`: as for `decode`."""
+        self._yields = yields
         self.end = self.flushed = 0
         self.start = 0  # of the line of the record that was yielded last; that line ends at `end`
         self.damaged_line: int | None = None
@@ -98,7 +101,7 @@ class Scanner:
         """The record of the held line, if it is to be yielded."""
         line = b"".join(self._held)
         self._held.clear()  # before the line is decoded: of a long one, each copy counts
-        record = decode(line) if line else None
+        record = decode(line, yields=self._yields) if line else None
         start, self._start = self._start, self._start + self._held_bytes + 1
         is_empty, number = not self._held_bytes, self._number
         self._number += 1
@@ -139,13 +142,14 @@ def last_mark(tail: bytes) -> Record | None:
     return None
 
 
-def decode(line: bytes) -> Record | None:
-    """The record of a line without its line feed, or None where the line is damaged."""
+def decode(line: bytes, *, yields: bool = False) -> Record | None:
+    """The record of a line without its line feed, or None where the line is damaged. `yields`: other threads run while
+    a long line is decoded."""
     try:
         text = line[9:]
         if line[8:9] != b" " or int(line[:8], 16) != zlib.crc32(text):
             return None
-        record = messages.decode(text)
+        record = messages.decode(text, yields=yields and len(text) > _LONG_BYTES)
     except (ValueError, ProtocolError):
         return None
     if text.count(b"[") + text.count(b"{") > _DEPTH and messages.is_deeper(record, _DEPTH):

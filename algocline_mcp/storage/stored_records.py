@@ -31,7 +31,7 @@ class StoredRecords(Sequence[Record]):
         self._path = path
         self._check, self._unchecked_bytes = check, 0
         self._starts = array("I")  # of lines; journal.LARGEST_BYTES has 32 bits
-        scanner = Scanner()
+        scanner = Scanner(yields=True)
         try:
             self._fd = os.open(path, journal.READ)
             weakref.finalize(self, os.close, self._fd)
@@ -63,7 +63,8 @@ class StoredRecords(Sequence[Record]):
             self._unchecked_bytes = 0
             self._check()
         try:
-            record = decode(os.pread(self._fd, end - start, start).rstrip(b"\n"))  # a mark stands behind an empty line
+            line = os.pread(self._fd, end - start, start).rstrip(b"\n")  # a mark stands behind an empty line
+            record = decode(line, yields=True)
         except OSError as exc:
             raise self._failed(exc) from exc
         if record is None:

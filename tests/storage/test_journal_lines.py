@@ -1,14 +1,18 @@
 """Lines of a journal: what is written, and what a damaged line means."""
 
 import zlib
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algocline_mcp.protocol import messages
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage import journal_lines
+from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.journal_lines import encode, scan
+from algocline_mcp.storage.stored_records import StoredRecords
 from tests.storage.disk import GOOD, NOTE, kinds
 
 texts = st.text(st.characters(codec=None, max_codepoint=0xE000), max_size=4)  # lone surrogates too
@@ -86,3 +90,27 @@ def test_empty_lines_mean_nothing() -> None:
 
 def test_empty_file_holds_nothing() -> None:
     assert scan(b"") == journal_lines.Scan([], 0, 0, None)
+
+
+@pytest.mark.parametrize(("chars", "yields"), [(1000, False), (1 << 19, True)])
+def test_a_reader_of_the_server_lets_other_threads_run_while_it_decodes_a_long_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, chars: int, yields: bool
+) -> None:
+    """An event loop waits for the interpreter as long as a decoder holds it, also on a thread."""
+    path = tmp_path / "p-1.journal"
+    path.write_bytes(journal_lines.encode_flushed([{"kind": "final", "result": "x" * chars}]))
+    decoded: list[bool] = []
+    decode = messages.decode
+
+    def noting(line: bytes, *, yields: bool = False) -> dict[str, Any]:
+        if b"final" in line:
+            decoded.append(yields)
+        return decode(line, yields=yields)
+
+    monkeypatch.setattr(messages, "decode", noting)
+
+    streamed, stored = list(journal.stream(path)), list(StoredRecords(path))
+
+    assert streamed == stored
+    assert streamed[0]["result"] == "x" * chars
+    assert decoded == [yields] * 3  # StoredRecords reads twice
