@@ -168,11 +168,11 @@ def _removed_on_error(path: Path) -> Iterator[None]:
 @click.argument("file", type=click.Path(allow_dash=True))
 def import_(file: str) -> None:
     """Import the session in FILE, which alc export wrote (- for stdin), into this home."""
-    from algocline_mcp.history.export import import_session, read_file
+    from algocline_mcp.history.export import import_session, open_file, spool
 
     with _home_and_limits() as (home, limits):
-        content = sys.stdin.buffer.read(limits.journal_bytes + 1) if file == "-" else read_file(Path(file), limits)
-        sid, phase = import_session(home, content, limits)
+        with spool(sys.stdin.buffer, limits) if file == "-" else open_file(Path(file), limits) as source:
+            sid, phase = import_session(home, source, limits)
         output.result(sid)
         then = f"alc show {sid} shows it" if phase is Phase.FINISHED else f"go on with: alc continue {sid}"
         output.note(f"alc: the session is {phase}; {then}")

@@ -16,7 +16,7 @@ old content or the new one, never a part. Contract of every writer here:
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -38,7 +38,7 @@ def replace_atomically(
 ) -> None:
     """Replaces or creates a file. `times_ns`: its new times of access and of change."""
     draft = path.with_name(f".{path.name[:_NAME_CHARS]}.{os.urandom(8).hex()}")
-    with _written(draft, content, is_durable=is_durable, mode=mode):
+    with _written(draft, (content,), is_durable=is_durable, mode=mode):
         if times_ns is not None:
             os.utime(draft, ns=times_ns)
         os.replace(draft, path)
@@ -46,11 +46,12 @@ def replace_atomically(
         sync_directory(path.parent)
 
 
-def create_atomically(path: Path, content: bytes, *, draft: Path) -> None:
+def create_atomically(path: Path, parts: Iterable[bytes], *, draft: Path) -> None:
     """Creates a durable file, 0600; `draft` is a name on the same file system.
 
-    Raises FileExistsError where `path` is taken: a link never replaces a file, a rename would."""
-    with _written(draft, content, is_durable=True):
+    Raises FileExistsError where `path` is taken: a link never replaces a file, a rename would. Raises what `parts`
+    raises, and leaves nothing then."""
+    with _written(draft, parts, is_durable=True):
         os.link(draft, path)
     with suppress(OSError):
         os.unlink(draft)
@@ -66,11 +67,11 @@ def replace_under_lock(path: Path, content: bytes) -> None:
     """
     draft = path.with_name(f".{path.name}")
     try:
-        with _written(draft, content, is_durable=False):
+        with _written(draft, (content,), is_durable=False):
             _exchange(draft, path)
     except FileExistsError:  # of a killed process, or a link that was planted: O_TRUNC would empty the file behind it
         os.unlink(draft)
-        with _written(draft, content, is_durable=False):
+        with _written(draft, (content,), is_durable=False):
             _exchange(draft, path)
 
 
@@ -94,12 +95,12 @@ def mode_of(path: Path, default: int) -> int:
 
 
 @contextmanager
-def _written(draft: Path, content: bytes, *, is_durable: bool, mode: int = 0o600) -> Iterator[None]:
+def _written(draft: Path, parts: Iterable[bytes], *, is_durable: bool, mode: int = 0o600) -> Iterator[None]:
     """Writes the draft for the body, which renames it. Removes it where either fails."""
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_EXCL, 0o600)
     try:
         with open(fd, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             if mode != 0o600:
                 os.fchmod(fd, mode)

@@ -18,7 +18,7 @@ JOURNAL_BYTES = 228 * MIB
 GROWTH_MIB = 32  # holding all records of one such journal took 244
 HANG_S = 120.0
 MEASURE = """
-import resource, sys
+import resource, sys, tempfile
 from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
@@ -41,6 +41,10 @@ def planned(home, **change):
         return branch.plan(records(home), branch.Branch(**change), Limits(inherited_bytes=8 << 20), now_s=2000.0)
     except Refused as exc:
         return exc.code
+
+def imported(home, limits):
+    with tempfile.TemporaryDirectory() as name, export.open_file(home.journal(one(home)), limits) as file:
+        return export.import_session(Home(Path(name)), file, limits)[1]
 
 home = Home(Path(sys.argv[1]))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -90,11 +94,13 @@ def big() -> Iterator[Home]:
         ("sum(map(len, html.parts_of(records(home)))) > 220 << 20", "True"),
         ('sum(1 for _ in branch.records_before(records(home), "q-60", set())) > 100', "True"),
         ('planned(home, code="return 1")', "too_large"),
+        ("imported(home, Limits())", "running"),
+        ("imported(home, Limits(strikes=2))", "running"),
     ],
     ids=[
         *("list", "unknown id", "status", "export"),
         *("view summary", "view history", "view log", "view code", "show", "show --html"),
-        *("branch", "branch by prompt"),
+        *("branch", "branch by prompt", "import", "import with lower limits"),
     ],
 )
 def test_memory_of_a_look_does_not_grow_with_the_journal(big: Home, read: str, shown: str) -> None:

@@ -1,5 +1,6 @@
 """Sessions that are exported from one home and imported into another."""
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.history import export
-from algocline_mcp.history.export import export_session, import_session, read_file
+from algocline_mcp.history.export import export_session, import_session, open_file, spool
 from algocline_mcp.history.reader import session_of
 from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.session.state import Phase
@@ -42,7 +43,7 @@ async def test_an_exported_session_goes_on_in_another_home(rig: Rig, other: Rig,
         if not is_live:
             await stop_via_pool(pool, sid, "hibernate")
         content = b"".join(export_session(rig.home, LIMITS, sid))
-        taken = import_session(other.home, content, LIMITS)
+        taken = import_session(other.home, io.BytesIO(content), LIMITS)
         async with other.pool() as there:
             end = await finish(there, await status_via_pool(there, sid), "B")
             here = (await status_via_pool(pool, sid)).result
@@ -57,7 +58,7 @@ async def test_a_finished_session_is_finished_where_it_goes(rig: Rig, other: Rig
     async with rig.pool() as pool:
         sid, end, _ = await run(pool, "return 1")
         await until(lambda: rig.home.finished_journal(sid).exists())
-        import_session(other.home, b"".join(export_session(rig.home, LIMITS, sid)), LIMITS)
+        import_session(other.home, io.BytesIO(b"".join(export_session(rig.home, LIMITS, sid))), LIMITS)
         async with other.pool() as there:
             there_now = (await status_via_pool(there, sid)).result
 
@@ -85,7 +86,7 @@ GOOD = journal_lines.encode(header(SID), 0) + journal_lines.encode(prompt("q-0")
 def test_what_is_no_whole_journal_is_refused_and_leaves_nothing(tmp_path: Path, content: bytes, sentence: str) -> None:
     home = Home(tmp_path / "h")
     with pytest.raises(Refused, match=sentence):
-        import_session(home, content, LIMITS)
+        import_session(home, io.BytesIO(content), LIMITS)
 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
@@ -97,7 +98,7 @@ def test_an_id_that_exists_is_refused_and_stays_as_it_was(tmp_path: Path, lies: 
     write(path, [header(SID), final()])
     before = path.read_bytes()
     with pytest.raises(Refused, match="already"):
-        import_session(home, GOOD, LIMITS)
+        import_session(home, io.BytesIO(GOOD), LIMITS)
 
     assert path.read_bytes() == before
 
@@ -109,7 +110,7 @@ WIDE = {**header(SID)["limits"], "children": 302, "children_max": 1 << 40, "chil
 def test_limits_in_the_file_are_lowered_to_those_of_the_home(other: Rig) -> None:
     home = other.home
     content = journal_lines.encode_flushed([header(SID, limits=WIDE), FORK])
-    import_session(home, content, LIMITS)
+    import_session(home, io.BytesIO(content), LIMITS)
     limits = session_of(home, LIMITS, SID).limits
 
     names = ("children", "children_max", "children_depth", "strikes", "prompt_bytes")
@@ -119,9 +120,39 @@ def test_limits_in_the_file_are_lowered_to_those_of_the_home(other: Rig) -> None
 def test_a_session_that_has_used_more_than_the_home_allows_is_refused(tmp_path: Path) -> None:
     content = journal_lines.encode_flushed([header(SID, limits=WIDE), FORK])
     with pytest.raises(Refused, match=r"used more than this home allows, raise .*ALC_CHILDREN_MAX"):
-        import_session(Home(tmp_path / "h"), content, Limits(children_max=1))
+        import_session(Home(tmp_path / "h"), io.BytesIO(content), Limits(children_max=1))
 
     assert not list(tmp_path.rglob("*.journal"))
+
+
+class Changing(io.BytesIO):
+    """Another file each time it is read from its beginning."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        if self.tell():
+            super().seek(0)
+            self.write(GOOD[:9] + journal_lines.encode(header(sid_of(2)), 0)[9:])
+        return super().seek(offset, whence)
+
+
+def test_file_that_changes_after_it_was_judged_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="changed while it was imported"):
+        import_session(Home(tmp_path / "h"), Changing(GOOD), LIMITS)
+
+    assert [path for path in (tmp_path / "h" / "state").rglob("*") if path.is_file()] == []
+
+
+def test_pipe_is_read_as_a_file_is() -> None:
+    with spool(io.BytesIO(GOOD), Limits(journal_bytes=len(GOOD))) as file:
+        file.seek(0)
+        content = file.read()
+
+    assert content == GOOD
+
+
+def test_pipe_is_not_read_beyond_the_limit_of_a_journal() -> None:
+    with pytest.raises(Refused, match="ALC_JOURNAL_BYTES"):
+        spool(io.BytesIO(GOOD), Limits(journal_bytes=len(GOOD) - 1))
 
 
 def special_file(path: Path, kind: str) -> Path:
@@ -142,7 +173,7 @@ def special_file(path: Path, kind: str) -> Path:
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link", "sparse file"])
 def test_a_special_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     with pytest.raises(Refused, match=r"not a regular file|cannot be read|ALC_JOURNAL_BYTES"):
-        read_file(special_file(tmp_path / "x", kind), LIMITS)
+        open_file(special_file(tmp_path / "x", kind), LIMITS)
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link", "sparse file"])

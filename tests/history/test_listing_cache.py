@@ -1,5 +1,6 @@
 """What a list keeps between two pages is never older than the disk."""
 
+import io
 import os
 import time
 from collections.abc import Callable
@@ -57,7 +58,7 @@ def finish(home: Home) -> None:
 
 def import_one(home: Home) -> None:
     content = b"".join(journal_lines.encode(record, 0) for record in (header(NEW), prompt("q-0")))
-    export.import_session(home, content, LIMITS)
+    export.import_session(home, io.BytesIO(content), LIMITS)
 
 
 def replace_by_the_same_size_and_time(home: Home) -> None:

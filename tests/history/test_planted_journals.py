@@ -1,5 +1,6 @@
 """Journals that another program wrote: whatever a field holds, every reader works or names what is wrong."""
 
+import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -123,7 +124,9 @@ def reads(home: Home, sid: str) -> dict[str, Callable[[], object]]:
         return feed_result_to_mcp_json(sid, view(session_of(home, LIMITS, sid), now_s=2000.0))
 
     def other_home() -> object:
-        return import_session(Home(home.root / "other"), b"".join(export_session(home, LIMITS, sid)), LIMITS)
+        return import_session(
+            Home(home.root / "other"), io.BytesIO(b"".join(export_session(home, LIMITS, sid))), LIMITS
+        )
 
     def shown() -> object:
         records, _ = readable_records(home, LIMITS, sid)

@@ -30,7 +30,7 @@ def durable(path: Path, content: bytes) -> None:
 
 
 def created(path: Path, content: bytes) -> None:
-    create_atomically(path, content, draft=path.with_name(".draft"))
+    create_atomically(path, (content,), draft=path.with_name(".draft"))
 
 
 REPLACERS = [plain, durable, replace_under_lock]

@@ -25,7 +25,7 @@ if call == "sync_directory":
 elif call != "renameat2":
     setattr(os, call, killed)
 if name == "created":
-    files.create_atomically(path, b"new" * 1000, draft=path.with_name(".draft"))
+    files.create_atomically(path, (b"new" * 1000,), draft=path.with_name(".draft"))
 elif name == "replace_under_lock":
     files.replace_under_lock(path, b"new" * 1000)
 else:
