@@ -25,7 +25,7 @@ from algocline_mcp.errors import Unreachable
 
 START_S = 60.0  # for the first reply: a busy machine takes that long to import the SDK
 LEAVE_S = 5.0  # a server without input ends in milliseconds; after this it is terminated, and after it again killed
-_LINE_BYTES = 1 << 26  # of one message; a result has at most 16 MiB, and JSON in a text doubles some characters
+LINE_BYTES = 1 << 26  # of one message; a result has at most 16 MiB, and JSON in a text doubles some characters
 _PROTOCOL = "2025-11-25"
 _NO_METHOD = {"code": -32601, "message": "Method not found"}
 
@@ -117,11 +117,11 @@ class Client:
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.IncompleteRead) as exc:
             raise Unreachable(f"it ended before it replied to {method}") from exc
         except (ValueError, anyio.DelimiterNotFound) as exc:
-            raise Unreachable(f"it wrote what is not a message of at most {_LINE_BYTES} bytes") from exc
+            raise Unreachable(f"it wrote what is not a message of at most {LINE_BYTES} bytes") from exc
 
     async def _reply(self, on_progress: OnProgress | None) -> dict[str, Any]:
         while True:
-            message = json.loads(await self._output.receive_until(b"\n", _LINE_BYTES))
+            message = json.loads(await self._output.receive_until(b"\n", LINE_BYTES))
             if not isinstance(message, dict):
                 raise ValueError("not an object")
             method = message.get("method")

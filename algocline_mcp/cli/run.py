@@ -14,7 +14,7 @@ import anyio
 
 from algocline_mcp.cli import output
 from algocline_mcp.cli.answerers import Answerer, Answers, choose_answerer
-from algocline_mcp.cli.client import Client, started_client
+from algocline_mcp.cli.client import LINE_BYTES, Client, started_client
 from algocline_mcp.cli.live_log import LiveLog
 from algocline_mcp.cli.start import ANY_FILE, Start
 from algocline_mcp.cli.wording import at_terminal
@@ -63,8 +63,10 @@ def play(
 
 async def _through_server(run: "SessionRun") -> int:
     try:
-        # A person names a file of their own: the server that this command starts may read it anywhere.
-        async with started_client({**os.environ, "ALC_CODE_DIRS": "/"}) as client:
+        # A person names a file of their own: the server that this command starts may read it anywhere. Prompts and
+        # results are not cut: a command would answer a part of a prompt.
+        own = {"ALC_CODE_DIRS": "/", "ALC_OUTPUT_BYTES": str(LINE_BYTES)}
+        async with started_client({**os.environ, **own}) as client:
             code = await run.play(client)
     except Unreachable as exc:
         run.say(f"the server ended or did not reply: {exc}; alc doctor finds the problem")

@@ -108,7 +108,7 @@ def test_a_server_that_gives_no_reply_is_unreachable_and_is_ended(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, limit_s: float, sentence: str
 ) -> None:
     monkeypatch.setattr(client_module, "LEAVE_S", 0.2)
-    monkeypatch.setattr(client_module, "_LINE_BYTES", 100_000)
+    monkeypatch.setattr(client_module, "LINE_BYTES", 100_000)
     _peer(monkeypatch, tmp_path, code)
 
     with pytest.raises(Unreachable) as raised:

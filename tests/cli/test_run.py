@@ -1,5 +1,6 @@
 """`alc run` and `alc continue`, with a real server and real workers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,21 @@ def test_continue_shows_what_is_printed_from_then_on(stdio_home: StdioHome, tmp_
     assert (ended.returncode, ended.stdout) == (0, "A\n"), ended.stderr
     said = [line for line in ended.stderr.splitlines() if not line.startswith(("…", "alc:"))]
     assert said == ["got A", "last"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", ["", "2000"])
+def test_prompts_and_results_are_whole_however_long_they_are(stdio_home: StdioHome, tmp_path: Path, limit: str) -> None:
+    (tmp_path / "long.lua").write_text("""
+        local long = ("x"):rep(150000)
+        local counts = alc.llm_batch({ { prompt = long }, { prompt = long .. long } })
+        return { counts = counts, long = long }
+    """)
+    stdio_home.environment["ALC_OUTPUT_BYTES"] = limit
+
+    done = stdio_home.alc("run", str(tmp_path / "long.lua"), "--exec", "wc -c")
+
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [int(count) for count in result["counts"]] == [150_000, 300_000]
+    assert result["long"] == "x" * 150_000
