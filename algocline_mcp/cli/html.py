@@ -22,8 +22,8 @@ from algocline_mcp.cli.timeline import (
     shown_json,
     without_repeated_progress,
 )
-from algocline_mcp.history.redaction import Redaction, folded
-from algocline_mcp.history.transcript import Entry, timeline
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import Entry, folded_timeline
 from algocline_mcp.session.records import Record
 
 _FOLDED_CHARS = 1_200  # a longer text is folded, with its beginning shown
@@ -74,8 +74,7 @@ def html_of(records: Sequence[Record], *, now_s: float | None = None) -> str:
 
 def parts_of(records: Sequence[Record], *, now_s: float | None = None) -> Iterator[str]:
     """The parts of the page, each made when it is taken."""
-    session, redaction = folded(records)  # a journal that does not fold has no shape to rely on
-    entries = timeline(records)
+    session, redaction, entries = folded_timeline(records)  # what does not fold has no shape to rely on
     title = _text(redaction.text(session.header["title"]) or session.sid)
     fact_rows = facts(session, redaction, entries, time.time() if now_s is None else now_s)
     rows = "".join(f"<dt>{_text(name)}</dt><dd>{_fact(name, value)}</dd>" for name, value in fact_rows)

@@ -65,17 +65,17 @@ def show(sid: str, as_page: bool, out: str | None, full: bool) -> None:
     """Show session SID as a timeline: each round's prompts and answers, who answered, how long it took."""
     from algocline_mcp.cli.html import parts_of
     from algocline_mcp.cli.timeline import lines_of
-    from algocline_mcp.history.reader import readable_records
+    from algocline_mcp.history.reader import stored_records
 
     _session_id(sid)
     with _home_and_limits() as (home, limits):
-        records, damage = readable_records(home, limits, sid)
-        if damage is not None:
-            output.note(f"The records before the damage are shown: {damage}")
+        records = stored_records(home, limits, sid)
         width = min(shutil.get_terminal_size().columns, _WIDEST)
         lines = (line + "\n" for line in lines_of(records, width=width, is_full=full or out is not None))
         parts = (part.encode("utf-8", "replace") for part in (parts_of(records) if as_page else lines))
-        first = next(parts)  # raises where the journal does not fold: then no file is made
+        first = next(parts)  # reads all; raises where the journal does not fold: then no file is made
+        if (damage := records.damage) is not None:
+            output.note(f"The records before the damage are shown: {damage}")
         if out is not None:
             with open(out, "wb", opener=_private) as stream:
                 stream.writelines(chain((first,), parts))

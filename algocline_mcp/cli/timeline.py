@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algocline_mcp.history.redaction import Redaction, folded
-from algocline_mcp.history.transcript import Entry, timeline
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import Entry, folded_timeline
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, status_of
 from algocline_mcp.session.state import Session
@@ -30,8 +30,7 @@ def lines_of(
     records: Sequence[Record], *, width: int = 100, is_full: bool = False, now_s: float | None = None
 ) -> Iterator[str]:
     """The lines of the text, each made when it is taken."""
-    session, redaction = folded(records)  # a journal that does not fold has no shape to rely on
-    entries = timeline(records)
+    session, redaction, entries = folded_timeline(records)  # what does not fold has no shape to rely on
     title = redaction.text(session.header["title"]) or session.sid
     yield from (title, "═" * min(width, len(title)))
     for name, value in facts(session, redaction, entries, time.time() if now_s is None else now_s):

@@ -25,9 +25,9 @@ def session_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> Ses
 def records_of(home: Home, limits: Limits, sid: str, check: Check = bool) -> StoredRecords:
     """The records of an unfinished or finished session, flushed, in bounded memory. `check` is called now and then, and
     may raise to end a read that nobody waits for. Raises Refused for an unknown id, JournalCorrupt, StorageFailed."""
-    records, damage = readable_records(home, limits, sid, check)
-    if damage is not None:
-        raise damage
+    records = stored_records(home, limits, sid, check)
+    if records.damage is not None:
+        raise records.damage
     return records
 
 
@@ -44,13 +44,19 @@ def readable_records(
     Only for callers that change nothing in the session: views, and branches. Raises the errors of records_of;
     JournalCorrupt only where the first line is damaged.
     """
-    records = _first_of(home, limits, sid, lambda path: _stored(StoredRecords(path, check)))
+    records = stored_records(home, limits, sid, check)
     return records, records.damage
+
+
+def stored_records(home: Home, limits: Limits, sid: str, check: Check = bool) -> StoredRecords:
+    """As readable_records, before the records are read for the first time: the caller does it, then asks for `damage`,
+    and shows nothing before. Each access raises StorageFailed."""
+    return _first_of(home, limits, sid, lambda path: _stored(StoredRecords(path, check)))
 
 
 def _stored(records: StoredRecords) -> StoredRecords | None:
     """None for an empty journal."""
-    if records.damage is not None and not records:
+    if not records and records.damage is not None:
         raise records.damage
     return records or None
 

@@ -21,12 +21,15 @@ no record, and so no entry. `…_s` are seconds; `t` and `…_at` are unix secon
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from math import isnan, nan
 from typing import Any, overload
 
+from algocline_mcp.history.redaction import Redaction, folded
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.state import Session
 from algocline_mcp.session.streams import MAIN, Fork, outcome_of
 
 Entry = dict[str, Any]
@@ -61,7 +64,8 @@ class Timeline(Made):
     """All entries, in the order of the records."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        """Reads the records once. The first one is the header."""
+        """Empty until `reading` is through. `records`: those that are read again for an entry."""
+        super().__init__(range(0), self._entry)
         self.last_answer_s = 0.0
         self._record = lru_cache(_KEPT_RECORDS)(records.__getitem__)
         self._entries = array("I")  # numbers of records
@@ -72,11 +76,15 @@ class Timeline(Made):
         self._computed: dict[int, float] = {}  # number of a fork or an end -> seconds before it
         self._answers = array("I")  # of each turn the number of the record with its answer, or 0
         self._strategies: dict[str, str] = {}  # of children
-        steps = _Steps()
         self._open: dict[str, int] = {}  # id of an open query -> number of its turn
+
+    def reading(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Notes each record, and passes it on. The first one is the header."""
+        steps = _Steps()
         for number, record in enumerate(records):
             self._add(number, record, steps.computed_s(record))
-        super().__init__(range(len(self._entries)), self._entry)
+            yield record
+        self._numbers = range(len(self._entries))
 
     def numbers_of(self, kinds: Collection[str]) -> Sequence[int]:
         """Numbers of the entries of these kinds."""
@@ -159,7 +167,15 @@ class Timeline(Made):
 
 def timeline(records: Sequence[Record]) -> Timeline:
     """All entries, in the order of the records; the first record is the header."""
-    return Timeline(records)
+    entries = Timeline(records)
+    deque(entries.reading(records), maxlen=0)
+    return entries
+
+
+def folded_timeline(records: Sequence[Record]) -> tuple[Session, Redaction, Timeline]:
+    """As `folded`, and the timeline, in one pass. Raises IllegalRecord."""
+    entries = Timeline(records)
+    return *folded(records, entries.reading), entries
 
 
 def turns(entries: Timeline) -> Made:

@@ -13,8 +13,8 @@ from typing import Any
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.history.chunking import part_of, size_of
-from algocline_mcp.history.redaction import Redaction, folded
-from algocline_mcp.history.transcript import Entry, Made, timeline, turns
+from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.history.transcript import Entry, Made, Timeline, folded_timeline
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import children, lean_query, metrics, status_of, summary
 from algocline_mcp.session.state import Session
@@ -43,10 +43,10 @@ class Page:
 
 def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, now_s: float) -> dict[str, Any]:
     """One page of one of VIEWS. `worker`: live or none. Raises Refused for a cursor that no page had, IllegalRecord."""
-    session, redaction = folded(records)
+    session, redaction, entries = folded_timeline(records)
     head: dict[str, Any] = {"status": status_of(session), "session_id": session.sid, "view": view}
     if view in _ITEMS:
-        items = _ITEMS[view](records, session)
+        items = _ITEMS[view](entries, session)
         begin, offset = _begin(page.cursor, list(session.pending) if view == "prompts" else None)
         return head | _items(view, items, page, begin, offset, hide=redaction.value)
     begin, offset = _begin(page.cursor)
@@ -55,7 +55,7 @@ def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, no
     elif view == "result":
         content, following = head | _result(session), 0
     else:
-        code, following = _code(records, redaction, begin, page)
+        code, following = _code(records[0], entries, redaction, begin, page)
         content = head | code
     content = {key: redaction.value(value) for key, value in content.items()}
     if offset or size_of(content) > page.max_bytes:
@@ -135,14 +135,15 @@ def _result(session: Session) -> dict[str, Any]:
     return {key: session.final[key] for key in ("result", "error") if key in session.final}
 
 
-def _code(records: Sequence[Record], redaction: Redaction, begin: int, page: Page) -> tuple[dict[str, Any], int]:
+def _code(
+    header: Record, entries: Timeline, redaction: Redaction, begin: int, page: Page
+) -> tuple[dict[str, Any], int]:
     """As many lines as fit, at least one, and the number of the first line of the next page, 0 where none follows."""
-    header = records[0]
     lines = header["code"].splitlines()
     around: dict[str, Any] = {"total": len(lines)}
     if not begin:
-        modules = [record for record in records if record["kind"] == "module" and "result" in record]
-        loaded = [str(name) for record in modules for name in record["args"][:1]]
+        modules = (entries[number] for number in entries.numbers_of(("module",)))
+        loaded = [module["name"] for module in modules if module["found"]]
         around |= {
             "chunk": header["chunk"],
             "ctx": redaction.ctx(header["ctx"]),
@@ -155,7 +156,7 @@ def _code(records: Sequence[Record], redaction: Redaction, begin: int, page: Pag
     return {"code": "\n".join(lines[begin:end])} | around, end if end < len(lines) else 0
 
 
-def _prompts(records: Sequence[Record], session: Session) -> list[Any]:
+def _prompts(entries: Timeline, session: Session) -> list[Any]:
     """The open queries, oldest first, in the form that alc_continue answers."""
     hidden = ("id", "digest", "stream")
     return [
@@ -164,9 +165,9 @@ def _prompts(records: Sequence[Record], session: Session) -> list[Any]:
     ]
 
 
-def _history(records: Sequence[Record], session: Session) -> Sequence[Any]:
+def _history(entries: Timeline, session: Session) -> Sequence[Any]:
     """Every prompt with its answer, oldest first."""
-    asked = turns(timeline(records))
+    asked = entries.turns
     return Made(range(len(asked)), lambda n: {key: value for key, value in asked[n].items() if key != "options"})
 
 
@@ -180,8 +181,7 @@ _LOG_FIELDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def _log(records: Sequence[Record], session: Session) -> Sequence[Any]:
-    entries = timeline(records)
+def _log(entries: Timeline, session: Session) -> Sequence[Any]:
     return Made(entries.numbers_of(_LOG_FIELDS), lambda n: _log_item(entries[n]))
 
 
@@ -190,7 +190,7 @@ def _log_item(entry: Entry) -> Entry:
     return {"kind": entry["kind"]} | {key: entry[key] for key in names if key in entry}
 
 
-_ITEMS: dict[str, Callable[[Sequence[Record], Session], Sequence[Any]]] = {
+_ITEMS: dict[str, Callable[[Timeline, Session], Sequence[Any]]] = {
     "prompts": _prompts,
     "history": _history,
     "log": _log,

@@ -16,7 +16,7 @@ import anyio.to_thread
 
 from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
 from algocline_mcp.history.listing import list_finished, list_unfinished, not_found
-from algocline_mcp.history.reader import readable_records, session_of
+from algocline_mcp.history.reader import session_of, stored_records
 from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.session.decisions import decide
@@ -75,12 +75,12 @@ async def view_via_pool(
     check_sid(pool, sid)
 
     def read() -> dict[str, Any]:
-        records, damage = readable_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
+        records = stored_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
         worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
         items = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
         page = Page(limit=items, cursor=cursor, max_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
         shown = view_of(records, view, page, worker=worker, now_s=now_s())
-        if damage is not None:  # the status of the records before the damage is not that of the session
+        if (damage := records.damage) is not None:  # the status of what stands before it is not that of the session
             shown |= {"status": "error", "error_code": damage.code, "warnings": [str(damage)]}
         return shown
 

@@ -8,7 +8,9 @@ neither a move nor a deletion ends it. Lines that are appended later are not in 
 import os
 import weakref
 from array import array
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import overload
 
@@ -21,43 +23,72 @@ _CHECK_BYTES = 1 << 20  # `check` is called after so many bytes
 
 
 class StoredRecords(Sequence[Record]):
-    """The records, read by `journal.stream`, so flushed. Of a damaged journal those before the damage, not flushed;
-    `damage` is the error. Raises FileNotFoundError, StorageFailed."""
+    """The records, read by `journal.stream`: each for the first time when the first iteration comes to it, because
+    reading is what takes time. Nothing of them may be shown before `damage` was asked for: only then all are flushed.
+    """
 
     def __init__(self, path: Path, check: Callable[[], object] = bool) -> None:
-        """`check` is called now and then, also when records are read again, and may raise to end a read that nobody
-        waits for."""
-        self.damage: JournalCorrupt | None = None
+        """`check` is called now and then, and may raise to end a read that nobody waits for. This and each access raise
+        StorageFailed; this raises FileNotFoundError."""
         self._path = path
         self._check, self._unchecked_bytes = check, 0
+        self._damage: JournalCorrupt | None = None
         self._starts = array("I")  # of lines; journal.LARGEST_BYTES has 32 bits
-        scanner = Scanner(yields=True)
+        self._scanner = Scanner(yields=True)
         try:
             self._fd = os.open(path, journal.READ)
-            weakref.finalize(self, os.close, self._fd)
-            for _ in journal.stream(path, check=check, scanner=scanner):
-                self._starts.append(scanner.start)
         except FileNotFoundError:
             raise
-        except JournalCorrupt as exc:
-            self.damage = exc
         except OSError as exc:
             raise self._failed(exc) from exc
-        self._starts.append(scanner.end)
+        weakref.finalize(self, os.close, self._fd)
+        self._unread = self._scan()
+        next(self._unread, None)  # opens the file: from now on it may move
+
+    def __bool__(self) -> bool:
+        return len(self._starts) > 0
 
     def __len__(self) -> int:
-        return len(self._starts) - 1
+        deque(self._unread, maxlen=0)
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[Record]:
+        for number in count():
+            if number < len(self._starts):
+                yield self._read(number)
+            elif (record := next(self._unread, None)) is not None:
+                yield record
+            else:
+                return
 
     @overload
     def __getitem__(self, index: int) -> Record: ...
     @overload
     def __getitem__(self, index: slice) -> list[Record]: ...
     def __getitem__(self, index: int | slice) -> Record | list[Record]:
-        """Raises StorageFailed where the line is no longer what it was."""
+        numbers = range(len(self))
         if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = range(len(self))[index]
-        start, end = self._starts[number], self._starts[number + 1]
+            return [self._read(number) for number in numbers[index]]
+        return self._read(numbers[index])
+
+    @property
+    def damage(self) -> JournalCorrupt | None:
+        """The error of a damaged journal. The records are those before the damage, and are not flushed."""
+        len(self)
+        return self._damage
+
+    def _scan(self) -> Iterator[Record]:
+        try:
+            for record in journal.stream(self._path, check=self._check, scanner=self._scanner):
+                self._starts.append(self._scanner.start)
+                yield record
+        except JournalCorrupt as exc:
+            self._damage = exc
+
+    def _read(self, number: int) -> Record:
+        """Raises StorageFailed where the line is no longer what it was."""
+        is_last = number + 1 == len(self._starts)
+        start, end = self._starts[number], self._scanner.end if is_last else self._starts[number + 1]
         self._unchecked_bytes += end - start
         if self._unchecked_bytes > _CHECK_BYTES:
             self._unchecked_bytes = 0

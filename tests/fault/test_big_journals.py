@@ -1,4 +1,5 @@
-"""Sessions of the largest size that the limits allow: what looks at them stays small, whoever wrote them."""
+"""Sessions of the largest size that the limits allow, and of very many records: what looks at them stays small and
+answers within its deadline, whoever wrote them."""
 
 import subprocess
 import sys
@@ -8,21 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from algocline_mcp.cli.demo import Server
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import MIB
+from algocline_mcp.errors import Refused
 from algocline_mcp.storage import journal_lines
 from tests.rig.journals import LIMITS, answer, header, prompt, sid_of
 
 SESSIONS = 12
 JOURNAL_BYTES = 228 * MIB
 GROWTH_MIB = 32  # holding all records of one such journal took 244
+MANY_BYTES = 12 * MIB  # as effects, and as much as prompts and answers
 HANG_S = 120.0
 MEASURE = """
 import resource, sys, tempfile
 from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.history import export, listing, reader, views
+from algocline_mcp.history import export, listing, reader, retention, views
 from algocline_mcp.cli import html, timeline
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool import branch
@@ -110,3 +114,71 @@ def test_memory_of_a_look_does_not_grow_with_the_journal(big: Home, read: str, s
 
     assert output == shown
     assert int(grown_mib) < GROWTH_MIB
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[Home]:
+    """A home of one session of many short records, without marks."""
+    with tempfile.TemporaryDirectory(prefix="alc") as name:
+        home = Home(Path(name))
+        home.finished.mkdir(parents=True)
+        effect = journal_lines.encode({"kind": "effect", "name": "time", "args": [], "result": 1.5}, 0)
+        with open(home.journal(sid := sid_of(0)), "wb") as file:
+            size = file.write(journal_lines.encode(header(sid), 0)) + file.write(effect * (MANY_BYTES // len(effect)))
+            number = 0
+            while size < 2 * MANY_BYTES:
+                for record in (prompt(f"q-{number}"), answer(f"q-{number}")):
+                    size += file.write(journal_lines.encode(record, 0))
+                number += 1
+        yield home
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("read", "shown"),
+    [
+        ('view(home, "summary")["status"]', "running"),
+        ('view(home, "history")["total"] > 40_000', "True"),
+        ('view(home, "log")["total"]', "0"),
+        ("sum(map(len, timeline.lines_of(records(home), is_full=True))) > 1 << 20", "True"),
+        ("sum(map(len, html.parts_of(records(home)))) > 1 << 20", "True"),
+    ],
+    ids=["view summary", "view history", "view log", "show", "show --html"],
+)
+def test_memory_of_a_look_does_not_grow_with_the_number_of_records(many: Home, read: str, shown: str) -> None:
+    test_memory_of_a_look_does_not_grow_with_the_journal(many, read, shown)
+
+
+@pytest.fixture
+def planted(big: Home) -> Iterator[Home]:
+    """A home of its own, for a server, with the one long session."""
+    with tempfile.TemporaryDirectory(prefix="alc") as name:
+        home, path = Home(Path(name)), min(big.sessions.glob("p-*"))
+        home.sessions.mkdir(parents=True)
+        home.journal(path.stem).hardlink_to(path)
+        yield home
+
+
+@pytest.mark.slow
+def test_a_running_server_shows_an_old_long_journal(planted: Home) -> None:
+    (sid,) = (path.stem for path in planted.sessions.glob("p-*"))
+
+    with Server.start(planted, ALC_GRACE_S=str(HANG_S), ALC_WARMUP_RUNS="1") as server:  # it takes a second
+        summary = server.call("alc_status", session_id=sid, view="summary")
+        first = server.call("alc_status", session_id=sid, view="history")
+        second = server.call("alc_status", session_id=sid, view="history", cursor=first["cursor"])
+
+    assert summary["status"] == "running"
+    assert first["history"][0]["query_id"] == second["history"][0]["query_id"] == "q-0"
+    assert first["cursor"] != second["cursor"]
+
+
+@pytest.mark.slow
+def test_a_look_that_takes_too_long_is_answered_at_its_deadline(planted: Home) -> None:
+    (sid,) = (path.stem for path in planted.sessions.glob("p-*"))
+
+    with (
+        Server.start(planted, ALC_GRACE_S="0.05", ALC_WARMUP_RUNS="1") as server,
+        pytest.raises(Refused, match=r"has not|within|again"),
+    ):
+        server.call("alc_status", session_id=sid, view="history")

@@ -14,9 +14,9 @@ from typing import Any
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, Refused, StorageFailed
 from algocline_mcp.history import run_stats
-from algocline_mcp.history.redaction import Redaction, folded
+from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.run_stats import Run
-from algocline_mcp.history.transcript import Entry, timeline, turns
+from algocline_mcp.history.transcript import Entry, folded_timeline
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics
 from algocline_mcp.session.state import fold
@@ -49,8 +49,8 @@ def read_log(home: Home, sid: str, max_chars: int) -> dict[str, Any]:
     """One log. If it has more than `max_chars` characters as JSON (0: no limit), its oldest rounds are omitted, and
     `truncated`, `original_rounds` and `returned_rounds` say so."""
     records = _finished(home, sid)
-    session, redaction = folded(records)
-    all_turns = turns(timeline(records))
+    session, redaction, entries = folded_timeline(records)
+    all_turns = entries.turns
     log = {
         "session_id": sid,
         "strategy": session.header.get("strategy"),
@@ -123,9 +123,10 @@ def _finished(home: Home, sid: str) -> Sequence[Record]:
     for path in (home.finished_journal(sid), home.journal(sid), home.finished_journal(sid)):
         try:  # a finished journal is archived a moment later, so it may move between two reads
             records = StoredRecords(path)
+            is_finished = fold(records).final is not None
             if records.damage is not None:
                 raise records.damage
-            if records and fold(records).final is not None:
+            if is_finished:
                 return records
         except FileNotFoundError:
             continue

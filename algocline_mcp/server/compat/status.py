@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.history.redaction import folded
-from algocline_mcp.history.transcript import Timeline, timeline
+from algocline_mcp.history.transcript import Timeline, folded_timeline
 from algocline_mcp.session import budget
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import STATUSES, metrics, used
@@ -67,9 +66,8 @@ def snapshot(
     records: Sequence[Record], *, now_s: float, pending: PendingFilter | None, include_history: bool
 ) -> dict[str, Any]:
     """`pending`: None shows only the number of pending queries."""
-    session, redaction = folded(records)
+    session, redaction, entries = folded_timeline(records)
     status = STATUSES[session.final["status"] if session.final else session.phase]
-    entries = timeline(records)
     view: dict[str, Any] = {
         "session_id": session.sid,
         "state": status[1],
