@@ -10,6 +10,7 @@ import os
 import re
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from algocline_mcp.storage.process_stat import read_process_stat
 
 SOON_S = 30.0  # limit for what is expected to happen without a call
 _POLL_S = 0.005
+_CAP_SYS_PTRACE = 19
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,15 @@ def stopped(pid: int) -> Iterator[None]:
         finally:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGCONT)
+
+
+def may_read_any_process() -> bool:
+    """Whether /proc shows the descriptors, the environment and the memory of processes that are not dumpable, too."""
+    if sys.platform != "linux":
+        return False
+    status = Path("/proc/self/status").read_text()
+    capabilities = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
+    return bool(int(capabilities, 16) >> _CAP_SYS_PTRACE & 1)
 
 
 def descriptors(pid: int) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 
 from algocline_mcp.pool.dispatch import stop_via_pool
 from algocline_mcp.storage import journal
+from tests.rig.processes import may_read_any_process
 from tests.rig.rig import (
     ASK_ONCE,
     ASK_TWICE,
@@ -29,11 +30,13 @@ pytestmark = pytest.mark.anyio
 WATCH_S = 5.0  # for how long paused sessions are open_pidfd
 REST_S = 0.3  # far below what a worker that looks again and again would sleep
 ways = pytest.mark.parametrize("way", ["fork", "exec"])
+# Of an engine that is confined, an ordinary user sees neither descriptors nor environment.
+READABLE = {} if may_read_any_process() else {"ALC_SANDBOX": "off"}
 
 
 @ways
 async def test_keeper_and_engine_hold_exactly_the_descriptors_of_their_contracts(rig: Rig, way: str) -> None:
-    async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
+    async with rig.pool(environ={**os.environ, **READABLE, "ALC_SPAWN": way}) as pool:
         others = [(await run(pool, ASK_ONCE)).session_id for _ in range(3)]
         sid, *_ = await run(pool, ASK_TWICE)
         await say(pool, sid, "q-0", "A")
@@ -95,7 +98,7 @@ async def test_engine_whose_keeper_is_killed_goes_with_it(rig: Rig, code: str) -
 async def test_worker_knows_only_what_was_meant_for_it_of_the_servers_environment(rig: Rig, way: str) -> None:
     environ = {"PATH": os.environ["PATH"], "HOME": "/nowhere", "SECRET": "s", "ALC_X": "x", "ALLOWED": "a", "TZ": "X-9"}
     code = 'return {os.getenv("ALLOWED"), os.getenv("SECRET") == nil, os.getenv("ALC_X") == nil, alc.llm("p")}'
-    async with rig.pool(environ={**environ, "ALC_ENV_ALLOW": "ALLOWED, NONE", "ALC_SPAWN": way}) as pool:
+    async with rig.pool(environ={**environ, **READABLE, "ALC_ENV_ALLOW": "ALLOWED, NONE", "ALC_SPAWN": way}) as pool:
         sid, *_ = await run(pool, code)
         known = [rig.environment(pid) for pid in (rig.keeper(sid), rig.engine(sid))]
         end = (await say(pool, sid, "q-0", "A")).result
