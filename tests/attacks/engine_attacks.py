@@ -4,7 +4,7 @@
 
 MODE: `standard` or `off`, as ALC_SANDBOX; `paths`: Landlock without seccomp, to see the second layer by itself. Each
 attack runs in an engine of its own, which the product's own `spawn_engine` forks and confines; only its language is
-this file. Prints one JSON object: attack -> "reached", the name of an errno, another error, or "ended".
+this file. Prints one JSON object: act -> "reached", the name of an errno, another error, or "ended".
 """
 
 import _thread
@@ -173,6 +173,12 @@ PERHAPS: dict[str, Attack] = {
     "handle page faults": lambda it: raw("userfaultfd", 1),
     "open secret memory": lambda it: raw("memfd_secret", 0),
 }
+# Deaths that the C library finishes with calls which are denied, such as a signal to itself.
+DEATHS: dict[str, Attack] = {
+    "abort": lambda it: os.abort(),
+    "read at address 0": lambda it: ctypes.string_at(0),
+    "exit without a word": lambda it: os._exit(3),
+}
 GROUPS = (
     FILES,
     NO_FILE_RIGHT,
@@ -184,6 +190,7 @@ GROUPS = (
     PERHAPS,
 )
 ATTACKS: dict[str, Attack] = {name: attack for group in GROUPS for name, attack in group.items()}
+ACTS = ATTACKS | DEATHS
 
 
 class _IoVector(ctypes.Structure):
@@ -206,7 +213,7 @@ class _Python:
         os.close(0)  # room for two descriptors, so that it is not their limit that refuses
         os.close(1)
         try:
-            ATTACKS[start.code](replace(self._surroundings, channel=channel))
+            ACTS[start.code](replace(self._surroundings, channel=channel))
         except OSError as exc:
             outcome = errno.errorcode.get(exc.errno or 0, str(exc))
         except Exception as exc:  # noqa: BLE001 - of Python itself, which translates some errors
@@ -264,7 +271,7 @@ def main(mode: str, directory: str) -> None:
             if sock is not udp:
                 sock.listen()
         surroundings = Surroundings(directory, pid, tcp.getsockname()[1], udp.getsockname()[1])
-        outcomes = {name: attack(name, surroundings, confinement) for name in ATTACKS}
+        outcomes = {name: attack(name, surroundings, confinement) for name in ACTS}
     print(json.dumps(outcomes))
 
 

@@ -25,9 +25,11 @@ def outcomes(mode: str, directory: Path) -> dict[str, str]:
     return outcome
 
 
-def test_no_attack_gets_through_and_none_ends_the_engine(tmp_path: Path) -> None:
+def test_no_attack_gets_through_and_an_engine_that_dies_ends_at_once(tmp_path: Path) -> None:
     outcome = outcomes("standard", tmp_path)
+    deaths = {name: outcome.pop(name) for name in attacks.DEATHS}
 
+    assert deaths == dict.fromkeys(attacks.DEATHS, "ended")
     assert list(outcome) == list(attacks.ATTACKS)
     assert {name: error for name, error in outcome.items() if error not in DENIED} == {}
     left = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
