@@ -156,7 +156,7 @@ async def test_worker_without_memory_says_so_by_its_exit_code(rig: Rig) -> None:
 
 
 def test_line_that_finds_no_memory_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(line: bytes) -> None:
+    def no_memory(line: bytes, *, yields: bool = False) -> None:
         raise MemoryError
 
     line = journal_lines.encode({"kind": "header"}, 0)
