@@ -152,7 +152,7 @@ async def test_list_shows_the_unfinished_sessions_newest_first(subject: Subject)
         listing = await subject.module.list_via_pool(pool, limit=1)
 
     assert empty == {"active_sessions": 0, "sessions": []}
-    assert listing.keys() == {"active_sessions", "sessions", "counts", "cursor"}
+    assert listing.keys() == {"active_sessions", "sessions", "counts", "sandbox", "cursor"}
     assert (listing["active_sessions"], listing["counts"]["unfinished"]) == (2, 2)
     assert listing["counts"].keys() == {"unfinished", "live", "finished"}
     (line,) = listing["sessions"]
@@ -171,6 +171,7 @@ _VIEWS = {
     "code": {"code", "total", "chunk", "ctx", "modules"},
     "summary": {
         "title", "worker", "created_at", "last_activity_at", "pending", "stats", "chunk", "language", "version",
+        "sandbox",
     },
 }  # fmt: skip
 

@@ -178,7 +178,7 @@ async def run_via_pool(
     pool: Pool, strategy: Strategy, *, wait_s: float, on_progress: OnProgress | None = None
 ) -> PoolReply:
     sid = f"p-{len(pool.sessions) + 1:x}-0123456789abcdef"
-    session = Session([header_of(pool.limits, strategy, sid=sid)], [])
+    session = Session([header_of(pool.limits, strategy, sid=sid) | {"sandbox": "off"}], [])
     plan = _plan(strategy.code)
     if "pauses" in plan:
         session.pauses = plan["pauses"]
@@ -239,7 +239,7 @@ async def list_via_pool(
     ]
     counts = {"unfinished": count, "live": count, "finished": len(folds) - count}
     more = {"cursor": lines[-1]["session_id"]} if len(lines) < count else {}
-    return {"active_sessions": count, "sessions": lines, "counts": counts} | more
+    return {"active_sessions": count, "sessions": lines, "counts": counts, "sandbox": "off"} | more
 
 
 async def view_via_pool(
