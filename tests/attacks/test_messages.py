@@ -10,7 +10,7 @@ from algocline_mcp.history.new_session import Strategy
 from algocline_mcp.pool.dispatch import stop_via_pool
 from algocline_mcp.session.state import Phase
 from tests.attacks.in_process import scene
-from tests.rig.rig import KEEPER_DESCRIPTORS, Rig, descriptors, run, say
+from tests.rig.rig import KEEPER_DESCRIPTORS, Rig, descriptors, run, say, until
 from tests.rig.undisturbed import undisturbed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("escaped")]
@@ -160,11 +160,12 @@ receive()
 """
     async with rig.pool() as pool:
         sid, asked, _ = await run(pool, PYTHON + code)
-        held = len(descriptors(rig.keeper(sid)))
+        keeper = rig.keeper(sid)
+        # The connection of the run goes a moment later.
+        await until(lambda: len(descriptors(keeper)) == KEEPER_DESCRIPTORS)
         await say(pool, sid, "q-0", "A")
 
     assert asked["prompt"] == "p"
-    assert held == KEEPER_DESCRIPTORS
 
 
 def test_engine_that_sleeps_and_sends_little_ends_with_the_wall_clock_of_its_step(tmp_path: Path) -> None:
