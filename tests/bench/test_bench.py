@@ -23,6 +23,7 @@ PARTS = {
     "revival": "revival",
     "startup": "start",
     "idle": "idle",
+    "idle_server": "idle server",
 }
 ROWS = {
     "first prompt": 6,
@@ -35,6 +36,7 @@ ROWS = {
     "revival": 4,
     "start": 13,
     "idle": 1,
+    "idle server": 1,
 }
 ROUGH = "available memory lost"  # only there where the machine has less than before
 TMPFS = "tmpfs"
