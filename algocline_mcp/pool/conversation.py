@@ -166,6 +166,7 @@ async def _reply_from_disk(call: Call, error: Exception) -> PoolReply | None:
 
 async def _wait_for_exit(call: Call, error: Exception) -> PoolReply | None:
     await call.pool.wait_for_exit(call.sid, call.pool.limits.linger_s)
+    await call.pool.wait_for_status(call.sid, call.pool.limits.linger_s)
     return None
 
 

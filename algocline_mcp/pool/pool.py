@@ -81,6 +81,7 @@ class Pool:
         self._under_retention: dict[str, anyio.Event] = {}  # finished sessions, until their retention is applied
         self._watched: dict[int, _Watch] = {}  # by pid
         self._any_exit = anyio.Event()  # set at the next exit of a watched worker, then replaced
+        self._any_status = anyio.Event()  # set when the exit status of a worker is known, then replaced
         self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code this server will receive
         self._tasks: TaskGroup
 
@@ -249,6 +250,8 @@ class Pool:
             self.exits[sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
+        self._any_status.set()
+        self._any_status = anyio.Event()
 
     def _watches_of(self, sid: str) -> list[_Watch]:
         return [watch for watch in self._watched.values() if watch.sid == sid]
@@ -258,6 +261,14 @@ class Pool:
         with anyio.move_on_after(limit_s):
             for watch in self._watches_of(sid):
                 await watch.exited.wait()
+
+    async def wait_for_status(self, sid: str, limit_s: float) -> None:
+        """Returns when the exit status of the session's last worker is in `exits`, at the latest after `limit_s`: its
+        fork server reports it a moment after the exit is noticed, on a busy machine after the next worker is started.
+        """
+        with anyio.move_on_after(limit_s):
+            while sid in self._started.values():
+                await self._any_status.wait()
 
     async def back_off(self, sid: str, limit_s: float) -> None:
         """Pauses for `limit_s`, or until a watched worker of the session exits, which frees its lock."""

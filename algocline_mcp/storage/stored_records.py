@@ -103,4 +103,5 @@ class StoredRecords(Sequence[Record]):
         return record
 
     def _failed(self, exc: OSError) -> StorageFailed:
-        return StorageFailed(f"cannot read {self._path}: {exc.strerror}; repair that disk, then retry")
+        sentence = f"cannot read {self._path}: {exc.strerror}; free or repair that disk, or set ALC_HOME elsewhere"
+        return StorageFailed(sentence)
