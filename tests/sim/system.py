@@ -100,6 +100,9 @@ class SimulatedPool(Pool):
         self._watched = {}
         self._started = {}
 
+    async def wait_for_status(self, sid: str, limit_s: float) -> None:
+        """No fork server reports how a worker ended."""
+
     def require_home(self) -> None:
         """The simulated home exists."""
 
