@@ -42,10 +42,10 @@ def test_a_failed_run_names_the_command_that_keeps_its_answers(stdio_home: Stdio
     assert "(not given: ctx.items)" in failed.stderr
 
     file.write_text(FIXED)
-    told = stdio_home.alc(*[word for word in command if word != "items=…"])
-    assert (told.returncode, told.stdout) == (0, "ABC\n"), told.stderr
-    assert f"alc: answers of {sid} that it has so far: 2\n" in told.stderr
-    assert "asked for" not in told.stderr  # the list counts from q-0, and the old session had used two of it
+    branched = stdio_home.alc(*[word for word in command if word != "items=…"])
+    assert (branched.returncode, branched.stdout) == (0, "ABC\n"), branched.stderr
+    assert f"alc: answers of {sid} that it has so far: 2\n" in branched.stderr
+    assert "asked for" not in branched.stderr  # the list counts from q-0, and the old session had used two of it
 
     file.write_text(BROKEN)
     given = stdio_home.alc("branch", sid[-8:], str(file), 'items=["x"]', "--exec", "false")

@@ -60,11 +60,11 @@ def test_probe_finds_what_the_kernel_says_and_changes_nothing() -> None:
     with open("/proc/self/status") as status:
         before = [line for line in status if line.startswith(("NoNewPrivs", "Seccomp:"))]
 
-    found = probe({})
+    layers = probe({})
 
     with open("/proc/self/status") as status:
         assert [line for line in status if line.startswith(("NoNewPrivs", "Seccomp:"))] == before
-    assert found.no_new_privs
-    assert found.seccomp == (
+    assert layers.no_new_privs
+    assert layers.seccomp == (
         os.path.exists("/proc/sys/kernel/seccomp/actions_avail") and os.uname().machine in ("x86_64", "aarch64")
     )

@@ -39,4 +39,4 @@ def _escaped(self: runtime._LuaRuntime, start: Start, channel: Any) -> bytes:
     return json.dumps({"op": "end", "result": names.get("result")}).encode()
 
 
-runtime._LuaRuntime.run = _escaped  # type: ignore[method-assign]
+runtime._LuaRuntime.run = _escaped  # type: ignore[method-assign]  # every engine of this process tree runs it
