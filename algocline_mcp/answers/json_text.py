@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from algocline_mcp.worker.engine.answers.text import without_thinking
+from algocline_mcp.answers.text import without_thinking
 
 _OPENING = re.compile(r"[{\[]")
 _TRIES = 1000  # brackets in prose that are tried; a try costs little, since it fails at the first wrong byte

@@ -112,6 +112,7 @@ LABELLED = _pattern(
     rf"(?:{_LABEL})(?:[ \t]?[(\[]?|[^\w\n]{{0,4}}\n\s{{0,4}}[^\w\n]{{0,4}})\Z",
 )
 KEYED = _pattern(r"(?:\A|[\n.!?;,{(]|\s-)\s{0,3}[^\n.!?;,:]{1,40}:\s{0,3}[^\w\n]{0,4}\Z")
+CONFIRMED = _pattern(r"[^\w\n]{0,3}\sis\s(?:the\s)?(?:(?:only\s)?correct|right|best)\b(?! (?:that|about|when|if)\b)")
 CHOSEN = _pattern(
     r"\b(?:i|i'd|i'll|i'm|let's|we|my)\s(?:(?:have to|must|can only|only|now|today|still|hereby|would|will|"
     r"vote is)\s)?"

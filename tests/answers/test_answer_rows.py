@@ -1,6 +1,6 @@
 """What the readers of answers return for texts as models write them: one table of rows for each kind of trap.
 
-A row of answers/KIND.json: `kind`; `fn`, a function of the strategies (`match_enum{A,B}` names its candidates); `text`;
+A row of KIND.json: `kind`; `fn`, a function of the strategies (`match_enum{A,B}` names its candidates); `text`;
 `right`, each value that counts as right, as text: `nil`, `default` (nothing was read: the caller's default holds), a
 number, a candidate, JSON with sorted keys. The rows were written without knowledge of the readers: a row is evidence,
 and a change of the readers is measured on all of them. Where `right` has `nil` beside a value, a careful reader could
@@ -15,7 +15,7 @@ import pytest
 
 from algocline_mcp.worker.engine import stdlib
 
-ANSWERS = Path(__file__).parent / "answers"
+ANSWERS = Path(__file__).parent
 
 THRESHOLD = 0.7
 """The default of alc.match_enum."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from algocline_mcp.worker.engine.answers.phrases import NEGATION
+from algocline_mcp.answers.phrases import NEGATION
 
 MENTIONS_MAX = 500
 """An answer with more mentions than this gives no verdict."""
@@ -12,6 +12,9 @@ MENTIONS_MAX = 500
 _INFLECTED_CHARS = 4  # from this length on an inflection of a candidate counts
 # Scripts without blanks: a word may stand directly beside another one.
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+
+# Behind an "A" or "I" that is no candidate; "A or B" are two.
+_ARTICLE = re.compile(r"\s(?!(?:or|and|nor|vs\.?)\s[A-Z]\b)(?!(?:is|was)\s(?:the\s)?(?:correct|right)\b)[a-z]|\s?&")
 
 
 class Mention(NamedTuple):
@@ -79,7 +82,7 @@ def _is_meant(text: str, start: int, end: int) -> bool:
     before, after = text[:start].rpartition("\n")[2], text[end:].partition("\n")[0]
     if letter.islower():
         return not before.strip(" ([.") and not after.strip(" )].,:")
-    return not (letter in "AI" and re.match(r"(?:\s[a-z]|\s?&)", after))
+    return not (letter in "AI" and _ARTICLE.match(after))
 
 
 # Misspelt candidates -----------------------------------------------------------------------------------------

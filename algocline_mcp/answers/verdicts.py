@@ -6,7 +6,7 @@ no "safe". A mention is void where the text does not give it as the verdict: in 
 value ("ok: false"). It is negated by a word before it in its clause ("not", "nothing is", "rather than").
 Of the mentions that are left the highest rank decides, and within it the last, for a correction follows its draft:
   4  a final result       "final verdict: no", "\\boxed{B}"
-  3  a label              "verdict: PASS", "the answer is B"
+  3  a label              "verdict: PASS", "the answer is B", "B is correct"
   2  a clause of its own  "Yes. The old code …", "severity: medium", "**B**", "after some thought: no"
   1  anything else, if all such mentions agree
 What stands before a retraction ("wait", "correction") is a draft. For yes and no, rank 1 needs a verb of the first
@@ -19,9 +19,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from algocline_mcp.worker.engine.answers import phrases
-from algocline_mcp.worker.engine.answers.mentions import Mention, mentions_of, misspelt
-from algocline_mcp.worker.engine.answers.text import plain
+from algocline_mcp.answers import phrases
+from algocline_mcp.answers.mentions import Mention, mentions_of, misspelt
+from algocline_mcp.answers.text import plain
 
 _WINDOW_CHARS = 80  # so far before and behind a mention is looked for what says what it is
 _SENTENCE_WORDS = 5  # so short is the last sentence of a text in which a word of rank 1 says yes or no
@@ -137,6 +137,8 @@ def _rank(text: str, mention: Mention, *, is_strict: bool) -> int:
     clause = phrases.CLAUSE_BREAK.split(before.rstrip(" :"))[-1]
     if phrases.DRAFT.search(clause) or phrases.DRAFT_AFTER.match(after) or phrases.CONDITION.search(clause):
         return 0
+    if not is_strict and phrases.CONFIRMED.match(after):
+        return _LABELLED
     is_ended = bool(phrases.CLAUSE_ENDS.match(after))
     if is_ended and (phrases.KEYED.search(before) or phrases.CLAUSE_BEGINS.search(before)):
         return _CLAUSE

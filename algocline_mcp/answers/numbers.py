@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from algocline_mcp.worker.engine.answers.text import plain
+from algocline_mcp.answers.text import plain
 
 _DIGITS_READ = 300  # Python refuses to parse thousands of digits, and a float holds no more than this
 
