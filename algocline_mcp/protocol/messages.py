@@ -34,8 +34,10 @@ def decode(line: bytes, *, yields: bool = False) -> dict[str, Any]:
     decoder = _yielding_decoder if yields else _decoder
     try:
         text = line.decode("utf-8")
-        value, end = decoder.raw_decode(text)
-        if end < len(text):  # only lines of other programs: white space around the object
+        # White space around the object: only in lines of other programs, and `raw_decode` takes none before it.
+        is_bare = text[:1] == "{"
+        value, end = decoder.raw_decode(text) if is_bare else (None, 0)
+        if not is_bare or end < len(text):
             value = decoder.decode(text)
     except RecursionError as exc:
         raise ProtocolError("malformed request: nested too deeply") from exc
@@ -126,7 +128,8 @@ class PoolRequest:
     run: reply at the next pause (may be sent again). continue: accept `answers`, then as run. status: what continue
     would reply now. shutdown: `mode` hibernate, cancel, or make_room, which hibernates a worker without another request
     and is refused as busy otherwise. `answers`: the items of one alc_continue, `{query_id, response | refuse, usage?,
-    by?}`. `wait_s`: seconds that the worker may wait before it replies.
+    by?}`. `wait_s`: seconds that the worker may wait before it replies. `check`: an answer that does not fit the schema
+    of its prompt is refused.
     """
 
     op: Op
@@ -137,6 +140,7 @@ class PoolRequest:
     mode: str = "hibernate"
     protocol: int = PROTOCOL
     version: str = ""
+    check: bool = False
 
     def encode(self) -> bytes:
         return encode(_shallow(self))
@@ -154,6 +158,7 @@ class PoolRequest:
             mode=_field(raw, "mode", str, "hibernate"),
             protocol=_field(raw, "protocol", int),
             version=_field(raw, "version", str, ""),
+            check=raw.get("check") is True,
         )
         if request.op not in OPS:
             raise ProtocolError(f"malformed request: unknown op {request.op!r}; known are {', '.join(OPS)}")

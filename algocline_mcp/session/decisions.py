@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from algocline_mcp.session import refusals
 from algocline_mcp.session.digests import answer_digest, answer_size, query_digest
 from algocline_mcp.session.events import (
     Asked,
     Called,
     Cancel,
     Continue,
+    Delivered,
     Died,
     Ended,
     EngineEvent,
@@ -23,16 +25,11 @@ from algocline_mcp.session.events import (
     Logged,
     Status,
 )
+from algocline_mcp.session.misfits import AnswerCheck
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.refusals import Refusal
 from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.session.streams import MAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    query_id: str | None
-    reason: str
-    code: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +41,11 @@ class Decision:
     refused: tuple[Refusal, ...] = ()
     error: Refusal | None = None
     is_retry: bool = False
+
+    @property
+    def is_taken(self) -> bool:
+        """Some answer was."""
+        return any(record["kind"] == "answer" for record in self.records)
 
 
 def decide(session: Session, event: HostEvent | EngineEvent) -> Decision:
@@ -96,7 +98,7 @@ def _retry(session: Session, event: HostEvent) -> Decision:
 
 
 def _reject_empty(session: Session, event: HostEvent) -> Decision:
-    sentence = f"Either 'response' or 'responses' must be provided{_pending_clause(session)}"
+    sentence = f"Either 'response' or 'responses' must be provided{refusals.pending_clause(session)}"
     return Decision(error=Refusal(None, sentence, "no_answer"))
 
 
@@ -107,6 +109,7 @@ def _cancel(session: Session, event: HostEvent) -> Decision:
 
 def _accept(session: Session, event: HostEvent) -> Decision:
     """Judges each item: the good ones make one record, a repeat of an accepted answer is harmless, the rest is refused.
+    Answers that do not fit the schema of their prompt are counted by a record of their own, before the other.
 
     The call as a whole is refused if no item was taken and none was a repeat, with two exceptions, where the current
     prompt goes back: without a query_id the server cannot know whether the host ever saw that prompt, and who comes
@@ -115,32 +118,43 @@ def _accept(session: Session, event: HostEvent) -> Decision:
     assert isinstance(event, Continue)
     taken: dict[str, Record] = {}
     refused: list[Refusal] = []
-    is_repeat = False
-    room = {name: session.limits["answer_bytes"] - stream.answer_bytes for name, stream in session.streams.items()}
+    misfits: list[str] = []
+    is_repeat, check = False, AnswerCheck(session, is_on=event.is_checked)
+    limit = session.limits["answer_bytes"]
+    room = {name: limit - one.answer_bytes - one.waits.answer_bytes for name, one in session.streams.items()}
     for answer in event.answers:
         query_id = answer.query_id if answer.query_id is not None else _only_query(session)
         if query_id is None:
-            refused.append(_refuse_without_id(session))
+            refused.append(refusals.without_id(session))
             continue
         item = answer.item(query_id)
         known = answer_digest(taken[query_id]) if query_id in taken else session.answered.get(query_id)
         if known is not None:
             is_repeat = is_repeat or known == answer_digest(item)
             if known != answer_digest(item):
-                refused.append(_refuse_answered(query_id))
+                refused.append(refusals.answered(query_id))
         elif query_id not in session.pending:
-            refused.append(_refuse_unknown(session, query_id))
+            refused.append(refusals.unknown(session, query_id))
         elif (size := answer_size(item)) > room[stream := session.pending[query_id].get("stream", MAIN)]:
-            refused.append(_refuse_too_large(session, query_id, size))
+            refused.append(refusals.too_large(session, query_id, size))
+        elif (reason := check.refusal(query_id, item)) is not None:
+            refused.append(Refusal(query_id, reason, "misfit"))
+            misfits += [query_id] * (query_id not in misfits)
         else:
             room[stream] -= size
             taken[query_id] = item
+    return _decision(taken, misfits, refused, is_repeat=is_repeat, now_s=event.now_s)
+
+
+def _decision(
+    taken: dict[str, Record], misfits: list[str], refused: list[Refusal], *, is_repeat: bool, now_s: float
+) -> Decision:
+    records: list[Record] = [{"kind": "misfit", "query_ids": misfits, "t": now_s}] if misfits else []
     if taken:
-        record = {"kind": "answer", "answers": list(taken.values()), "t": event.now_s}
-        return Decision(records=(record,), refused=tuple(refused))
-    if is_repeat or all(refusal.code in ("query_id_needed", "already_answered") for refusal in refused):
-        return Decision(refused=tuple(refused))
-    return Decision(refused=tuple(refused), error=refused[0])
+        records.append({"kind": "answer", "answers": list(taken.values()), "t": now_s})
+    elif not is_repeat and any(refusal.code not in ("query_id_needed", "already_answered") for refusal in refused):
+        return Decision(tuple(records), tuple(refused), error=refusals.of_all(refused))
+    return Decision(tuple(records), tuple(refused))
 
 
 def _only_query(session: Session) -> str | None:
@@ -149,49 +163,6 @@ def _only_query(session: Session) -> str | None:
     ids = [*session.answered, *session.pending]
     asked = sum(stream.asked for stream in session.streams.values())
     return ids[0] if len(ids) == 1 and asked <= 1 else None
-
-
-def _refuse_without_id(session: Session) -> Refusal:
-    if not session.answered and len(session.pending) > 1:
-        sentence = f"{len(session.pending)} queries pending; specify query_id explicitly{_pending_clause(session)}"
-        return Refusal(None, sentence, "query_id_missing")
-    if not session.pending:
-        return Refusal(None, f"this session does not wait for an answer: it is {session.phase}", "not_waiting")
-    sentence = "an answer after the first prompt needs its query_id: send it again with the id of this prompt"
-    return Refusal(None, sentence, "query_id_needed")
-
-
-def _refuse_answered(query_id: str) -> Refusal:
-    sentence = (
-        f"already responded to query_id: {query_id} with another text; the first answer stands: go on with what the "
-        "session asks now"
-    )
-    return Refusal(query_id, sentence, "already_answered")
-
-
-def _refuse_unknown(session: Session, query_id: str) -> Refusal:
-    if _is_dropped(session, query_id):
-        sentence = f"{query_id} is no longer asked: its alc.fork has failed{_pending_clause(session)}"
-        return Refusal(query_id, sentence, "unknown_query")
-    return Refusal(query_id, f"unknown query_id: {query_id}{_pending_clause(session)}", "unknown_query")
-
-
-def _is_dropped(session: Session, query_id: str) -> bool:
-    name, _, number = query_id.rpartition("-")
-    stream = session.streams.get(name.removeprefix("f-")) if name.startswith("f-") else None
-    return stream is not None and stream.ended_as == "dropped" and number in map(str, range(stream.asked))
-
-
-def _refuse_too_large(session: Session, query_id: str, size: int) -> Refusal:
-    limit = session.limits["answer_bytes"]
-    sentence = f"answer of {size} bytes to {query_id}: the answers of one pause may hold {limit} bytes; shorten it"
-    return Refusal(query_id, sentence, "too_large")
-
-
-def _pending_clause(session: Session) -> str:
-    if session.pending:
-        return f"; pending: {', '.join(session.pending)}"
-    return f"; nothing is pending: the session is {session.phase}"
 
 
 _DECIDERS: dict[Reply, Callable[[Session, HostEvent], Decision]] = {
@@ -211,7 +182,18 @@ def _on_asked(session: Session, event: Asked) -> tuple[Record, ...]:
         {"id": f"{prefix}-{first + n}", "digest": query_digest(query), **query, **mark}
         for n, query in enumerate(event.queries)
     ]
-    return ({"kind": "prompt", "queries": queries, "t": event.now_s, **_marks(event)},)
+    record: Record = {"kind": "prompt", "queries": queries, "t": event.now_s, **_marks(event)}
+    if event.is_wait:
+        withdrawn = session.streams[event.stream].waits.open_of(event.withdrawn)
+        record |= {"wait": True} | ({} if event.wake_s is None else {"wake_s": event.wake_s})
+        record |= {"withdrawn": withdrawn} if withdrawn else {}
+    return (record,)
+
+
+def _on_delivered(session: Session, event: Delivered) -> tuple[Record, ...]:
+    mark = {"stream": event.stream} if event.stream else {}
+    answered = session.streams[event.stream].waits.ready
+    return ({"kind": "delivery", "answered": answered, "t": event.now_s, **mark},)
 
 
 def _marks(event: Asked | Forked | Ended) -> Record:
@@ -241,10 +223,7 @@ def _on_noted(session: Session, event: Logged) -> tuple[Record, ...]:
     note = event.note
     if session.notes_bytes + size > session.limits["notes_bytes"]:
         size = session.limits["notes_bytes"] - session.notes_bytes + 1
-        note = {
-            "level": "warn",
-            "message": f"log full at {session.limits['notes_bytes']} bytes: no more is kept",
-        }
+        note = {"level": "warn", "message": f"log full at {session.limits['notes_bytes']} bytes: no more is kept"}
     mark = {"stream": event.stream} if event.stream else {}
     return ({"kind": "note", "bytes": size, **note, **mark},)
 
@@ -252,6 +231,8 @@ def _on_noted(session: Session, event: Logged) -> tuple[Record, ...]:
 def _on_forked(session: Session, event: Forked) -> tuple[Record, ...]:
     record: Record = {"kind": "fork", "strategies": list(event.strategies), "first": len(session.streams) - 1}
     record |= {"on_error": event.on_error, "ctx": event.ctx, "t": event.now_s}
+    if any(event.abis):
+        record["abis"] = list(event.abis)
     return (record | _marks(event),)
 
 
@@ -269,6 +250,7 @@ def _on_died(session: Session, event: Died) -> tuple[Record, ...]:
 
 _RECORDS: dict[type, Callable[[Session, Any], tuple[Record, ...]]] = {
     Asked: _on_asked,
+    Delivered: _on_delivered,
     Called: _on_called,
     Logged: _on_noted,
     Forked: _on_forked,

@@ -9,7 +9,12 @@ from algocline_mcp.session.usage import byte_size
 
 
 def query_digest(query: Mapping[str, Any]) -> str:
-    """Digest of prompt, system and options; the order of the options does not matter. 32 hexadecimal digits."""
+    """Digest of prompt, system and options; the order of the options does not matter. 32 hexadecimal digits.
+
+    Without a schema: the prompt asks for its form, and journals of before hold no more.
+    """
+    if isinstance(query.get("schema"), Mapping):
+        query = {key: value for key, value in query.items() if key != "schema"}
     return _digest(query)
 
 

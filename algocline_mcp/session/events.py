@@ -26,8 +26,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
+    """`is_checked`: the caller can correct an answer that does not fit the schema of its prompt."""
+
     answers: tuple[Answer, ...]
     now_s: float
+    is_checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,17 @@ class Asked:
     queries: tuple[Record, ...]  # {prompt, system, max_tokens, grounded?, underspecified?, further options}
     now_s: float
     spent_s: float | None = None  # seconds that the engine has computed in this step
+    is_wait: bool = False  # the stream goes on with any answer; then there may be no query
+    wake_s: float | None = None  # or after so many seconds, where it waits
+    withdrawn: tuple[int, ...] = ()  # numbers of the queries of its waits whose answers it waits for no more
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A stream goes on from its wait, with all answers that are there, or because its timer fired."""
+
+    stream: str
+    now_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +78,7 @@ class Called:
 @dataclass(frozen=True, slots=True)
 class Logged:
     stream: str
-    note: Record  # {level, message} or {progress: {step, total, message}}
+    note: Record  # {level, message, phase?} or {progress: {step, total, message}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class Forked:
     on_error: str  # one of ON_ERROR
     now_s: float
     spent_s: float | None = None
+    abis: tuple[Record | None, ...] = ()  # of the children; None: that of the session, as for all of an empty tuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +110,4 @@ class Died:
 HostEvent = Continue | Status | Cancel
 
 
-EngineEvent = Asked | Called | Logged | Forked | Ended | Died
+EngineEvent = Asked | Delivered | Called | Logged | Forked | Ended | Died

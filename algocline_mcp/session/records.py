@@ -28,7 +28,8 @@ _NEEDED_LIMITS = (
     *("prompt_bytes", "answer_bytes", "result_bytes", "notes_bytes", "queries", "strikes"),
     *("state_key_bytes", "state_value_bytes", "ctx_bytes"),
 )
-RECORDED_LIMITS = (*_NEEDED_LIMITS, "budget_wait_s", "children", "children_max", "children_depth")
+RECORDED_LIMITS = (*_NEEDED_LIMITS, "budget_wait_s", "children", "children_max", "children_depth", "json_depth")
+_JSON_DEPTH = 128  # of journals of 0.2.0 and before, whose engines knew no other
 # `reason` of a crash: the code is deterministic, so a step that did this twice at one point does it again.
 CPU_USED_UP = "used up the processor time of a step (ALC_STEP_CPU_S)"
 _EARLIEST_S, _LATEST_S = -6e10, 2.5e11  # the years 68 and 9892: a date in every time zone
@@ -141,6 +142,11 @@ def _fields(required: Fields, optional: Fields, *, one_of: Collection[str] = ())
     return lambda value: isinstance(value, dict) and wrong_field(value, shape) is None
 
 
+def _numbered(value: Any) -> bool:
+    """`[number, query id]`."""
+    return isinstance(value, list) and len(value) == 2 and _count(value[0]) and _text(value[1])
+
+
 def _effect(value: Any) -> bool:
     """An effect that a branch inherits: `[name, args, outcome, times]`."""
     tests = (_text, _list, _object, _positive)
@@ -153,7 +159,9 @@ _USAGE = _or_null(_map_of(_count))
 _SAID: Fields = {"response": _text, "refuse": _text, "usage": _USAGE, "by": _or_null(_text)}
 _INHERITED = _or_null(_fields({}, _SAID, one_of=("response", "refuse")))
 _PROGRESS = _fields({"step": _integer, "total": _integer, "message": _or_null(_text)}, {})
-_LIMITS = _fields(dict.fromkeys(_NEEDED_LIMITS, _count), dict.fromkeys(RECORDED_LIMITS, _number))
+_LIMITS = _fields(
+    dict.fromkeys(_NEEDED_LIMITS, _count), dict.fromkeys(RECORDED_LIMITS, _number) | {"json_depth": _count}
+)
 _LINE = _fields(  # of the list, see session/results.py
     {"session_id": _text, "title": _text, "status": _text, "created_at": _time, "last_activity_at": _time},
     {"error_code": _text, "pending": _list_of(_text), "prompt": _text},
@@ -192,7 +200,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "note": Shape(
         {"bytes": _count},
-        {"progress": _PROGRESS, "level": _text, "message": _text, "warning": _true},
+        {"progress": _PROGRESS, "level": _text, "message": _text, "warning": _true, "phase": _text},
         one_of=("progress", "message"),
         is_of_stream=True,
     ),
@@ -203,15 +211,17 @@ SHAPES: dict[str, Shape] = {
                 _fields({"id": _text, "digest": _text, "prompt": _text, "system": _or_null(_text)}, {"stream": _text})
             ),
         },
-        {"spent_s": _number},
+        {"spent_s": _number, "wait": _true, "wake_s": _number, "withdrawn": _list_of(_text)},
         is_of_stream=True,
     ),
+    "delivery": Shape({"t": _time, "answered": _list_of(_numbered)}, is_of_stream=True),
     "answer": Shape({"t": _time, "answers": _list_of(_fields({"id": _text}, _SAID, one_of=("response", "refuse")))}),
+    "misfit": Shape({"t": _time, "query_ids": _list_of(_text)}),  # answers that were refused: session/misfits.py
     "fork": Shape(
         {
             "t": _time, "strategies": _list_of(_text), "first": _count, "ctx": _object, "on_error": _choice(*ON_ERROR),
         },
-        {"spent_s": _number},
+        {"spent_s": _number, "abis": _list_of(_or_null(_fields({"language": _text}, {})))},
         is_of_stream=True,
     ),
     "end": Shape(
@@ -250,3 +260,9 @@ def problem_of(record: Record) -> str | None:
     if name is None and record["kind"] == "note" and "progress" not in record and "level" not in record:
         return "level"
     return name
+
+
+def json_depth_of(header: Record) -> int:
+    """How deep the values of a session nest."""
+    depth: int = header["limits"].get("json_depth", _JSON_DEPTH)
+    return depth

@@ -30,7 +30,7 @@ def view(session: Session, *, now_s: float, computing: int = 0, accepted: bool =
     let no stream run.
     """
     if session.final is not None:
-        return {"Finished": {"state": _end_state(session.final), "metrics": metrics(session, now_s)}}
+        return {"Finished": {"state": _end_state(session, session.final), "metrics": metrics(session, now_s)}}
     if session.phase is Phase.STUCK and not computing:
         return {"Stuck": _stuck(session)}
     if session.pending and accepted and not computing:
@@ -54,11 +54,22 @@ def computing_s(session: Session, *, now_s: float) -> float:
     return round(max(0.0, now_s - session.elapsed.computing_since_s), 1)
 
 
-def _end_state(final: Record) -> Any:
+def _end_state(session: Session, final: Record) -> Any:
     name = ENDED_AS[final["status"]]
     if name == "Cancelled":
         return name
-    return {name: {key: final[key] for key in ("result", "error", "warnings") if key in final}}
+    state = {key: final[key] for key in ("result", "error", "warnings") if key in final}
+    if session.unattributed > 1:  # the strategy counts on answers that do not know of each other
+        sentence = _NO_EVIDENCE.format(session.unattributed)
+        state["warnings"] = [*state.get("warnings", ()), sentence]
+    return {name: state}
+
+
+_NO_EVIDENCE = (
+    "{} prompts that are meant to be independent were answered in one call that does not say by whom: if one context "
+    "wrote all these answers, their agreement is no evidence. Let each be answered in a context of its own, and name "
+    "it in `by`"
+)
 
 
 def _stuck(session: Session) -> Record:
@@ -154,6 +165,7 @@ def summary(session: Session, *, worker: str) -> Record:
         "session_id": session.sid,
         "title": session.header["title"],
         "status": status_of(session),
+        "language": session.header["language"],
         "worker": worker,
         "created_at": session.header["t"],
         "last_activity_at": session.last_s,

@@ -6,7 +6,8 @@ calls `decide` again and compares the records. A list folds the journals on disk
 same session, on any machine.
 
 A session is one or more *streams*: the strategy itself, named "", and one for each child of alc.fork. A stream can run
-when it has its turn, has no open query, and waits for no child. The phase follows from the streams and is never
+when it has its turn, has no open query, and waits for no child; at a wait for any answer (waits.py) it can run when one
+is there. The phase follows from the streams and is never
 recorded: `running` while any stream can run, `paused` when all wait for answers, `finished` after a final record,
 `stuck` when one step has had as many strikes as `limits.strikes` allows. TRANSITIONS holds every pair of phase and
 record kind that is legal; whatever has no row makes the journal illegal. The rows that depend on the streams name a
@@ -30,7 +31,8 @@ from enum import StrEnum
 from algocline_mcp.session import streams
 from algocline_mcp.session.digests import answer_digest, answer_size
 from algocline_mcp.session.elapsed import Elapsed
-from algocline_mcp.session.records import CPU_USED_UP, SHAPES, IllegalRecord, Record, problem_of
+from algocline_mcp.session.legality import can_follow
+from algocline_mcp.session.records import CPU_USED_UP, IllegalRecord, Record, problem_of
 from algocline_mcp.session.streams import MAIN, Stream
 from algocline_mcp.session.usage import Usage
 
@@ -53,11 +55,13 @@ class Session:
     streams: dict[str, Stream] = field(default_factory=lambda: {MAIN: Stream()})
     pending: dict[str, Record] = field(default_factory=dict)  # query id -> query, oldest first
     answered: dict[str, str] = field(default_factory=dict)  # query id -> digest of the accepted answer
+    misfits: dict[str, int] = field(default_factory=dict)  # pending query id -> answers that did not fit its schema
     crash: str | None = None  # why the last computing engine died
     final: Record | None = None
     progress: Record | None = None
     notes_bytes: int = 0
     warnings: list[str] = field(default_factory=list)  # since the last answer
+    unattributed: int = 0  # the most answers in one call, without `by`, to prompts with the option `independent`
     last_s: float = 0.0
     budget: Mapping[str, int] = field(default_factory=dict)
     elapsed: Elapsed = field(default_factory=Elapsed)
@@ -73,6 +77,11 @@ class Session:
     def is_endless(self) -> bool:
         """A step burned its processor time twice, and recorded nothing meanwhile."""
         return any(stream.burned >= _BURNED for stream in self.streams.values() if not stream.is_over)
+
+    def is_overdue(self, now_s: float) -> bool:
+        """A timer would have fired by now, had there been a worker."""
+        waiting = (stream.waits for stream in self.streams.values() if stream.is_live)
+        return any(waits.left_s(now_s, born_s=self.header["t"]) == 0 for waits in waiting)
 
     @property
     def limits(self) -> Mapping[str, int]:
@@ -91,7 +100,7 @@ def evolve(session: Session, record: Record) -> Session:
         raise IllegalRecord(f"a record of kind {kind[:40]!r} cannot come while a session is {session.phase}")
     if (problem := problem_of(record)) is not None:
         raise IllegalRecord(f"a record of kind {kind!r} has no field {problem!r} of the right form")
-    if not _can_follow(session, record):
+    if not can_follow(session, record):
         raise IllegalRecord(f"a record of kind {kind!r} does not fit the records before it")
     if kind != "flushed":  # a mark matters to recovery, not to the state; every third record is one
         _FOLDS[kind](session, record)
@@ -115,7 +124,7 @@ def _phase_of_streams(session: Session) -> Phase:
     for stream in session.streams.values():  # any() would take a generator for the one that most sessions have
         if stream.can_run:
             return Phase.RUNNING
-    return Phase.PAUSED
+    return Phase.PAUSED if session.pending else Phase.RUNNING  # with no query open, all that is to come is a timer
 
 
 def _struck(session: Session) -> Phase:
@@ -131,12 +140,16 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.RUNNING, "note"): Phase.RUNNING,
     (Phase.RUNNING, "prompt"): _phase_of_streams,
     (Phase.RUNNING, "answer"): _phase_of_streams,  # one stream gets an answer while another still computes
+    (Phase.RUNNING, "misfit"): Phase.RUNNING,
+    (Phase.RUNNING, "delivery"): Phase.RUNNING,
     (Phase.RUNNING, "fork"): Phase.RUNNING,
     (Phase.RUNNING, "end"): _phase_of_streams,  # the others may all wait for answers
     (Phase.RUNNING, "crash"): _struck,
     (Phase.RUNNING, "final"): Phase.FINISHED,
     (Phase.RUNNING, "flushed"): Phase.RUNNING,
     (Phase.PAUSED, "answer"): _phase_of_streams,
+    (Phase.PAUSED, "misfit"): Phase.PAUSED,
+    (Phase.PAUSED, "delivery"): Phase.RUNNING,  # a timer
     (Phase.PAUSED, "crash"): _struck,  # a revived engine died on its way back to the open prompt
     (Phase.PAUSED, "final"): Phase.FINISHED,  # cancelled
     (Phase.PAUSED, "flushed"): Phase.PAUSED,
@@ -144,6 +157,7 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
     (Phase.STUCK, "effect"): Phase.RUNNING,
     (Phase.STUCK, "note"): _phase_of_streams,
     (Phase.STUCK, "prompt"): _phase_of_streams,
+    (Phase.STUCK, "delivery"): Phase.RUNNING,
     (Phase.STUCK, "fork"): Phase.RUNNING,
     (Phase.STUCK, "end"): _phase_of_streams,
     (Phase.STUCK, "crash"): _struck,
@@ -153,47 +167,6 @@ TRANSITIONS: dict[tuple[Phase, str], Phase | Callable[[Session], Phase]] = {
 }
 
 
-def _can_follow(session: Session, record: Record) -> bool:
-    """Whether the record, which has the shape of its kind, fits the session as it is: the query of an answer is
-    pending, the stream of a prompt should have an engine. A record that this program wrote always does."""
-    kind, name = record["kind"], record.get("stream", MAIN)
-    if kind in _OF_STREAMS:
-        stream = session.streams.get(name) if isinstance(name, str) else None
-        if stream is None or not stream.is_live:
-            return False
-    return kind not in _CHECKS or _CHECKS[kind](session, record)
-
-
-def _answers_are_pending(session: Session, record: Record) -> bool:
-    ids = [item["id"] for item in record["answers"]]
-    return len(set(ids)) == len(ids) and all(query_id in session.pending for query_id in ids)
-
-
-def _queries_are_new(session: Session, record: Record) -> bool:
-    """Each query has an id of its own, and belongs to the stream of its record."""
-    ids, name = [query["id"] for query in record["queries"]], record.get("stream", MAIN)
-    is_new = len(set(ids)) == len(ids) and not any(one in session.pending or one in session.answered for one in ids)
-    return bool(ids) and is_new and all(query.get("stream", MAIN) == name for query in record["queries"])
-
-
-def _fork_is_next(session: Session, record: Record) -> bool:
-    """Children are numbered through the session, within its limits, and a stream forks while it can run."""
-    names, stream = record["strategies"], record.get("stream", MAIN)
-    is_next = bool(names) and record["first"] == len(session.streams) - 1 and session.streams[stream].can_run
-    return is_next and streams.refusal(session.streams, stream, len(names), session.limits) is None
-
-
-def _stream_is_child(session: Session, record: Record) -> bool:
-    return session.streams[record["stream"]].parent is not None
-
-
-_CHECKS: dict[str, Callable[[Session, Record], bool]] = {
-    "answer": _answers_are_pending,
-    "prompt": _queries_are_new,
-    "fork": _fork_is_next,
-    "end": _stream_is_child,
-}
-_OF_STREAMS = frozenset(kind for kind, shape in SHAPES.items() if shape.is_of_stream)
 _BURNED = 2  # deaths by processor time at one point: the code is deterministic, a third try does the same
 _NOT_KEPT = ("kind", "s", "code", "ctx", "carried", "tally", "answered", "child_stats")
 
@@ -212,14 +185,26 @@ def _fold_header(session: Session, record: Record) -> None:
 def _fold_prompt(session: Session, record: Record) -> None:
     stream = session.streams[record.get("stream", MAIN)]
     session.elapsed.count(record["t"], record.get("spent_s"))
+    for query_id in record.get("withdrawn", ()):
+        del session.pending[query_id]
     for query in record["queries"]:
         session.pending[query["id"]] = query
         session.usage.ask(query)
     stream.asked += len(record["queries"])
-    stream.open = len(record["queries"])
+    if "wait" in record:
+        stream.waits.begin(record)
+    else:
+        stream.open = len(record["queries"])
     stream.answer_bytes = stream.strikes = stream.burned = 0
     stream.fork, stream.is_blank = None, False
-    session.usage.pauses += 1
+    session.usage.pauses += bool(record["queries"])
+
+
+def _fold_delivery(session: Session, record: Record) -> None:
+    if not any(stream.can_run for stream in session.streams.values()):  # a timer fired, maybe long ago
+        session.elapsed.count(record["t"], session.limits.get("budget_wait_s"))
+    session.streams[record.get("stream", MAIN)].waits.deliver()
+    session.usage.rounds += bool(record["answered"])
 
 
 def _fold_fork(session: Session, record: Record) -> None:
@@ -241,14 +226,27 @@ def _fold_answer(session: Session, record: Record) -> None:
     session.warnings = []
     wait_s = session.limits.get("budget_wait_s")
     session.elapsed.count(record["t"], wait_s if session.phase is Phase.PAUSED else None)
+    independent = [item for item in record["answers"] if session.pending[item["id"]].get("independent") is True]
+    session.unattributed = max(session.unattributed, sum("by" not in item for item in independent))
     for item in record["answers"]:
         query = session.pending.pop(item["id"])
+        session.misfits.pop(item["id"], None)
         stream = session.streams[query.get("stream", MAIN)]
         session.answered[item["id"]] = answer_digest(item)
         session.usage.answer(query, item)
+        if item["id"] in stream.waits.undelivered:
+            stream.waits.answer(item["id"], answer_size(item))
+            continue
         stream.answer_bytes += answer_size(item)
         stream.open -= 1
-        session.usage.rounds += stream.open == 0
+        if not stream.open:  # what is on the way to the engine takes no room of the answers for its waits
+            stream.answer_bytes = 0
+            session.usage.rounds += 1
+
+
+def _fold_misfit(session: Session, record: Record) -> None:
+    for query_id in record["query_ids"]:
+        session.misfits[query_id] = session.misfits.get(query_id, 0) + 1
 
 
 def _fold_effect(session: Session, record: Record) -> None:
@@ -282,7 +280,7 @@ def _fold_crash(session: Session, record: Record) -> None:
 
 def _fold_final(session: Session, record: Record) -> None:
     session.final = record
-    session.pending.clear()
+    session.pending.clear()  # a strategy may end while queries of its waits are open
 
 
 _FOLDS: dict[str, Callable[[Session, Record], None]] = {
@@ -291,9 +289,11 @@ _FOLDS: dict[str, Callable[[Session, Record], None]] = {
     "effect": _fold_effect,
     "note": _fold_note,
     "prompt": _fold_prompt,
+    "delivery": _fold_delivery,
     "fork": _fold_fork,
     "end": _fold_end,
     "answer": _fold_answer,
+    "misfit": _fold_misfit,
     "crash": _fold_crash,
     "final": _fold_final,
 }

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.waits import Waits
 
 MAIN = ""
 
@@ -66,6 +67,7 @@ class Stream:
     strategy: str = ""  # of a child
     index: int = 0  # its place among the children of one fork
     depth: int = 0  # forks above it
+    abi: Record | None = None  # of a child in another language than the session's; None: that of the header
     has_turn: bool = True
     is_blank: bool = True  # no record yet: an engine begins without a replay
     ended_as: str = ""  # completed, error, or dropped together with its fork
@@ -76,6 +78,7 @@ class Stream:
     strikes: int = 0  # deaths of its engine since its last prompt or fork
     burned: int = 0  # those of them that used up the processor time, since its last prompt, fork or effect
     fork: Fork | None = None  # the last one, until its next prompt
+    waits: Waits = field(default_factory=Waits)
 
     @property
     def is_over(self) -> bool:
@@ -92,7 +95,12 @@ class Stream:
 
     @property
     def can_run(self) -> bool:
-        return self.is_live and not self.open and not self.waits_for_children
+        return self.is_live and not self.open and not self.waits.is_blocked and not self.waits_for_children
+
+    def language(self, header: Record) -> str:
+        """A child of alc.fork may have another language than the session with this header."""
+        language: str = (self.abi or header)["language"]
+        return language
 
     @property
     def status(self) -> str:
@@ -100,7 +108,8 @@ class Stream:
             return self.ended_as
         if not self.has_turn:
             return "queued"
-        return "forked" if self.waits_for_children else "needs_response" if self.open else "running"
+        is_asking = self.open or (self.waits.is_blocked and self.waits.undelivered)
+        return "forked" if self.waits_for_children else "needs_response" if is_asking else "running"
 
 
 Streams = dict[str, Stream]
@@ -121,15 +130,16 @@ def begin_fork(streams: Streams, record: Record, limit: int) -> None:
     name = record.get("stream", MAIN)
     parent = streams[name]
     parent.fork, parent.is_blank, parent.strikes, parent.burned = Fork.of(record), False, 0, 0
+    abis = record.get("abis") or [None] * len(parent.fork.strategies)
     for index, (child, strategy) in enumerate(zip(parent.fork.children, parent.fork.strategies, strict=True)):
-        streams[child] = Stream(name, strategy, index, parent.depth + 1, has_turn=False)
+        streams[child] = Stream(name, strategy, index, parent.depth + 1, abis[index], has_turn=False)
     _grant_turns(streams, limit)
 
 
 def end_child(streams: Streams, record: Record, limit: int) -> list[str]:
     """Returns the streams that this ends: the child, and its siblings if the fork has failed."""
     child = streams[record["stream"]]
-    child.ended_as, child.fork = "completed" if "result" in record else "error", None
+    child.ended_as, child.fork, child.waits = "completed" if "result" in record else "error", None, Waits()
     fork = fork_of(streams, record["stream"])
     fork.add(record)
     over = [record["stream"]]
@@ -154,7 +164,7 @@ def _drop(streams: Streams, name: str) -> Iterator[str]:
     if stream.is_over:
         return
     fork = stream.fork
-    stream.ended_as, stream.open, stream.fork = "dropped", 0, None
+    stream.ended_as, stream.open, stream.fork, stream.waits = "dropped", 0, None, Waits()
     yield name
     for child in fork.children if fork is not None else ():
         yield from _drop(streams, child)

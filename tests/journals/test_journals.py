@@ -38,6 +38,7 @@ def with_installed_language(content: bytes) -> bytes:
     The version of the package that contains Lua does not depend on this program.
     """
     head, *rest = content.split(b"\n")
+    assert LUA.distribution is not None
     installed = b'"%s":"%s"' % (LUA.distribution.encode(), version(LUA.distribution).encode())
     text = re.sub(rb'"%s":"[^"]*"' % LUA.distribution.encode(), installed, head[9:])
     record = {key: value for key, value in json.loads(text).items() if key != "s"}

@@ -282,3 +282,14 @@ def test_field_of_a_response_that_does_not_fit_is_named(name: str, changes: dict
 
     with pytest.raises(ProtocolError, match=rf"^malformed re.*\b{name}\b"):
         PoolResponse.decode(line)
+
+
+@pytest.mark.parametrize("around", [" {} ", "\t{}\r\n", "{} ", " {}"])
+def test_white_space_around_the_object_of_another_program_is_taken(around: str) -> None:
+    assert messages.decode(around.replace("{}", '{"a":[1]}').encode()) == {"a": [1]}
+
+
+@pytest.mark.parametrize("line", [b"", b"  ", b"{} x", b"x {}"])
+def test_line_with_anything_else_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError, match="malformed request"):
+        messages.decode(line)

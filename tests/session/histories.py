@@ -4,7 +4,18 @@ from collections.abc import Callable
 from typing import Any
 
 from algocline_mcp.session.decisions import Decision, decide
-from algocline_mcp.session.events import Answer, Asked, Cancel, Continue, Died, Ended, EngineEvent, Forked, HostEvent
+from algocline_mcp.session.events import (
+    Answer,
+    Asked,
+    Cancel,
+    Continue,
+    Delivered,
+    Died,
+    Ended,
+    EngineEvent,
+    Forked,
+    HostEvent,
+)
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.session.streams import MAIN
@@ -82,6 +93,17 @@ class History:
         self.do(Asked(stream, queries, self.tick()))
         return self
 
+    def wait(
+        self, *prompts: str, wake_s: float | None = None, withdrawn: tuple[int, ...] = (), stream: str = MAIN
+    ) -> "History":
+        queries = tuple(query(prompt) for prompt in prompts)
+        self.do(Asked(stream, queries, self.tick(), is_wait=True, wake_s=wake_s, withdrawn=withdrawn))
+        return self
+
+    def deliver(self, stream: str = MAIN) -> "History":
+        self.do(Delivered(stream, self.tick()))
+        return self
+
     def answer(self, *answers: Answer) -> Decision:
         return self.do(Continue(answers, self.tick()))
 
@@ -132,6 +154,26 @@ def paused() -> History:
 
 def paused_at_two() -> History:
     return running().ask("p", "r")
+
+
+def waiting() -> History:
+    """It goes on with an answer to q-0 or to q-1, or after five seconds."""
+    return running().wait("p", "r", wake_s=5)
+
+
+def waiting_with_an_answer() -> History:
+    """A crash of its keeper came between the answer to q-1 and its delivery."""
+    history = waiting()
+    history.answer(said("q-1", "b"))
+    return history
+
+
+def asleep() -> History:
+    return running().wait(wake_s=5)
+
+
+def stuck_at_a_wait() -> History:
+    return waiting().die(3)
 
 
 def struck_twice() -> History:

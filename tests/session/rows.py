@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 
 from algocline_mcp.session import results
-from algocline_mcp.session.decisions import Decision, Refusal, Reply, decide
+from algocline_mcp.session.decisions import Decision, Reply, decide
 from algocline_mcp.session.events import (
     Asked,
     Called,
     Cancel,
     Continue,
+    Delivered,
     Died,
     Ended,
     EngineEvent,
@@ -18,13 +19,28 @@ from algocline_mcp.session.events import (
     Status,
 )
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.refusals import Refusal
 from algocline_mcp.session.results import status_of, summary
 from algocline_mcp.session.state import Phase, evolve
 from tests.session import histories
 from tests.session.histories import MARK, History, Start, header, query, said
 
 NEW, RUNNING, PAUSED, FINISHED, STUCK = Phase
-KINDS = ("header", "module", "effect", "note", "prompt", "fork", "end", "answer", "flushed", "crash", "final")
+KINDS = (
+    "header",
+    "module",
+    "effect",
+    "note",
+    "prompt",
+    "delivery",
+    "fork",
+    "end",
+    "answer",
+    "misfit",
+    "flushed",
+    "crash",
+    "final",
+)
 
 MODULE = Called("", "module", ("m",), {"result": {"source": "", "chunk": "m.lua"}})
 EFFECT = Called("", "time", (), {"result": 1.5})
@@ -33,6 +49,7 @@ PROMPT = Asked("", (query("p"),), 2000.0)
 CHILD_PROMPT = Asked("0", (query("p"),), 2000.0)
 LAST_PROMPT = Asked("1", (query("p"),), 2000.0)
 FORK = Forked("", ("a", "b"), {}, "skip", 2000.0)
+DELIVERY = Delivered("", 2000.0)
 CHILD_END = Ended("1", {"result": 1}, 2000.0)
 CRASH = Died("", "ended by SIGSEGV", 2000.0)
 END = Ended("", {"result": 1}, 2000.0)
@@ -41,6 +58,10 @@ CANCEL = Cancel(2000.0)
 
 def continued(*query_ids: str) -> Continue:
     return Continue(tuple(said(query_id, "a") for query_id in query_ids), 2000.0)
+
+
+def misfit(query_id: str) -> Record:
+    return {"kind": "misfit", "query_ids": [query_id], "t": 2000.0}
 
 
 @dataclass(frozen=True)
@@ -73,10 +94,15 @@ TRANSITIONS = [
     Transition(RUNNING, "prompt", PAUSED, histories.running, PROMPT),
     Transition(RUNNING, "prompt", RUNNING, histories.forked, CHILD_PROMPT),
     Transition(RUNNING, "prompt", PAUSED, histories.running_beside_a_prompt, LAST_PROMPT),
+    Transition(RUNNING, "prompt", PAUSED, histories.running, Asked("", (query("p"),), 2000.0, is_wait=True)),
+    Transition(RUNNING, "prompt", RUNNING, histories.running, Asked("", (), 2000.0, is_wait=True, wake_s=5)),
+    Transition(RUNNING, "delivery", RUNNING, histories.waiting_with_an_answer, DELIVERY),
+    Transition(RUNNING, "delivery", RUNNING, histories.asleep, DELIVERY),
     Transition(RUNNING, "fork", RUNNING, histories.running, FORK),
     Transition(RUNNING, "end", RUNNING, histories.forked, CHILD_END),
     Transition(RUNNING, "end", PAUSED, histories.running_beside_a_prompt, CHILD_END),
     Transition(RUNNING, "answer", RUNNING, histories.running_beside_a_prompt, continued("f-0-0")),
+    Transition(RUNNING, "misfit", RUNNING, histories.running_beside_a_prompt, misfit("f-0-0")),
     Transition(RUNNING, "crash", RUNNING, histories.running, CRASH),
     Transition(RUNNING, "crash", STUCK, histories.struck_twice, CRASH),
     Transition(RUNNING, "final", FINISHED, histories.running, END),
@@ -84,6 +110,9 @@ TRANSITIONS = [
     Transition(PAUSED, "answer", RUNNING, histories.paused, continued("q-0")),
     Transition(PAUSED, "answer", PAUSED, histories.paused_at_two, continued("q-1")),
     Transition(PAUSED, "answer", RUNNING, histories.paused_at_two, continued("q-1", "q-0")),
+    Transition(PAUSED, "answer", RUNNING, histories.waiting, continued("q-1")),
+    Transition(PAUSED, "misfit", PAUSED, histories.paused, misfit("q-0")),
+    Transition(PAUSED, "delivery", RUNNING, histories.waiting, DELIVERY),
     Transition(PAUSED, "crash", PAUSED, histories.paused, CRASH),
     Transition(PAUSED, "crash", STUCK, histories.paused_struck_twice, CRASH),
     Transition(PAUSED, "final", FINISHED, histories.paused, CANCEL),
@@ -94,6 +123,7 @@ TRANSITIONS = [
     Transition(STUCK, "note", PAUSED, histories.stuck_at_a_prompt, NOTE),
     Transition(STUCK, "prompt", PAUSED, histories.stuck, PROMPT),
     Transition(STUCK, "prompt", RUNNING, lambda: histories.forked().die(3, stream="1"), CHILD_PROMPT),
+    Transition(STUCK, "delivery", RUNNING, histories.stuck_at_a_wait, DELIVERY),
     Transition(STUCK, "fork", RUNNING, histories.stuck, FORK),
     Transition(STUCK, "end", RUNNING, lambda: histories.forked().die(3, stream="1"), CHILD_END),
     Transition(STUCK, "end", PAUSED, histories.stuck_child, CHILD_END),

@@ -4,8 +4,9 @@ import copy
 
 import pytest
 
-from algocline_mcp.session.decisions import Refusal, decide
+from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import Answer, Continue, Logged
+from algocline_mcp.session.refusals import Refusal
 from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Phase
 from tests.session import histories
@@ -50,7 +51,7 @@ REFUSED: list[tuple[Start, list[Answer], str | None, str, str]] = [
     (histories.running, [said("q-0", "a")], "q-0", "unknown_query",
      "unknown query_id: q-0; nothing is pending: the session is running"),
     (histories.cancelled, [said("q-0", "a")], "q-0", "unknown_query",
-     "unknown query_id: q-0; nothing is pending: the session is finished"),
+     "q-0 is no longer asked: the session was cancelled; nothing is pending: the session is finished"),
     (histories.paused_at_two, [said(None, "a")], None, "query_id_missing",
      "2 queries pending; specify query_id explicitly; pending: q-0, q-1"),
     (histories.running, [said(None, "a")], None, "not_waiting",

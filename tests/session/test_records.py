@@ -29,7 +29,9 @@ LEAST: dict[str, Record] = {
     "effect": {"name": "time", "args": [], "result": 1},
     "note": {"bytes": 1, "level": "info", "message": "m"},
     "prompt": {"t": 1.0, "queries": [QUERY]},
+    "delivery": {"t": 1.0, "answered": [[0, "q-0"]]},
     "answer": {"t": 1.0, "answers": [SAID]},
+    "misfit": {"t": 1.0, "query_ids": ["q-0"]},
     "fork": {"t": 1.0, "strategies": ["a"], "first": 0, "ctx": {}, "on_error": "skip"},
     "end": {"t": 1.0, "stream": "0", "result": 1},
     "crash": {"t": 1.0, "reason": "r"},
@@ -41,13 +43,16 @@ LINE = {"session_id": "p-1", "title": "t", "status": "running", "created_at": 1.
 LEGAL: dict[str, dict[str, Any]] = {  # further fields that a record may have
     "effect": {"n": 3, "times": 2},
     "header": {"budget": {"max_llm_calls": 1}, "parent": {"session_id": "p-2", "at": None}, "carried": CARRIED},
-    "prompt": {"spent_s": 0.5},
+    "prompt": {"spent_s": 0.5, "wait": True, "wake_s": 2.5},
+    "delivery": {"answered": []},
     "note": {"progress": {"step": -1, "total": 0, "message": None}},
     "answer": {"answers": [{**SAID, "usage": {"prompt_tokens": 3}, "by": None}]},
-    "fork": {"spent_s": 1},
+    "fork": {"spent_s": 1, "abis": [{"language": "python"}]},
     "flushed": {"line": LINE},
     "end": {"spent_s": 1, "error": "e"},
 }
+WAITS: list[Any] = [1, False, None, {}]
+DELIVERED: list[Any] = [5, {}, ["q-0"], [[0]], [["q-0", 0]], [[-1, "q-0"]], [[0, "q-0", 1]]]
 PARENTS: list[Any] = [5, {}, {"session_id": 5}]
 EFFECTS: list[Any] = [5, [], ["time", [], {}, "1"], ["time", [], 5, 1]]
 ANSWERS: list[Any] = [5, {"d": 5}, {"d": [5]}, {"d": [{}]}]
@@ -81,6 +86,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("note", {"progress": {"step": "1", "total": 1, "message": None}}),
     ("prompt", {"t": "1"}),
     ("prompt", {"spent_s": "1"}),
+    *(("prompt", {"wait": bad}) for bad in WAITS),
+    *(("prompt", {"wait": True, "wake_s": bad}) for bad in ("1", -1, None, True, 1e300)),
+    *(("delivery", {"answered": bad}) for bad in DELIVERED),
     *(("prompt", {"queries": [{**QUERY, name: 0}]}) for name in QUERY),
     ("prompt", {"queries": ["q-0"]}),
     ("answer", {"answers": {"id": "q-0"}}),
@@ -94,6 +102,9 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
     ("fork", {"on_error": "abort"}),
     ("fork", {"on_error": ["skip"]}),
     ("fork", {"spent_s": None}),
+    ("fork", {"abis": None}),
+    ("fork", {"abis": ["python"]}),
+    ("fork", {"abis": [{"interpreter": "CPython 3.12"}]}),
     ("end", {"error": 5}),
     ("end", {"stats": 5}),
     ("crash", {"reason": 9}),

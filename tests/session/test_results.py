@@ -102,6 +102,7 @@ def test_line_of_a_list_shows_what_waits() -> None:
         "session_id": "p-1-0123456789abcdef",
         "title": "review",
         "status": "needs_response",
+        "language": "lua",
         "worker": "none",
         "created_at": BORN_S,
         "last_activity_at": BORN_S + 1,
@@ -282,3 +283,33 @@ def test_clock_that_went_back_counts_no_negative_time() -> None:
 
 def test_fresh_session_is_new() -> None:
     assert Session().phase == "new"
+
+
+BY = [
+    ([{"id": "q-0"}, {"id": "q-1"}], "2 prompts that are meant to be independent were answered in one call"),
+    ([{"id": "q-0", "by": "agent 1"}, {"id": "q-1", "by": "agent 2"}], ""),
+    ([{"id": "q-0"}, {"id": "q-1", "by": "agent 2"}], ""),
+]
+
+
+@pytest.mark.parametrize("is_independent", [True, False])
+@pytest.mark.parametrize(("answers", "sentence"), BY)
+def test_result_warns_where_one_call_answers_independent_prompts_without_saying_by_whom(
+    answers: list[Record], sentence: str, is_independent: bool
+) -> None:
+    session = Session()
+    option = {"independent": True} if is_independent else {}
+    queries = [{"id": f"q-{n}", "digest": "x", **query("p"), **option} for n in (0, 1)]
+    records: list[Record] = [
+        header(),
+        {"kind": "prompt", "queries": queries, "t": 1020.0},
+        {"kind": "answer", "answers": [{**answer, "response": "a"} for answer in answers], "t": 1040.0},
+        {"kind": "final", "status": "completed", "result": 1, "warnings": ["own"], "t": 1050.0},
+    ]
+
+    for record in records:
+        evolve(session, record)
+
+    own, *others = view(session, now_s=1060.0)["Finished"]["state"]["Completed"]["warnings"]
+    assert own == "own"
+    assert [other[: len(sentence)] for other in others] == [sentence] * bool(sentence and is_independent)

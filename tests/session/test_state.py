@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algocline_mcp.session.decisions import decide
-from algocline_mcp.session.events import Answer, Asked, Called, Cancel, Continue, Died, Ended, Forked, Logged, Status
+from algocline_mcp.session.events import (
+    Answer,
+    Asked,
+    Called,
+    Cancel,
+    Continue,
+    Delivered,
+    Died,
+    Ended,
+    Forked,
+    Logged,
+    Status,
+)
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, summary, view
 from algocline_mcp.session.state import Phase, Session, evolve, fold
@@ -25,9 +37,21 @@ REACHED = {(row.row, row.after) for row in rows.TRANSITIONS}
 
 texts = st.text(st.characters(codec=None), max_size=6)  # lone surrogates too
 streams = st.sampled_from(("", *STREAMS))
-queries = st.builds(query, texts, st.none() | texts, grounded=st.booleans())
+queries = st.builds(query, texts, st.none() | texts, grounded=st.booleans()) | st.builds(
+    query, texts, schema=st.just({"type": "object"})
+)
 batches = st.lists(queries, min_size=1, max_size=3)
 asks = st.builds(lambda stream, asked: Asked(stream, tuple(asked), 0.0), streams, batches)
+waits = st.builds(
+    lambda stream, asked, wake_s, withdrawn: Asked(
+        stream, tuple(asked), 0.0, is_wait=True, wake_s=wake_s, withdrawn=tuple(withdrawn)
+    ),
+    streams,
+    batches | st.just([]),
+    st.none() | st.just(5),
+    st.just([]) | st.lists(st.integers(0, 5), max_size=3),
+)
+deliveries = st.builds(Delivered, streams, st.just(0.0))
 calls = st.builds(
     Called,
     streams,
@@ -45,7 +69,9 @@ notes = st.builds(
 ids = st.none() | st.sampled_from([*(f"q-{n}" for n in range(4)), "f-0-0", "f-0-1", "f-1-0", "f-2-0", "f-9-9", OLDEST])
 usages = st.none() | st.fixed_dictionaries({}, optional={"prompt_tokens": st.just(5), "completion_tokens": st.just(7)})
 answers = st.builds(Answer, ids, st.just("a") | texts, st.none() | st.none() | texts, usages)
-continues = st.builds(lambda given: Continue(tuple(given), 0.0), st.lists(answers, max_size=4))
+continues = st.builds(
+    lambda given, is_checked: Continue(tuple(given), 0.0, is_checked), st.lists(answers, max_size=4), st.booleans()
+)
 deaths = st.builds(Died, streams, st.just("ended by SIGKILL"), st.just(0.0))
 outcomes = st.sampled_from([{"result": 1}, {"error": "e"}, {"result": None, "stats": {"k": 1}}])
 forks = st.builds(
@@ -58,7 +84,20 @@ forks = st.builds(
 )
 child_ends = st.builds(Ended, st.sampled_from(STREAMS[1:]), outcomes, st.just(0.0))
 ends = st.builds(Ended, st.just(""), st.sampled_from([{"result": None}, {"error": "e"}]), st.just(0.0))
-ordinary = [asks, calls, calls, notes, continues, continues, *[deaths] * 5, forks, child_ends, st.just(MARK)]
+ordinary = [
+    asks,
+    waits,
+    *[deliveries] * 3,
+    calls,
+    calls,
+    notes,
+    continues,
+    continues,
+    *[deaths] * 5,
+    forks,
+    child_ends,
+    st.just(MARK),
+]
 steps = st.lists(st.sampled_from(range(len(ordinary))).flatmap(ordinary.__getitem__), max_size=30)
 closing = st.none() | ends | st.just(Cancel(0.0))
 histories = st.builds(lambda chosen, last: [*chosen, *([last, MARK] if last else [])], steps, closing)
@@ -73,7 +112,13 @@ def may_happen(session: Session, event: Any) -> bool:
         return False
     if isinstance(event, Forked) and refusal(session.streams, event.stream, len(event.strategies), session.limits):
         return False
-    return isinstance(event, Died) or stream.can_run
+    if isinstance(event, Delivered):
+        return stream.waits.can_deliver(stream.waits.ready)
+    if isinstance(event, Asked) and not event.queries and event.wake_s is None:
+        left = stream.waits.undelivered.keys() - stream.waits.open_of(event.withdrawn)
+        if not left:
+            return False
+    return isinstance(event, Died) or (stream.can_run and not stream.waits.is_waiting)
 
 
 def placed(session: Session, event: Any) -> Any:
@@ -83,7 +128,11 @@ def placed(session: Session, event: Any) -> Any:
         return Continue(
             tuple(replace(each, query_id=oldest) if each.query_id == OLDEST else each for each in event.answers),
             event.now_s,
+            event.is_checked,
         )
+    if isinstance(event, Delivered):
+        due = [name for name, one in session.streams.items() if one.waits.can_deliver(one.waits.ready)]
+        return replace(event, stream=due[int(event.stream or 0) % len(due)]) if due else event
     if not isinstance(event, Asked | Called | Logged | Died | Forked | Ended) or session.phase is Phase.FINISHED:
         return event
     is_child = isinstance(event, Ended) and event.stream != ""
@@ -149,10 +198,13 @@ def test_what_is_pending_is_what_was_asked_and_not_answered_oldest_first(chosen:
 
     session = moments[-1]
     asked = [each["id"] for record in records if record["kind"] == "prompt" for each in record["queries"]]
-    dropped = tuple(f"f-{name}-" for name, stream in session.streams.items() if stream.ended_as == "dropped")
-    waiting = [each for each in asked if each not in session.answered and not each.startswith(dropped)]
+    dropped = tuple(f"f-{name}-" for name, stream in session.streams.items() if stream.is_over)
+    withdrawn = {query_id for record in records for query_id in record.get("withdrawn", ())}
+    open_ids = [each for each in asked if each not in session.answered and not each.startswith(dropped)]
+    waiting = [each for each in open_ids if each not in withdrawn]
+    assert not withdrawn & session.answered.keys()
     assert list(session.pending) == ([] if session.final else waiting)
-    assert sum(stream.open for stream in session.streams.values()) == len(waiting)
+    assert sum(stream.open + len(stream.waits.open) for stream in session.streams.values()) == len(waiting)
     assert metrics(session, 2000.0)["auto"]["llm_calls"] == len(asked)
 
 

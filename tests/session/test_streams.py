@@ -3,9 +3,10 @@
 import pytest
 
 from algocline_mcp.session.decisions import decide
-from algocline_mcp.session.events import Asked
+from algocline_mcp.session.events import Asked, Forked
+from algocline_mcp.session.records import IllegalRecord
 from algocline_mcp.session.results import children
-from algocline_mcp.session.state import Phase, fold
+from algocline_mcp.session.state import Phase, evolve, fold
 from algocline_mcp.session.streams import MAIN, child_seed, refusal
 from tests.session import histories
 from tests.session.histories import History, query, said
@@ -192,3 +193,22 @@ def test_unnamed_answer_means_the_one_query_of_a_child_too() -> None:
     decision = histories.running_beside_a_prompt().answer(said(None, "a"))
 
     assert decision.records[0]["answers"] == [{"id": "f-0-0", "response": "a"}]
+
+
+def test_child_has_the_language_of_its_own_abi_else_that_of_the_session() -> None:
+    abi = {"language": "python", "interpreter": "CPython 3.12", "prelude": 1}
+    history = histories.running()
+    history.do(Forked(MAIN, ("a", "b"), {}, "skip", history.tick(), abis=(None, abi)))
+
+    session = history.session
+    assert [session.streams[name].language(session.header) for name in ("", "0", "1")] == ["lua", "lua", "python"]
+    assert history.records[-1]["abis"] == [None, abi]
+
+
+def test_a_fork_in_one_language_says_nothing_of_it_and_one_of_another_length_is_illegal() -> None:
+    history = histories.running().fork("a", "b")
+    forked = history.records[-1]
+
+    assert "abis" not in forked
+    with pytest.raises(IllegalRecord):
+        evolve(histories.running().session, forked | {"abis": [None]})

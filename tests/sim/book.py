@@ -4,12 +4,15 @@ Contract: `heard` takes every reply that reached a host; `check_disk` may be cal
 `check_end` when a session has come to its end. Each raises Violation.
 """
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.session.events import Answer
+from algocline_mcp.session.misfits import REFUSALS
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal_lines
@@ -17,6 +20,7 @@ from tests.sim import strategies
 from tests.sim.machine import Violation
 
 ENDS = ("completed", "cancelled", "error")
+_MISFIT = re.compile(r"the answer to (\S+) does not fit")
 NEVER = ("corrupt", "diverged", "needs_version", "lost")
 
 
@@ -30,6 +34,7 @@ class Story:
     sent: dict[str, list[str]] = field(default_factory=dict)  # query id -> what hosts answered, taken or not
     pending: list[str] = field(default_factory=list)  # as of the last reply
     end: tuple[Any, ...] | None = None
+    misfits: Counter[str] = field(default_factory=Counter)  # query id -> answers that were refused by its schema
 
 
 @dataclass
@@ -40,9 +45,10 @@ class Call:
     program: list[list[Any]] = field(default_factory=list)
     known: frozenset[str] = frozenset()  # acknowledged before it began
     was_over: bool = False
+    is_checked: bool = False  # against the schemas of the prompts
 
 
-_COUNTED = ("replies", "errors", "acknowledged", "shown", "ends", "children", "dropped")
+_COUNTED = ("replies", "errors", "acknowledged", "shown", "ends", "children", "dropped", "misfits")
 
 
 @dataclass
@@ -55,6 +61,8 @@ class Book:
             self.counts["errors"] += 1
             if outcome.code in NEVER:
                 raise Violation(f"{outcome.code}: {outcome}")
+            if call.sid in self.stories:
+                self._count_misfits(self.stories[call.sid], str(outcome))
             return
         if isinstance(outcome, BaseException):
             raise Violation(f"a server raised {outcome!r}") from outcome
@@ -69,6 +77,11 @@ class Book:
         self._end(story, call, result)
         if call.kind == "continue" and "error_code" not in result and "not taken" not in result.get("next", ""):
             self._acknowledge(story, call, result)
+
+    def _count_misfits(self, story: Story, refusal: str) -> None:
+        for query_id in set(_MISFIT.findall(refusal)):
+            story.misfits[query_id] += 1
+            self.counts["misfits"] += 1
 
     def _show(self, story: Story, call: Call, result: Record) -> None:
         queries = result.get("queries", [result] if "prompt" in result else [])
@@ -95,6 +108,7 @@ class Book:
 
     def _acknowledge(self, story: Story, call: Call, result: Record) -> None:
         refused = [each["query_id"] for each in result.get("refused", ())]
+        self._count_misfits(story, " ".join(each["reason"] for each in result.get("refused", ())))
         for answer in call.answers:
             query_id, text = answer.query_id or next(iter(story.shown)), said(answer)
             if answer.query_id in refused or query_id in refused:
@@ -115,7 +129,9 @@ class Book:
         answers: dict[str, str] = {}
         prompts: dict[str, str] = {}
         ends = []
+        misfits: Counter[str] = Counter()
         for record in scanned.records:
+            misfits.update(record.get("query_ids", ()))
             for item in record.get("answers", ()):
                 if item["id"] in answers:
                     raise Violation(f"{item['id']} has two answers")
@@ -128,6 +144,8 @@ class Book:
                 ends.append((record["status"], record.get("result"), record.get("error")))
         _check_kept("the answer that was acknowledged to", story.acknowledged, answers)
         _check_kept("the prompt that was shown as", story.shown, prompts)
+        if story.misfits - misfits or any(count > REFUSALS for count in misfits.values()):
+            raise Violation(f"refused were {story.misfits}, the journal counts {misfits}")
         try:
             fold(scanned.records)
         except IllegalRecord as exc:

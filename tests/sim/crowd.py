@@ -171,15 +171,15 @@ class Crowd:
 
     def _perform(self, asking: Asking, plan: Plan) -> bool:
         if isinstance(plan, Inspect):
-            asking.paused[plan.sid] = self.live[plan.sid].is_paused
+            asking.paused[plan.key] = self.live[plan.key].is_paused
         elif isinstance(plan, Evict):
-            asking.asked.add(plan.sid)
-            worker = self.live[plan.sid]
-            if asking.server.calls[plan.sid]:
-                raise Violation(f"{plan.sid} is evicted on its way back for a call")
+            asking.asked.add(plan.key)
+            worker = self.live[plan.key]
+            if asking.server.calls[plan.key]:
+                raise Violation(f"{plan.key} is evicted on its way back for a call")
             self.counts["evicted" if worker.is_paused else "refused to leave"] += 1
             if worker.is_paused:  # else the worker refuses: it serves a call since its journal was read
-                del self.live[plan.sid]
+                del self.live[plan.key]
         return isinstance(plan, Inspect | Evict)
 
     def pause(self) -> None:

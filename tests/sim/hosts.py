@@ -1,5 +1,6 @@
 """Hosts of a schedule: the calls that they make next."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from algocline_mcp.session.events import Answer
@@ -27,7 +28,7 @@ def next_call(world: "World") -> Call:
         return world.call("hibernate", sid)
     if kind < 0.275:
         return world.call("cancel", sid)
-    return world.call("continue", sid, _answers(world, story))
+    return replace(world.call("continue", sid, _answers(world, story)), is_checked=True)
 
 
 def _answers(world: "World", story: Story) -> tuple[Answer, ...]:
@@ -43,7 +44,9 @@ def _answers(world: "World", story: Story) -> tuple[Answer, ...]:
     answers = []
     for query_id in chosen:
         before = story.sent.setdefault(query_id, [])
-        text = rng.choice(before) if before and rng.random() < 0.6 else f"{query_id} a{len(before)}"
+        new = f"{query_id} a{len(before)}"
+        new = f'{{"a": "{new}"}}' if rng.random() < 0.5 else new  # only this one fits a schema
+        text = rng.choice(before) if before and rng.random() < 0.6 else new
         before.append(text)
         named = query_id if rng.random() < 0.93 else None
         answers.append(Answer(named, refuse=text) if text.endswith("3") else Answer(named, text))

@@ -41,17 +41,38 @@ def write(rng: Random, depth: int = 0) -> list[list[Any]]:
     return program
 
 
+def with_waits(rng: Random) -> list[list[Any]]:
+    """A program that waits for any answer, with and without timers, and asks plainly in between."""
+    program = write(rng, _FORKS)
+    for _ in range(rng.randrange(1, 4)):
+        race = ["race", rng.randrange(1, 4), rng.choice((None, None, 0, 0.5, 60)), rng.random() < 0.5]
+        program.insert(rng.randrange(len(program) + 1), race)
+    return program
+
+
 def perform(program: list[list[Any]], whim: Callable[[], int] = lambda: 0) -> Talk:
     """`whim`: what a strategy that is not deterministic depends on."""
     trace: list[Any] = []
+    left = 0  # queries of waits whose answers have not come
     for number, (name, *more) in enumerate(program):
         if name == "if":
             is_odd = _digest(trace) % 2
             name, more = (more[0], [1]) if is_odd else ("time", [])
         if name == "ask":
             prompts = [f"{number}.{n}: {_digest(trace):08x}" for n in range(more[0])]
-            queries = [{"prompt": prompt, "system": None, "max_tokens": 64} for prompt in prompts]
+            schema = {"schema": {"type": "object"}} if number % 3 == 0 else {}
+            queries = [{"prompt": prompt, "system": None, "max_tokens": 64, **schema} for prompt in prompts]
             trace.append((yield {"op": "ask", "queries": queries})["answers"])
+        elif name == "race":
+            count, wake_s, is_to_the_end = more
+            queries = [{"prompt": f"{number}.w{n}: {_digest(trace):08x}", "system": None, "max_tokens": 64}
+                       for n in range(count)]  # fmt: skip
+            left += count
+            trace.append((yield {"op": "wait", "queries": queries, "wake_s": wake_s}))
+            left -= len(trace[-1]["answered"])
+            while is_to_the_end and left:
+                trace.append((yield {"op": "wait", "queries": [], "wake_s": None}))
+                left -= len(trace[-1]["answered"])
         elif name == "fork":
             programs, on_error = more
             strategies = [*programs, next(iter(programs))]
@@ -116,6 +137,7 @@ class Undisturbed:
         talk = perform(program)
         left = [record for record in self.records if record.get("stream", "") == stream]
         effects = iter(_effects(left))
+        deliveries = iter([record["answered"] for record in left if record["kind"] == "delivery"])
         forks = iter([record for record in left if record["kind"] == "fork"])
         asked = 0
         heard: Record | None = None
@@ -125,15 +147,22 @@ class Undisturbed:
                 heard = next(effects, None)
             elif message["op"] == "fork":
                 heard = self._forked(message, next(forks, None))
-            elif message["op"] == "ask":
+            elif message["op"] in ("ask", "wait"):
                 prefix = f"f-{stream}" if stream else "q"
                 ids = [f"{prefix}-{asked + n}" for n in range(len(message["queries"]))]
                 asked += len(ids)
                 self.prompts.update(zip(ids, [query["prompt"] for query in message["queries"]], strict=True))
-                heard = _answered(ids, self._answers)
+                is_wait = message["op"] == "wait"
+                heard = self._delivered(next(deliveries, None)) if is_wait else _answered(ids, self._answers)
             if heard is None and not is_one_way(message):
                 return
         self.ends[stream] = {key: message[key] for key in ("result", "error") if key in message}
+
+    def _delivered(self, answered: list[list[Any]] | None) -> Record | None:
+        if answered is None:
+            return None
+        said = [[number, self._answers[query_id]] for number, query_id in answered]
+        return {"answered": said, "woke": not said}
 
     def _forked(self, message: Record, record: Record | None) -> Record | None:
         """None where it was not over."""

@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from algocline_mcp.storage.journal_lines import Scanner, scan
 from algocline_mcp.worker.engine.messages import Ask, Message
 from algocline_mcp.worker.keeper.journaled_session import JournaledSession
 from algocline_mcp.worker.keeper.replay import Outcome, Replay
+from tests.sim import strategies
 from tests.sim.machine import Violation
 from tests.sim.system import HOME, installed
 from tests.sim.world import World, play
@@ -125,6 +127,21 @@ def test_simulation_finds_a_product_that_breaks_its_promise(name: str, monkeypat
 
     with pytest.raises(Violation, match=violation):
         play(_SEEDS.start, len(_SEEDS))
+
+
+def test_simulation_finds_a_delivery_that_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = JournaledSession.append
+
+    def append(self: JournaledSession, record: Record) -> None:
+        if record["kind"] == "delivery":
+            evolve(self.session, record)
+        else:
+            real(self, record)
+
+    monkeypatch.setattr(JournaledSession, "append", append)
+
+    with pytest.raises(Violation, match=r"undisturbed|diverged|fold|corrupt"):
+        deque((World(seed, programs=[strategies.with_waits(Random(seed))]).run() for seed in _SEEDS), maxlen=0)
 
 
 @pytest.mark.slow

@@ -6,9 +6,12 @@ on each. ALC_THOROUGH=1 plays ten thousand.
 
 import os
 import sys
+from collections import Counter
+from random import Random
 
 import pytest
 
+from tests.sim import strategies
 from tests.sim.world import World, play
 
 _PYTHON = (3, 11)
@@ -29,6 +32,16 @@ def test_whatever_fails_nothing_acknowledged_is_lost_or_changed(item: int) -> No
     assert not [name for name, count in happened.items() if count < 20], "faults that did not strike prove nothing"
     assert happened["acknowledged"] > _SCHEDULES
     assert happened["workers"] > 2 * _SCHEDULES
+
+
+def test_whatever_fails_the_answers_to_waits_are_delivered_as_they_were() -> None:
+    happened: Counter[str] = Counter()
+    for seed in range(_SCHEDULES // 2):
+        world = World(seed, programs=[strategies.with_waits(Random(seed))]).run()
+        happened.update(world.book.counts)
+        happened["deliveries"] += sum(file.cache.count(b'"delivery"') for file in world.disk.files.values())
+
+    assert happened["deliveries"] > _SCHEDULES // 2
 
 
 def test_schedule_is_the_same_again_from_its_seed() -> None:

@@ -170,7 +170,7 @@ class World(Workers):
         if call.kind == "run":
             work = dispatch.run_via_pool(pool, Strategy(json.dumps(call.program)), wait_s=wait_s)
         elif call.kind == "continue":
-            work = dispatch.continue_via_pool(pool, call.sid, call.answers, wait_s=wait_s)
+            work = dispatch.continue_via_pool(pool, call.sid, call.answers, wait_s=wait_s, is_checked=call.is_checked)
         elif call.kind == "status":
             work = dispatch.status_via_pool(pool, call.sid, wait_s=wait_s)
         else:
