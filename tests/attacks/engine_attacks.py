@@ -22,6 +22,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from algocline_mcp.config.sandbox import Sandbox, probe
 from algocline_mcp.protocol import messages
 from algocline_mcp.worker.confinement.confinement import Confinement
 from algocline_mcp.worker.engine.process import Channel, Start, spawn_engine
+from tests.attacks.python_needs import NEEDS
 
 _LIMIT_S = 20.0
 _START = {"language": "python", "utc_offset_s": 0, "chunk": "", "ctx": "{}", "seed": 0, "created_s": 0.0}
@@ -187,6 +189,12 @@ DEATHS: dict[str, Attack] = {
     "read at address 0": lambda it: ctypes.string_at(0),
     "exit without a word": lambda it: os._exit(3),
 }
+
+
+def _run_need(need: Callable[[], object], _: Surroundings) -> None:
+    need()
+
+
 GROUPS = (
     FILES,
     NO_FILE_RIGHT,
@@ -198,7 +206,7 @@ GROUPS = (
     PERHAPS,
 )
 ATTACKS: dict[str, Attack] = {name: attack for group in GROUPS for name, attack in group.items()}
-ACTS = ATTACKS | DEATHS
+ACTS = ATTACKS | DEATHS | {name: partial(_run_need, need) for name, need in NEEDS.items()}
 
 
 class _IoVector(ctypes.Structure):
@@ -213,6 +221,8 @@ def _read_process(victim: int) -> None:
 
 class _Python:
     """In the place of a language: the code is the name of an attack."""
+
+    problem: str | None = None
 
     def __init__(self, surroundings: Surroundings) -> None:
         self._surroundings = surroundings

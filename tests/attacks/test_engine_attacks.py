@@ -10,6 +10,7 @@ import pytest
 
 from algocline_mcp.config.sandbox import probe
 from tests.attacks import engine_attacks as attacks
+from tests.attacks.python_needs import NEEDS
 
 HOST = probe({})
 ROOT = Path(__file__).parents[2]
@@ -25,10 +26,12 @@ def outcomes(mode: str, directory: Path) -> dict[str, str]:
     return outcome
 
 
-def test_no_attack_gets_through_and_an_engine_that_dies_ends_at_once(tmp_path: Path) -> None:
+def test_no_attack_gets_through_a_death_ends_at_once_and_python_has_what_it_needs(tmp_path: Path) -> None:
     outcome = outcomes("standard", tmp_path)
+    needs = {name: outcome.pop(name) for name in NEEDS}
     deaths = {name: outcome.pop(name) for name in attacks.DEATHS}
 
+    assert needs == dict.fromkeys(NEEDS, "reached")
     assert deaths == dict.fromkeys(attacks.DEATHS, "ended")
     assert list(outcome) == list(attacks.ATTACKS)
     assert {name: error for name, error in outcome.items() if error not in DENIED} == {}
@@ -41,7 +44,7 @@ def test_every_attack_gets_through_without_the_confinement(tmp_path: Path) -> No
     outcome = outcomes("off", tmp_path)
 
     failed = {name: error for name, error in outcome.items() if error not in THROUGH}
-    assert {name: error for name, error in failed.items() if name not in attacks.PERHAPS} == {}
+    assert {name: error for name, error in failed.items() if name not in {**attacks.PERHAPS, **attacks.DEATHS}} == {}
     assert outcome["execute"] == "ended"
 
 

@@ -234,7 +234,7 @@ async def test_directory_of_another_user_below_the_home_is_refused(
         home_setup.prepare(rig.home)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize("way", ["fork", "exec"])
 async def test_worker_and_fork_server_have_no_new_privileges(rig: Rig, way: str) -> None:
     async with rig.pool(environ=os.environ | {"ALC_SPAWN": way}) as pool:

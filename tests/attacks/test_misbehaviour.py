@@ -1,15 +1,31 @@
 """Strategies that never end, or take all they can get, by each construct of the language: each ends with an error of
 its own, and another session on the same server goes on meanwhile."""
 
+from typing import Any
+
+import anyio
 import pytest
 
 from algocline_mcp.config.limits import MIB
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
+from tests.rig import undisturbed as other_session
 from tests.rig.rig import Rig, run, say
 from tests.rig.undisturbed import undisturbed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+async def test_control_session_that_waits_for_another_one_is_noticed(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def delayed(*args: Any, **options: Any) -> Any:
+        await anyio.sleep(2.0)
+        return await say(*args, **options)
+
+    async with rig.pool() as pool:
+        with pytest.raises(AssertionError, match=r"s before, .* s meanwhile"):
+            async with undisturbed(pool):
+                monkeypatch.setattr(other_session, "say", delayed)
+
 
 ENDLESS = {
     "coroutine": "coroutine.wrap(function() while true do end end)()",

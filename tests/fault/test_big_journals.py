@@ -96,7 +96,7 @@ def big() -> Iterator[Home]:
         ('view(home, "code")["total"] > 0', "True"),
         ("sum(map(len, timeline.lines_of(records(home), is_full=True))) > 220 << 20", "True"),
         ("sum(map(len, html.parts_of(records(home)))) > 220 << 20", "True"),
-        ('sum(1 for _ in branch.records_before(records(home), "q-60", set())) > 100', "True"),
+        ('sum(1 for _ in branch.records_before(records(home), "q-60")) > 100', "True"),
         ('planned(home, code="return 1")', "too_large"),
         ("imported(home, Limits())", "running"),
         ("imported(home, Limits(strikes=2))", "running"),

@@ -11,7 +11,6 @@ import pytest
 from algocline_mcp.config.limits import KIB, Limits
 from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.worker.engine import process
-from tests.rig.processes import may_read_any_process
 from tests.rig.rig import ASK_TWICE, Rig, finish, open_pidfd, run, say, until
 
 pytestmark = pytest.mark.anyio
@@ -66,8 +65,7 @@ async def test_engine_that_segfaults_on_its_way_back_is_a_crash_loop_and_the_ans
 
 @pytest.mark.slow
 async def test_engine_writes_only_to_its_log_and_its_limit_is_hard(rig: Rig) -> None:
-    readable = {} if may_read_any_process() else {"ALC_SANDBOX": "off"}  # its descriptors
-    async with rig.pool(environ={**os.environ, **readable}, engine_log_bytes=64 * KIB) as pool:
+    async with rig.readable_pool(engine_log_bytes=64 * KIB) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         pid = rig.engine(sid)
         limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)

@@ -6,6 +6,7 @@ mounted, which makes ext4 recover, and read. The tests need root and loop device
 tests/storage/test_journal_power_cuts.py composes the states of a cut page by page and needs neither.
 """
 
+import contextlib
 import os
 import random
 import subprocess
@@ -40,7 +41,8 @@ class Disk:
     def unmount(self) -> None:
         """Kills all processes of the home first."""
         for process in self._rig.processes():
-            os.kill(process.pid, 9)
+            with contextlib.suppress(ProcessLookupError):  # it may end by itself meanwhile
+                os.kill(process.pid, 9)
             wait_until_ended(process.pid, SOON_S)
         if self._mounted:
             _system("umount", self.at)

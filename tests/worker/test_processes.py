@@ -8,7 +8,7 @@ import pytest
 
 from algocline_mcp.pool.dispatch import stop_via_pool
 from algocline_mcp.storage import journal
-from tests.rig.processes import may_read_any_process
+from tests.rig.processes import READABLE
 from tests.rig.rig import (
     ASK_ONCE,
     ASK_TWICE,
@@ -30,8 +30,6 @@ pytestmark = pytest.mark.anyio
 WATCH_S = 5.0  # for how long paused sessions are open_pidfd
 REST_S = 0.3  # far below what a worker that looks again and again would sleep
 ways = pytest.mark.parametrize("way", ["fork", "exec"])
-# Of an engine that is confined, an ordinary user sees neither descriptors nor environment.
-READABLE = {} if may_read_any_process() else {"ALC_SANDBOX": "off"}
 
 
 @ways
@@ -52,7 +50,7 @@ async def test_keeper_and_engine_hold_exactly_the_descriptors_of_their_contracts
 
 
 async def test_fork_server_keeps_nothing_of_the_workers_it_made(rig: Rig) -> None:
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         for _ in range(3):
             await run(pool, ASK_ONCE)
         assert pool.fork_server.pid is not None
@@ -111,7 +109,7 @@ async def test_worker_knows_only_what_was_meant_for_it_of_the_servers_environmen
 
 
 async def test_worker_is_in_a_process_session_of_its_own_and_in_the_root_directory(rig: Rig) -> None:
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, ASK_ONCE)
         keeper, engine = rig.keeper(sid), rig.engine(sid)
 
@@ -137,7 +135,7 @@ async def at_rest(pids: list[int]) -> dict[int, int]:
 
 @pytest.mark.slow
 async def test_paused_sessions_wake_no_process(rig: Rig) -> None:
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         for _ in range(20):
             await run(pool, ASK_ONCE)
         pids = [each.pid for each in rig.workers()]

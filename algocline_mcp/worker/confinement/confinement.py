@@ -1,4 +1,4 @@
-"""Confines this process for good: no-new-privileges, not dumpable, Landlock without a path, a seccomp allow-list.
+"""Confines this process for good: no-new-privileges, Landlock without a path, a seccomp allow-list.
 
 Contract: `prepare` builds everything once, before the first fork. An engine calls `forbid_paths` and `filter_calls`
 after its fork; both take 0.15 ms together. From then on the process opens nothing: modules, codecs and functions of
@@ -14,7 +14,7 @@ from typing import Any, Self
 from algocline_mcp.config.sandbox import LANDLOCK_CREATE_RULESET, Sandbox
 from algocline_mcp.worker.confinement import bpf, landlock, system_calls
 
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38  # linux/prctl.h
+_PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 22, 38  # linux/prctl.h
 _SECCOMP_MODE_FILTER = 2
 _LANDLOCK_RESTRICT_SELF = LANDLOCK_CREATE_RULESET + 2
 
@@ -36,7 +36,6 @@ class Confinement:
     sandbox: Sandbox
     ruleset: bytes | None = None  # of Landlock
     program: Any = None  # of seccomp
-    is_dumpable: bool = False  # other processes of the user may read the memory, as record_pages must
 
     @classmethod
     def prepare(cls, sandbox: Sandbox) -> Self:
@@ -54,8 +53,6 @@ class Confinement:
         if not self._is_on:
             return
         _check("no_new_privs", _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        if not self.is_dumpable:
-            _check("dumpable", _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0))
         if self.ruleset is not None:
             fd = _check("landlock", _libc.syscall(LANDLOCK_CREATE_RULESET, self.ruleset, len(self.ruleset), 0))
             _check("landlock", _libc.syscall(_LANDLOCK_RESTRICT_SELF, fd, 0))

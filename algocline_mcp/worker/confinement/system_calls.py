@@ -33,6 +33,7 @@ ALLOWED: Mapping[str, tuple[int, int]] = {
     "futex": (202, 98),
     "read": (0, 63),
     "write": (1, 64),
+    "writev": (20, 66),  # as musl writes what C prints to the log
     "close": (3, 57),
     "recvmsg": (47, 212),  # the start message, which brings the descriptor of the log
     "gettimeofday": (96, 169),

@@ -91,5 +91,6 @@ class SharedState:
 
     def _opened(self) -> Database:
         if self._database is None:
-            self._database = Database(self._path, self._limits, card_files.directories(self._home.cards, os.environ))
+            environ = {} if self._home.part else os.environ  # sinks and upstream's cards are the user's
+            self._database = Database(self._path, self._limits, card_files.directories(self._home.cards, environ))
         return self._database

@@ -44,6 +44,8 @@ ATTACKS: dict[str, Callable[[], Any]] = {
 class _Canary:
     """In the place of a language."""
 
+    problem: str | None = None
+
     def run(self, start: Start, channel: Channel) -> bytes:
         os.close(0)  # two free numbers, so that it is not the limit of descriptors that refuses a file
         os.close(1)

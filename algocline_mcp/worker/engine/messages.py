@@ -1,9 +1,9 @@
 """The messages of an engine, parsed and checked. Pure.
 
-Contract: the keeper trusts no byte of an engine before `parse` has checked it. `parse` returns an Ask, Call, Fork, Log
-or End, made of plain JSON values within the limits, or raises ProtocolError: then the engine is broken or hostile, and
-the keeper kills it. A mistake that an honest strategy can make (a prompt too long or empty, too many prompts) does not
-break the protocol: `problem_of` returns a sentence, and the strategy gets it as an error.
+Contract: the keeper trusts no byte of an engine before `parse` has checked it. `parse` returns an Ask, Wait, Call,
+Fork, Log or End, made of plain JSON values within the limits, or raises ProtocolError: then the engine is broken or
+hostile, and the keeper kills it. A mistake that an honest strategy can make (a prompt too long or empty, too many
+prompts) does not break the protocol: `problem_of` returns a sentence, and the strategy gets it as an error.
 """
 
 import json
@@ -17,22 +17,36 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.session.digests import json_size
 from algocline_mcp.session.records import ON_ERROR, Record
 from algocline_mcp.session.usage import byte_size
+from algocline_mcp.session.waits import WAKE_S
 
 _STRATEGY = re.compile(r"[A-Za-z0-9_]+")
 _OPTION_TYPES = (str, int, float, bool)
-_EXAMPLE = 'say what the model shall do, as in alc.llm("Summarise: " .. ctx.text)'
+_EXAMPLE = 'say what the model shall do, as in alc.llm("Summarise in one line: …")'
 _WHOLE = range(-(1 << 63), 1 << 63)  # integers of Lua; a longer one comes from an engine that is broken or hostile
 _LEVELS = ("error", "warn", "info", "debug")
+PHASE_CHARS = 1 << 10  # of the name of a phase; an engine cuts it at fewer
 _LOG_CHARS = 1 << 17  # of one log line or report of progress; an engine cuts them at half of it
 _ERROR_CHARS = 4 << 20  # of the text of an error: with escapes it fits a line to the server
 _WARNINGS, _WARNINGS_BYTES = 64, 1 << 20  # of one end; an engine sends at most twenty
 _NAME_CHARS, _ARGS = 64, 8  # of a host function: its name, and how many arguments it has
+_SCHEMA_BYTES = 64 << 10
 _OWN_KEYS = ("op", "id", "query_id", "digest", "stream")  # fields that the session adds; a strategy cannot set them
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     queries: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Asks, and goes on with any answer to what its stream has asked by waits, or after `wake_s` seconds. The reply is
+    `{answered: [[n, {response | refuse}], …], woke}`; `n` counts the stream's queries of waits, from 0. Withdraws
+    queries that are not answered yet; any other number in `withdrawn` has no effect."""
+
+    queries: tuple[Record, ...]  # maybe none
+    wake_s: float | None
+    withdrawn: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +64,7 @@ class Fork:
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    entry: Record  # {level, message, warning?} or {progress: {step, total, message}}
+    entry: Record  # {level, message, warning?, phase?} or {progress: {step, total, message}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +72,7 @@ class End:
     outcome: Record  # {result, stats?, warnings?} or {error, warnings?}
 
 
-Message = Ask | Call | Fork | Log | End
+Message = Ask | Wait | Call | Fork | Log | End
 
 
 def parse(line: bytes, *, json_depth: int) -> Message:
@@ -78,7 +92,9 @@ def problem_of(message: Message, limits: Mapping[str, int], *, ends_bytes: int =
     `limits` are those that the session's header recorded. `ends_bytes`: size of the results that other children of the
     same fork have returned, where the message comes from a child.
     """
-    if isinstance(message, Ask):
+    if isinstance(message, Wait) and not 0 <= (message.wake_s or 0) <= WAKE_S:
+        return f"wait: a timer of {message.wake_s:g} s, at least 0 and at most {WAKE_S} (a day): set one in that range"
+    if isinstance(message, Ask | Wait):
         for n, query in enumerate(message.queries, 1):
             if not query["prompt"] or query["prompt"].isspace():
                 where = f"item {n}: " if len(message.queries) > 1 else ""
@@ -135,6 +151,16 @@ def _ask(raw: Record) -> Ask:
     return Ask(tuple(_query(query) for query in queries))
 
 
+def _wait(raw: Record) -> Wait:
+    wake_s = raw.get("wake_s")
+    if wake_s is not None:
+        wake_s = _typed(raw, "wake_s", float if isinstance(wake_s, float) else int)
+    withdrawn = _typed(raw, "withdrawn", list) if "withdrawn" in raw else ()
+    if not all(type(number) is int for number in withdrawn):
+        raise ProtocolError("engine sent 'wait' with a bad 'withdrawn'")
+    return Wait(tuple(_query(query) for query in _typed(raw, "queries", list)), wake_s, tuple(withdrawn))
+
+
 def _query(raw: Any) -> Record:
     if not isinstance(raw, dict):
         raise ProtocolError("engine asked with a query that is not an object")
@@ -145,6 +171,10 @@ def _query(raw: Any) -> Record:
     }
     for name, value in raw.items():
         if name in query or name in _OWN_KEYS:
+            continue
+        if name == "schema" and isinstance(value, dict):
+            if json_size(value) <= _SCHEMA_BYTES:  # of a larger one the answer is checked by the strategy alone
+                query[name] = value
             continue
         if not isinstance(value, _OPTION_TYPES) or (isinstance(value, int) and value not in _WHOLE):
             raise ProtocolError(f"engine asked with a bad option {name!r}")
@@ -171,6 +201,10 @@ def _log(raw: Record) -> Log:
     entry = {"level": _typed(raw, "level", str), "message": _message(raw)}
     if entry["level"] not in _LEVELS:
         raise ProtocolError("engine sent a log line with a bad 'level'")
+    if "phase" in raw:
+        entry["phase"] = _typed(raw, "phase", str)
+        if not 0 < len(entry["phase"]) <= PHASE_CHARS:
+            raise ProtocolError(f"engine sent a phase of {len(entry['phase'])} characters")
     return Log(entry | ({"warning": True} if raw.get("warning") is True else {}))
 
 
@@ -216,6 +250,7 @@ def _typed(raw: Record, name: str, kind: type) -> Any:
 
 _READERS: dict[str, Callable[[Record], Message]] = {
     "ask": _ask,
+    "wait": _wait,
     "call": _call,
     "fork": _fork,
     "log": _log,

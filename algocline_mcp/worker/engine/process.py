@@ -24,12 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
+from algocline_mcp import package_inputs
 from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.protocol import messages
 from algocline_mcp.worker.confinement.confinement import Confinement, ConfinementFailed
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
-from algocline_mcp.worker.lowlevel.process_title import set_command_line, set_title
+from algocline_mcp.worker.lowlevel.process_title import set_title
 from algocline_mcp.worker.lowlevel.resource_limits import address_space_bytes, lower_for_good
 
 NOT_CONFINED = 71  # exit code
@@ -51,6 +52,7 @@ class Start:
     created_s: float  # unix seconds when the session was created, not this process
     heap_bytes: int | None = None  # the smaller limit of a child of alc.fork; None: the limit of `prepare`
     name_bytes: int = Limits().state_key_bytes  # of keys and of names of variables, modules and cards; a session's own
+    json_depth: int = Limits().json_depth  # how deep its values nest; a session's own
 
 
 class Channel(Protocol):
@@ -67,6 +69,11 @@ class Channel(Protocol):
 
 class LanguageRuntime(Protocol):
     """The machine of one language, prepared before the fork. It holds nothing of a session."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why no strategy of this language runs here: a setting that cannot be used, and the cure."""
+        ...
 
     def run(self, start: Start, channel: Channel) -> bytes:
         """Returns the last line, {"op":"end",…}: the strategy's result or error. Raises only errors of the channel."""
@@ -183,9 +190,11 @@ def _run_engine(
 
 def _run_session(runtimes: Mapping[str, LanguageRuntime], channel: SocketChannel) -> None:
     start = messages.decode(channel.begin())
-    set_command_line(f"alc engine {start.pop('sid')}")
+    set_title(f"alc engine {start.pop('sid')}")
     runtime = runtimes[start.pop("language")]
     _set_zone(start.pop("utc_offset_s"))
+    if start.pop("ignores_forms", False):
+        package_inputs.ignore_forms()
     channel.send(runtime.run(Start(**start), channel))
     channel.rest()
 

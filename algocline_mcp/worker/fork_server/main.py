@@ -1,15 +1,16 @@
-"""The fork server, `alc fork-server --control FD`: creates workers by fork. One per server, started by exec.
+"""The fork server, `alc fork-server --control FD --home PATH`: creates workers by fork. One per server.
 
-It imports all modules that a worker can need and prepares the languages, then forks a keeper per request: this takes
-about a millisecond instead of a start of Python, and most memory stays shared. `standby` workers exist in advance, each
-a keeper with its engine. A request is handed to one of them, and the next one is forked while no request comes: so no
-request waits for the two forks and for the pages that they copy. Servers never share a fork server, even in one home:
-a forked process has the limits, namespaces and privileges of its parent.
+A server starts it by exec. It imports all modules that a worker can need and prepares the languages, then forks a
+keeper per request: this takes about a millisecond instead of a start of Python, and most memory stays shared. `standby`
+workers exist in advance, each a keeper with its engine. A request is handed to one of them, and the next one is forked
+while no request comes: so no request waits for the two forks and for the pages that they copy. Servers never share a
+fork server, even in one home: a forked process has the limits, namespaces and privileges of its parent.
 
 Contract:
-- argv: `--control FD`, an inherited SOCK_SEQPACKET socket with one JSON object per message.
+- argv: `--control FD`, an inherited SOCK_SEQPACKET socket with one JSON object per message. `--home PATH`: the home,
+  which its title shows; it takes ALC_HOME.
 - Environment: that of its workers. It reads the ALC_* settings. After a fork, the worker reads ALC_FAILPOINT.
-- Sends `{ready: pid, sandbox}` once, with the fields of config.sandbox.Sandbox. Takes `{id, sid}` with three
+- Sends `{ready: pid, sandbox}` once, with the fields of config.sandbox.Sandbox. Takes `{id, sid, part?}` with three
   descriptors (locked journal, listener, stderr log) and answers `{id, pid}` or `{id, error}`. Closes its copies of the
   descriptors before it reads the next request. Sends `{exit: pid, status}` as soon as a child ends; a negative status
   is a signal.
@@ -33,13 +34,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from algocline_mcp.config.sandbox import refuse_tracers
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.protocol import messages
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.fork_server.warmup import record_pages, warm_up
 from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.lowlevel import memory_pages
+from algocline_mcp.worker.lowlevel import free_blocks, memory_pages
 from algocline_mcp.worker.lowlevel.failpoints import arm
 from algocline_mcp.worker.lowlevel.immortal import immortalize
 from algocline_mcp.worker.lowlevel.privileges import give_up_new_privileges
@@ -55,6 +57,7 @@ class Handoff:
     """What a forked child keeps a session with."""
 
     sid: str
+    part: str  # of the home to which the session belongs
     journal_fd: int
     listener_fd: int
     engine: Spawned | None  # of a standby worker, forked in advance
@@ -199,19 +202,20 @@ def _handoff(request: dict[str, Any], fds: list[int], engine: Spawned | None) ->
     journal_fd, listener_fd, log_fd = fds
     os.dup2(log_fd, 2)
     os.close(log_fd)
-    return Handoff(str(request["sid"]), journal_fd, listener_fd, engine)
+    return Handoff(str(request["sid"]), str(request.get("part", "")), journal_fd, listener_fd, engine)
 
 
 def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="alc fork-server", description="Creates the workers of one server by fork.")
     parser.add_argument("--control", type=int, required=True, help="descriptor of the control socket")
+    parser.add_argument("--home", default="", help="the home, for its title")
     args = parser.parse_args(argv)
     os.umask(0o077)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     os.set_inheritable(args.control, False)
     give_up_new_privileges()
-    set_title("alc fork-server")
+    set_title(f"alc fork-server {args.home}".rstrip())
     try:
         preloaded = Preloaded.from_env(os.environ)
     except HomeUnusable as exc:
@@ -219,11 +223,14 @@ def main(argv: Sequence[str]) -> int:
         return 2
     warm_up(preloaded)
     immortalize()
+    free_blocks.fill()
+    gc.enable()  # see __main__
     gc.freeze()  # a collection would write to, and so copy, the memory that all children share
     preloaded = record_pages(preloaded)
+    refuse_tracers(preloaded.confinement.sandbox.mode)
     handoff = ForkServer(args.control, preloaded).serve()
     if handoff is None:
         return 0
     arm(os.environ)
     engine = handoff.engine or keeper.spare_engine(preloaded)
-    return keeper.keep(handoff.sid, handoff.journal_fd, handoff.listener_fd, preloaded, engine)
+    return keeper.keep(handoff.sid, handoff.journal_fd, handoff.listener_fd, preloaded.of(handoff.part), engine)

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.protocol.messages import LineBuffer, PoolRequest
-from algocline_mcp.session.decisions import Refusal
 from algocline_mcp.session.records import CPU_USED_UP, Record
+from algocline_mcp.session.refusals import Refusal
 from algocline_mcp.worker.database.calls import PendingCall
 from algocline_mcp.worker.engine.process import NOT_CONFINED
 from algocline_mcp.worker.keeper.replay import reply_to_ask
@@ -132,6 +132,10 @@ class Engine(Connection):
         self._cpu_end_s: int | None = None  # processor time at which this step ends; None: to be read
         self.query_ids: list[str] = []  # of the prompt at which it is paused
         self.answers: dict[str, Record] = {}  # to these queries, by id
+        self.is_waiting = False  # it is paused at a wait for any answer
+        self.wakes_at = math.inf  # monotonic: when the timer of that wait fires
+        self.is_woken = False  # a timer began this step
+        self.undelivered: dict[str, Record] = {}  # by query id: answers for a wait that it has not got yet
         self.pending_call: PendingCall | None = None  # a call that is not answered yet
         self.clock: tuple[Record, int] | None = None  # the last reading and how often it was given, not yet recorded
 
@@ -155,8 +159,20 @@ class Engine(Connection):
         self.is_computing = False
         self.query_ids, self.answers = query_ids, answers
 
+    def wait(self, wake_s: float | None) -> None:
+        """It waits for any answer, or until `wake_s` seconds from now have passed."""
+        self.is_computing, self.is_waiting = False, True
+        self.wakes_at = math.inf if wake_s is None else time.monotonic() + wake_s
+
+    def is_deliverable(self, now: float) -> bool:
+        """It waits, and an answer is there or its timer has fired."""
+        return self.is_waiting and (bool(self.undelivered) or self.wakes_at <= now)
+
     def add_answer(self, item: Record) -> Record | None:
-        """Returns the reply for the engine when this answer completes the prompt."""
+        """Returns the reply for the engine when this answer completes the prompt. An answer for a wait is kept."""
+        if item["id"] not in self.query_ids:
+            self.undelivered[item["id"]] = item
+            return None
         self.answers[item["id"]] = item
         if len(self.answers) < len(self.query_ids):
             return None
@@ -167,7 +183,7 @@ class Engine(Connection):
     def begin_step(self, cpu_s: int, alone_s: int | None = None) -> None:
         """Allows the coming step `cpu_s` of processor time from now; then the kernel ends the engine with SIGXCPU.
         `alone_s`: no call waits for the step, see `limit_cpu`."""
-        self.is_computing = True
+        self.is_computing, self.is_waiting, self.wakes_at = True, False, math.inf
         self.step_began = time.monotonic()
         self.ends_at = self.step_began + WALL_PER_CPU * (cpu_s + 1)
         self.served_s = 0.0

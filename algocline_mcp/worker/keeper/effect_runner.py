@@ -7,11 +7,10 @@ mark of this change with another call.
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from algocline_mcp.session import budget
+from algocline_mcp.session import budget, waits
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.events import Called
 from algocline_mcp.session.records import Record
@@ -20,7 +19,7 @@ from algocline_mcp.session.streams import refusal
 from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.database import calls
 from algocline_mcp.worker.database.calls import EffectMark, MarkDiffers, SharedState
-from algocline_mcp.worker.engine.messages import Call, Fork
+from algocline_mcp.worker.engine.messages import Ask, Call, Fork, Wait
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import effects
 from algocline_mcp.worker.keeper.connections import Engine
@@ -48,23 +47,38 @@ class EffectRunner:
         self._journaled = journaled
         self._home = preloaded.home
         self._limits = preloaded.limits
+        self._abis = preloaded.abis
+        self._sandbox = preloaded.confinement.sandbox
+        self._worlds: dict[str, effects.World] = {}  # by language
         self._reply = reply
         self._flush = flush
         self._shared = SharedState(preloaded.home, preloaded.limits)
         # Facts of the session itself: a branch has its own, not its parent's.
         self._own: dict[str, Callable[[Engine], Record]] = {"budget": self._budget_left, "llm_calls": self._llm_calls}
 
-    @cached_property
-    def _world(self) -> effects.World:
+    def _world_of(self, stream: str) -> effects.World:
+        session = self._journaled.session
+        language = session.streams[stream].language(session.header)
+        if language not in self._worlds:
+            self._worlds[language] = self._make_world(language)
+        return self._worlds[language]
+
+    def _make_world(self, language: str) -> effects.World:
         header = self._journaled.session.header
         return effects.World(
-            header["language"],
+            language,
             effects.lib_paths(header, self._home.packages, os.environ),
-            Environ(self.ctx_env, header.get("project"), effects.allowed_variables(os.environ)),
+            self._environ(header),
             self._limits.code_bytes,
             effects.scenario_paths(self._home.scenarios, os.environ),
             header.get("variants", {}),
         )
+
+    def _environ(self, header: Record) -> Environ:
+        """A principal's strategy reads only what its own ctx injects: files and variables are the operator's."""
+        if self._home.part:
+            return Environ({"inject": self.ctx_env.get("inject")}, None, {})
+        return Environ(self.ctx_env, header.get("project"), effects.allowed_variables(os.environ))
 
     def run(self, engine: Engine, call: Call) -> None:
         """Carries out one call of a host function, or leaves it in `engine.pending_call`."""
@@ -84,7 +98,7 @@ class EffectRunner:
             self.retry_pending(engine)
             return
         if outcome is None:
-            outcome = self._world.perform(call.name, call.args)
+            outcome = self._world_of(engine.stream).perform(call.name, call.args)
         self._journaled.record(Called(engine.stream, call.name, call.args, outcome))
         self._reply(engine, outcome)
 
@@ -97,7 +111,9 @@ class EffectRunner:
 
     def _read_clock(self, engine: Engine, call: Call) -> Record:
         """Equal readings in a row become one record: a loop that waits for the clock must not fill the journal."""
-        outcome = self.inherited.call(call.name, call.args) or self._world.perform(call.name, call.args)
+        outcome = self.inherited.call(call.name, call.args) or self._world_of(engine.stream).perform(
+            call.name, call.args
+        )
         if engine.clock is not None and engine.clock[0] == outcome:
             engine.clock = (outcome, engine.clock[1] + 1)
         else:
@@ -114,10 +130,16 @@ class EffectRunner:
 
     # ── budget ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refuse_if_over_budget(self, engine: Engine, queries: Sequence[Record]) -> bool:
-        """Returns whether it refused. A refusal is recorded; an allowed prompt is its own record."""
-        session = self._journaled.session
-        sentence = budget.exceeded(session.budget, **self._used(engine), more=len(queries))
+    def refuse_ask(self, engine: Engine, message: Ask | Wait) -> bool:
+        """Returns whether it refused: over the budget, or over a limit together with what is still open. A refusal is
+        recorded; an allowed prompt is its own record."""
+        session, queries = self._journaled.session, message.queries
+        more: dict[str, Any] = {}
+        if isinstance(message, Wait):
+            more = {"is_endless": message.wake_s is None, "withdrawn": frozenset(message.withdrawn)}
+        sentence = waits.refusal(session.streams[engine.stream].waits, queries, session.limits, **more)
+        if sentence is None and queries:
+            sentence = budget.exceeded(session.budget, **self._used(engine), more=len(queries))
         if sentence is None:
             return False
         digests = tuple(query_digest(query) for query in queries)
@@ -134,15 +156,21 @@ class EffectRunner:
     def _used(self, engine: Engine) -> dict[str, int]:
         return used(self._journaled.session, now_s=now_s(), spent_s=engine.spent_s)
 
-    def refuse_fork_if_over_limit(self, engine: Engine, fork: Fork) -> bool:
-        """Returns whether it refused. The verdict depends on other streams, so a refusal is recorded."""
-        session = self._journaled.session
+    def abis_unless_refused(self, engine: Engine, fork: Fork) -> list[Record | None] | None:
+        """For each child the ABI of its language, or None where it is that of the session. None where the fork was
+        refused: the verdict depends on other streams and on the machine, so a refusal is recorded."""
+        session, world = self._journaled.session, self._world_of(engine.stream)
         sentence = refusal(session.streams, engine.stream, len(fork.strategies), session.limits)
+        languages = [] if sentence else [effects.language_of_package(world, name) for name in fork.strategies]
+        own = session.header["language"]
+        for name, language in zip(fork.strategies, languages, strict=False):
+            if language != own and (why := self._sandbox.refusal_of(language)) is not None:
+                sentence = f"alc.fork: {name} is written in {language}: {why}"
         if sentence is None:
-            return False
+            return [None if language == own else self._abis[language] for language in languages]
         self._journaled.record(Called(engine.stream, REFUSED_FORK, (fork_digest(fork),), {"error": sentence}))
         self._reply(engine, {"error": sentence})
-        return True
+        return None
 
     # ── shared state ──────────────────────────────────────────────────────────────────────────────────────
 

@@ -6,8 +6,9 @@ or retired; a dropped engine is unwatched, killed and reaped, a retired one is k
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from algocline_mcp.errors import AlcError
+from algocline_mcp.errors import AlcError, HomeUnusable
 from algocline_mcp.protocol import messages as protocol
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN
@@ -68,7 +69,19 @@ class Engines:
                 due = min(due, engine.pending_call.retry_at)
             elif engine.is_computing:
                 due = min(due, engine.sample_at, engine.ends_at)
+            elif engine.is_waiting:
+                due = min(due, engine.wakes_at)
         return None if due == math.inf else due
+
+    @property
+    def is_asleep(self) -> bool:
+        """No engine computes, and a timer will let one go on."""
+        return not self.computing and any(engine.wakes_at < math.inf for engine in self.by_stream.values())
+
+    @property
+    def is_driven_by_timers(self) -> bool:
+        """Every engine that computes was woken by a timer."""
+        return all(engine.is_woken for engine in self.by_stream.values() if engine.is_computing)
 
     def is_current(self, engine: Engine) -> bool:
         """It was not dropped."""
@@ -81,10 +94,13 @@ class Engines:
 
     def start(self, stream: str, start: Record, replay: Replay | None) -> None:
         """Spawns an engine, or takes the spare one, and sends its start. Raises AlcError where no process is left, or
-        where the kernel lacks a layer that ALC_SANDBOX=strict needs."""
-        self._confinement.sandbox.require()
+        where the kernel lacks a layer that ALC_SANDBOX=strict, or the language, needs, or a setting is wrong."""
+        self._confinement.sandbox.require(start["language"])
+        runtime = self._runtimes.get(start["language"])  # None in a simulation
+        if runtime is not None and runtime.problem is not None:
+            raise AlcError(f"{runtime.problem}; then restart this server", code=HomeUnusable.code)
         try:
-            pid, sock = self._spare or spawn_engine(self._runtimes, self._limits, self._confinement)
+            pid, sock = self._spare or self._spawn(start)
         except OSError as exc:
             sentence = f"cannot start an engine: {exc.strerror}; free memory or processes, then ask again"
             raise AlcError(sentence, code="no_process") from exc
@@ -93,10 +109,18 @@ class Engines:
             self._replays[stream] = replay
         silent_s = self._limits.engine_silent_s
         engine = Engine(pid, sock, self._limits.line_bytes, stream=stream, silent_s=silent_s)
+        engine.undelivered = replay.undelivered(stream) if replay is not None else {}
         self.by_stream[stream] = engine
         engine.begin_step(self._limits.step_cpu_s, self._alone_s)
         engine.send_start(protocol.encode(start))
         self._watch(engine)
+
+    def _spawn(self, start: Record) -> Spawned:
+        """With the memory that a child of alc.fork may use: in Python the kernel's limit is the only one."""
+        self._runtimes.get(start["language"])  # prepared before the fork: an engine can open no file
+        heap_bytes = start.get("heap_bytes")
+        limits = self._limits if heap_bytes is None else replace(self._limits, heap_bytes=heap_bytes)
+        return spawn_engine(self._runtimes, limits, self._confinement)
 
     def end_spare(self) -> None:
         """Ends the spare engine if no stream needed it."""
@@ -144,11 +168,20 @@ class Engines:
     def pause(self, engine: Engine, query_ids: list[str], answers: dict[str, Record]) -> None:
         """It is where the journal ends, and computes no more for now. `answers`: those that its prompt has already."""
         engine.pause(query_ids, answers)
+        self._end_replay(engine)
+
+    def wait(self, engine: Engine, wake_s: float | None) -> None:
+        """As `pause`, for a wait for any answer, whose timer fires in `wake_s` seconds."""
+        engine.wait(wake_s)
+        self._end_replay(engine)
+
+    def _end_replay(self, engine: Engine) -> None:
         self._replays.pop(engine.stream, None)
         self.divergences.pop(engine.stream, None)
 
-    def resume(self, engine: Engine, reply: Record) -> None:
-        """Begins a new step with the reply that the engine waits for."""
+    def resume(self, engine: Engine, reply: Record, *, is_woken: bool = False) -> None:
+        """Begins a new step with the reply that the engine waits for. `is_woken`: by its timer."""
+        engine.is_woken = is_woken
         engine.begin_step(self._limits.step_cpu_s, self._alone_s)
         self.reply(engine, reply)
 
@@ -158,11 +191,10 @@ class Engines:
         if engine.has_output:  # longer than the socket holds; the event may be a client's, so the loop does not see it
             self._watch(engine)
 
-    def deliver(self, items: Sequence[Record]) -> None:
-        """Hands recorded answers to the engines that wait for them; resumes those whose prompt is complete."""
-        by_query = {query_id: engine for engine in self.by_stream.values() for query_id in engine.query_ids}
-        for item in items:
-            engine = by_query[item["id"]]
-            reply = engine.add_answer(item)
+    def hand_out(self, answers: Sequence[tuple[str, Record]]) -> None:
+        """Hands recorded answers, each with its stream, to the engines; resumes those whose prompt is complete. What is
+        for a wait is kept until its delivery."""
+        for stream, item in answers:
+            reply = self.by_stream[stream].add_answer(item)
             if reply is not None:
-                self.resume(engine, reply)
+                self.resume(self.by_stream[stream], reply)

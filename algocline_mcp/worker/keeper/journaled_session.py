@@ -15,7 +15,7 @@ from algocline_mcp.session.events import EngineEvent
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import line_of, reads_environment
 from algocline_mcp.session.state import Session, evolve
-from algocline_mcp.storage import journal, journal_lines
+from algocline_mcp.storage import journal, journal_lines, prompt_count
 from algocline_mcp.storage.files import sync_directory
 from algocline_mcp.worker.keeper.inherited import Inherited
 from algocline_mcp.worker.keeper.replay import Read, Replay
@@ -49,6 +49,7 @@ class JournaledSession:
         self.session = Session(sid=sid)
         self._home = home
         self._limits = limits
+        self._counts = bool(home.part and limits.owner_prompts)  # its prompts are counted
         self._journal: journal.Journal | None = None
         self._is_directory_synced = False
         self._hides = False  # the session has read its environment
@@ -110,6 +111,8 @@ class JournaledSession:
         self._is_revived = False
         evolve(self.session, record)
         self._hides = self._hides or reads_environment(record)
+        if self._counts and record["kind"] == "prompt":
+            prompt_count.add(self._home, len(record["queries"]))
 
     def flush(self) -> None:
         """On return everything that was recorded is on the disk."""

@@ -1,7 +1,8 @@
 """The trusted process of a session: `alc pool-worker SID --journal FD --listener FD`.
 
-It inherits the locked journal and the listening socket, and nothing else. It begins at once: it recovers the journal,
-spawns an engine, replays the journal into the engine and goes on from there. One thread, one poll loop.
+It inherits the locked journal and the listening socket, and nothing else. It begins at once: it prepares the language
+that the header names, spawns an engine, recovers the journal, replays it into the engine and goes on from there. One
+thread, one poll loop.
 Environment: ALC_* and HOME, as in limits. Files: it creates none; it renames a finished journal into finished/, unlinks
 its socket and, where empty, its stderr log. SIGTERM: hibernate. Exit codes: 0 it left in order, 1 the disk does not
 hold what was written (the next worker recovers from what the disk has), 2 bad arguments or settings, 3 the server is of
@@ -21,11 +22,14 @@ import resource
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from algocline_mcp import __version__
-from algocline_mcp.errors import HomeUnusable, StorageBroken
+from algocline_mcp.config.sandbox import refuse_tracers
+from algocline_mcp.errors import AlcError, HomeUnusable, StorageBroken
 from algocline_mcp.protocol import messages
+from algocline_mcp.storage.journal import Journal
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.poll_loop import Keeper
@@ -44,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--journal", type=int, required=True, help="descriptor of the locked journal")
     parser.add_argument("--listener", type=int, required=True, help="descriptor of the listening socket")
     parser.add_argument("--program", default=__version__, help="the version of the server that starts this worker")
+    parser.add_argument("--part", default="", help="the part of the home to which the session belongs")
     args = parser.parse_args(argv)
     os.umask(0o077)
     if args.program != __version__:
@@ -53,12 +58,20 @@ def main(argv: Sequence[str]) -> int:
     for fd in (args.journal, args.listener):
         os.set_inheritable(fd, False)
     try:
-        preloaded = Preloaded.from_env(os.environ)
+        preloaded = Preloaded.from_env(os.environ, _languages(args.journal)).of(args.part)
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
     arm(os.environ)
+    refuse_tracers(preloaded.confinement.sandbox.mode)
     return keep(args.sid, args.journal, args.listener, preloaded, spare_engine(preloaded))
+
+
+def _languages(journal_fd: int) -> list[str]:
+    """The language of the session; none where its header cannot be read, which the session runner reports."""
+    with contextlib.suppress(AlcError):
+        return [str(Journal(journal_fd, Path()).record_at(0).get("language"))]
+    return []
 
 
 def spare_engine(preloaded: Preloaded, ahead: Ranges = NO_RANGES) -> Spawned | None:

@@ -24,7 +24,7 @@ from algocline_mcp.protocol.messages import PoolResponse, WorkerIdentity
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage.process_stat import start_time_of
-from algocline_mcp.storage.sockets import live_sessions, peer_uid
+from algocline_mcp.storage.sockets import live_workers, peer_uid
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.keeper.connections import Client, Connection, Engine
@@ -135,8 +135,10 @@ class Keeper:
         if self.runner.session.phase is Phase.FINISHED:
             self._archive()
         self.runner.close_database()
-        if self.runner.computing or self._is_asked():
-            self._quiet.end(now)
+        is_asked = self._is_asked()
+        if self.runner.computing or is_asked:
+            if is_asked or not self.runner.engines.is_driven_by_timers:  # else a loop of timers would stay for ever
+                self._quiet.end(now)
             self._leave_at = None
             return True
         stay, self._leave_at = self._quiet.decide(now, self.limits, is_over=self._is_over)
@@ -148,7 +150,7 @@ class Keeper:
     def _made_room(self) -> bool:
         """Gives the name up at once if too many workers live: those that look next must not count this one. With the
         name kept until the engine had ended, 25 instead of 32 workers were left of a burst of 100."""
-        is_beyond = len(live_sessions(self.home)) > self.limits.pool_max
+        is_beyond = len(live_workers(self.home)) > self.limits.pool_max
         if is_beyond:
             with contextlib.suppress(OSError):
                 os.unlink(self.home.socket(self.sid))

@@ -2,7 +2,7 @@
 
 Only the places of records are kept: a record is read again when its turn has come, for a journal may hold hundreds of
 megabytes. The journal is in the order of the replay: the answers to a prompt, and the ends of a fork's children, follow
-it before any other record of its stream.
+it before any other record of its stream. Answers for waits may come at any time: they belong to their delivery.
 
 Each stream replays its own records; the order across streams is not compared. Content is compared, not position alone:
 prompts by digest, host functions by name and arguments. The first difference raises Diverged; from then on no answer
@@ -10,7 +10,7 @@ may be delivered and nothing may be recorded. Log lines and progress are only co
 """
 
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum, auto
 from typing import Any
 
@@ -18,7 +18,7 @@ from algocline_mcp.session import streams
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN
-from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
+from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message, Wait
 
 REFUSED_FORK = "fork"  # name of the effect of a refused fork; its argument is the digest of the fork
 REFUSED_ASK = "llm"  # name of the effect of an ask over the budget; its arguments are the digests of the queries
@@ -30,6 +30,7 @@ class Outcome(Enum):
     LIVE = auto()  # no record is left: carry the message out
     SILENT = auto()  # recorded, and the engine waits for no reply
     OPEN = auto()  # a recorded prompt, not yet answered in full, or a fork that is not yet over
+    WAITING = auto()  # a recorded wait without its delivery
 
 
 class Diverged(Exception):
@@ -97,6 +98,8 @@ class Replay:
         self._open: dict[str, tuple[list[str], dict[str, Record]]] = {}
         self._asked: dict[str, str] = {}  # query id -> stream, until it is answered
         self._parents: dict[str, str] = {}  # child -> the stream that forked it
+        self._waited: dict[str, str] = {}  # query id of a wait -> stream, until it is answered
+        self._undelivered: dict[str, dict[str, int]] = {}  # by stream and query id: places of answers for waits
 
     def add(self, record: Record, place: int) -> None:
         kind: str = record["kind"]
@@ -104,10 +107,18 @@ class Replay:
         if kind in ("prompt", "effect", "module", "fork"):
             self._cursor(stream).add(place)
         if kind == "prompt":
-            self._asked |= {query["id"]: stream for query in record["queries"]}
+            asked = self._waited if "wait" in record else self._asked
+            asked |= {query["id"]: stream for query in record["queries"]}
         elif kind == "answer":
             for item in record["answers"]:
-                self._cursor(self._asked.pop(item["id"])).add(place)
+                if (waiting := self._waited.pop(item["id"], None)) is not None:
+                    self._undelivered.setdefault(waiting, {})[item["id"]] = place
+                else:
+                    self._cursor(self._asked.pop(item["id"])).add(place)
+        elif kind == "delivery":
+            for _, query_id in record["answered"]:
+                self._cursor(stream).add(self._undelivered[stream].pop(query_id))
+            self._cursor(stream).add(place)
         elif kind == "fork":
             self._parents |= dict.fromkeys(streams.Fork.of(record).children, stream)
         elif kind == "end":
@@ -143,7 +154,7 @@ class Replay:
             raise Diverged(_describe_record(record), _describe_message(message))
         cursor.use_once()
         if record["kind"] == "prompt":
-            return self._serve_prompt(stream, record)
+            return self._serve_wait(stream) if "wait" in record else self._serve_prompt(stream, record)
         if record["kind"] == "fork":
             return self._serve_fork(stream, record)
         return {key: record[key] for key in ("result", "error") if key in record}
@@ -152,6 +163,20 @@ class Replay:
         """Of the prompt that was served as OPEN: its query ids in order, and its answers so far. Both are empty for a
         fork."""
         return self._open.get(stream, ([], {}))
+
+    def undelivered(self, stream: str) -> dict[str, Record]:
+        """By query id: the answers for waits that the stream has not got where the journal ends."""
+        places = self._undelivered.get(stream, {})
+        return {query_id: _item(self._read(place), query_id) for query_id, place in places.items()}
+
+    def _serve_wait(self, stream: str) -> Outcome | Record:
+        items: dict[str, Record] = {}
+        while (answer := self._cursors[stream].take("answer")) is not None:
+            items |= {item["id"]: item for item in answer["answers"]}
+        delivery = self._cursors[stream].take("delivery")
+        if delivery is None:
+            return Outcome.WAITING
+        return reply_to_wait(delivery, items)
 
     def _serve_prompt(self, stream: str, record: Record) -> Outcome | Record:
         ids = [query["id"] for query in record["queries"]]
@@ -172,16 +197,33 @@ class Replay:
 
 def reply_to_ask(items: Iterable[Record]) -> Record:
     """The reply to a prompt: `{answers}`, in the order in which the engine asked."""
-    return {"answers": [{key: item[key] for key in ("response", "refuse") if key in item} for item in items]}
+    return {"answers": [_said(item) for item in items]}
+
+
+def reply_to_wait(delivery: Record, items: Mapping[str, Record]) -> Record:
+    """The reply to a wait: `{answered, woke}`. `items`: the answers by query id."""
+    answered = [[number, _said(items[query_id])] for number, query_id in delivery["answered"]]
+    return {"answered": answered, "woke": not answered}
+
+
+def _said(item: Record) -> Record:
+    return {key: item[key] for key in ("response", "refuse") if key in item}
+
+
+def _item(answer: Record, query_id: str) -> Record:
+    item: Record = next(item for item in answer["answers"] if item["id"] == query_id)
+    return item
 
 
 def _is_same(record: Record, message: Message) -> bool:
     match message:
-        case Ask(queries):
+        case Ask(queries) | Wait(queries):
             digests = [query_digest(query) for query in queries]
             if record.get("name") == REFUSED_ASK:
                 return bool(record["args"] == digests)
-            return [query["digest"] for query in record.get("queries", ())] == digests
+            timer = (True, message.wake_s) if isinstance(message, Wait) else (False, None)
+            is_alike = record["kind"] == "prompt" and ("wait" in record, record.get("wake_s")) == timer
+            return is_alike and [query["digest"] for query in record["queries"]] == digests
         case Call(name, args):
             return record.get("name") == name and record.get("args") == list(args)
         case Fork(strategies, ctx, on_error):
@@ -201,7 +243,8 @@ def _describe_record(record: Record) -> Record:
     if record["kind"] == "fork":
         return {"forked": record["strategies"], "ctx": record["ctx"]}
     if record["kind"] == "prompt":
-        return {"asked": [query["prompt"] for query in record["queries"]]}
+        asked = {"asked": [query["prompt"] for query in record["queries"]]}
+        return asked | ({"wake_s": record.get("wake_s")} if "wait" in record else {})
     return {"called": record["name"], "args": record["args"]}
 
 
@@ -209,6 +252,8 @@ def _describe_message(message: Message) -> Record:
     match message:
         case Ask(queries):
             return {"asked": [query["prompt"] for query in queries]}
+        case Wait(queries, wake_s):
+            return {"asked": [query["prompt"] for query in queries], "wake_s": wake_s}
         case Call(name, args):
             return {"called": name, "args": list(args)}
         case Fork(strategies, ctx):

@@ -64,9 +64,11 @@ class RequestRunner:
         else:
             client.accept(request, time.monotonic())
             self.runner.step_error = None  # every request tries again
-            if client.is_waiting and client.op != "run" and self.runner.session.phase is Phase.RUNNING:
-                # The step began before this request: how long ago, and what the strategy has reported since.
-                self._send_progress(client, self.runner.session.progress or _NO_PROGRESS)
+            reported = self.runner.session.progress
+            if client.is_waiting and (client.op != "run" or reported) and self.runner.session.phase is Phase.RUNNING:
+                # The step began before this request, also that of a run whose engine was faster: how long ago, and
+                # what the strategy has reported since.
+                self._send_progress(client, reported or _NO_PROGRESS)
 
     # ── life ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -94,7 +96,8 @@ class RequestRunner:
         self._advance(client, RequestEvent.TIME_UP)
 
     def _rest_or_computing(self) -> RequestEvent:
-        return RequestEvent.COMPUTING if self.runner.computing else RequestEvent.AT_REST
+        is_at_rest = not self.runner.computing and not self.runner.is_asleep
+        return RequestEvent.AT_REST if is_at_rest else RequestEvent.COMPUTING
 
     def _advance(self, client: Client, event: RequestEvent) -> None:
         before, client.state = client.state, requests.TRANSITIONS[client.state, event]
@@ -120,6 +123,8 @@ class RequestRunner:
         assert client.request is not None
         try:
             decision = self.runner.apply(_event(client.request))
+            if decision.error is not None and decision.records:
+                self.runner.flush()  # answers that did not fit are counted before the host corrects them
         except StorageBroken:
             raise
         except StorageFailed as exc:
@@ -132,7 +137,7 @@ class RequestRunner:
         elif decision.error is not None:
             client.error = AlcError(decision.error.reason, code=decision.error.code)
             self._advance(client, RequestEvent.REFUSE)
-        elif client.op == "continue" and decision.records and not self.runner.computing:
+        elif client.op == "continue" and decision.is_taken and not self.runner.computing:
             self._advance(client, RequestEvent.ACCEPT)
         else:
             self._advance(client, RequestEvent.DECIDE)
@@ -188,7 +193,7 @@ class RequestRunner:
 def _event(request: PoolRequest) -> HostEvent:
     if request.op == "continue":
         answers = tuple(_answer(raw) for raw in request.answers)
-        return Continue(answers, now_s())
+        return Continue(answers, now_s(), request.check)
     if request.op == "shutdown":
         return Cancel(now_s())
     return Status()

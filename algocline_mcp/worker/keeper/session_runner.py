@@ -20,7 +20,7 @@ from algocline_mcp.errors import AlcError, ProtocolError, StorageBroken, Storage
 from algocline_mcp.session import budget
 from algocline_mcp.session.decisions import Decision, decide
 from algocline_mcp.session.events import Continue, Died, HostEvent
-from algocline_mcp.session.records import CPU_USED_UP, Record
+from algocline_mcp.session.records import CPU_USED_UP, Record, json_depth_of
 from algocline_mcp.session.results import running, view
 from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.storage import journal_lines
@@ -35,7 +35,6 @@ from algocline_mcp.worker.keeper.engines import Engines
 from algocline_mcp.worker.keeper.journaled_session import Content, JournaledSession
 from algocline_mcp.worker.keeper.message_runner import MessageRunner
 from algocline_mcp.worker.keeper.replay import Diverged
-from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 _REASON_CHARS = 300  # of a breach: the sentence names what the engine sent
 
@@ -78,10 +77,14 @@ class SessionRunner:
             self.fatal = session_errors.unreadable(exc)
             return
         header = content.header
-        abi = self._abis.get(header.get("language", ""))
-        if abi is None or header.get("format") != journal_lines.FORMAT or header.get("abi") != abi:
-            self.fatal = session_errors.needs_version(header, abi)
-            return
+        streams = self.session.streams.values()
+        needed = [header, *({**header, "abi": stream.abi} for stream in streams if stream.abi and stream.is_live)]
+        for abi_header in needed:
+            language = (abi_header.get("abi") or header).get("language", "")
+            abi = self._abis.get(language)
+            if abi is None or header.get("format") != journal_lines.FORMAT or abi_header.get("abi") != abi:
+                self.fatal = session_errors.needs_version(abi_header, abi)
+                return
         self.start_engines(content)
 
     @property
@@ -92,6 +95,11 @@ class SessionRunner:
     def computing(self) -> int:
         """How many engines compute."""
         return self.engines.computing
+
+    @property
+    def is_asleep(self) -> bool:
+        """Nothing computes and nothing is asked, but a timer will let the strategy go on."""
+        return not self.session.pending and self.engines.is_asleep
 
     @property
     def is_replaying(self) -> bool:
@@ -162,11 +170,11 @@ class SessionRunner:
                 self.engines.drop(engine)
 
     def _read(self, engine: Engine) -> None:
-        breach = None
+        breach, depth = None, json_depth_of(self.session.header)
         began_s = time.thread_time()
         try:
             for line in engine.receive():
-                self._message_runner.process(engine, messages.parse(line, json_depth=self.limits.json_depth))
+                self._message_runner.process(engine, messages.parse(line, json_depth=depth))
                 if not self.engines.is_current(engine):
                     return
         except ProtocolError as exc:
@@ -212,6 +220,8 @@ class SessionRunner:
             if engine.pending_call is not None:
                 if engine.pending_call.retry_at <= now:
                     self._contain(engine, self._effect_runner.retry_pending)
+            elif engine.is_deliverable(now):
+                self._contain(engine, self._message_runner.deliver)
             elif engine.is_computing and engine.ends_at <= now:
                 self._contain(engine, self._end_late)
             elif engine.is_computing and engine.sample_at <= now and engine.is_silent():
@@ -239,9 +249,8 @@ class SessionRunner:
         if not decision.records:
             return decision
         if isinstance(event, Continue):
-            self._journaled.extend(decision.records)
-            fail_point("answer.recorded")
-            self.engines.deliver(decision.records[0]["answers"])
+            self._message_runner.take_all(decision.records)
+            self.process_due()  # hands over what engines wait for
         else:
             self.engines.stop()
             self._journaled.extend(decision.records)

@@ -12,8 +12,10 @@ and only the workers are to be ended.
     effect.committed  effect and mark are on the disk, the journal does not have the record
     effect.recorded   the record is appended, not flushed; the engine does not have the reply
     prompt.recorded   a prompt is appended, not flushed
+    delivery.recorded what a wait gets is appended, not flushed; the engine does not have it
     fork.recorded     a fork is appended, not flushed; no child exists yet
     answer.recorded   an answer is appended, not flushed; the engine does not have it
+    misfit.recorded   a refusal of answers is appended, not flushed; the host does not have it
     final.recorded    the result of the session or of a child is appended, not flushed
     reply.flushed     everything is on the disk, the host does not have the reply
     archive.moved     the finished journal is moved, the session's marks still exist
@@ -33,8 +35,10 @@ POINTS = (
     "effect.committed",
     "effect.recorded",
     "prompt.recorded",
+    "delivery.recorded",
     "fork.recorded",
     "answer.recorded",
+    "misfit.recorded",
     "final.recorded",
     "reply.flushed",
     "archive.moved",

@@ -18,6 +18,7 @@ from types import CodeType
 from typing import Any
 
 _IMMORTAL = 0xFFFF_FFFF
+_COUNT_BYTES = 4
 _PROBE_REFERENCES = 8
 # abiflags: debug and free-threaded builds have another object layout.
 _is_supported = (
@@ -33,40 +34,42 @@ def immortalize() -> bool:
     """Returns whether objects were made immortal."""
     if not _is_supported or not _works():
         return False
-    fresh: list[Any] = gc.get_objects()
-    reached: dict[int, Any] = {}  # holds each object: none may be freed before its count is set
-    while fresh:
-        reached.update((id(item), item) for item in fresh)
-        fresh = [part for item in fresh for part in _parts(item) if id(part) not in reached]
+    reached = _reachable()
+    first = min(reached)
+    # One view of all the memory in between: an object of ctypes for each count took half as long again.
+    size = (max(reached) - first) // _COUNT_BYTES + 1
+    counts = memoryview((ctypes.c_uint32 * size).from_address(first)).cast("B").cast("I")
     for address in reached:
-        _set_count(address)
+        counts[(address - first) // _COUNT_BYTES] = _IMMORTAL
     return True
 
 
-def _set_count(address: int) -> None:
-    ctypes.c_uint32.from_address(address).value = _IMMORTAL
+def _reachable() -> dict[int, Any]:
+    """All objects by their addresses, 100,000 in a fork server. It holds them: none may be freed before its count is
+    set. The collector is asked once for each layer of objects: for each object it took 30 % longer."""
+    parts = gc.get_objects()
+    reached: dict[int, Any] = {}
+    while fresh := {id(part): part for part in parts if id(part) not in reached}:
+        reached |= fresh
+        objects = list(fresh.values())
+        parts = gc.get_referents(*objects)
+        for item in objects:
+            if isinstance(item, CodeType):
+                parts += _parts_of_code(item)
+            elif isinstance(item, type):
+                parts += vars(item).values()
+    return reached
 
 
 def _works() -> bool:
     """Tries one object: its count must not change when it gets more references."""
     probe = object()
-    _set_count(id(probe))
+    ctypes.c_uint32.from_address(id(probe)).value = _IMMORTAL
     before = sys.getrefcount(probe)
     references = [probe] * _PROBE_REFERENCES
     return sys.getrefcount(references[0]) == before
 
 
-def _parts(value: Any) -> Iterable[Any]:
-    """Objects that `value` refers to, also those of code and of built-in types, which the collector does not report."""
-    if isinstance(value, CodeType):
-        return (
-            *value.co_consts,
-            *value.co_names,
-            value.co_consts,
-            value.co_names,
-            value.co_filename,
-            value.co_qualname,
-        )
-    if isinstance(value, type):
-        return (*gc.get_referents(value), *vars(value).values())
-    return gc.get_referents(value)
+def _parts_of_code(code: CodeType) -> Iterable[Any]:
+    """Objects that the collector does not report; nor does it report those of built-in types."""
+    return (*code.co_consts, *code.co_names, code.co_consts, code.co_names, code.co_filename, code.co_qualname)

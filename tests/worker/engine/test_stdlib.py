@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from algocline_mcp import wording
+from algocline_mcp.answers.mentions import jaro_winkler
 from algocline_mcp.worker.engine import stdlib
-from algocline_mcp.worker.engine.answers.mentions import jaro_winkler
 from algocline_mcp.worker.engine.lua import runtime
 
 # Winkler 1990, table 1: pairs of names and their similarity to three digits.
@@ -76,5 +77,5 @@ def test_texts_and_defaults_are_exactly_those_in_use() -> None:
     source = "".join(path.read_text() for path in Path(runtime.__file__).parent.glob("*.lua"))
     used = set(re.findall(r'complain\("([a-z_.]+)"|texts(?:\.([a-z]+)|\["([a-z_.]+)"\])', source))
 
-    assert {next(filter(None, groups)) for groups in used} == set(stdlib.TEXTS)
+    assert {next(filter(None, groups)) for groups in used} == set(stdlib.texts(wording.LUA)) - {"eval.python"}
     assert set(re.findall(r"defaults\.([a-z_]+)", source)) - {"defaults"} == set(stdlib.DEFAULTS)

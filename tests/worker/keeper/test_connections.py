@@ -101,7 +101,7 @@ async def test_client_that_says_nothing_is_closed_after_client_s(rig: Rig) -> No
 
 @pytest.mark.slow
 async def test_flood_of_a_thousand_connections_leaves_at_most_sixteen_open_and_the_call_gets_through(rig: Rig) -> None:
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         keeper = rig.keeper(sid)
         max_open = came = 0
@@ -146,7 +146,7 @@ def flood(rig: Rig, sid: str) -> None:
 @pytest.mark.slow
 async def test_client_that_never_reads_its_reply_is_dropped_and_others_are_served(rig: Rig) -> None:
     code = 'return alc.llm(string.rep("x", 4000000))'
-    async with rig.pool(client_s=1.0) as pool:
+    async with rig.readable_pool(client_s=1.0) as pool:
         sid, *_ = await run(pool, code)
         keeper = rig.keeper(sid)
         with RawClient(rig.home.socket(sid)) as client:

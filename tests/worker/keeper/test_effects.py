@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from algocline_mcp.config.home import BUILT_IN_PACKAGES
 from algocline_mcp.session.records import Record
-from algocline_mcp.worker.keeper.effects import World, allowed_variables, lib_paths
+from algocline_mcp.worker.keeper.effects import World, allowed_variables, language_of_package, lib_paths
 
 CODE_BYTES = 100
 
@@ -170,7 +171,7 @@ PATHS: list[tuple[list[str], dict[str, str], list[str]]] = [
 
 @pytest.mark.parametrize(("own", "environ", "expected"), PATHS)
 def test_paths_come_in_order_of_precedence(own: list[str], environ: dict[str, str], expected: list[str]) -> None:
-    assert lib_paths({"lib_paths": own}, HOME, environ) == [Path(path) for path in expected]
+    assert lib_paths({"lib_paths": own}, HOME, environ) == [*map(Path, expected), BUILT_IN_PACKAGES]
 
 
 ALLOWED: list[tuple[dict[str, str], dict[str, str]]] = [
@@ -259,3 +260,94 @@ def test_parts_of_two_versions_are_not_mixed(tmp_path: Path) -> None:
     assert variant("mine.gone", tmp_path)["error"].startswith("variant pkg 'mine': failed to read ")
     (tmp_path / "next" / "init.lua").unlink()
     assert "there is no module 'mine'" in variant("mine", tmp_path)["error"]
+
+
+# ── two languages ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def of_python(*roots: Path, **variants: str) -> World:
+    return World("python", roots, {}, CODE_BYTES, variants=variants)
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "source", "chunk"),
+    [
+        ("m", {"1/m.py": "one"}, "one", "m.py"),
+        ("m", {"1/m/__init__.py": "one"}, "one", "m/__init__.py"),
+        ("m.sub", {"1/m/sub.py": "deep"}, "deep", "m/sub.py"),
+        ("m", {"1/m.lua": "lua", "1/m.py": "python"}, "python", "m.py"),
+        ("m", {"1/m.lua": "lua", "2/m.py": "python"}, "python", "m.py"),
+    ],
+)
+def test_module_of_python_is_found_in_its_own_forms_before_any_other(
+    name: str, files: dict[str, str | bytes], source: str, chunk: str, tmp_path: Path
+) -> None:
+    write(tmp_path, files)
+
+    outcome = of_python(tmp_path / "1", tmp_path / "2").perform("module", (name,))
+
+    assert outcome == {"result": {"source": source, "chunk": chunk}}
+
+
+@pytest.mark.parametrize("file", ["m.py", "m/__init__.py"])
+def test_package_in_python_is_found_for_lua_and_says_its_language(file: str, tmp_path: Path) -> None:
+    write(tmp_path, {f"1/{file}": "python"})
+
+    assert require("m", tmp_path / "1") == {"result": {"source": "python", "chunk": file, "language": "python"}}
+
+
+def test_a_lua_module_precedes_a_package_in_python_in_every_directory(tmp_path: Path) -> None:
+    write(tmp_path, {"1/m.py": "python", "2/m.lua": "lua"})
+
+    assert require("m", tmp_path / "1", tmp_path / "2") == {"result": {"source": "lua", "chunk": "m.lua"}}
+
+
+def test_package_in_lua_cannot_be_imported_and_the_error_says_how_to_run_it(tmp_path: Path) -> None:
+    write(tmp_path, {"m.lua": "lua"})
+
+    outcome = of_python(tmp_path).perform("module", ("m",))
+
+    assert outcome == {"error": "m is a package in Lua, which cannot be imported: alc.call('m', ctx) runs it"}
+
+
+@pytest.mark.parametrize("name", ["m.sub", "no", "m-1"])
+def test_parts_of_a_package_in_python_are_no_modules_for_lua(name: str, tmp_path: Path) -> None:
+    write(tmp_path, {"m/__init__.py": "", "m/sub.py": "", "m-1.py": "", "no.py/file": ""})
+
+    assert "not found" in require(name, tmp_path)["error"]
+
+
+@pytest.mark.parametrize(
+    ("files", "language"),
+    [
+        ({"1/m.lua": ""}, "lua"),
+        ({"1/m.py": ""}, "python"),
+        ({"1/m/__init__.py": ""}, "python"),
+        ({"1/m.py": "", "1/m.lua": ""}, "lua"),
+        ({"1/m.py": "", "2/m.lua": ""}, "python"),
+        ({"next/__init__.py": "", "1/m.lua": ""}, "python"),
+        ({"next/init.lua": "", "1/m.py": ""}, "lua"),
+    ],
+)
+def test_language_of_a_child_is_that_of_the_first_directory_with_the_package(
+    files: dict[str, str | bytes], language: str, tmp_path: Path
+) -> None:
+    write(tmp_path, files)
+    variants = {"m": str(tmp_path / "next")} if any(name.startswith("next") for name in files) else {}
+
+    for own in ("lua", "python"):
+        world = World(own, (tmp_path / "1", tmp_path / "2"), {}, CODE_BYTES, variants=variants)
+        assert language_of_package(world, "m") == language
+
+
+def test_child_without_a_package_has_the_language_of_its_parent(tmp_path: Path) -> None:
+    assert [language_of_package(World(own, (tmp_path,), {}, 1), "m") for own in ("lua", "python")] == ["lua", "python"]
+    assert language_of_package(of_python(tmp_path), "../m") == "python"
+
+
+def test_scenarios_are_lua_for_every_language(tmp_path: Path) -> None:
+    write(tmp_path, {"s.lua": "lua", "s.py": "python"})
+
+    outcome = World("python", (), {}, CODE_BYTES, [tmp_path]).perform("scenario", ("s",))
+
+    assert outcome == {"result": {"source": "lua", "chunk": "s.lua"}}

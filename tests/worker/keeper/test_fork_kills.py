@@ -10,7 +10,6 @@ import pytest
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool, view_via_pool
 from algocline_mcp.storage.process_stat import read_process_stat
-from tests.rig.processes import may_read_any_process
 from tests.rig.rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, open_pidfd, until
 from tests.worker.keeper.test_fork import (
     ASKS,
@@ -91,8 +90,7 @@ async def test_children_change_and_return_once_wherever_their_keeper_is_killed(r
 
 async def test_engines_end_with_their_keeper_and_hold_their_own_socket_only(rig: Rig) -> None:
     install(rig, a=ASKS, busy=ENDLESS)
-    readable = {} if may_read_any_process() else {"ALC_SANDBOX": "off"}  # the descriptors of the engines
-    async with rig.pool(environ={**os.environ, **readable}) as pool:
+    async with rig.readable_pool() as pool:
         sid = (await fork(pool, "a", "busy", "a", wait_s=0.2)).session_id
         await until(lambda: len(rig.records(sid, "prompt")) == 2)
         keeper, engines = rig.keeper(sid), rig.engines(sid)

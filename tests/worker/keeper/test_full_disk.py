@@ -156,7 +156,7 @@ async def test_each_step_is_flushed_exactly_once_after_its_last_record_and_befor
 ) -> None:
     code = 'local a = alc.llm("first") print("noted") local t = alc.time() local b = alc.llm("second") return a .. b'
     trace = tmp_path / "trace"
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, code)
         with traced(rig.keeper(sid), trace, *TRACE):
             await say(pool, sid, "q-0", "A")
@@ -172,7 +172,7 @@ async def test_each_step_is_flushed_exactly_once_after_its_last_record_and_befor
 @needs_strace
 async def test_answer_that_lets_nothing_run_is_flushed_before_it_is_accepted(rig: Rig, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, 'return alc.llm_batch({{prompt = "a"}, {prompt = "b"}})')
         with traced(rig.keeper(sid), trace, *TRACE):
             await say(pool, sid, "q-1", "B")
@@ -184,7 +184,7 @@ async def test_answer_that_lets_nothing_run_is_flushed_before_it_is_accepted(rig
 @needs_strace
 async def test_request_that_changes_nothing_writes_and_flushes_nothing(rig: Rig, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         await say(pool, sid, "q-0", "A")
         with traced(rig.keeper(sid), trace, *TRACE):
@@ -200,7 +200,7 @@ async def test_request_that_changes_nothing_writes_and_flushes_nothing(rig: Rig,
 async def test_revived_session_is_flushed_before_its_first_reply(rig: Rig, tmp_path: Path) -> None:
     """What a dead keeper appended may not be on the disk yet, though its successor reads it."""
     trace = tmp_path / "trace"
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, 'for _ = 1, 60000000 do end alc.llm("p") return alc.llm("p")')
         await kill(rig.keeper(sid))
         async with anyio.create_task_group() as tasks:
@@ -221,7 +221,7 @@ async def test_revived_session_is_flushed_before_its_first_reply(rig: Rig, tmp_p
 async def test_failed_flush_acknowledges_nothing_and_the_next_worker_recovers_from_the_disk(
     rig: Rig, tmp_path: Path
 ) -> None:
-    async with rig.pool() as pool:
+    async with rig.readable_pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
         rig.expected_reports.add(sid)
         keeper = rig.keeper(sid)

@@ -247,6 +247,18 @@ async def test_fork_server_that_dies_before_it_is_ready_is_done_without(rig: Rig
         assert "started by exec, which takes longer" in str(pool.fork_server.warning)
 
 
+async def test_fork_server_that_is_slow_to_start_is_done_without_and_not_killed(rig: Rig) -> None:
+    async with rig.pool(warmup_runs=100_000, fork_start_s=0.1, fork_s=0.1) as pool:
+        started = pool.fork_server.pid
+        sid, first, _ = await run(pool, ASK_ONCE)
+        second = (await run(pool, ASK_ONCE)).result
+        keeper = next(process for process in rig.processes() if process.pid == rig.keeper(sid))
+
+        assert (first["prompt"], second["prompt"]) == ("question", "question")
+        assert keeper.parent == os.getpid()  # by exec
+        assert (pool.fork_server.pid, pool.fork_server.is_usable, pool.fork_server.warning) == (started, False, None)
+
+
 @pytest.mark.slow
 @ways
 async def test_run_that_is_cancelled_at_any_moment_leaves_no_session_or_one_that_goes_on(rig: Rig, way: str) -> None:

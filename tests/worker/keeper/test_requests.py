@@ -7,7 +7,8 @@ import pytest
 
 from algocline_mcp.errors import AlcError, StorageFailed
 from algocline_mcp.protocol.messages import Op
-from algocline_mcp.session.decisions import Decision, Refusal
+from algocline_mcp.session.decisions import Decision
+from algocline_mcp.session.refusals import Refusal
 from algocline_mcp.session.state import Phase
 from algocline_mcp.worker.keeper import requests
 from algocline_mcp.worker.keeper.requests import UNDECIDED, RequestEvent, RequestState, observe
@@ -25,7 +26,7 @@ DISK_FULL = StorageFailed("the disk is full")
 
 
 def at_rest(outcome: Decision | StorageFailed = NO_RECORDS, **facts: Any) -> Step:
-    return {"is_replaying": False, "computing": 0, "outcome": outcome} | facts
+    return {"is_replaying": False, "is_asleep": False, "computing": 0, "outcome": outcome} | facts
 
 
 def computing(outcome: Decision | StorageFailed = NO_RECORDS) -> Step:

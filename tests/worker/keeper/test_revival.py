@@ -11,6 +11,7 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
+from tests.rig.processes import READABLE
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +50,7 @@ async def test_fickle_strategy_sees_the_same_world_again_abroad(
         await stop_via_pool(pool, sid, "hibernate")
         await until(lambda: not rig.workers())
     use_foreign_environment()
-    async with rig.pool(environ={**os.environ, "ALC_SPAWN": way}) as pool:
+    async with rig.pool(environ={**os.environ, **READABLE, "ALC_SPAWN": way}) as pool:
         second = (await say(pool, sid, "q-0", "A")).result
         is_abroad = os.readlink(f"/proc/{rig.keeper(sid)}/cwd") == str(tmp_path)
         await kill(rig.keeper(sid))

@@ -38,18 +38,21 @@ local function assert_heap()
   end
 end
 
-local AROUND = 4 -- levels of a reply around a value that the strategy has sent, as in {"result":[{"value":…}]}
-
-local function ask(line)
+-- The keeper's reply; {error} where it refuses the line.
+local function request(line)
   if #line > line_bytes then
-    fail(format("%d bytes in one message: at most %d can be sent", #line, line_bytes))
+    return { error = format("%d bytes in one message: at most %d can be sent", #line, line_bytes) }
   end
   assert_heap()
   local ok, reply = pcall(exchange, line)
   if not ok or type(reply) ~= "string" then -- where lupa itself fails, `reply` is a Python object
     fail("the session has lost its keeper")
   end
-  local message = decode(reply, AROUND)
+  return decode(reply, math.huge) -- what another session has stored may nest deeper
+end
+
+local function ask(line)
+  local message = request(line)
   if message.error then
     fail(text(message.error))
   end
@@ -83,8 +86,10 @@ end
 -- Refuses a long name before it is sent, with the keeper's sentence: the keeper would read 30 MB in two seconds.
 function shared.assert_name(name, value)
   if type(value) == "string" and #value > shared.name_bytes then
-    local key = find(name, "^state%.") and "a key of %d bytes as JSON" or "an argument of %d bytes"
-    fail(format("alc.%s: " .. key .. ", at most %d: use a shorter one", name, #value, shared.name_bytes))
+    if find(name, "^state%.") then
+      complain("name.key", name, #value, shared.name_bytes)
+    end
+    complain("name.argument", name, #value, shared.name_bytes)
   end
 end
 
@@ -97,14 +102,14 @@ local function call(name, ...)
   end
   return ask('{"args":[' .. concat(arguments, ",") .. '],"name":"' .. name .. '","op":"call"}').result
 end
-shared.ask, shared.call = ask, call
+shared.request, shared.ask, shared.call = request, ask, call
 
 -- alc.llm ------------------------------------------------------------------------------------------------------
 
 local MAX_TOKENS, MAX_TOKENS_LIMIT = defaults.max_tokens, defaults.max_tokens_limit
 local FLAGS = { grounded = true, underspecified = true } -- present only when true
 local OWN = { prompt = true, system = true, max_tokens = true }
-local KNOWN = { "grounded", "max_tokens", "prompt", "schema", "system", "underspecified" }
+local KNOWN = { "grounded", "label", "max_tokens", "prompt", "schema", "system", "underspecified" }
 
 local function is_scalar(value)
   local kind = type(value)
@@ -162,7 +167,8 @@ local function query(prompt, options)
     prompt = prompt .. form_of(schema)
   end
   local plain = '"max_tokens":' .. max_tokens .. ',"prompt":' .. quote(prompt)
-    .. ',"system":' .. (type(system) == "string" and quote(system) or "null") .. "}"
+    .. ',"system":' .. (type(system) == "string" and quote(system) or "null")
+    .. (type(schema) == "table" and ',"schema":' .. last_schema .. "}" or "}")
   local others
   for key, value in next, options do
     if not OWN[key] and not FLAGS[key] and (key ~= "schema" or type(value) ~= "table") then
@@ -180,6 +186,7 @@ local function checked(prompt, name)
   if type(prompt) == "number" then
     return text(prompt)
   elseif type(prompt) ~= "string" then
+    shared.raise_refused(prompt)
     complain("prompt", name, type(prompt))
   end
   return prompt
@@ -187,15 +194,11 @@ end
 
 shared.query, shared.checked = query, checked
 
-local function ask_host(queries)
-  return ask('{"op":"ask","queries":[' .. concat(queries, ",") .. "]}").answers
-end
-
 function alc.llm(prompt, options)
   if options ~= nil and options ~= null and type(options) ~= "table" then
     shared.warn(format(texts["options.type"], type(options)))
   end
-  local answer = ask_host({ query(checked(prompt, "alc.llm"), type(options) == "table" and options or {}) })[1]
+  local answer = shared.ask_host({ query(checked(prompt, "alc.llm"), type(options) == "table" and options or {}) })[1]
   if answer.refuse then
     complain("refused", answer.refuse)
   end
@@ -218,7 +221,7 @@ function alc.llm_batch(items)
     end
     queries[i] = query(checked(item.prompt, name), item)
   end
-  local answers = ask_host(queries)
+  local answers = shared.ask_host(queries)
   local responses = {}
   for i = 1, count do
     local reason = answers[i].refuse
@@ -247,7 +250,7 @@ end
 
 function alc.json_decode(json)
   if type(json) ~= "string" then
-    fail("alc.json_decode: a string was expected and not " .. type(json))
+    complain("json_decode", type(json))
   end
   return unwrap_json("alc.json_decode", pcall(decode, json))
 end
@@ -255,6 +258,7 @@ end
 -- Log, progress, time ------------------------------------------------------------------------------------------
 
 local LEVELS = { error = true, warn = true, info = true, debug = true }
+local PHASE = 80 -- characters of the name of a phase; the rest is cut off
 local LOGGED = 65536 -- bytes of one message; the rest is cut off
 
 -- `is_warning`: the next pause shows the message to the host, see warnings.lua.
@@ -273,7 +277,7 @@ end
 local function count_of(value, name)
   local count = math_type(value) and tointeger(value)
   if not count or count < 0 then
-    fail("alc.progress: " .. name .. " must be a whole number of at least 0 and not " .. text(value))
+    complain("progress", name, text(value))
   end
   return count
 end
@@ -282,6 +286,18 @@ function alc.progress(step, total, message)
   step, total = count_of(step, "step"), count_of(total, "total")
   message = message ~= nil and message ~= null and quote(sub(text(message), 1, LOGGED)) or "null"
   send('{"message":' .. message .. ',"op":"progress","step":' .. step .. ',"total":' .. total .. "}")
+end
+
+-- Marks where a part of the run begins: a line of the log, with a field for the views.
+function alc.phase(name)
+  local shown = name ~= nil and name ~= null and text(name):gsub("%s+", " "):gsub("^ ", ""):gsub(" $", "") or ""
+  if shown == "" then
+    complain("phase")
+  elseif #shown > PHASE then
+    local ok, cut = pcall(utf8.offset, shown, PHASE + 1) -- nil where it has fewer characters; an error where it is not UTF-8
+    shown = sub(shown, 1, (ok and cut or (ok and #shown or PHASE) + 1) - 1)
+  end
+  send('{"level":"info","message":' .. quote("phase: " .. shown) .. ',"op":"log","phase":' .. quote(shown) .. "}")
 end
 
 -- Unix seconds, a float with a resolution of 1 ms.

@@ -114,19 +114,29 @@ local function batch_item(item, index, prompt_fn, options)
   return prompt
 end
 
+-- One batch of prompts; or chains, where the items are functions without a prompt_fn, or with the option `chain`.
 function alc.parallel(items, prompt_fn, options)
   local count = type(items) == "table" and length(items) or 0
+  local is_plain = type(prompt_fn) ~= "function"
   if count == 0 then
     complain("parallel.items")
-  elseif type(prompt_fn) ~= "function" then
+  elseif is_plain and type(items[1]) == "function" then
+    return shared.run_chains(items, nil, options_of(prompt_fn == nil and options or prompt_fn, "alc.parallel"))
+  elseif is_plain then
     complain("parallel.function")
   end
   options = copied(options_of(options, "alc.parallel"), {})
+  if options.chain == true then
+    return shared.run_chains(items, prompt_fn, options)
+  end
   local post_fn = options.post_fn
   options.post_fn = nil
-  local batch = create(count)
+  local batch, asked = create(count), shared.asked
   for i = 1, count do
     batch[i] = batch_item(items[i], i, prompt_fn, options)
+  end
+  if shared.asked > asked then
+    shared.warn(texts["parallel.asks"])
   end
   local responses = alc.llm_batch(batch)
   if not post_fn then

@@ -5,7 +5,7 @@
 -- 36 ms; 100,000 small objects (7 MB) 0.5 s.
 
 local shared = ...
-local null, ARRAY, DEPTH = shared.null, shared.ARRAY, shared.json_depth
+local null, ARRAY = shared.null, shared.ARRAY
 
 local byte, find, format, gmatch, gsub, sub =
   string.byte, string.find, string.format, string.gmatch, string.gsub, string.sub
@@ -173,7 +173,7 @@ function value_at(i, depth)
     return string_at(i + 1)
   elseif code == 123 or code == 91 then
     if depth == limit then
-      bad("nested deeper than " .. limit .. " levels", i)
+      bad("nested deeper than " .. limit .. " levels (ALC_JSON_DEPTH)", i)
     end
     return (code == 123 and object_at or array_at)(i + 1, depth + 1)
   end
@@ -184,10 +184,10 @@ function value_at(i, depth)
   return number_at(i)
 end
 
--- The value of a JSON text. Errors are strings that name the byte. `around`: levels that this program has put around the
--- strategy's own value.
+-- The value of a JSON text. Errors are strings that name the byte. `around`: levels that the text may nest deeper than
+-- a value of the strategy.
 local function decode(json, around)
-  text, limit = json, DEPTH + (around or 0)
+  text, limit = json, shared.json_depth + (around or 0)
   local value, i = value_at(1, 0)
   i = solid(i)
   if i <= #json then

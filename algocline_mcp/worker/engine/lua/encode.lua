@@ -20,7 +20,6 @@ local getmetatable, rawget, rawlen = debug.getmetatable, rawget, rawlen
 local error, next, tonumber, tostring, type = error, next, tonumber, tostring, type
 local math_type, setmetatable, utf8_len = math.type, setmetatable, utf8.len
 
-local DEPTH = shared.json_depth
 local ARRAY = {} -- the array metatable
 local REFUSED = {} -- the metatable of refused items of a batch, see refused.lua
 shared.REFUSED = REFUSED
@@ -194,15 +193,15 @@ function put(value, depth)
   local kind = type(value)
   if kind == "table" then
     local meta = getmetatable(value)
-    if meta == REFUSED then
+    if open[value] then
+      refuse(depth, "contains itself: a recursive table has no JSON")
+    elseif depth == limit then
+      refuse(depth, "is nested deeper than " .. limit .. " levels (ALC_JSON_DEPTH)")
+    elseif meta == REFUSED then
       local json, problem = shared.encode_refused(value)
       n = n + 1
       out[n] = json or refuse(depth, "is an answer that was refused: " .. problem)
       return
-    elseif open[value] then
-      refuse(depth, "contains itself: a recursive table has no JSON")
-    elseif depth == limit then
-      refuse(depth, "is nested deeper than " .. limit .. " levels")
     end
     open[value] = true
     if rawlen(value) > 0 or meta == ARRAY then
@@ -236,7 +235,7 @@ local function encode(value, root, around)
   elseif kind == "number" then
     return number(value)
   end
-  out, n, path, open, limit = {}, 0, { [0] = root }, {}, DEPTH + (around or 0)
+  out, n, path, open, limit = {}, 0, { [0] = root }, {}, shared.json_depth + (around or 0)
   put(value, 0)
   local text = concat(out)
   out, path, open = nil, nil, nil

@@ -19,21 +19,24 @@ end
 
 local MARK = "\nend -- [alc]\n" -- between the text of a package and the code that runs it (languages.py)
 
--- A frame of the code behind a package's text, on a line that the file does not have.
+-- A frame of the code behind a package's text, on a line that the file does not have; or of the code of a child.
 local function is_launcher(frame)
+  if frame.what == "main" and shared.is_child and frame.source == "@" .. shared.chunk then
+    return true
+  end
   local source = frame.what == "main" and shared.sources[sub(frame.source, 2)]
   local mark = source and find(source, MARK, 1, true)
   return mark and frame.currentline > select(2, gsub(sub(source, 1, mark), "\n", ""))
 end
 
 -- "panel.lua:3: ", the line where the strategy made the failing call. Of a tail call in a function, the line that called
--- the function.
+-- the function; of one that began a chain, the line where that function begins.
 local function where()
   local level = 2
   while true do
     local frame = getinfo(level, "Sl")
     if not frame then
-      return shared.chunk .. ": "
+      return (shared.place_of_chain() or shared.chunk) .. ": "
     elseif is_shown(frame) then
       return frame.short_src .. ":" .. frame.currentline .. ": "
     end

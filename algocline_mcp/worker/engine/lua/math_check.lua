@@ -35,6 +35,14 @@ KINDS["+"] = function(value, name, what)
   return value
 end
 
+-- Above 0 and finite: with an infinite one a loop that draws until a number fits would never end.
+KINDS["f"] = function(value, name, what)
+  if type(value) ~= "number" or not (value > 0 and value < 1 / 0) then
+    refuse(name, what, "a finite number above 0", value)
+  end
+  return value
+end
+
 function KINDS.u(value, name, what) -- unsigned
   local integer = whole(value, name, what)
   if integer < 0 then

@@ -123,7 +123,11 @@ define("histogram", "data:a bins:u", function(data, bins)
   if low == high then
     low, high = low - 0.5, high + 0.5
   end
-  local width, counts, edges = (high - low) / bins, create(bins), create(bins + 1)
+  local width = (high - low) / bins
+  if not (width > 0 and width < math.huge) then -- of data with NaN or an infinity, or too large or too close for floats
+    refuse("histogram", "the width of a bin", "a finite number above 0", width)
+  end
+  local counts, edges = create(bins), create(bins + 1)
   for i = 1, bins do
     counts[i], edges[i] = 0, low + (i - 1) * width
   end

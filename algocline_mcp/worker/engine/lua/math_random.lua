@@ -27,13 +27,15 @@ function functions.rng_create(seed)
   return setmetatable({ state ~ state >> 33 }, GENERATOR)
 end
 
--- rng_float and rng_int are called millions of times: they check their arguments themselves, without `define`.
+-- rng_float is called millions of times: it checks its generator where that is another one than in the last call, and
+-- without `define`. To check it each time would take half as long again.
+local checked = {}
+
 local function float(rng)
-  local state = rng and rng[1]
-  if not state then
-    refuse("rng_float", "rng", "a generator from alc.math.rng_create", rng)
+  if rng ~= checked then
+    checked = KINDS.r(rng, "rng_float", "rng")
   end
-  state = state + GAMMA
+  local state = rng[1] + GAMMA
   rng[1] = state
   state = (state ~ state >> 30) * M1
   state = (state ~ state >> 27) * M2
@@ -130,14 +132,14 @@ end)
 define("exp_sample", "rng:r lambda:+", function(rng, lambda)
   return -log(positive(rng)) / lambda
 end)
-define("gamma_sample", "rng:r shape:+ scale:+", function(rng, shape, scale)
+define("gamma_sample", "rng:r shape:f scale:+", function(rng, shape, scale)
   return gamma(rng, shape) * scale
 end)
-define("beta_sample", "rng:r alpha:+ beta:+", beta)
-define("chi_squared_sample", "rng:r df:+", function(rng, df)
+define("beta_sample", "rng:r alpha:f beta:f", beta)
+define("chi_squared_sample", "rng:r df:f", function(rng, df)
   return 2 * gamma(rng, df / 2)
 end)
-define("student_t_sample", "rng:r df:+", function(rng, df)
+define("student_t_sample", "rng:r df:f", function(rng, df)
   return normal(rng) / sqrt(2 * gamma(rng, df / 2) / df)
 end)
 
@@ -192,7 +194,7 @@ end)
 define("dirichlet_sample", "rng:r alphas:a", function(rng, alphas)
   local values, sum = create(#alphas), 0
   for i = 1, #alphas do
-    values[i] = gamma(rng, KINDS["+"](alphas[i], "dirichlet_sample", "alphas[" .. i .. "]"))
+    values[i] = gamma(rng, KINDS.f(alphas[i], "dirichlet_sample", "alphas[" .. i .. "]"))
     sum = sum + values[i]
   end
   for i = 1, #values do
@@ -234,12 +236,17 @@ define("shuffle", "rng:r tbl:t", function(rng, list) -- Fisher and Yates
   return list
 end)
 
+local MOST_DRAWN <const> = 1000000
+
 define("sample_with_replacement", "rng:r tbl:t n:u", function(rng, list, n)
   local size = #list
+  if n > MOST_DRAWN then
+    refuse("sample_with_replacement", "n", "at most " .. MOST_DRAWN, n)
+  end
   if size == 0 and n > 0 then
     refuse("sample_with_replacement", "tbl", "a non-empty array", list)
   end
-  local drawn = create(n < 1000000 and n or 0)
+  local drawn = create(n)
   for i = 1, n do
     drawn[i] = list[1 + below(rng, size)]
   end

@@ -85,7 +85,7 @@ local function incomplete_gamma(a, x)
     for n = 1, STEPS do
       term = term * x / (a + n)
       sum = sum + term
-      if term < sum * EPSILON then
+      if not (term >= sum * EPSILON) then -- also where they are not numbers
         break
       end
     end
@@ -102,7 +102,7 @@ local function incomplete_gamma(a, x)
     c = b + an / c
     c = abs(c) < TINY and TINY or c
     fraction = fraction * d * c
-    if abs(d * c - 1) < EPSILON then
+    if not (abs(d * c - 1) >= EPSILON) then
       break
     end
   end
@@ -158,7 +158,7 @@ local function beta_fraction(x, a, b) -- Lentz
       step = c * d
       fraction = fraction * step
     end
-    if abs(step - 1) < EPSILON then
+    if not (abs(step - 1) >= EPSILON) then
       break
     end
   end
@@ -180,12 +180,26 @@ shared.incomplete_beta = incomplete_beta
 define("regularized_incomplete_beta", "x:n a:+ b:+", incomplete_beta)
 define("beta_cdf", "x:n alpha:+ beta:+", incomplete_beta)
 
--- By bisection, which always converges; 1,100 steps reach the smallest float, 60 are usual.
-define("beta_ppf", "p:p alpha:+ beta:+", function(p, a, b)
-  if p == 0 or p == 1 then
+local MOST_SHAPE <const> = 1e10 -- of beta_ppf: one step takes 100,000 terms there
+
+-- By bisection, which always converges: first of the exponent, where 0 stands for what is below the smallest float, and
+-- then of the number. That are 65 steps at most.
+define("beta_ppf", "p:p alpha:f beta:f", function(p, a, b)
+  if a > MOST_SHAPE or b > MOST_SHAPE then
+    shared.refuse_number("beta_ppf", a > MOST_SHAPE and "alpha" or "beta", "at most 1e10", a > MOST_SHAPE and a or b)
+  elseif p == 0 or p == 1 then
     return p + 0.0
   end
-  local low, high = 0.0, 1.0
+  local above, below = 0, 1075 -- the result lies between 2^-below and 2^-above
+  while below - above > 1 do
+    local middle = (above + below) // 2
+    if incomplete_beta(2.0 ^ -middle, a, b) < p then
+      below = middle
+    else
+      above = middle
+    end
+  end
+  local low, high = 2.0 ^ -below, 2.0 ^ -above
   while true do
     local middle = low + (high - low) / 2
     if middle <= low or middle >= high then

@@ -72,8 +72,20 @@ local function kolmogorov(lambda)
   return sum
 end
 
+local function has_nan(data)
+  for i = 1, #data do
+    if data[i] ~= data[i] then
+      return true
+    end
+  end
+  return false
+end
+
 -- Two samples; p by Kolmogorov's distribution with Stephens' correction (1970) for small samples.
 define("ks_test", "xs:a ys:a", function(xs, ys)
+  if has_nan(xs) or has_nan(ys) then -- it has no place in an order
+    return { d_stat = 0 / 0, p_value = 0 / 0 }
+  end
   local a, b, i, j, most = shared.sorted(xs), shared.sorted(ys), 1, 1, 0.0
   while i <= #a and j <= #b do
     local x, y = a[i], b[j]

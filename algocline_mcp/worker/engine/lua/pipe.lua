@@ -4,7 +4,7 @@ local shared = ...
 local format, next, pcall, type = string.format, next, pcall, type
 local alc, complain, texts, null = shared.alc, shared.complain, shared.texts, shared.null
 local text, options_of, length = shared.text, shared.options_of, shared.length
-local assert_memory, copied = shared.assert_memory, shared.copied
+local assert_memory, copied, with_inputs = shared.assert_memory, shared.copied, shared.with_inputs
 
 local function stage_of(strategies, i)
   local entry = strategies[i]
@@ -20,7 +20,9 @@ local function stage_of(strategies, i)
   elseif type(package) ~= "table" or type(package.run) ~= "function" then
     complain("pipe.run", entry)
   end
-  return entry, package.run
+  return entry, function(ctx)
+    return package.run(with_inputs(entry, package.meta, ctx, true))
+  end
 end
 
 local MODES = { abort = true, skip = true, continue = true }

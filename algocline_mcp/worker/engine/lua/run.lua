@@ -44,9 +44,10 @@ local function result_of(main)
 end
 
 -- Returns the last line of a session. chunk names the code, ctx is JSON, seed has 63 bits, created_s are unix seconds.
--- name_bytes limits keys and names; heap_bytes the memory of a child of alc.fork.
-function shared.run(code, chunk, ctx, seed, created_s, name_bytes, heap_bytes)
-  shared.name_bytes = name_bytes
+-- name_bytes limits keys and names, json_depth how deep values nest, heap_bytes the memory of a child of alc.fork.
+function shared.run(code, chunk, ctx, seed, created_s, name_bytes, json_depth, heap_bytes)
+  shared.name_bytes, shared.json_depth = name_bytes, json_depth
+  shared.is_child = heap_bytes ~= nil
   if heap_bytes then
     shared.limit_heap(heap_bytes)
   end

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import lupa
 import lupa.lua55 as lua
 
+from algocline_mcp import wording
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.languages import LUA
 from algocline_mcp.worker.engine import stdlib
@@ -30,11 +31,13 @@ _FILES = {
         "sandbox",
         "warnings",
         "alc",
+        "chains",
         "refused",
         "state",
         "card",
         "text",
         "combine",
+        "inputs",
         "pipe",
         "fork",
         "eval",
@@ -55,7 +58,7 @@ ABI = LUA.abi(lambda distribution: lupa.__version__)
 # Any constant: it fixes the order of pairs() over strings, which otherwise differs in each process.
 _STRING_HASH_SEED = 1
 _JSON_DEPTH = Limits().json_depth
-_TEXTS_JSON = json.dumps({"texts": stdlib.TEXTS, "defaults": stdlib.DEFAULTS}, ensure_ascii=False).encode()
+_TEXTS_JSON = json.dumps({"texts": stdlib.texts(wording.LUA), "defaults": stdlib.DEFAULTS}, ensure_ascii=False).encode()
 _OUT_OF_MEMORY = b'{"error":"out of memory: the strategy has left no room to say more","op":"end"}'
 
 
@@ -79,6 +82,8 @@ def _no_attributes(_object: object, _name: object, _is_setting: bool) -> NoRetur
 
 
 class _LuaRuntime:
+    problem: str | None = None
+
     def __init__(self, heap_bytes: int, headroom_bytes: int, line_bytes: int) -> None:
         self._headroom_bytes = headroom_bytes
         self._line_bytes = line_bytes
@@ -108,7 +113,8 @@ class _LuaRuntime:
         try:
             if start.heap_bytes is not None:
                 self._lua.set_max_memory(start.heap_bytes + self._headroom_bytes)
-            line = self._run(code, chunk, ctx, start.seed, float(start.created_s), start.name_bytes, start.heap_bytes)
+            limits = start.name_bytes, start.json_depth, start.heap_bytes
+            line = self._run(code, chunk, ctx, start.seed, float(start.created_s), *limits)
         except lua.LuaError:  # the prelude catches every error except lack of memory while it writes the last line
             line = _OUT_OF_MEMORY
         if self._channel_error is not None:

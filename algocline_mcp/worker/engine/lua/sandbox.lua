@@ -6,7 +6,7 @@ local shared = ...
 local find, format, gsub, match, sub = string.find, string.format, string.gsub, string.match, string.sub
 local concat = table.concat
 local getmetatable, rawget, setmetatable = debug.getmetatable, rawget, setmetatable
-local error, load, pcall, select, type = error, load, pcall, select, type
+local error, load, next, pcall, select, type = error, load, next, pcall, select, type
 local fail, guard, unwrap = shared.fail, shared.guard, shared.unwrap
 local public = shared.public
 
@@ -93,6 +93,11 @@ end
 
 local function from_host(name)
   local module = shared.call("module", name)
+  if module.language == "python" then
+    return function()
+      return shared.package_in_python(name, module.source)
+    end, module.chunk
+  end
   local loader, problem = shared.compile(module.source, module.chunk)
   if not loader then
     fail(format("error loading module '%s': %s", name, shared.explain_syntax(problem, module.source)))
@@ -129,6 +134,11 @@ end
 -- Ends a loop of requires early: each round is a call to the keeper, and the stack is deep.
 local loading = {}
 local ENTERED = { __close = function(entered) loading[entered.name] = nil end }
+
+-- Whether a module is being loaded now: a chain that gave way then would let the others meet it half loaded.
+function shared.is_loading()
+  return next(loading) ~= nil
+end
 
 local function require(name)
   if type(name) ~= "string" then

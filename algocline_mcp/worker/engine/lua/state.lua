@@ -2,7 +2,7 @@
 
 local shared = ...
 local ask, encode, decode, quote = shared.ask, shared.encode, shared.decode, shared.quote
-local fail, unwrap_json = shared.fail, shared.unwrap_json
+local complain, unwrap_json = shared.complain, shared.unwrap_json
 local null, text, math_type, pcall, type = shared.null, shared.text, math.type, pcall, type
 local alc = shared.public.alc
 
@@ -16,7 +16,7 @@ local function key_of(key, name)
   if type(key) == "number" then
     return quote(text(key))
   elseif type(key) ~= "string" then
-    fail("alc." .. name .. ": a key is a string and not a " .. type(key))
+    complain("state.key", name, type(key))
   end
   shared.assert_name(name, key)
   return quote(key)
@@ -62,7 +62,7 @@ end
 
 function state.set_nx(key, value)
   if value == nil then
-    fail("alc.state.set_nx: the value is missing")
+    complain("state.missing")
   end
   return send("state.set_nx", key_of(key, "state.set_nx") .. "," .. json_of(value, "state.set_nx"))
 end
@@ -71,7 +71,7 @@ local function number_of(value, otherwise, name)
   if value == nil then
     return otherwise
   elseif not math_type(value) or value - value ~= 0 then
-    fail("alc.state.incr: " .. name .. " must be a number and not " .. text(value))
+    complain("state.number", name, text(value))
   end
   return encode(value)
 end
@@ -87,7 +87,7 @@ function state.update(key, change, default)
   local name = "state.update"
   local quoted = key_of(key, name)
   if type(change) ~= "function" then
-    fail("alc.state.update: a function was expected and not a " .. type(change))
+    complain("state.function", type(change))
   end
   for _ = 1, TRIES do
     local stored = send("state.get", quoted)
@@ -102,7 +102,7 @@ function state.update(key, change, default)
       return new
     end
   end
-  fail("alc.state.update: others changed " .. quoted .. " " .. TRIES .. " times meanwhile: try again")
+  complain("state.changed", quoted, TRIES)
 end
 
 alc.state = state
@@ -141,7 +141,7 @@ local custom, custom_bytes = {}, 0 -- key -> JSON text: a recorded value cannot 
 
 local function stat_of(key, name)
   if type(key) ~= "string" and not math_type(key) then
-    fail("alc.stats." .. name .. ": a key is a string and not a " .. type(key))
+    complain("stats.key", name, type(key))
   end
   return text(key)
 end
@@ -152,7 +152,7 @@ function stats.record(key, value)
   local json = value ~= nil and json_of(value, "stats.record") or nil
   local size = custom_bytes + (json and #json + #key or 0) - (custom[key] and #custom[key] + #key or 0)
   if size > CUSTOM_BYTES then
-    fail("alc.stats.record: " .. size .. " bytes in all: at most " .. CUSTOM_BYTES .. ", record less")
+    complain("stats.bytes", size, CUSTOM_BYTES)
   end
   custom[key], custom_bytes = json, size
 end

@@ -209,7 +209,7 @@ def test_schema_is_the_last_paragraph_of_a_prompt(code: str) -> None:
     assert ended.message == {"result": 1}
     ((query,),) = channel.queries
     assert query["prompt"] == f"p\n\n{FORM}"
-    assert "schema" not in query
+    assert query["schema"] == {"type": "array", "items": {"type": "string"}}
 
 
 def test_a_schema_that_is_a_text_is_an_option_of_the_host_as_before() -> None:

@@ -44,3 +44,34 @@ def test_run_gets_ctx_and_other_modules_require_the_package_without_a_call() -> 
 
     assert play(LUA.entered("one", source), channel, ctx='{"task":"t"}').result == ["t", "one", True]
     assert channel.calls == [["module", "two"]]
+
+
+DECLARED = """return {
+  meta = { inputs = { n = { type = "integer", default = 3, description = "how many" }, q = { type = "string" } } },
+  run = function(ctx) return { ctx.q, math.type(ctx.n), ctx.n, ctx.other } end,
+}"""
+
+
+def test_run_finds_the_inputs_that_the_package_declares() -> None:
+    assert play(LUA.entered("one", DECLARED), ctx='{"q":"?","n":"4"}').result == ["?", "integer", 4]
+    assert play(LUA.entered("one", DECLARED), ctx='{"q":"?"}').result == ["?", "integer", 3]
+
+
+def test_an_input_that_is_missing_is_one_sentence_without_a_traceback() -> None:
+    assert play(LUA.entered("one", DECLARED), ctx='{"m":1}').error == "one needs q"
+
+
+def test_a_name_that_is_no_input_is_a_warning() -> None:
+    ended = play(LUA.entered("one", DECLARED), ctx='{"q":"?","other":[]}')
+
+    assert ended.message["warnings"] == ["one has no input other, and leaves it alone: its inputs are n, q"]
+    assert ended.result[3] == [], "it is as it was given"
+
+
+@pytest.mark.parametrize(
+    "meta", ["3", "{}", "{inputs = 3}", "{inputs = {}}", "{inputs = {a = print}}", "{inputs = {'a'}}"]
+)
+def test_a_meta_of_another_kind_checks_nothing(meta: str) -> None:
+    source = f"return {{meta = {meta}, run = function(ctx) return ctx.a end}}"
+
+    assert play(LUA.entered("one", source), ctx='{"a":"7"}').result == "7"

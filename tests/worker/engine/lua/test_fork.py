@@ -105,3 +105,74 @@ def test_child_has_less_memory_and_its_error_names_the_setting() -> None:
 
 def test_child_of_a_package_without_run_is_an_error() -> None:
     assert "the package does not export run(ctx)" in child("return {}")["error"]
+
+
+def test_child_of_a_package_whose_input_is_missing_is_one_sentence() -> None:
+    source = "return {meta = {inputs = {q = {type = 'string', description = 'a question'}}}, run = print}"
+
+    assert child(source)["error"] == "it needs q (a question)"
+
+
+# ── one package, and packages in Python ───────────────────────────────────────────────────────────────────
+
+
+def test_call_runs_one_package_and_returns_its_result() -> None:
+    channel = Forking({"entries": [{"strategy": "a", "ok": True, "result": {"x": [1]}}]})
+
+    assert play("return alc.call('a', {task = 't'})", channel).result == {"x": [1]}
+    assert channel.forked == [{"op": "fork", "strategies": ["a"], "ctx": {"task": "t"}, "on_error": "fail"}]
+
+
+def test_call_needs_no_ctx_and_null_is_nil() -> None:
+    channel = Forking({"entries": [{"strategy": "a", "ok": True, "result": None}]})
+
+    assert play("return alc.call('a') == nil", channel).result is True
+    assert channel.forked[0]["ctx"] == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("alc.call('a')", "alc.call: strategy 'a' failed: boom"),
+        ("alc.call('a b')", "alc.call: invalid strategy name 'a b'"),
+        ("alc.call(nil)", "alc.call: invalid strategy name 'nil'"),
+        ("alc.call('a', 5)", "alc.call: ctx must be a table"),
+        ("alc.call('a', {1})", "alc.call: ctx must be a table"),
+        ("alc.call('a', {x = print})", "alc.call: "),
+    ],
+)
+def test_call_that_fails_is_an_error_at_the_strategys_line(code: str, error: str) -> None:
+    channel = Forking({"failed": {"strategy": "a", "error": "boom"}})
+
+    assert play(f"\nlocal x = {code} return x", channel).error.startswith(f"panel.lua:2: {error}")
+
+
+PYTHON_SOURCE = 'meta = {"version": "1", "tags": ["a"]}\n\n\ndef run(ctx):\n    return 1\n'
+
+
+class Mixed(Forking):
+    def ask(self, line: bytes) -> bytes:
+        message = json.loads(line)
+        if message.get("name") != "module":
+            return super().ask(line)
+        module = {"source": PYTHON_SOURCE, "chunk": "vote/__init__.py", "language": "python"}
+        return json.dumps({"result": module}).encode()
+
+
+def test_require_of_a_package_in_python_gives_its_meta_and_a_run_that_calls_it() -> None:
+    channel = Mixed({"entries": [{"strategy": "vote", "ok": True, "result": 7}]})
+
+    result = play(
+        "local v = require('vote') return {v.meta, v.run({task = 't'}), v == require('vote')}", channel
+    ).result
+
+    assert result == [{"version": "1", "tags": ["a"]}, 7, True]
+    assert channel.forked == [{"op": "fork", "strategies": ["vote"], "ctx": {"task": "t"}, "on_error": "fail"}]
+
+
+def test_failure_of_a_package_in_python_stands_at_the_line_that_runs_it() -> None:
+    channel = Mixed({"failed": {"strategy": "vote", "error": "boom"}})
+
+    error = play("local v = require('vote')\nlocal x = v.run({}) return x", channel).error
+
+    assert error.startswith("panel.lua:2: alc.call: strategy 'vote' failed: boom")

@@ -228,10 +228,14 @@ MISUSED = [
     ("percentile({1}, 101)", "alc.math.percentile: p must be a number from 0 to 100 and not 101"),
     ("rng_float()", "alc.math.rng_float: rng must be a generator from alc.math.rng_create and not nil"),
     ("rng_float({})", "alc.math.rng_float: rng must be a generator from alc.math.rng_create and not table"),
+    ("rng_float(5)", "alc.math.rng_float: rng must be a generator from alc.math.rng_create and not 5"),
+    ("rng_float({1.5})", "alc.math.rng_float: rng must be a generator from alc.math.rng_create and not table"),
+    ("rng_float('x')", "alc.math.rng_float: rng must be a generator from alc.math.rng_create and not string"),
+    ("histogram({0/0}, 3)", "alc.math.histogram: the width of a bin must be a finite number above 0"),
     ("rng_int(alc.math.rng_create(1), 3, 2)", "alc.math.rng_int: max must be at least min and not 2"),
     ("rng_int(alc.math.rng_create(1), 1.5, 2)", "alc.math.rng_int: min must be a whole number and not 1.5"),
     ("rng_create('a')", "alc.math.rng_create: seed must be a number and not string"),
-    ("gamma_sample(alc.math.rng_create(1), 0, 1)", "alc.math.gamma_sample: shape must be a number above 0 and not 0"),
+    ("gamma_sample(alc.math.rng_create(1), 0, 1)", "alc.math.gamma_sample: shape must be a finite number above 0"),
     ("beta_ppf(1.5, 1, 1)", "alc.math.beta_ppf: p must be a number from 0 to 1 and not 1.5"),
     ("factorial(171)", "alc.math.factorial: n must be at most 170"),
     ("factorial(-1)", "alc.math.factorial: n must be at least 0 and not -1"),
@@ -250,6 +254,27 @@ def test_misuse_is_a_catchable_error_with_its_line(call: str, problem: str) -> N
     ended = play(f"local ok, why = pcall(function()\n return (alc.math.{call}) end) return why")
 
     assert ended.result.startswith(f"panel.lua:2: {problem}")
+
+
+WRONG = """
+local wrong = {5, true, "x", {}, {1.5}, {"a"}, {{}}, print, -1, 0 / 0}
+local inner = {}
+for name, call in pairs(alc.math) do
+  for i = 0, #wrong do
+    for j = 0, #wrong do
+      local ok, why = pcall(call, wrong[i], wrong[j], 3)
+      if not ok and why:find("^%[alc") then
+        inner[name] = why
+      end
+    end
+  end
+end
+return inner
+"""
+
+
+def test_no_function_shows_a_position_of_its_own_whatever_it_is_given() -> None:
+    assert play(WRONG).result == {}
 
 
 def test_there_are_the_68_names_of_upstream() -> None:

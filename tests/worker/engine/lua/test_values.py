@@ -126,7 +126,7 @@ NO_JSON = [
     ("NaN", "no JSON value"),
     ("tru", "no JSON value"),
     ("[1] 2", "more after the end of the value at byte 5"),
-    ("[" * 129 + "]" * 129, "nested deeper than 128 levels at byte 129"),
+    ("[" * 129 + "]" * 129, "nested deeper than 128 levels (ALC_JSON_DEPTH) at byte 129"),
 ]
 
 

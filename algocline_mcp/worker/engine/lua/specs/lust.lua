@@ -1,6 +1,7 @@
 -- `lust`, the test library of package specs, as the global `lust` and under require("lust"). It has the functions that
 -- specs use of upstream's copy of lust: describe, it, pending, before, after, spy, and expect(value).to / .to_not with
--- equal, be, be.a, be.truthy, be.falsy, be.gt, be.gte, be.lt, be.lte, exist, have, have_key, have_length, match, fail.
+-- equal, be, be.a, be.truthy, be.falsy, be.gt, be.gte, be.lt, be.lte, exist, have, have_key, have_length, match, fail;
+-- and lust.model, our own.
 --
 -- `lust.run` runs one file and returns { passed, pending, failed, failures = { { name, error }, … }, problem? }.
 -- `failed` is a count, `failures` has the first MAX_FAILURES; `problem`: an error of the file outside of its cases.
@@ -128,6 +129,14 @@ local function call_each(lists, name)
   end
 end
 
+-- A model that answers the prompts of one case: see lust_model.lua.
+local real
+
+function lust.model(model)
+  real = real or alc
+  return require("lust_model")(model or {})
+end
+
 function lust.it(name, body)
   if body == nil then
     pending = pending + 1
@@ -138,6 +147,9 @@ function lust.it(name, body)
     body()
   end)
   local is_clean, after_problem = pcall(call_each, afters, name)
+  if real then
+    _G.alc, real = real, nil
+  end
   if ok and is_clean then
     passed = passed + 1
     return
