@@ -1,4 +1,4 @@
-"""Catalog of a home: strategies, packages, cards, and the entries of alc.state, one page at a time.
+"""Catalog of a home: strategies, packages, cards, the entries of alc.state, and the help about alc.*, page by page.
 
 Contract: read-only; no worker is started. Without a name the result is a page with one entry per item,
 `{KIND: [...], total, cursor?}`. With a name it is everything about that item. An entry matches `words` if it has every
@@ -15,14 +15,18 @@ from typing import Any
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
+from algocline_mcp.help import topics
 from algocline_mcp.history import database_reader, run_stats
 from algocline_mcp.packages import installed, lookup
 from algocline_mcp.packages.lookup import Package, SearchPath, truncate
+from algocline_mcp.packages.metadata import PackageMetadata
 from algocline_mcp.packages.project import find_root
+from algocline_mcp.session.owner import caller
 
-KINDS = ("strategies", "packages", "cards", "state")
+KINDS = ("strategies", "packages", "cards", "state", "help")
 _LIST_DESCRIPTION_CHARS = 160
 _DOC_CHARS = 6000
+_USAGE = ("reference", "inputs", "outputs", "cost")
 _LIST_VALUE_CHARS = 200
 _VALUE_CHARS = 60_000
 
@@ -64,17 +68,17 @@ def _strategies(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
     medians = run_stats.medians(run_stats.runs(context.home))
     if query.name:
         package, _, metadata = lookup.find_strategy(search_path, query.name, context.limits.code_bytes)
-        entry = _describe(context, package) | {"doc": truncate(metadata.doc, _DOC_CHARS)} | medians.get(query.name, {})
+        entry = _in_full(context, package, metadata) | medians.get(query.name, {})
         return entry | {"run": f'alc_run(strategy="{query.name}", task="…", opts={{…}})'}
-    entries = []
-    for package in search_path.all():
+    entries, packages = [], search_path.all()
+    for package in packages:
         read = lookup.read_metadata(package, context.limits.code_bytes)
         if read is not None and not read.is_library:
             entry = {"name": package.name, "about": truncate(read.description, _LIST_DESCRIPTION_CHARS)}
             entries.append(entry | medians.get(package.name, {}))
     page = _page(context, "strategies", entries, query)
-    if not entries:
-        page["next"] = f"no strategy is installed: alc pkg install {lookup.PUBLISHED} installs the published ones"
+    if all(package.origin == lookup.BUILT_IN for package in packages):
+        page["next"] = f"these are built in: alc pkg install {lookup.PUBLISHED} installs the published ones"
     return page
 
 
@@ -86,14 +90,25 @@ def _packages(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
             nearest = lookup.nearest_names(query.name, [package.name for package in search_path.all()])
             raise Refused(lookup.not_found_text("package", query.name, nearest), code="not_found")
         metadata = lookup.read_metadata(package, context.limits.code_bytes)
-        return _describe(context, package) | ({"doc": truncate(metadata.doc, _DOC_CHARS)} if metadata else {})
+        return _in_full(context, package, metadata)
     entries = [_describe(context, package, _LIST_DESCRIPTION_CHARS) for package in search_path.all()]
     return _page(context, "packages", entries, query)
 
 
+def _in_full(context: PackageContext, package: Package, metadata: PackageMetadata | None) -> dict[str, Any]:
+    entry = _describe(context, package)
+    if metadata is None:
+        return entry
+    usage = {key: value for key in _USAGE if (value := getattr(metadata, key))}
+    return entry | usage | {"doc": truncate(metadata.doc, _DOC_CHARS)}
+
+
 def _describe(context: PackageContext, package: Package, chars: int = _DOC_CHARS) -> dict[str, Any]:
-    """`{name, origin, file, about, type, version?, category?}`, and for an installed package where it came from."""
-    entry: dict[str, Any] = {"name": package.name, "origin": package.origin, "file": str(package.file)}
+    """`{name, origin, file, language, about, type, version?, category?}`, and where an installed package came from."""
+    entry: dict[str, Any] = {"name": package.name, "origin": package.origin}
+    if not caller():  # where the server keeps things is not a principal's business
+        entry["file"] = str(package.file)
+    entry["language"] = package.language.name
     metadata = lookup.read_metadata(package, context.limits.code_bytes)
     if metadata is None:
         entry["warnings"] = ["its source cannot be read"]
@@ -101,7 +116,7 @@ def _describe(context: PackageContext, package: Package, chars: int = _DOC_CHARS
         entry["about"] = truncate(metadata.description, chars)
         entry["type"] = "library" if metadata.is_library else "strategy"
         entry |= {key: value for key in ("version", "category") if (value := getattr(metadata, key)) is not None}
-    if package.origin in ("installed", "linked"):
+    if package.origin in ("installed", "linked") and not caller():
         entry |= installed.provenance(context.home, package.name)
     return entry
 
@@ -162,6 +177,27 @@ def _value(path: Path, namespace: str, key: str) -> dict[str, Any]:
     return entry | {"value": values[0]}
 
 
+# ── help ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _help(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
+    """`name` is a topic or a function; `words` are looked for in the whole pages, in the order of reading."""
+    if query.name:
+        topic = topics.topic_of(query.name)
+        if topic is None:
+            nearest = f"; nearest: {', '.join(near)}" if (near := topics.nearest(query.name)) else ""
+            cure = 'alc_catalog(kind="help") lists the pages'
+            raise Refused(f"there is no help on {query.name[:64]!r}{nearest}; {cure}", code="not_found")
+        return {"name": topic, "about": topics.about(topic), "text": topics.page(topic)}
+    words = query.words.lower().split()
+    chosen = [topic for topic in topics.TOPICS if all(word in topics.page(topic).lower() for word in words)]
+    entries = [{"name": topic, "about": topics.about(topic)} for topic in chosen]
+    page = {"help": entries, "total": len(entries)}
+    return page | {
+        "next": 'alc_catalog(kind="help", name="asking") shows a page; name may be a function: "alc.llm_json"'
+    }
+
+
 # ── pages ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -188,4 +224,5 @@ _KINDS: dict[str, Callable[[PackageContext, CatalogQuery], dict[str, Any]]] = {
     "packages": _packages,
     "cards": _cards,
     "state": _state,
+    "help": _help,
 }

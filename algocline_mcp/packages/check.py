@@ -1,4 +1,4 @@
-"""Check of all packages, and repair of those that can be installed again.
+"""Check of all packages but the built-in ones, and repair of those that can be installed again.
 
 Contract: `check_packages` is read-only and blocks on the disk: call it in a thread. `repair` installs each incomplete
 package again from its recorded source and commit; it changes no other package.
@@ -22,15 +22,15 @@ def check_packages(context: PackageContext, name: str) -> dict[str, Any]:
     warnings."""
     search_path = context.search_path()
     findings: dict[str, list[str]] = {finding: [] for finding in _FINDINGS}
-    packages = {package.name: package for package in search_path.all()}
+    packages = {package.name: package for package in search_path.all() if package.origin != lookup.BUILT_IN}
     for package in packages.values():
         metadata = lookup.read_metadata(package, context.limits.code_bytes)
         finding = "incomplete_pkg" if metadata is None else "healthy" if metadata.version else "missing_meta"
         findings[finding].append(package.name)
         if finding != "incomplete_pkg" and not specs.files_in(package.file.parent / specs.DIRECTORY):
             findings["spec_missing"].append(package.name)
-    for root, _ in search_path.roots:
-        for path in sorted(root.iterdir() if root.is_dir() else ()):
+    for root, origin in search_path.roots:
+        for path in sorted(root.iterdir() if root.is_dir() and origin != lookup.BUILT_IN else ()):
             if path.name not in packages and not path.name.startswith("."):
                 is_dangling = path.is_symlink() and not path.exists()
                 findings["symlink_dangling" if is_dangling else "incomplete_pkg"].append(path.name)

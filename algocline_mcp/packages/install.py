@@ -24,9 +24,9 @@ import anyio.to_thread
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.languages import LUA
 from algocline_mcp.packages import installed
 from algocline_mcp.packages.git import fetch, without_password
+from algocline_mcp.packages.lookup import ORDER, entry_of
 from algocline_mcp.packages.project import NAME
 from algocline_mcp.storage.clock import now_s
 
@@ -162,18 +162,18 @@ def _check_name(name: str | None) -> None:
 def _packages_in(source: Path, name: str, *, is_named: bool) -> Iterator[tuple[str, Path]]:
     """(name, directory): the source itself if it is a package, else each package in it. Raises Refused if there is no
     package, or if `is_named` and the source is a collection."""
-    entry_file = LUA.module_forms[-1].format("").removeprefix("/")
     try:
-        if (source / entry_file).is_file():
+        if entry_of(source).is_file():
             _check_name(name)
             yield name, source
             return
-        inner = sorted(entry.name for entry in os.scandir(source) if (source / entry.name / entry_file).is_file())
+        inner = sorted(entry.name for entry in os.scandir(source) if entry_of(source / entry.name).is_file())
     except OSError as exc:
         raise Refused(f"cannot read {source}: {exc.strerror}; check the path", code="bad_source") from exc
     names = [directory for directory in inner if NAME.fullmatch(directory)]
     if not names:
-        sentence = f"the source has no package: neither {entry_file} nor a directory with one; check the address"
+        entries = " nor ".join(language.entry_file() for language in ORDER)
+        sentence = f"the source has no package: neither {entries} nor a directory with one; check the address"
         raise Refused(sentence, code="no_package")
     if is_named:
         raise Refused(f"name is only for a single package, and the source has {len(names)}: omit name", code="bad_name")

@@ -1,7 +1,8 @@
 """Lookup of packages by name, and reading of their sources and metadata.
 
 Contract: read-only. Names resolve as the `require` of a session resolves them: first the packages that the project
-declares, then the directories of ALC_PACKAGES_PATH, the home, and upstream's packages in `~/.algocline/packages`.
+declares, then the directories of ALC_PACKAGES_PATH, the home, upstream's packages in `~/.algocline/packages`, and
+last the built-in ones.
 `SearchPath.of` reads the project's files; every other function reads the package files that it needs. All of them block
 on the disk: call them in a thread.
 """
@@ -13,27 +14,35 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from algocline_mcp.config.home import Home
+from algocline_mcp.config.home import BUILT_IN_PACKAGES, Home
+from algocline_mcp.config.project_root import PROJECT_FILES
 from algocline_mcp.errors import Refused
-from algocline_mcp.languages import LUA
+from algocline_mcp.languages import LUA, PYTHON, Language, language_of_file
 from algocline_mcp.packages.metadata import PackageMetadata, metadata_of
 from algocline_mcp.packages.project import NAME, Project, read_project
 
+BUILT_IN = "built in"  # the origin of the packages that come with this program
 PUBLISHED = "github.com/ynishi/algocline-bundled-packages"
 _SENTENCE_DESCRIPTION_CHARS = 100
 _NEAREST_NAMES = 3
 _OWN_FILE = "To run a file of your own, give code_file"
 _CACHE_ENTRIES = 2000
+ORDER = (LUA, PYTHON)  # in which a directory is searched
+_USES = {LUA.name: 'require("{}")', PYTHON.name: "import {}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Package:
     """`file`: the source. `origin`: project (declared by the project's files), path (in ALC_PACKAGES_PATH), installed,
-    linked, placed (put into the home by hand), original (a package of upstream)."""
+    linked, placed (put into the home by hand), original (a package of upstream), built in."""
 
     name: str
     file: Path
     origin: str
+
+    @property
+    def language(self) -> Language:
+        return language_of_file(self.file.name) or LUA
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +55,25 @@ class SearchPath:
     @classmethod
     def of(cls, home: Home, environ: Mapping[str, str], root: Path | None) -> "SearchPath":
         """Raises Refused for project files that cannot be used."""
-        roots = [(Path(path), "path") for path in environ.get("ALC_PACKAGES_PATH", "").split(":") if path]
-        roots.append((home.packages, "home"))
-        if environ.get("HOME"):
-            roots.append((Path(environ["HOME"]) / ".algocline" / "packages", "original"))
-        return cls(read_project(root), tuple(roots))
+        return cls(read_project(root), (*_changing_roots(home, environ), (BUILT_IN_PACKAGES, BUILT_IN)))
 
     def find(self, name: str) -> Package | None:
         if name in self.project.variants:
-            return Package(name, Path(self.project.variants[name]) / _entry_file(""), "project")
+            return Package(name, entry_of(Path(self.project.variants[name])), "project")
         if not NAME.fullmatch(name):
             return None
         for root, origin in self.roots:
-            for form in LUA.module_forms:
-                file = root / form.format(name)
-                if os.path.lexists(file):
-                    return Package(name, file, _origin(root / name, origin))
+            for language in ORDER:
+                for form in language.module_forms:
+                    file = root / form.format(name)
+                    if os.path.lexists(file):
+                        return Package(name, file, _origin(root / name, origin))
         return None
 
     def all(self) -> list[Package]:
         """Sorted by name; of several packages with the same name, the one that a session would load."""
         variants = self.project.variants.items()
-        packages = {name: Package(name, Path(path) / _entry_file(""), "project") for name, path in variants}
+        packages = {name: Package(name, entry_of(Path(path)), "project") for name, path in variants}
         for root, origin in self.roots:
             for name, file in _package_files(root):
                 if name not in packages:
@@ -75,9 +81,40 @@ class SearchPath:
         return [packages[name] for name in sorted(packages)]
 
 
-def _entry_file(name: str) -> str:
-    """The source file of a package that is a directory, relative to the directory that holds the package."""
-    return LUA.module_forms[-1].format(name).removeprefix("/")
+def _changing_roots(home: Home, environ: Mapping[str, str]) -> list[tuple[Path, str]]:
+    roots = [(Path(path), "path") for path in environ.get("ALC_PACKAGES_PATH", "").split(":") if path]
+    roots.append((home.packages, "home"))
+    if environ.get("HOME"):
+        roots.append((Path(environ["HOME"]) / ".algocline" / "packages", "original"))
+    return roots
+
+
+def stamp(home: Home, environ: Mapping[str, str], root: Path | None) -> tuple[object, ...]:
+    """Changes when a package comes or goes, or the project declares other ones. Reads no file, 20 times stat."""
+    paths = [path for path, _ in _changing_roots(home, environ)]
+    paths += [root / name for name in PROJECT_FILES] if root else []
+    return (root, *(_version(path) for path in paths))
+
+
+def _version(path: Path) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def entry_of(directory: Path) -> Path:
+    """The source file of the package that is this directory; that of Lua where there is none."""
+    files = [directory / language.entry_file() for language in ORDER]
+    return next((file for file in files if os.path.lexists(file)), files[0])
+
+
+def _precedence(file: Path) -> int:
+    """Of several files with the packages of one name: the order in which a session looks."""
+    language = language_of_file(file.name)
+    is_directory = language is not None and file.name == language.entry_file()
+    return 2 * [*ORDER].index(language or LUA) + is_directory
 
 
 def _package_files(root: Path) -> Iterator[tuple[str, Path]]:
@@ -86,11 +123,15 @@ def _package_files(root: Path) -> Iterator[tuple[str, Path]]:
         entries = sorted(os.listdir(root))
     except OSError:
         return
+    found: dict[str, list[Path]] = {}
     for entry in entries:
-        name = entry.removesuffix(LUA.suffix)
-        file = root / entry if name != entry else root / _entry_file(entry)
+        language = language_of_file(entry)
+        name = entry.removesuffix(language.suffix) if language else entry
+        file = root / entry if language else entry_of(root / entry)
         if NAME.fullmatch(name) and os.path.isfile(file):
-            yield name, file
+            found.setdefault(name, []).append(file)
+    for name, files in found.items():
+        yield name, min(files, key=_precedence)
 
 
 def _origin(directory: Path, origin: str) -> str:
@@ -111,12 +152,13 @@ _metadata_cache: dict[Path, tuple[tuple[int, int, int], PackageMetadata]] = {}  
 def read_metadata(package: Package, code_bytes: int) -> PackageMetadata | None:
     """None if the source cannot be read. Cached until the file changes."""
     try:
-        status = os.stat(package.file)
-        version = (status.st_ino, status.st_mtime_ns, status.st_size)
+        version = _version(package.file)
+        if version is None:
+            return None
         cached = _metadata_cache.get(package.file)
         if cached is not None and cached[0] == version:
             return cached[1]
-        metadata = metadata_of(read_source(package, code_bytes))
+        metadata = metadata_of(read_source(package, code_bytes), package.language)
     except (OSError, Refused):
         return None
     if len(_metadata_cache) >= _CACHE_ENTRIES:
@@ -164,11 +206,12 @@ def find_strategy(search_path: SearchPath, name: str, code_bytes: int) -> tuple[
     if package is None:
         raise Refused(_unknown_strategy_text(search_path, name, code_bytes), code="unknown_strategy")
     source = read_source(package, code_bytes)
-    metadata = metadata_of(source)
+    metadata = metadata_of(source, package.language)
     if metadata.is_library:
+        use = _USES[package.language.name].format(name)
         raise Refused(
-            f"Package '{name}' is a library package: it has no run(ctx). Use it by require(\"{name}\") in code of your "
-            "own, given to alc_run as code",
+            f"Package '{name}' is a library package: it has no run(ctx). Use it by {use} in code of your own, given to "
+            "alc_run as code",
             code="library_package",
         )
     return package, source, metadata
@@ -193,13 +236,10 @@ def _unknown_strategy_text(search_path: SearchPath, name: str, code_bytes: int) 
     strategies = {
         package.name: package for package, read in metadata.items() if read is not None and not read.is_library
     }
-    if not strategies:
-        return (
-            f"{sentence}, and no other strategy is. {_OWN_FILE}. To install some: {install}; the published ones are at "
-            f"{PUBLISHED}"
-        )
     nearest = [_with_description(strategies[near], code_bytes) for near in nearest_names(name, list(strategies))]
     likely = f"Nearest: {'; '.join(nearest)}. " if nearest else ""
+    if all(package.origin == BUILT_IN for package in strategies.values()):
+        install = f"{install}; the published ones are at {PUBLISHED}"
     return f'{sentence}. {likely}{_OWN_FILE}. All: alc_catalog(kind="strategies"). To install more: {install}'
 
 

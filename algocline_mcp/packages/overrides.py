@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from algocline_mcp.config.project_root import PROJECT_FILES
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.packages.project import FILES, declared_names, read_toml
+from algocline_mcp.packages.project import declared_names, read_toml
 from algocline_mcp.storage.files import mode_of, replace_atomically
 
-FILE = FILES[0]
+FILE = PROJECT_FILES[0]
 
 
 def add_overrides(root: Path, directories: Mapping[str, Path]) -> Path:
@@ -44,7 +45,7 @@ def remove_override(root: Path, name: str) -> Path:
     before = read_toml(file)
     entries = before.get("packages", {})
     if name not in entries:
-        others = [other for other in FILES[1:] if name in declared_names(root / other)]
+        others = [other for other in PROJECT_FILES[1:] if name in declared_names(root / other)]
         where = f"; it is in {', '.join(others)}: edit that file yourself" if others else ""
         raise Refused(f"package '{name}' is not in {file}{where}", code="not_found")
     left = {key: value for key, value in entries.items() if key != name}

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from algocline_mcp.config.project_root import PROJECT_FILES, configured_root, declaring_root, working_directory
 from algocline_mcp.errors import Refused
+from algocline_mcp.session.owner import caller
 
-FILES = ("alc.local.toml", "alc.lock", "alc.toml")
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # the names that `require` accepts
 _MAX_BYTES = 1024 * 1024
 
@@ -35,35 +36,19 @@ class Project:
 def project_of(environ: Mapping[str, str]) -> str | None:
     """Directory of the project that this process serves: from ALC_PROJECT_ROOT or the host, else the working directory.
 
-    None if the working directory is / or the user's home: hosts without a project start their servers there."""
-    configured = _configured_root(environ)
-    start = configured or _working_directory()
+    None if the working directory is / or the user's home: hosts without a project start their servers there; and for a
+    principal, whose project is elsewhere."""
+    if caller():
+        return None
+    configured = configured_root(environ)
+    start = configured or working_directory()
     return None if not configured and start in ("/", os.path.expanduser("~")) else start
 
 
 def find_root(environ: Mapping[str, str]) -> Path | None:
-    """ALC_PROJECT_ROOT, else the nearest directory with one of the files, searched upwards from the host's project
-    directory (CLAUDE_PROJECT_DIR) or from the working directory; None if there is no such directory."""
-    start = _configured_root(environ) or _working_directory()
-    if start is None or environ.get("ALC_PROJECT_ROOT"):
-        return Path(start) if start else None
-    while not any(os.path.isfile(os.path.join(start, name)) for name in FILES):
-        if (parent := os.path.dirname(start)) == start:
-            return None
-        start = parent
-    return Path(start)
-
-
-def _configured_root(environ: Mapping[str, str]) -> str | None:
-    path = environ.get("ALC_PROJECT_ROOT") or environ.get("CLAUDE_PROJECT_DIR")
-    return os.path.abspath(os.path.expanduser(path)) if path else None
-
-
-def _working_directory() -> str | None:
-    try:
-        return os.getcwd()
-    except OSError:  # the directory was deleted
-        return None
+    """The directory whose files declare packages for this process; None if there is none, and for a principal."""
+    root = None if caller() else declaring_root(environ)
+    return None if root is None else Path(root)
 
 
 def read_project(root: Path | None) -> Project:
@@ -74,7 +59,7 @@ def read_project(root: Path | None) -> Project:
     versions: dict[str, str] = {}
     remotes: dict[str, str] = {}
     warnings = []
-    for name in FILES:
+    for name in PROJECT_FILES:
         for package, source, version in _declarations(root / name):
             if "path" in source and package not in variants:
                 directory = os.path.abspath(root / os.path.expanduser(source["path"]))

@@ -22,26 +22,28 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
-from algocline_mcp.languages import LUA
-from algocline_mcp.packages import lookup
+from algocline_mcp.languages import LANGUAGES, LUA, Language, language_of_file
+from algocline_mcp.packages import freeze, lookup
 from algocline_mcp.packages.catalog import PackageContext
 from algocline_mcp.packages.lookup import Package
+from algocline_mcp.packages.scaffold import DIRECTORY as DIRECTORY
 from algocline_mcp.pool.dispatch import begin_via_pool, gen_pool_sid, stop_via_pool
 from algocline_mcp.pool.pool import Pool
 
-DIRECTORY = "spec"
 _PARALLEL = 2  # specs compute, they do not wait for a model
 _MAX_FAILURES = 50  # in one report
-_INIT = f"init{LUA.suffix}"
-_LIBRARY = str(Path(algocline_mcp.__file__).parent / LUA.spec_library)
+_ROOT = Path(algocline_mcp.__file__).parent
+_SUFFIXES = " or ".join(f"*{language.suffix}" for language in LANGUAGES.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """`file`: the name in reports."""
+    """`file`: the name in reports. `surroundings`: of a frozen session, what its header has."""
 
     file: str
     source: str
+    language: Language = LUA
+    surroundings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def select_specs(
     """The specs of a package: the files below its `spec_dir` whose path contains `words`. `name`: a package name, or
     the path of a package's directory. `is_auto`: `require` finds the neighbours of that directory. Raises Refused."""
     search_path = context.search_path()
-    package = _package(search_path, name)
+    package = package_of(search_path, name)
     root = package.file.parent
     directory = root / spec_dir
     if not directory.resolve().is_relative_to(root.resolve()):
@@ -74,7 +76,7 @@ def select_specs(
     files = [path for path in files_in(directory) if words in str(path.relative_to(directory))]
     if not files:
         condition = f" whose path contains {words!r}" if words else ""
-        raise Refused(f"package '{package.name}' has no specs: there is no *{LUA.suffix}{condition} in {directory}")
+        raise Refused(f"package '{package.name}' has no specs: there is no {_SUFFIXES}{condition} in {directory}")
     if len(files) > context.limits.spec_files:
         sentence = f"{len(files)} spec files, at most {context.limits.spec_files}: select fewer with filter"
         raise Refused(sentence, code="too_large")
@@ -82,6 +84,8 @@ def select_specs(
         Spec(
             str(path.relative_to(root)),
             lookup.read_source(Package(package.name, path, package.origin), context.limits.code_bytes),
+            language_of_file(path.name) or LUA,
+            _surroundings(path, context.limits.inherited_bytes),
         )
         for path in files
     ]
@@ -96,7 +100,8 @@ def select_specs(
 
 
 def files_in(directory: Path) -> list[Path]:
-    return sorted(directory.rglob(f"*{LUA.suffix}"))
+    """Spec files of every language."""
+    return sorted(path for path in directory.rglob("*") if language_of_file(path.name) is not None)
 
 
 def select_text(context: PackageContext, spec: Spec, search_paths: Sequence[str], near: Sequence[str] = ()) -> SpecRun:
@@ -111,17 +116,34 @@ def select_text(context: PackageContext, spec: Spec, search_paths: Sequence[str]
     )
 
 
-def _package(search_path: lookup.SearchPath, name: str) -> Package:
+def package_of(search_path: lookup.SearchPath, name: str) -> Package:
+    """By its name, or the path of its directory. Raises Refused."""
     package = None if os.sep in name else search_path.find(name)
-    file = Path(os.path.abspath(name)) / _INIT
+    file = lookup.entry_of(Path(os.path.abspath(name)))
     if package is None and file.is_file():
         package = Package(file.parent.name, file, "given")
     if package is None:
         nearest = lookup.nearest_names(name, [package.name for package in search_path.all()])
         raise Refused(lookup.not_found_text("package", name, nearest), code="not_found")
-    if package.file.name != _INIT:
-        raise Refused(f"package '{package.name}' is the file {package.file}: specs lie in a directory with {_INIT}")
+    if package.file.name != (entry := package.language.entry_file()):
+        raise Refused(f"package '{package.name}' is the file {package.file}: specs lie in a directory with {entry}")
     return package
+
+
+def _surroundings(path: Path, max_bytes: int) -> Mapping[str, Any]:
+    """Of a spec that was frozen, from the file beside it. Raises Refused."""
+    file = path.with_suffix(freeze.SURROUNDINGS)
+    try:
+        with open(file, "rb") as opened:
+            content = opened.read(max_bytes + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as exc:
+        raise Refused(f"{file} cannot be read: {exc.strerror}; repair it") from exc
+    try:
+        return freeze.header_fields(content[:max_bytes].decode())
+    except (ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise Refused(f"{file} does not hold what alc test --from wrote: remove both files, and freeze again") from exc
 
 
 def _search_paths(context: PackageContext, paths: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -172,16 +194,18 @@ async def run_specs(run: SpecRun, limits: Limits, environ: Mapping[str, str], wi
 async def _run_file(pool: Pool, run: SpecRun, spec: Spec, limit_s: float) -> dict[str, Any]:
     """`{passed, failed, pending, failures}` of a file that ran to its end, else `{problem}`."""
     strategy = Strategy(
-        LUA.spec,
+        spec.language.spec,
         "spec",
         {"source": spec.source, "chunk": spec.file},
         title=spec.file,
-        lib_paths=(_LIBRARY, *run.search_paths),
+        lib_paths=(str(_ROOT / spec.language.spec_library), *run.search_paths),
         variants=run.variants,
+        language=spec.language.name,
     )
     sid = gen_pool_sid()
     try:
-        result = (await begin_via_pool(pool, header_of(pool.limits, strategy, sid=sid), wait_s=limit_s)).result
+        header = header_of(pool.limits, strategy, sid=sid) | dict(spec.surroundings)
+        result = (await begin_via_pool(pool, header, wait_s=limit_s)).result
     except AlcError as exc:
         result = {"status": "error", "error": str(exc)}
     finally:

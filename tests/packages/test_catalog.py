@@ -30,9 +30,9 @@ async def test_the_catalog_shows_the_medians_of_past_runs(rig: Rig) -> None:
             await finish(pool, reply, answer)
             await pool.wait_for_exit(reply.session_id, SOON_S)  # its worker has put its journal away by then
         await run_via_pool(pool, Strategy("return { run = error }", "one", name="one"), wait_s=WAIT_S)
-        (line,) = catalog(PackageContext(rig.home, Limits(), {}), "strategies", CatalogQuery())["strategies"]
+        page = catalog(PackageContext(rig.home, Limits(), {}), "strategies", CatalogQuery())
 
-    assert line == {"name": "one", "about": "", "runs": 3, "prompts": 1, "tokens": 101}
+    assert {"name": "one", "about": "", "runs": 3, "prompts": 1, "tokens": 101} in page["strategies"]
 
 
 def test_run_stats_read_a_bounded_number_of_journals(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,17 +124,37 @@ def test_a_broken_database_is_an_error_with_its_cure(home: Home) -> None:
 def test_the_cursor_continues_after_the_previous_page(home: Home) -> None:
     for name in "abcde":
         (home.packages / name).mkdir(parents=True)
-        text = f"return {{ meta = {{ description = 'the {name} {'vowel' if name in 'ae' else 'other'}' }}, run = 1 }}"
+        text = (
+            f"return {{ meta = {{ description = 'letter {name} {'vowel' if name in 'ae' else 'other'}' }}, run = 1 }}"
+        )
         (home.packages / name / "init.lua").write_text(text)
     context = PackageContext(home, Limits(), {})
 
     def names(**query: Any) -> tuple[list[str], int, str | None]:
-        page = catalog(context, "strategies", CatalogQuery(**query))
+        page = catalog(context, "strategies", CatalogQuery(**{"words": "letter"} | query))
         return [line["name"] for line in page["strategies"]], page["total"], page.get("cursor")
 
     assert names(limit=2) == (["a", "b"], 5, "b")
     assert names(limit=3, cursor="b") == (["c", "d", "e"], 5, None)
-    assert names(words="VOWEL the") == (["a", "e"], 2, None)
+    assert names(words="VOWEL letter") == (["a", "e"], 2, None)
     assert names(words="nothing") == ([], 0, None)
     assert catalog(context, "strategies", CatalogQuery("a"))["run"].startswith('alc_run(strategy="a"')
     assert "nearest: a" in refusal(catalog, context, "packages", CatalogQuery("aa"))
+
+
+def test_help_is_found_by_topic_function_and_words(home: Home) -> None:
+    context = PackageContext(home, Limits(), {})
+
+    listed = catalog(context, "help", CatalogQuery())
+    assert [entry["name"] for entry in listed["help"]][:3] == ["strategies", "asking", "answers"]
+    assert listed["total"] == len(listed["help"]) == 13
+    assert [entry["name"] for entry in catalog(context, "help", CatalogQuery(words="gather"))["help"]] == [
+        "asking",
+        "asyncio",
+    ]
+    for name in ("answers", "alc.match_enum"):
+        shown = catalog(context, "help", CatalogQuery(name))
+        assert (shown["name"], shown["text"].startswith("# Answers: ")) == ("answers", True)
+    assert refusal(lambda: catalog(context, "help", CatalogQuery("llm_jsn"))) == (
+        "there is no help on 'llm_jsn'; nearest: alc.llm_json; alc_catalog(kind=\"help\") lists the pages"
+    )

@@ -157,7 +157,7 @@ def test_a_source_that_cannot_be_copied_changes_nothing(
         ("https://user:secret@nowhere.invalid/x y", "'https://nowhere.invalid/x y' is neither"),
         ("/nowhere/at/all", "cannot read /nowhere/at/all: No such file or directory"),
         ("/dev/null", "cannot read /dev/null: Not a directory"),
-        ("/dev", "has no package: neither init.lua nor a directory with one"),
+        ("/dev", "has no package: neither init.lua nor __init__.py nor a directory with one"),
     ],
 )
 def test_an_invalid_source_is_refused_with_one_sentence(home: Home, given: str, sentence: str) -> None:
@@ -173,3 +173,19 @@ def test_a_name_that_require_does_not_accept_is_refused(home: Home, source: Path
         lambda: change(installation.link_package, home, str(source / "one"), name=name),
     ):
         assert "is not a package name" in refusal(call)
+
+
+def test_packages_in_both_languages_are_installed_from_one_source(home: Home, tmp_path: Path) -> None:
+    for file in ("one/init.lua", "two/__init__.py", "two/part.py", "three/readme.py"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("")
+
+    assert install(home, tmp_path)["installed"] == ["one", "two"]
+    assert sorted(os.listdir(home.packages / "two")) == ["__init__.py", "part.py"]
+
+
+def test_a_directory_with_a_package_in_python_is_that_package(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "vote").mkdir()
+    (tmp_path / "vote" / "__init__.py").write_text("")
+
+    assert install(home, tmp_path / "vote")["installed"] == ["vote"]

@@ -26,7 +26,13 @@ def test_the_first_directory_of_the_search_path_wins(home: Home, source: Path, t
         (root / "p").mkdir(parents=True)
         (root / "p" / "init.lua").write_text("return {}")
         search_path = SearchPath.of(home, environ, project)
-        origins.append([package.origin for package in (search_path.find("p"), *search_path.all()) if package])
+        origins.append(
+            [
+                package.origin
+                for package in (search_path.find("p"), *search_path.all())
+                if package and package.name == "p"
+            ]
+        )
     (project / "elsewhere").mkdir(parents=True)
     (project / "alc.local.toml").write_text('[packages]\np = {path = "elsewhere"}')
     package = SearchPath.of(home, environ, project).find("p")
@@ -59,9 +65,58 @@ def test_a_strategy_that_cannot_be_run_is_refused_with_the_cure(
     assert sentence in refusal(find_strategy, SearchPath.of(home, {}, tmp_path), name, 500)
 
 
+def test_built_in_packages_come_last(home: Home) -> None:
+    search_path = SearchPath.of(home, {}, None)
+    built_in = search_path.find("vote")
+    (home.packages / "vote").mkdir(parents=True)
+    (home.packages / "vote" / "init.lua").write_text("return {}")
+    own = search_path.find("vote")
+
+    assert built_in is not None
+    assert own is not None
+    assert (built_in.origin, own.origin) == ("built in", "placed")
+    assert [package.origin for package in search_path.all() if package.name == "vote"] == ["placed"]
+
+
 def test_without_installed_strategies_the_published_ones_are_named(home: Home) -> None:
     assert PUBLISHED in refusal(find_strategy, SearchPath.of(home, {}, None), "cot", 500)
     assert PUBLISHED in catalog(PackageContext(home, Limits(), {}), "strategies", CatalogQuery())["next"]
+
+
+RUNS_PYTHON = 'meta = {"version": "3"}\n\n\ndef run(ctx):\n    return ctx["task"]\n'
+
+
+@pytest.mark.parametrize(
+    ("files", "file", "language"),
+    [
+        (["m.py"], "m.py", "python"),
+        (["m/__init__.py"], "m/__init__.py", "python"),
+        (["m/__init__.py", "m/init.lua"], "m/init.lua", "lua"),
+        (["m.py", "m.lua", "m/init.lua"], "m.lua", "lua"),
+        (["m/__init__.py", "m.py"], "m.py", "python"),
+    ],
+)
+def test_a_package_is_found_in_either_language_as_a_session_finds_it(
+    home: Home, files: list[str], file: str, language: str
+) -> None:
+    for name in files:
+        path = home.packages / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(RUNS_PYTHON if path.suffix == ".py" else "return {run = function(ctx) return 1 end}")
+    search_path = SearchPath.of(home, {}, None)
+
+    source, _, metadata = find_strategy(search_path, "m", 500)
+
+    assert (source.file, source.language.name) == (home.packages / file, language)
+    assert source.file in [package.file for package in search_path.all()]
+    assert metadata.version == ("3" if language == "python" else None)
+
+
+def test_a_library_in_python_is_refused_with_its_import(home: Home) -> None:
+    home.packages.mkdir(parents=True)
+    (home.packages / "m.py").write_text("x = 1")
+
+    assert "Use it by import m in code of your own" in refusal(find_strategy, SearchPath.of(home, {}, None), "m", 500)
 
 
 # ── sessions ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,15 +2,16 @@
 
 import os
 import tempfile
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from algocline_mcp.config.home import BUILT_IN_PACKAGES
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.packages.catalog import PackageContext
 from algocline_mcp.packages.specs import Spec, SpecRun, run_specs, select_specs, select_text
+from tests.rig.processes import processes_of
 from tests.rig.rig import WAIT_S, Rig, until
 
 pytestmark = pytest.mark.anyio
@@ -61,20 +62,9 @@ async def run_and_check(context: PackageContext, spec_run: SpecRun, within_s: fl
     """The report; then no process is left, and no file outside the home."""
     report = await run_specs(spec_run, context.limits, context.environ, within_s)
     root = context.home.root.parent
-    await until(lambda: not _processes(root))
+    await until(lambda: not processes_of(root))
     assert os.listdir(root) == [context.home.root.name]
     return report
-
-
-def _processes(root: Path) -> list[str]:
-    pids = []
-    for name in os.listdir("/proc"):
-        try:
-            if name.isdecimal() and f"ALC_HOME={root}".encode() in Path(f"/proc/{name}/environ").read_bytes():
-                pids.append(name)
-        except OSError:
-            continue
-    return pids
 
 
 @pytest.mark.slow
@@ -87,7 +77,7 @@ async def test_cases_are_counted_and_failures_name_file_case_and_line(context: P
         "passed": 2, "failed": 1, "pending": 1, "total": 4,
     }  # fmt: skip
     assert report["spec_files"] == ["spec/echo_spec.lua", "spec/wrong_spec.lua"]
-    assert report["resolved_search_paths"] == [str(context.home.packages)]
+    assert report["resolved_search_paths"] == [str(context.home.packages), str(BUILT_IN_PACKAGES)]
     assert report["failures"] == [
         {
             "file": "spec/wrong_spec.lua",
@@ -235,8 +225,8 @@ def _files(context: PackageContext) -> PackageContext:
     ("name", "more", "sentence"),
     [
         ("eco", {}, "there is no package 'eco'; nearest: echo"),
-        ("other", {}, "package 'other' has no specs: there is no *.lua in "),
-        ("echo", {"words": "z"}, "there is no *.lua whose path contains 'z' in "),
+        ("other", {}, "package 'other' has no specs: there is no *.py or *.lua in "),
+        ("echo", {"words": "z"}, "there is no *.py or *.lua whose path contains 'z' in "),
         ("echo", {"spec_dir": "../other"}, "spec_dir '../other' leaves the package"),
         ("single", {}, "specs lie in a directory with init.lua"),
         ("echo", {}, "2 spec files, at most 1: select fewer with filter"),
@@ -250,3 +240,19 @@ async def test_specs_that_cannot_be_run_are_refused_with_one_sentence(
         select_specs(_files(context), name, **more)
 
     assert sentence in str(caught.value)
+
+
+async def test_specs_in_python_run_beside_those_in_lua(context: PackageContext) -> None:
+    root = context.home.packages / "snake"
+    (root / "spec").mkdir(parents=True)
+    (root / "__init__.py").write_text("import alc\n\n\ndef run(ctx):\n    return alc.llm(ctx['task'])\n")
+    (root / "spec" / "a.py").write_text(
+        "import snake\n\n\ndef test_it(model):\n    model.default = 'A'\n    assert snake.run({'task': 1}) == 'A'\n\n\n"
+        "def test_fails(): assert False\n"
+    )
+    (root / "spec" / "b.lua").write_text("lust.it('holds', function() lust.expect(1).to.equal(1) end)")
+
+    report = await run_and_check(context, select_specs(context, "snake"))
+
+    assert (report["passed"], report["failed"], report["spec_files"]) == (2, 1, ["spec/a.py", "spec/b.lua"])
+    assert report["failures"][0]["name"] == "test_fails"
