@@ -73,11 +73,11 @@ class StorageBroken(StorageFailed):
 
 
 class JournalCorrupt(AlcError):
-    """Carries the file and the line (from 1) of the first damage."""
+    """Carries the file, or what stands for it in a database, and the line (from 1) of the first damage."""
 
     code = "corrupt"
 
-    def __init__(self, path: "Path", line: int) -> None:
+    def __init__(self, path: "Path | str", line: int) -> None:
         begin_again = "go on from the records before it with alc_branch(session_id)"
         super().__init__(
             f"journal {path} is damaged in line {line}, below what was acknowledged: "

@@ -23,11 +23,13 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
 from algocline_mcp.history.reader import records_of
+from algocline_mcp.session.owner import USER
 from algocline_mcp.session.records import RECORDED_LIMITS, IllegalRecord, Record
 from algocline_mcp.session.state import Phase, Session, evolve
 from algocline_mcp.storage import home_setup, journal_lines
 from algocline_mcp.storage.files import create_atomically
 from algocline_mcp.storage.journal_lines import Scanner
+from algocline_mcp.storage.owners import home_with
 
 _CHUNK_BYTES = 1 << 20
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
@@ -86,9 +88,10 @@ def _check_size(size: int, limits: Limits) -> None:
 class _Source:
     """A file that is read twice, to judge it and to copy it, and never held."""
 
-    def __init__(self, file: BinaryIO, limits: Limits) -> None:
+    def __init__(self, file: BinaryIO, limits: Limits, owner: str) -> None:
         self._file = file
-        self._limits = limits
+        self.limits = limits
+        self.owner = owner
         self._checksum: int | None = None
 
     def chunks(self) -> Iterator[bytes]:
@@ -98,7 +101,7 @@ class _Source:
             self._file.seek(0)
             while chunk := self._file.read(_CHUNK_BYTES):
                 checksum, size = zlib.crc32(chunk, checksum), size + len(chunk)
-                _check_size(size, self._limits)
+                _check_size(size, self.limits)
                 yield chunk
         except OSError as exc:
             raise Refused(f"the file cannot be read: {exc.strerror}; give a file that alc export wrote") from exc
@@ -122,15 +125,17 @@ class _Source:
             raise Refused(f"the file is not a whole journal, see line {scanner.damaged_line}: export the session again")
 
 
-def import_session(home: Home, file: BinaryIO, limits: Limits) -> tuple[str, Phase]:
-    """The id and the phase of the imported session. Raises Refused, StorageFailed, HomeUnusable."""
-    source = _Source(file, limits)
-    sid, phase, is_lowered = _judge(source, limits)
-    target = home.finished_journal(sid) if phase is Phase.FINISHED else home.journal(sid)
-    if os.path.lexists(home.journal(sid)) or os.path.lexists(home.finished_journal(sid)):
+def import_session(home: Home, file: BinaryIO, limits: Limits, owner: str = USER) -> tuple[str, Phase]:
+    """The id and the phase of the imported session, which becomes that of `owner`, whose ever it was. Raises Refused,
+    StorageFailed, HomeUnusable."""
+    source = _Source(file, limits, owner)
+    sid, phase, is_changed = _judge(source)
+    if os.path.lexists((other := home_with(home, sid)).journal(sid)) or os.path.lexists(other.finished_journal(sid)):
         raise Refused(f"session {sid} is in {home.root} already: delete it there first (alc_stop mode=delete)")
-    home_setup.prepare(home)
-    parts = journal_lines.lines_flushed(_lowered(source, limits)) if is_lowered else source.chunks()
+    home = home.of(owner)
+    target = home.finished_journal(sid) if phase is Phase.FINISHED else home.journal(sid)
+    home_setup.prepare(home, owner)
+    parts = journal_lines.lines_flushed(_changed(source)) if is_changed else source.chunks()
     try:
         create_atomically(target, parts, draft=home.sessions / f".draft-{secrets.token_hex(8)}")
     except FileExistsError as exc:
@@ -140,10 +145,11 @@ def import_session(home: Home, file: BinaryIO, limits: Limits) -> tuple[str, Pha
     return sid, phase
 
 
-def _judge(source: _Source, limits: Limits) -> tuple[str, Phase, bool]:
-    """Id and phase of the session, and whether limits of its header are to be lowered. Raises Refused."""
+def _judge(source: _Source) -> tuple[str, Phase, bool]:
+    """Id and phase of the session, and whether its header is to be changed: owner, or limits. Raises Refused."""
     as_written, here = Session(), Session()
     lowered: list[str] = []
+    is_changed = False
     excess: IllegalRecord | None = None
     for number, record in enumerate(source.records()):
         if not number:
@@ -153,7 +159,10 @@ def _judge(source: _Source, limits: Limits) -> tuple[str, Phase, bool]:
         except IllegalRecord as exc:
             raise Refused(f"the file is not a journal of this version: {exc}") from exc
         if not number:
-            record, lowered = _within(record, limits)
+            written = record
+            record, lowered = _within(record, source.limits)
+            record = _owned(record, source.owner)
+            is_changed = record != written
         if excess is None:
             try:
                 evolve(here, record)
@@ -163,7 +172,7 @@ def _judge(source: _Source, limits: Limits) -> tuple[str, Phase, bool]:
         raise Refused(
             f"session {as_written.sid} has used more than this home allows, raise {', '.join(lowered)}: {excess}"
         ) from excess
-    return here.sid, here.phase, bool(lowered)
+    return here.sid, here.phase, is_changed
 
 
 def _check_header(header: Record) -> None:
@@ -180,7 +189,12 @@ def _within(header: Record, limits: Limits) -> tuple[Record, list[str]]:
     return header | {"limits": recorded | lowered}, variables
 
 
-def _lowered(source: _Source, limits: Limits) -> Iterator[Record]:
+def _owned(header: Record, owner: str) -> Record:
+    """The header with this owner; unchanged where it is the user's already, as in journals before there were owners."""
+    return header if (header.get("owner") or USER) == owner else header | {"owner": owner or None}
+
+
+def _changed(source: _Source) -> Iterator[Record]:
     for number, record in enumerate(source.records()):
-        lowered = record if number else _within(record, limits)[0]
-        yield {key: value for key, value in lowered.items() if key != "s"}
+        changed = record if number else _owned(_within(record, source.limits)[0], source.owner)
+        yield {key: value for key, value in changed.items() if key != "s"}

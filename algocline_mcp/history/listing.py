@@ -33,12 +33,13 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history import listing_cache
-from algocline_mcp.history.listing_cache import file_names, journal_count, journal_names
+from algocline_mcp.history.listing_cache import journal_count, journal_names
 from algocline_mcp.history.redaction import folded
 from algocline_mcp.session.records import problem_of
 from algocline_mcp.session.results import preview, summary
 from algocline_mcp.session.state import Phase
 from algocline_mcp.storage import journal, journal_parts
+from algocline_mcp.storage.sockets import live_sessions
 
 NEWEST = 100  # among so many of the newest unfinished sessions, the project's own come first
 _NAMED = 3  # unfinished sessions that an error message names
@@ -61,7 +62,7 @@ def list_unfinished(
         return dict(EMPTY)
     if cursor and not cursor.startswith("p-"):
         raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
-    live = set(map(_sid, file_names(home.pool, ".sock")))
+    live = live_sessions(home)
     size, room = max(1, min(limit or limits.listed, limits.listed_max)), _PAGE_ROOM_BYTES
     entries: dict[str, dict[str, Any] | None] = {}
     page, following = _page(home, names, size, cursor, project)

@@ -18,10 +18,11 @@ from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.languages import LUA
+from algocline_mcp.languages import LANGUAGES, LUA, PYTHON
 from algocline_mcp.protocol import messages
 from algocline_mcp.session.budget import budget_of, namespace_of, unusable_budget, unusable_environ
 from algocline_mcp.session.digests import json_size
+from algocline_mcp.session.owner import caller
 from algocline_mcp.session.records import RECORDED_LIMITS, Record
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.clock import now_s
@@ -29,7 +30,11 @@ from algocline_mcp.storage.clock import now_s
 _UNNAMED = "strategy"
 _TITLE_CHARS = 60  # of a title that was made from the strategy
 _NO_CODE = re.compile(r"\ufeff?(?:\s*(?:```|~~~|-*\s*$)|#!)")  # models send code as they show it, shells read a #!
-_COMMENT_MARKS = re.compile(r"\s*(?:--\[=*\[|\]=*\])?")  # of a comment of several lines
+# By language: the beginning of a comment that describes the code, and what stands around its words.
+_COMMENT = {LUA.name: re.compile(r"\s*--"), PYTHON.name: re.compile(r"\s*(?:#|[rR]?[\"'])")}
+_MARKS = {LUA.name: re.compile(r"\s*(?:--\[=*\[|\]=*\])?"), PYTHON.name: re.compile(r"\s*(?:[rR](?=[\"']))?")}
+_STRIPPED = {LUA.name: " -\t", PYTHON.name: " #\t\"'"}
+_NO_TITLE = re.compile(r"(?:import|from|@|(?:async )?def run)\b")  # lines of Python that say nothing about a strategy
 _HEAD_CHARS = 2000  # of the code, in which a title is looked for
 
 
@@ -47,6 +52,7 @@ class Strategy:
     lib_paths: tuple[str, ...] = ()
     name: str | None = None
     variants: Mapping[str, str] = field(default_factory=dict)
+    language: str = LUA.name
 
 
 def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]:
@@ -59,16 +65,20 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
     ):
         if size > max_bytes:
             raise Refused(f"{name} has {size} bytes, at most {max_bytes}: make it smaller", code="too_large")
+    if strategy.language not in LANGUAGES:
+        raise Refused(f"this program has no language {strategy.language!r}: use one of {', '.join(LANGUAGES)}")
     if (why := unusable_environ(strategy.ctx) or unusable_budget(strategy.ctx)) is not None:
         raise Refused(why)
+    if caller() and (strategy.ctx.get("env") or {}).get("dotenv") is not None:
+        raise Refused("ctx.env.dotenv names a file of the server's machine: send its values in ctx.env.inject")
     return {
         "kind": "header",
         "format": journal_lines.FORMAT,
         "sid": sid,
         "t": now_s(),
         "version": __version__,
-        "abi": _abi(),
-        "language": LUA.name,
+        "abi": _abi(strategy.language),
+        "language": strategy.language,
         "code": strategy.code,
         "chunk": strategy.chunk,
         "ctx": json.dumps(strategy.ctx),
@@ -81,16 +91,17 @@ def header_of(limits: Limits, strategy: Strategy, *, sid: str) -> dict[str, Any]
         "project": strategy.project_root,
         "seed": secrets.randbits(63),
         "utc_offset_s": time.localtime().tm_gmtoff,
-        "owner": None,
+        "reads_inputs": True,
+        "owner": caller() or None,
         "parent": None,
         "limits": {name: getattr(limits, name) for name in RECORDED_LIMITS},
     }
 
 
 @cache
-def _abi() -> dict[str, Any]:
+def _abi(language: str) -> dict[str, Any]:
     """Cached, because the version of an installed package is read from files: 0.8 ms in every first prompt."""
-    return LUA.abi(version)
+    return LANGUAGES[language].abi(version)
 
 
 def _first_words(strategy: Strategy) -> str:
@@ -99,12 +110,16 @@ def _first_words(strategy: Strategy) -> str:
     if strategy.name is not None:
         task = " ".join(str(strategy.ctx.get("task", ""))[: 2 * _TITLE_CHARS].split())
         return f"{strategy.name}: {task}"[:_TITLE_CHARS].removesuffix(": ")
-    code = [line for line in strategy.code[:_HEAD_CHARS].splitlines() if _NO_CODE.match(line) is None]
-    is_comment = bool(code) and code[0].lstrip("\ufeff \t").startswith("--")
-    if strategy.chunk != _UNNAMED and not is_comment:
+    head, language = strategy.code[:_HEAD_CHARS].removeprefix("\ufeff"), strategy.language
+    code = [line for line in head.splitlines() if line.strip() and _NO_CODE.match(line) is None]
+    is_described = bool(code) and _COMMENT[language].match(code[0]) is not None
+    if strategy.chunk != _UNNAMED and not is_described:
         return strategy.chunk
-    lines = (_COMMENT_MARKS.sub("", line, count=1).strip(" -\t\ufeff") for line in code)
-    return next((line for line in lines if line), strategy.chunk)[:_TITLE_CHARS]
+    if is_described:
+        code = [_MARKS[language].sub("", line, count=1).strip(_STRIPPED[language]) for line in code]
+    elif language == PYTHON.name:
+        code = [line for line in code if _NO_TITLE.match(line) is None]
+    return next((line.strip() for line in code if line), strategy.chunk)[:_TITLE_CHARS]
 
 
 def create_journal(home: Home, header: Record, more: Callable[[], Iterable[Record]] | None = None) -> journal.Journal:

@@ -23,6 +23,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import journal, journal_lines
 from algocline_mcp.storage.files import replace_atomically, sync_directory
+from algocline_mcp.storage.owners import parts_of
 from algocline_mcp.storage.stored_records import StoredRecords
 
 KEEPS = ("all", "result", "none")
@@ -105,9 +106,14 @@ def expired(directory: Path, days: float, now_s: float) -> Iterator[str]:
 
 
 def apply_retention(home: Home, *, days: float, keep: str) -> None:
-    """Deletes expired finished sessions and scrubs the others, as `keep` says.
+    """Deletes expired finished sessions of all owners and scrubs the others, as `keep` says.
 
     A server calls it at its start and after a run. A failure is not reported, because the next call tries again."""
+    for part in parts_of(home):
+        _apply_retention(part, days, keep)
+
+
+def _apply_retention(home: Home, days: float, keep: str) -> None:
     if days:
         for sid in expired(home.finished, days, time.time()):
             with suppress(AlcError, OSError):
@@ -141,9 +147,10 @@ class Usage:
 
 
 def usage_of(home: Home) -> Usage:
-    """Counts the journals: 10,000 take 30 ms. A server does it beside its check for retention, not for each session."""
+    """Counts the journals, in the user's home those of all owners: 10,000 take 30 ms. A server does it beside its check
+    for retention, not for each session."""
     sessions = size = 0
-    for directory in (home.sessions, home.finished):
+    for directory in (path for part in parts_of(home) for path in (part.sessions, part.finished)):
         with suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
                 if entry.name.endswith(".journal"):

@@ -8,6 +8,7 @@ read is remembered, because a finished journal does not change. It blocks on the
 import heapq
 import os
 import time
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ class Run:
         return int(self.auto["total_tokens"]["tokens"])
 
 
-_known: dict[Path, Run | None] = {}
+_HOMES = 20  # directories whose runs are remembered: a server has one for each owner
+
+_known: OrderedDict[Path, dict[Path, Run | None]] = OrderedDict()  # by directory, the one used last at the end
 
 
 def runs(home: Home) -> list[Run]:
@@ -52,13 +55,22 @@ def runs(home: Home) -> list[Run]:
     except OSError:
         return []
     newest = [home.finished / name for name in heapq.nlargest(NEWEST, names)]
-    for path in _known.keys() - set(newest):
-        del _known[path]
+    known = _known_of(home.finished)
+    for path in known.keys() - set(newest):
+        known.pop(path, None)
     until = time.monotonic() + _READ_S
     for path in newest:
-        if path not in _known and time.monotonic() < until:
-            _known[path] = _read(path)
-    return [run for path in newest if (run := _known.get(path)) is not None]
+        if path not in known and time.monotonic() < until:
+            known[path] = _read(path)
+    return [run for path in newest if (run := known.get(path)) is not None]
+
+
+def _known_of(directory: Path) -> dict[Path, Run | None]:
+    known = _known.pop(directory, {})
+    _known[directory] = known
+    while len(_known) > _HOMES:
+        _known.popitem(last=False)
+    return known
 
 
 def _read(path: Path) -> Run | None:

@@ -5,12 +5,17 @@ for each query. An entry is made when it is asked for, so a timeline of records 
 (storage/stored_records.py).
 
 `timeline(records)` is a sequence of dicts in the order of the file, each with `kind`:
-  prompt    {round, t, computed_s, queries: [{query_id, prompt, system, options, response | refuse, by, usage,
-            asked_at, answered_at, waited_s, shared, strategy}]}; unknown fields are absent; `shared`: a branch took
-            the answer from its parent
-  log       {level, message} · progress {step, total, message}
+  prompt    {round, t, computed_s, queries: [{query_id, prompt, system, label, options, response | refuse, by, usage,
+            asked_at, answered_at, waited_s, shared, strategy}], any?, wake_s?, withdrawn?}; unknown fields are absent;
+            `shared`: a branch took the answer from its parent; `any`: the strategy goes on with any answer;
+            `withdrawn`: ids of earlier queries that it asks no longer
+  wait      {t, wake_s, withdrawn, computed_s}: it waits for any answer to what it has asked before, or for a timer
+  delivery  {t, query_ids}: it goes on from such a wait with these answers
+  wake      {t}: it goes on from such a wait because its timer fired
+  log       {level, message, phase?}, `phase`: the part of the run that begins here · progress {step, total, message}
   effect    {name, args, times} · module {name, found}: a call for something outside the strategy, without its result
   crash     {t, reason}: the death of an engine that was computing
+  misfit    {t, query_ids}: answers that did not fit the schema of their prompt and were refused
   revival   {t}: another worker continues; the previous one hibernated, was killed, or lost its machine
   fork      {t, children: [{child, strategy}], on_error, computed_s}
   child     {t, status, computed_s, result | error}: the end of a child; a child dropped with its fork has no entry
@@ -76,6 +81,7 @@ class Timeline(Made):
         self._computed: dict[int, float] = {}  # number of a fork or an end -> seconds before it
         self._answers = array("I")  # of each turn the number of the record with its answer, or 0
         self._strategies: dict[str, str] = {}  # of children
+        self._phases: list[tuple[str, int]] = []  # name, and how many turns there were
         self._open: dict[str, int] = {}  # id of an open query -> number of its turn
 
     def reading(self, records: Iterable[Record]) -> Iterator[Record]:
@@ -101,6 +107,12 @@ class Timeline(Made):
         """The turns with an answer."""
         return Made(array("I", (turn for turn, number in enumerate(self._answers) if number)), self._turn)
 
+    @property
+    def phases(self) -> list[Entry]:
+        """The parts that the strategy itself has marked, `{phase, prompts}`, in order."""
+        begins = [turns for _, turns in self._phases] + [len(self._answers)]
+        return [{"phase": name, "prompts": begins[n + 1] - begins[n]} for n, (name, _) in enumerate(self._phases)]
+
     def _add(self, number: int, record: Record, computed_s: float) -> None:
         if record.get("revived"):
             self._append("revival", number)
@@ -109,10 +121,12 @@ class Timeline(Made):
                 self._answers[self._open.pop(item["id"])] = number
             self.last_answer_s = max(self.last_answer_s, record["t"])
             return
-        kind = _OF_RECORDS.get(record["kind"])
+        kind = _kind_of(record)
         if kind is None:
             return
-        self._append("progress" if kind == "log" and "progress" in record else kind, number)
+        self._append(kind, number)
+        if kind == "log" and "phase" in record and "stream" not in record:
+            self._phases.append((record["phase"], len(self._answers)))
         if kind == "prompt":
             self._rounds.append(number)
             self._first_turns.append(len(self._answers))
@@ -138,6 +152,8 @@ class Timeline(Made):
             first, computed_s = self._first_turns[n], self._round_computed[n]
             queries = [self._turn(turn) for turn in range(first, first + len(record["queries"]))]
             entry: Entry = {"kind": "prompt", "round": n + 1, "t": record["t"], "queries": queries}
+            if "wait" in record:
+                entry |= {"any": True, **_timer(record)}
         else:
             entry, computed_s = _ENTRIES[kind](record), self._computed.get(at, nan)
         if not isnan(computed_s):
@@ -152,6 +168,8 @@ class Timeline(Made):
         made: Entry = {"query_id": query["id"], "prompt": query["prompt"], "asked_at": record["t"]}
         if query["system"] is not None:
             made["system"] = query["system"]
+        if isinstance(query.get("label"), str):
+            made["label"] = query["label"]
         made["options"] = {key: value for key, value in query.items() if key not in _FIELDS}
         if child := record.get("stream"):
             made["strategy"] = self._strategies[child]
@@ -188,7 +206,7 @@ def _progress(record: Record) -> Entry:
 
 
 def _log(record: Record) -> Entry:
-    return {"kind": "log", "level": record["level"], "message": record["message"]}
+    return {"kind": "log"} | {name: record[name] for name in ("level", "message", "phase") if name in record}
 
 
 def _effect(record: Record) -> Entry:
@@ -199,6 +217,18 @@ def _effect(record: Record) -> Entry:
 def _module(record: Record) -> Entry:
     name = str(record["args"][0]) if record["args"] else ""
     return {"kind": "module", "name": name, "found": "result" in record}
+
+
+def _wait(record: Record) -> Entry:
+    return {"kind": "wait", "t": record["t"], **_timer(record)}
+
+
+def _timer(record: Record) -> Entry:
+    return {name: record[name] for name in ("wake_s", "withdrawn") if name in record}
+
+
+def _delivery(record: Record) -> Entry:
+    return {"kind": "delivery", "t": record["t"], "query_ids": [query_id for _, query_id in record["answered"]]}
 
 
 def _fork(record: Record) -> Entry:
@@ -228,13 +258,30 @@ _ENTRIES: dict[str, Callable[[Record], Entry]] = {
     "effect": _effect,
     "module": _module,
     "crash": lambda record: {"kind": "crash", "t": record["t"], "reason": record["reason"]},
+    "misfit": lambda record: {"kind": "misfit", "t": record["t"], "query_ids": record["query_ids"]},
+    "wait": _wait,
+    "delivery": _delivery,
+    "wake": lambda record: {"kind": "wake", "t": record["t"]},
     "fork": _fork,
     "child": _child,
     "end": _end,
 }
 _KINDS = ("prompt", "revival", *_ENTRIES)
-_OF_RECORDS = {kind: kind for kind in ("prompt", "effect", "module", "crash", "fork")}
-_OF_RECORDS |= {"note": "log", "end": "child", "final": "end"}  # a note may also be progress
+_OF_RECORDS = {kind: kind for kind in ("prompt", "effect", "module", "crash", "misfit", "fork")}
+_OF_RECORDS |= {"note": "log", "end": "child", "final": "end", "delivery": "delivery"}
+
+
+def _kind_of(record: Record) -> str | None:
+    """Of the entry that a record makes, if it makes one."""
+    match record["kind"]:
+        case "note" if "progress" in record:
+            return "progress"
+        case "prompt" if not record["queries"]:
+            return "wait"
+        case "delivery" if not record["answered"]:
+            return "wake"
+        case kind:
+            return _OF_RECORDS.get(kind)
 
 
 class _Steps:
@@ -262,15 +309,22 @@ class _Steps:
         self._free_since[MAIN] = record["t"]
 
     def _prompt(self, record: Record, stream: str) -> None:
+        if "wait" in record:  # its delivery lets the stream go on
+            return
         self._open[stream] = {query["id"] for query in record["queries"]}
         self._stream_of.update((query_id, stream) for query_id in self._open[stream])
 
     def _answer(self, record: Record, _: str) -> None:
         for item in record["answers"]:
-            stream = self._stream_of.pop(item["id"])
+            stream = self._stream_of.pop(item["id"], None)
+            if stream is None:
+                continue
             self._open[stream].discard(item["id"])
             if not self._open[stream]:
                 self._free_since[stream] = record["t"]
+
+    def _delivery(self, record: Record, stream: str) -> None:
+        self._free_since[stream] = record["t"]
 
     def _fork(self, record: Record, stream: str) -> None:
         fork = Fork.of(record)
@@ -291,6 +345,7 @@ _STEPS: dict[str, Callable[[_Steps, Record, str], None]] = {
     "header": _Steps._header,
     "prompt": _Steps._prompt,
     "answer": _Steps._answer,
+    "delivery": _Steps._delivery,
     "fork": _Steps._fork,
     "end": _Steps._end,
 }

@@ -21,6 +21,7 @@ from algocline_mcp.session.state import Session
 
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 PAGE_BYTES = 60_000  # of a page, if the caller does not say
+_PHASES = 50  # the last ones of a summary
 _CODE_LINES = 400  # of code on a page, if the caller does not say
 _SPARE_BYTES = 300  # of a page, for the fields around its items
 _HEAD = ("status", "session_id", "view", "query_id", "kind")  # fields of every part
@@ -51,7 +52,7 @@ def view_of(records: Sequence[Record], view: str, page: Page, *, worker: str, no
         return head | _items(view, items, page, begin, offset, hide=redaction.value)
     begin, offset = _begin(page.cursor)
     if view == "summary":
-        content, following = summary(session, worker=worker) | head | _summary(session, now_s), 0
+        content, following = summary(session, worker=worker) | head | _summary(session, entries, now_s), 0
     elif view == "result":
         content, following = head | _result(session), 0
     else:
@@ -106,12 +107,11 @@ def _items(
     return content | {"cursor": f"{name}:{end}" if end else name}
 
 
-def _summary(session: Session, now_s: float) -> dict[str, Any]:
+def _summary(session: Session, entries: Timeline, now_s: float) -> dict[str, Any]:
     header = session.header
     content: dict[str, Any] = {
         "stats": metrics(session, now_s),
         "chunk": header.get("chunk"),
-        "language": header.get("language"),
         "version": header.get("version"),
     }
     if header.get("sandbox"):
@@ -120,6 +120,8 @@ def _summary(session: Session, now_s: float) -> dict[str, Any]:
         content["parent"] = header["parent"]
     if child_lines := children(session):
         content["children"] = child_lines
+    if entries.phases:
+        content["phases"] = entries.phases[-_PHASES:]
     if session.progress:
         content["progress"] = session.progress
     if session.strikes:
@@ -158,7 +160,7 @@ def _code(
 
 def _prompts(entries: Timeline, session: Session) -> list[Any]:
     """The open queries, oldest first, in the form that alc_continue answers."""
-    hidden = ("id", "digest", "stream")
+    hidden = ("id", "digest", "stream", "schema")  # the prompt asks for the form of a schema
     return [
         {"query_id": query_id} | {key: value for key, value in lean_query(query).items() if key not in hidden}
         for query_id, query in session.pending.items()
@@ -172,10 +174,12 @@ def _history(entries: Timeline, session: Session) -> Sequence[Any]:
 
 
 _LOG_FIELDS: Mapping[str, tuple[str, ...]] = {
-    "log": ("level", "message"),
+    "log": ("level", "message", "phase"),
     "progress": ("step", "total", "message"),
     "crash": ("t", "reason"),
+    "misfit": ("t", "query_ids"),
     "revival": ("t",),
+    "wake": ("t",),
     "fork": ("t", "children", "on_error"),
     "child": ("t", "status", "error"),
 }

@@ -16,9 +16,9 @@ _TRIM_PAUSE_S = 1.0  # at least, between two looks for workers that were not ask
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Facts about one live worker."""
+    """Facts about one live worker. `key`: of its session, whose ever it is (Home.worker_key)."""
 
-    sid: str
+    key: str
     changed_s: float | None  # last change of its journal, unix time; None: it has no unfinished journal
     is_paused: bool | None = None  # None: this call has not read the journal yet
     is_asked: bool = False  # asked to leave: by a call that still waits for it, or by this call in vain
@@ -34,14 +34,14 @@ class Admit:
 class Inspect:
     """Read the journal of this worker: it is the longest idle one, if it is paused."""
 
-    sid: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Evict:
     """Ask this worker to hibernate."""
 
-    sid: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def plan_eviction(
     ]
     if candidates:
         _, longest_idle = min(candidates, key=lambda candidate: candidate[0])
-        return Evict(longest_idle.sid) if longest_idle.is_paused else Inspect(longest_idle.sid)
+        return Evict(longest_idle.key) if longest_idle.is_paused else Inspect(longest_idle.key)
     return Refuse() if now >= wait_until else Wait()
 
 

@@ -27,14 +27,16 @@ from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.history.new_session import Strategy, header_of
 from algocline_mcp.history.reader import first_record, readable_records, records_of
 from algocline_mcp.history.redaction import Redaction
+from algocline_mcp.languages import LANGUAGES, LUA, Language
 from algocline_mcp.pool import dispatch, verify
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
 from algocline_mcp.session.records import IllegalRecord, Record
-from algocline_mcp.session.state import evolve, fold
+from algocline_mcp.session.state import Session, evolve, fold
+from algocline_mcp.session.streams import MAIN
 from algocline_mcp.storage.clock import now_s
 
 _ASKS_NAMED = 3  # query ids in a sentence
-_LEFT_OUT = ("flushed", "crash", "final")
+_LEFT_OUT = ("flushed", "crash", "misfit", "final")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Branch:
     chunk: str | None = None  # name of the file that `code` comes from
     lib_paths: tuple[str, ...] = ()  # directories in which `require` of that code looks first
     package: str | None = None  # the package that `code` is, or "" for code that is none; None: as in the parent
+    language: str | None = None  # of `code`; None: as in the parent
 
     @property
     def is_edited(self) -> bool:
@@ -73,18 +76,19 @@ def plan(records: Sequence[Record], branch: Branch, limits: Limits, *, now_s: fl
     if branch.response is not None and branch.at is None:
         raise Refused("response is the answer to the query at: give at, a query id of that session")
     header = _header(parent, branch, limits, now_s)
-    asked_together = _asked_with(records, branch.at) if branch.at is not None else set()
-    shared = partial(_shared, records, branch, asked_together, now_s)
+    if branch.at is not None:
+        _check_asked(records, branch.at)
+    shared = partial(_shared, records, branch, now_s)
     if branch.at is not None and not branch.is_edited and header["abi"] == parent["abi"]:
         return Plan(header, shared)
     return Plan(header | {"carried": inherited(shared(), limits.inherited_bytes)})
 
 
-def _shared(records: Sequence[Record], branch: Branch, asked_together: set[str], now_s: float) -> Iterator[Record]:
+def _shared(records: Sequence[Record], branch: Branch, now_s: float) -> Iterator[Record]:
     if branch.at is None:
         yield from map(_clean, islice(records, 1, None))
         return
-    yield from records_before(records, branch.at, asked_together)
+    yield from records_before(records, branch.at)
     if branch.response is not None:
         yield {"kind": "answer", "answers": [{"id": branch.at, "response": branch.response}], "t": now_s}
 
@@ -99,6 +103,7 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
         project_root=parent.get("project"),
         lib_paths=tuple(dict.fromkeys((*branch.lib_paths, *parent["lib_paths"]))),
         variants=parent.get("variants", {}),
+        language=branch.language or parent["language"],
     )
     same = {name: parent[name] for name in ("seed", "utc_offset_s", "limits", "strategy", "owner") if name in parent}
     own: Record = {"t": now_s, "created_s": parent.get("created_s", parent["t"])}
@@ -108,23 +113,27 @@ def _header(parent: Record, branch: Branch, limits: Limits, now_s: float) -> Rec
     return header_of(limits, strategy, sid="") | same | own
 
 
-def records_before(records: Sequence[Record], at: str, asked_together: set[str]) -> Iterator[Record]:
-    """The records before the answer to `at`, and all answers to the queries that were asked together with `at`.
+def records_before(records: Sequence[Record], at: str) -> Iterator[Record]:
+    """The records before the answer to `at`, and all answers to the other queries of its stream that are open then.
 
     This is a beginning of the file, so every stream stands where it stood. Crashes and the end of the session are left
-    out. A query that was dropped when its fork failed is open again: the branch begins before that failure.
+    out. A query that was dropped when its fork failed, or that was withdrawn, is open again: the branch begins before
+    that.
     """
     is_over = False
+    asked_beside: set[str] = set()
     session = fold(records[:1])
     for parent_record in islice(records, 1, None):
         record, kind, was_open = _clean(parent_record), parent_record["kind"], at in session.pending
+        if was_open and not is_over and (kind in ("answer", "end") or "withdrawn" in parent_record):
+            asked_beside = _open_beside(session, at)
         evolve(session, parent_record)
-        if kind == "end" and was_open and at not in session.pending:
+        if kind != "answer" and was_open and at not in session.pending:
             is_over = True
         if kind == "answer":
             is_over = is_over or any(item["id"] == at for item in record["answers"])
             if is_over:
-                items = [item for item in record["answers"] if item["id"] in asked_together]
+                items = [item for item in record["answers"] if item["id"] in asked_beside]
                 record = {**record, "answers": items}
             if not record["answers"]:
                 continue
@@ -133,14 +142,20 @@ def records_before(records: Sequence[Record], at: str, asked_together: set[str])
         yield record
 
 
-def _asked_with(records: Sequence[Record], at: str) -> set[str]:
-    """The ids of the other queries in the prompt of `at`. Raises Refused for an unknown query id."""
+def _open_beside(session: Session, at: str) -> set[str]:
+    """The ids of the other open queries of the stream that asks `at`."""
+    stream = session.pending[at].get("stream", MAIN)
+    return {query_id for query_id, query in session.pending.items() if query.get("stream", MAIN) == stream} - {at}
+
+
+def _check_asked(records: Sequence[Record], at: str) -> None:
+    """Raises Refused for an unknown query id."""
     asked: list[str] = []
     for record in records:
         if record["kind"] == "prompt":
             ids = [query["id"] for query in record["queries"]]
             if at in ids:
-                return set(ids) - {at}
+                return
             asked += ids
     asked_ids = f"it asked {', '.join(asked[:_ASKS_NAMED])}" + (f" … {asked[-1]}" if len(asked) > _ASKS_NAMED else "")
     raise Refused(f"at={at[:80]!r} is not a query of that session: {asked_ids if asked else 'it asked nothing'}")
@@ -187,11 +202,11 @@ def inherited(records: Iterable[Record], max_bytes: int) -> Record:
 # ── starting a branch ─────────────────────────────────────────────────────────────────────────────────────
 
 
-async def project_of(pool: Pool, sid: str) -> str:
-    """The project directory of a session; "" if it has none. Raises as branch_via_pool."""
+async def project_of(pool: Pool, sid: str) -> tuple[str, Language]:
+    """The project directory of a session, "" if it has none, and its language. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
     header = await anyio.to_thread.run_sync(first_record, pool.home, pool.limits, sid, limiter=pool.files)
-    return str(header.get("project") or "")
+    return str(header.get("project") or ""), LANGUAGES.get(header["language"], LUA)
 
 
 async def branch_via_pool(

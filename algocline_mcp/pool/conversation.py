@@ -4,7 +4,7 @@ After the end of a worker it is unknown whether the request was accepted. Sendin
 session records an answer once, and the same answer again returns the current state.
 
 A worker that leaves while it computes or replays answers `running` before the wait is over: a run and answers are then
-sent again too. A status is not: a session that was stopped while a client looked at it stays stopped.
+sent again too. A status is not: it gets a worker only where the journal says that the session can go on.
 
 Contract: `converse` makes at most `resends` + 1 attempts. An attempt returns the response of the worker, or a `Failure`
 with its outcome. The table `_NEXT` says what follows from each outcome: a reply without the worker, another attempt, or
@@ -24,7 +24,7 @@ import anyio
 from algocline_mcp import __version__
 from algocline_mcp.errors import ProgramReplaced, ProtocolError, Unreachable
 from algocline_mcp.pool.client import PoolClient
-from algocline_mcp.pool.offline import decide_on_disk
+from algocline_mcp.pool.offline import decide_on_disk, fold_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import Absent, owner, reach
 from algocline_mcp.pool.registry import Change
@@ -32,20 +32,26 @@ from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress, extract_
 from algocline_mcp.pool.termination import terminate_worker
 from algocline_mcp.protocol.messages import NO_MEMORY, WRONG_PROGRAM, PoolRequest, PoolResponse
 from algocline_mcp.session.events import HostEvent
+from algocline_mcp.session.results import view
+from algocline_mcp.session.state import Session
+from algocline_mcp.storage.clock import now_s
 
 _MEMORY_ATTEMPTS = 2  # a worker that had no memory left may have held the rest of a long life; the second one is new
+SpawnIf = Callable[[Session], float | None]  # seconds that the new worker may take; None: no worker
+
 _SPARE_S = 0.5  # of the time of a tool call, kept for the error that says what happened
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request and what all its attempts share. `event`: what the request means to a session without a worker."""
+    """A request and what all its attempts share. `event`: what the request means to a session without a worker.
+    `spawn_if`: whether a session without a worker gets one; None: in any case."""
 
     pool: Pool
     request: PoolRequest
     on_progress: OnProgress | None
     event: HostEvent | None
-    may_spawn: bool
+    spawn_if: SpawnIf | None
     began: float
 
     @property
@@ -88,10 +94,11 @@ async def converse(
     on_progress: OnProgress | None,
     *,
     event: HostEvent | None = None,
-    may_spawn: bool = True,
+    spawn_if: SpawnIf | None = None,
 ) -> PoolReply:
-    """Sends the request, spawning a worker if there is none and `may_spawn`. Raises AlcError."""
-    call = Call(pool, request, on_progress, event, may_spawn, anyio.current_time())
+    """Sends the request. If there is no worker it spawns one, or asks `spawn_if`, and without it the reply is that of
+    the journal. Raises AlcError; JournalCorrupt and IllegalRecord of a journal that `spawn_if` was to judge."""
+    call = Call(pool, request, on_progress, event, spawn_if, anyio.current_time())
     with pool.calling(request.sid):
         return await _converse(call)
 
@@ -123,7 +130,7 @@ def _is_early(call: Call, response: PoolResponse) -> bool:
 async def _attempt(call: Call) -> PoolResponse | Failure:
     request = replace(call.request, wait_s=call.left_s, version=__version__)
     try:
-        with await reach(call.pool, call.sid, deadline=call.deadline, may_spawn=call.may_spawn) as client:
+        with await reach(call.pool, call.sid, deadline=call.deadline, may_spawn=call.spawn_if is None) as client:
             return await _ask(client, request, call)
     except Absent as exc:
         return Failure(Outcome.NO_WORKER, exc)
@@ -161,7 +168,13 @@ async def _reply(call: Call, response: PoolResponse) -> PoolReply:
 
 
 async def _reply_from_disk(call: Call, error: Exception) -> PoolReply | None:
-    return await reply_from_disk(call.pool, call.sid, call.event)
+    if call.spawn_if is None:
+        return await reply_from_disk(call.pool, call.sid, call.event)
+    session = await fold_of(call.pool, call.sid)
+    if session.final is None and (wait_s := call.spawn_if(session)) is not None:
+        request = replace(call.request, wait_s=wait_s)
+        return await _converse(replace(call, request=request, spawn_if=None, began=anyio.current_time()))
+    return PoolReply(call.sid, result_of(call.sid, {"feed_result": view(session, now_s=now_s())}), None)
 
 
 async def _wait_for_exit(call: Call, error: Exception) -> PoolReply | None:

@@ -30,7 +30,7 @@ from algocline_mcp.history.new_session import Strategy, create_journal, header_o
 from algocline_mcp.history.retention import delete_session
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.conversation import converse, persist_entry, remove_entry, reply_from_disk
-from algocline_mcp.pool.offline import check_sid, fold_of, list_finished_via_pool, list_via_pool, view_via_pool
+from algocline_mcp.pool.offline import check_sid, list_finished_via_pool, list_via_pool, view_via_pool
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import connect, is_held
 from algocline_mcp.pool.replies import (
@@ -44,7 +44,7 @@ from algocline_mcp.pool.termination import connect_to_stop, terminate_worker
 from algocline_mcp.protocol.messages import PoolRequest, PoolResponse
 from algocline_mcp.session.events import Answer, Cancel, Continue
 from algocline_mcp.session.records import IllegalRecord, Record
-from algocline_mcp.session.state import Phase
+from algocline_mcp.session.state import Phase, Session
 from algocline_mcp.storage.clock import now_s
 
 __all__ = [
@@ -70,6 +70,9 @@ __all__ = [
     "view_via_pool",
 ]
 
+# Of a status that does not wait: a revival with the step after it takes 20 to 200 ms. A longer step goes on by itself.
+_OVERDUE_S = 1.0
+
 StopMode = Literal["hibernate", "cancel", "delete"]
 
 
@@ -78,8 +81,9 @@ async def run_via_pool(
 ) -> PoolReply:
     """Starts a session. Returns its first pause, its end, or `running` after `wait_s`.
 
-    Raises Refused for code or ctx over a limit, at the cap of workers (`busy`), in a full home (`home_full`) and
-    where ALC_SANDBOX=strict lacks a layer (`sandbox_incomplete`); HomeUnusable, StorageFailed, Unreachable.
+    Raises Refused for code or ctx over a limit, at the cap of workers (`busy`), in a full home (`home_full`) and where
+    the kernel lacks a layer that ALC_SANDBOX=strict or the language needs (`sandbox_incomplete`); HomeUnusable,
+    StorageFailed, Unreachable.
     """
     header = header_of(pool.limits, strategy, sid=gen_pool_sid())
     return await begin_via_pool(pool, header, wait_s=wait_s, on_progress=on_progress)
@@ -97,7 +101,7 @@ async def begin_via_pool(
     run_via_pool."""
     sid = header["sid"]
     sandbox = pool.fork_server.sandbox
-    sandbox.require()
+    sandbox.require(header["language"])
     header = header | {"sandbox": sandbox.level}
     pool.require_home()
     await pool.refuse_if_full()
@@ -117,31 +121,45 @@ async def begin_via_pool(
 
 
 async def continue_via_pool(
-    pool: Pool, sid: str, answers: Sequence[Answer], *, wait_s: float, on_progress: OnProgress | None = None
+    pool: Pool,
+    sid: str,
+    answers: Sequence[Answer],
+    *,
+    wait_s: float,
+    on_progress: OnProgress | None = None,
+    is_checked: bool = False,
 ) -> PoolReply:
-    """Hands on the answers of one call. Returns as run_via_pool. Revives a session without a worker.
+    """Hands on the answers of one call. Returns as run_via_pool. Revives a session without a worker. `is_checked`: an
+    answer that does not fit the schema of its prompt is refused, at most twice; its prompt stays open.
 
     Raises Refused if none of the answers was accepted, with the reason; Unreachable.
     """
     check_sid(pool, sid)
+    pool.refuse_over_prompts()
     items = [{key: value for key, value in asdict(answer).items() if value is not None} for answer in answers]
-    event = Continue(tuple(answers), now_s())
-    return await converse(pool, PoolRequest("continue", 1, sid, wait_s, answers=items), on_progress, event=event)
+    event = Continue(tuple(answers), now_s(), is_checked)
+    request = PoolRequest("continue", 1, sid, wait_s, answers=items, check=is_checked)
+    return await converse(pool, request, on_progress, event=event)
 
 
 async def status_via_pool(
     pool: Pool, sid: str, *, wait_s: float = 0.0, on_progress: OnProgress | None = None
 ) -> PoolReply:
-    """What continue would answer now. With `wait_s` > 0 it waits, and revives a session that can go on.
+    """What continue would answer now. With `wait_s` > 0 it waits, and revives a session that can go on. A session whose
+    timer should have fired is revived in any case, and waited for a moment: it is not in the state that its journal
+    shows.
 
     If the worker cannot be reached: the state in the journal, with a warning. Raises Refused for an unknown session.
     """
     check_sid(pool, sid)
-    may_spawn = wait_s > 0
+
+    def spawn_if(session: Session) -> float | None:
+        if session.phase is not Phase.STUCK and session.is_overdue(now_s()):
+            return max(wait_s, _OVERDUE_S)
+        return wait_s if wait_s > 0 and session.phase in (Phase.RUNNING, Phase.STUCK) else None
+
     try:
-        if may_spawn and not is_listening(pool, sid):
-            may_spawn = (await fold_of(pool, sid)).phase in (Phase.RUNNING, Phase.STUCK)
-        return await converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress, may_spawn=may_spawn)
+        return await converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress, spawn_if=spawn_if)
     except (JournalCorrupt, IllegalRecord):
         return await reply_from_disk(pool, sid)
     except Unreachable as exc:

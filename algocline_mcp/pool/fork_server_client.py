@@ -3,8 +3,9 @@
 Contract: `spawn` returns the pid of a new worker or raises SpawnFailed; in both cases the descriptors that it was given
 are closed. A fork server that sends no message for `fork_s` while a request waits is killed: that closes descriptors
 which were sent and not received yet, and so frees their locks. Then another fork server is started, and the caller
-spawns by exec. A fork server that ends before it was ready is not replaced: `warning` says why, and workers are spawned
-by exec from then on.
+spawns by exec. A fork server that is not ready within `fork_start_s` gets no request, and workers are spawned by exec
+until it is: on a busy machine its start took 6 s, and so did the start of the next one. A fork server that ends before
+it was ready is not replaced: `warning` says why, and workers are spawned by exec from then on.
 """
 
 import contextlib
@@ -149,7 +150,7 @@ class ForkServerClient:
                     except BlockingIOError:
                         await anyio.wait_writable(control)
 
-    async def spawn(self, sid: str, fds: tuple[int, int, int]) -> int:
+    async def spawn(self, sid: str, fds: tuple[int, int, int], part: str = "") -> int:
         """See WorkerSpawner."""
         pending = _PendingSpawn()
         process = self._process
@@ -157,12 +158,15 @@ class ForkServerClient:
             if process is None:
                 raise SpawnFailed("no fork server")
             if not self._ready.is_set():  # waiting for a set event costs a round of the event loop
-                with anyio.move_on_after(self._limits.fork_start_s):
+                with anyio.move_on_after(self._limits.fork_start_s) as start:
                     await self._ready.wait()
+                if start.cancelled_caught:
+                    self._has_failed = True
+                    raise SpawnFailed("the fork server is not ready yet")
             self._count += 1
             self._pending[self._count] = pending
             number = self._count
-            request = {"id": number, "sid": sid}
+            request = {"id": number, "sid": sid} | ({"part": part} if part else {})
             try:
                 await self._send(process.control, json.dumps(request).encode(), fds)
             except OSError as exc:  # EPIPE, EBADF: the fork server has ended

@@ -10,7 +10,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,14 +21,16 @@ from anyio.abc import TaskGroup
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.config.sandbox import mode_of
+from algocline_mcp.config.sandbox import check_settings
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
 from algocline_mcp.history import retention
 from algocline_mcp.pool import process_identity, spawn
 from algocline_mcp.pool.admission_plan import Burst
+from algocline_mcp.pool.exits import Signal, Watch
 from algocline_mcp.pool.fork_server_client import ForkServerClient
 from algocline_mcp.pool.registry import PoolSessionEntry, RegistryWriter
 from algocline_mcp.pool.spawn import SpawnFailed, spawn_worker
+from algocline_mcp.session.owner import USER
 from algocline_mcp.storage import home_setup
 from algocline_mcp.storage.files import make_directories
 from algocline_mcp.storage.sockets import bind, remove_stale_socket
@@ -38,12 +39,6 @@ _EXITS_KEPT = 256
 
 
 Arguments = TypeVarTuple("Arguments")
-
-
-@dataclass(slots=True)
-class _Watch:
-    sid: str
-    exited: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Pool:
@@ -79,11 +74,13 @@ class Pool:
         self.usage = retention.Usage()  # of the home, as it was at the last check for retention
         self._expired_removed_at = float("-inf")
         self._under_retention: dict[str, anyio.Event] = {}  # finished sessions, until their retention is applied
-        self._watched: dict[int, _Watch] = {}  # by pid
-        self._any_exit = anyio.Event()  # set at the next exit of a watched worker, then replaced
-        self._any_status = anyio.Event()  # set when the exit status of a worker is known, then replaced
+        self._watched: dict[int, Watch] = {}  # by pid
+        self._any_exit = Signal()  # at the exit of a watched worker
+        self._any_status = Signal()  # when the exit status of a worker is known
         self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code this server will receive
         self._tasks: TaskGroup
+        self.owner = USER
+        self.owned: dict[str, Pool] = {}  # the pools of principals, see owned.py
 
     def __repr__(self) -> str:
         workers = {watch.sid: pid for pid, watch in self._watched.items()}
@@ -93,7 +90,7 @@ class Pool:
         )
 
     async def __aenter__(self) -> Self:
-        mode_of(self.environ)
+        check_settings(self.environ)
         is_forking = spawn.is_forking(self.environ)  # what may raise comes first: no task has to be cancelled then
         try:
             self.require_home()
@@ -122,7 +119,7 @@ class Pool:
         """Makes the directories that have gone, and probes a home again that did not work. Raises HomeUnusable."""
         if not (self._is_home_usable and home_setup.is_complete(self.home)):
             self._is_home_usable = False
-            home_setup.prepare(self.home)
+            home_setup.prepare(self.home, self.owner)
             self._is_home_usable = True
 
     def home_warning(self) -> str | None:
@@ -155,6 +152,9 @@ class Pool:
         except Refused:
             self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
             self.usage.refuse_over(self.limits, self.home.root)
+
+    def refuse_over_prompts(self) -> None:
+        """Raises Refused where a principal may have no more prompts today. For the user there is no such limit."""
 
     def apply_retention_soon(self, sid: str) -> None:
         """Applies retention in the background: the call that ended the session may be cancelled meanwhile."""
@@ -196,9 +196,7 @@ class Pool:
         except SpawnFailed:
             return None
         except OSError as exc:
-            remove_stale_socket(
-                self.home, self.home.socket(sid)
-            )  # under the lock: another launcher may have bound the name since
+            remove_stale_socket(self.home, sid)  # under the lock: another launcher may have bound the name since
             cure = "free memory or processes, then ask again"
             if exc.filename is not None and Path(exc.filename) == (log := self.home.stderr(sid)):
                 cure = f"{log} must be a file that you can write, or be absent: remove it, then ask again"
@@ -222,7 +220,7 @@ class Pool:
         if pid not in self._watched and hasattr(os, "pidfd_open"):
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
-                self._watched[pid] = _Watch(sid)
+                self._watched[pid] = Watch(sid)
                 self._tasks.start_soon(self._watch, sid, pid, pidfd)
 
     async def _watch(self, sid: str, pid: int, pidfd: int) -> None:
@@ -232,10 +230,9 @@ class Pool:
         finally:
             os.close(pidfd)
             self._watched.pop(pid).exited.set()
-        remove_stale_socket(self.home, self.home.socket(sid))
+        remove_stale_socket(self.home, sid)
         self.registry.remove(sid, pid)
-        self._any_exit.set()
-        self._any_exit = anyio.Event()
+        self._any_exit.announce()
 
     def _reap(self, pid: int, pidfd: int) -> None:
         try:
@@ -250,10 +247,9 @@ class Pool:
             self.exits[sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
-        self._any_status.set()
-        self._any_status = anyio.Event()
+        self._any_status.announce()
 
-    def _watches_of(self, sid: str) -> list[_Watch]:
+    def _watches_of(self, sid: str) -> list[Watch]:
         return [watch for watch in self._watched.values() if watch.sid == sid]
 
     async def wait_for_exit(self, sid: str, limit_s: float) -> None:

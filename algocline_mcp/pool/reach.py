@@ -73,9 +73,8 @@ async def reach(pool: Pool, sid: str, *, deadline: float, may_spawn: bool = True
             if not may_spawn:
                 raise Absent(sid)
             await admit(pool, sid, deadline=deadline)
-            if (fd := _lock(pool, sid)) is not None:
-                await pool.launch(sid, fd)
-                continue
+            if (fd := _lock(pool, sid)) is not None and await pool.launch(sid, fd) is not None:
+                continue  # else the fork failed: the loop has to see that the fork server ended, so this turn waits too
         waited_s = anyio.current_time() - began
         if waited_s >= pool.limits.stubborn_s and not is_terminated:
             is_terminated = True

@@ -240,7 +240,7 @@ class RegistryWriter:
             if entry.sid not in listed and entry.identity.is_alive():
                 registry.add(entry)
         for path in self.home.pool.glob("p-*.sock") if is_new else ():
-            sid = path.stem
+            sid = path.name.partition(".")[0]
             if sid in self.known:
                 continue
             identity = process_identity.identify_listener(path, f"pool-worker {sid}")

@@ -20,14 +20,14 @@ from algocline_mcp.session.results import lean_query
 
 # Fields of a result that an option of alc.llm must not set.
 # fmt: off
-_OWN_FIELDS = {
+OWN_FIELDS = {
     "status", "session_id", "id", "query_id", "prompt", "system", "max_tokens", "grounded", "underspecified",
     "queries", "running", "result", "error", "error_code", "stats", "next", "title", "progress", "warnings",
     "refused", "elapsed_s", "not_taken", "remaining", "pending", "pool_save_error", "truncated", "cursor", "resource",
     "stopped",
 }
 # fmt: on
-_NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
+NEXT_WHILE_RUNNING = "alc_status with this session_id and wait_s waits for the next prompt"
 _NEXT_AFTER_ACCEPTED = "answer the pending queries; alc_status with this session_id shows their prompts again"
 _NEXT_AFTER_ERROR = "correct the code or ctx, then call alc_run again"
 _NEXT_AFTER_PAID_ERROR = (
@@ -107,7 +107,7 @@ def feed_result_to_mcp_json(session_id: str, feed_result: Mapping[str, Any]) -> 
     if name == "Stuck":
         return {"status": "error", **head, **body}
     if name == "Running":
-        return {"status": "running", **head, **body, "next": _NEXT_WHILE_RUNNING}
+        return {"status": "running", **head, **body, "next": NEXT_WHILE_RUNNING}
     return _end_json(head, body)
 
 
@@ -124,7 +124,7 @@ def _query_json(query: Mapping[str, Any]) -> dict[str, Any]:
     lean = lean_query({key: query[key] for key in ("prompt", "system", "max_tokens")})
     own = {"query_id": query["id"]} | lean
     flags = {key: True for key in ("grounded", "underspecified") if query.get(key)}
-    return own | flags | {key: value for key, value in query.items() if key not in _OWN_FIELDS}
+    return own | flags | {key: value for key, value in query.items() if key not in OWN_FIELDS}
 
 
 def _end_json(head: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,13 +20,17 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.storage.files import open_in_place
 
+# Neither the user's site-packages nor the current directory may change what a worker imports. -I would do the same, but
+# ignores PYTHONHASHSEED, without which no strategy in Python could be replayed.
+PYTHON_OPTIONS = ("-s", "-P")
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself
 
 
 def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a worker, the same for fork and exec: no other variable of the server reaches it."""
+    """The environment of a worker, the same for fork and exec: no other variable of the server reaches it. Who answers
+    is not the worker's business, and a command may hold a key."""
     allowed = [name.strip() for name in environ.get("ALC_ENV_ALLOW", "").split(",")]
-    names = [*_INHERITED, *allowed, *(name for name in environ if name.startswith("ALC_"))]
+    names = [*_INHERITED, *allowed, *(name for name in environ if name.startswith("ALC_") and name != "ALC_ANSWER")]
     inherited = {name: environ[name] for name in names if name in environ}
     return inherited | {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "ALC_HOME": os.fspath(home.root)}
 
@@ -41,8 +45,9 @@ class WorkerSpawner(Protocol):
     @property
     def is_usable(self) -> bool: ...
 
-    async def spawn(self, sid: str, fds: tuple[int, int, int]) -> int:
-        """Returns the pid of a new worker that inherits `fds`: locked journal, listener, stderr log.
+    async def spawn(self, sid: str, fds: tuple[int, int, int], part: str = "") -> int:
+        """Returns the pid of a new worker that inherits `fds`: locked journal, listener, stderr log. `part`: that of
+        the home to which the session belongs.
 
         Closes them in any case. Raises SpawnFailed.
         """
@@ -70,10 +75,10 @@ async def spawn_worker(
         descriptors.callback(os.close, log_fd)
         if fork_server.is_usable:
             descriptors.pop_all()  # `spawn` closes them
-            return await fork_server.spawn(sid, (journal_fd, listener.detach(), log_fd))
+            return await fork_server.spawn(sid, (journal_fd, listener.detach(), log_fd), home.part)
         arguments = ["--journal", str(journal_fd), "--listener", str(listener.fileno())]
         return _start(
-            ["pool-worker", sid, *arguments, "--program", __version__],
+            ["pool-worker", sid, *arguments, "--program", __version__, *(("--part", home.part) if home.part else ())],
             pass_fds=(journal_fd, listener.fileno()),
             stderr=log_fd,
             env=worker_environment(home, environ),
@@ -94,7 +99,7 @@ def start_fork_server(home: Home, environ: Mapping[str, str]) -> ForkServerProce
     with theirs:
         try:
             fd = theirs.fileno()
-            command = ["fork-server", "--control", str(fd)]
+            command = ["fork-server", "--control", str(fd), "--home", os.fspath(home.root)]
             pid = _start(command, pass_fds=(fd,), stderr=None, env=worker_environment(home, environ))
         except OSError:
             ours.close()
@@ -124,10 +129,8 @@ def start_early(environ: Mapping[str, str] = os.environ) -> ForkServerProcess | 
 
 
 def _start(arguments: Sequence[str], *, pass_fds: Sequence[int], stderr: int | None, env: Mapping[str, str]) -> int:
-    # -s -P: neither the user's site-packages nor the current directory may change what a worker imports.
-    # -I would do the same, but ignores PYTHONHASHSEED.
     child = subprocess.Popen(
-        [sys.executable, "-s", "-P", "-m", "algocline_mcp", *arguments],
+        [sys.executable, *PYTHON_OPTIONS, "-m", "algocline_mcp", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=stderr,

@@ -33,7 +33,8 @@ async def scratch_pool(home: Home, limits: Limits, environ: Mapping[str, str]) -
     packages = [environ.get("ALC_PACKAGES_PATH", ""), os.fspath(home.packages)]
     worker_environ = {**environ, "ALC_PACKAGES_PATH": ":".join(filter(None, packages)), "ALC_KEEP": "all"}
     try:
-        async with Pool(Home(root / "h"), replace(limits, retention_days=0.0), environ=worker_environ) as pool:
+        scratch = Home(root / "h", home.part)  # a principal's session may do here what it may do there
+        async with Pool(scratch, replace(limits, retention_days=0.0), environ=worker_environ) as pool:
             yield pool
     finally:
         shutil.rmtree(root, ignore_errors=True)

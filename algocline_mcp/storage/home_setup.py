@@ -8,28 +8,37 @@ import os
 import secrets
 import time
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import HomeUnusable, StorageFailed
+from algocline_mcp.session.owner import USER
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.files import make_directories
-from algocline_mcp.storage.sockets import bind, remove_stale_socket
+from algocline_mcp.storage.owners import name_part, parts_of
+from algocline_mcp.storage.sockets import bind, live_workers, remove_stale_socket
 
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16  # as long as an id can be in this century
 _DRAFT_S = 60.0  # the writer of an older draft is dead
 
 
 def _directories(home: Home) -> tuple[Path, ...]:
-    return home.root, home.root / "state", home.pool, home.sessions, home.finished, home.log
+    if not home.part:
+        return home.root, home.state, home.pool, home.sessions, home.finished, home.log
+    shared = (home.root, home.pool.parent, home.pool, home.owners)
+    return *shared, home.own, home.state, home.sessions, home.finished, home.log
 
 
-def prepare(home: Home) -> None:
-    """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable."""
+def prepare(home: Home, owner: str = USER) -> None:
+    """Makes the directories and tries once what a session needs of the file system. Raises HomeUnusable. `owner`: the
+    name of the principal whose part `home` is."""
     probe = home.sessions / f".draft-{secrets.token_hex(8)}"
     try:
         make_directories(*_directories(home))
         _check_owners(home)
+        if owner:
+            name_part(home, owner)
         os.close(journal.Journal.create(probe, {"kind": "probe"}).fd)
         fd = journal.lock(probe)
         if fd is None:
@@ -65,9 +74,10 @@ def is_complete(home: Home) -> bool:
 
 def remove_leftovers(home: Home) -> None:
     """Removes socket names, drafts and empty journals of servers and workers that died between two calls."""
-    for path in home.pool.glob("*.sock"):
-        remove_stale_socket(home, path)
-    for path in [*home.pool.glob(".*"), *home.sessions.glob(".*"), *home.sessions.glob("*.journal")]:
+    for key in live_workers(home):
+        remove_stale_socket(*home.session_of(key))
+    sessions = [part.sessions for part in parts_of(home)]
+    for path in chain(home.pool.glob(".*"), *(own.glob(form) for own in sessions for form in (".*", "*.journal"))):
         with suppress(OSError):
             status = path.lstat()
             is_leftover = status.st_size == 0 or path.name.startswith(".")

@@ -5,7 +5,6 @@ import secrets
 import socket
 import struct
 from contextlib import suppress
-from pathlib import Path
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.storage import journal
@@ -14,12 +13,17 @@ from algocline_mcp.storage.socket_paths import short_path
 _BACKLOG = 64
 
 
-def live_sessions(home: Home) -> set[str]:
-    """Ids of the sessions whose socket has a name."""
+def live_workers(home: Home) -> set[str]:
+    """Keys of the sessions of all owners whose socket has a name: see Home.session_of. Those of the user are ids."""
     try:
         return {name[:-5] for name in os.listdir(home.pool) if name.endswith(".sock")}
     except OSError:
         return set()
+
+
+def live_sessions(home: Home) -> set[str]:
+    """Ids of the sessions of this owner whose socket has a name."""
+    return {sid for key in live_workers(home) for sid, _, part in (key.partition("."),) if part == home.part}
 
 
 def bind(home: Home, sid: str) -> socket.socket:
@@ -53,10 +57,11 @@ def peer_uid(sock: socket.socket) -> int | None:
     return int(uid)
 
 
-def remove_stale_socket(home: Home, path: Path) -> None:
-    """Unlinks a socket's name on which no process listens.
+def remove_stale_socket(home: Home, sid: str) -> None:
+    """Unlinks the name of a session's socket on which no process listens.
 
     It takes the lock of the session first, because only the holder of that lock may bind or unlink the name."""
+    path = home.socket(sid)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
@@ -69,7 +74,7 @@ def remove_stale_socket(home: Home, path: Path) -> None:
         else:
             return
     try:
-        fd = journal.lock(home.journal(path.stem))
+        fd = journal.lock(home.journal(sid))
     except OSError:
         fd = -1  # no unfinished journal: no process can be about to bind this name
     except Exception:  # noqa: BLE001  a failed removal changes nothing; the session itself reports what is wrong

@@ -44,6 +44,9 @@ HOSTILE: tuple[Any, ...] = (
 END: Record = {"kind": "end", "t": 2e9, "stream": "0", "result": {"x": 1}, "stats": {"y": 1}, "spent_s": 0.5}
 
 
+WAIT: Record = {**prompt("q-0", "q-1"), "wait": True, "wake_s": 5}
+
+
 def read(path: Path) -> list[Record]:
     return journal.read(path, is_for_host=False)
 
@@ -55,6 +58,8 @@ def journals() -> Iterator[list[Record]]:
     fork = read(FOLDER / "fork.journal")
     end = [record["kind"] for record in fork].index("fork") + 1
     yield [*fork[:end], END]
+    yield [header(sid_of(1)), WAIT, {"kind": "misfit", "t": 2e9, "query_ids": ["q-0"]}]
+    yield [header(sid_of(1)), WAIT, answer("q-1"), {"kind": "delivery", "t": 2e9, "answered": [[1, "q-1"]]}]
 
 
 def paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

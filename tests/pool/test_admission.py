@@ -11,6 +11,7 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool import admission
 from algocline_mcp.pool.dispatch import Pool, stop_via_pool
+from algocline_mcp.pool.owned import pool_of
 from algocline_mcp.storage.sockets import bind, live_sessions
 from tests.rig.journals import header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say, stopped, until
@@ -278,3 +279,20 @@ async def test_revivals_at_once_do_not_ask_each_other_to_leave(rig: Rig, monkeyp
 
     assert prompts == ["second after A"] * 8
     assert on_their_way == []
+
+
+async def test_workers_of_a_server_that_ends_go_to_rest_whose_ever_they_are_and_those_that_compute_go_on(
+    rig: Rig,
+) -> None:
+    async with rig.pool() as pool:
+        anna = pool_of(pool, "anna")
+        mine, hers = await run(pool, ASK_TWICE), await run(anna, ASK_TWICE)
+        computing, *_ = await run(pool, ENDLESS, wait_s=0)
+        before = len(list(rig.home.pool.glob("*.sock")))
+
+        await admission.rest(pool)
+
+        assert before == 3
+        assert [path.stem for path in rig.home.pool.glob("*.sock")] == [computing]
+        assert (await finish(pool, await say(pool, mine.session_id, "q-0", "A"), "B"))["result"] == "A+B"
+        assert (await finish(anna, await say(anna, hers.session_id, "q-0", "A"), "B"))["result"] == "A+B"

@@ -19,7 +19,7 @@ def ids(records: list[Record], kind: str) -> list[str]:
 
 def test_branch_has_the_records_before_the_answer_and_folds_to_the_open_prompt() -> None:
     records = [header(SID), prompt("q-0"), answer("q-0"), prompt("q-1"), answer("q-1"), prompt("q-2"), final()]
-    shared = list(records_before(records, "q-1", set()))
+    shared = list(records_before(records, "q-1"))
 
     assert ids(shared, "prompt") == ["q-0", "q-1"]
     assert ids(shared, "answer") == ["q-0"]
@@ -33,7 +33,7 @@ def test_queries_that_were_asked_together_keep_their_answers(is_one_call: bool) 
     if is_one_call:
         answers = [{"kind": "answer", "answers": [record["answers"][0] for record in answers], "t": 1002.0}]
     records = [header(SID), prompt("q-0", "q-1", "q-2"), *answers, prompt("q-3")]
-    shared = list(records_before(records, "q-1", {"q-0", "q-2"}))
+    shared = list(records_before(records, "q-1"))
 
     assert ids(shared, "answer") == ["q-0", "q-2"]
     assert ids(shared, "prompt") == ["q-0", "q-1", "q-2"]
@@ -44,7 +44,7 @@ def test_crashes_and_log_records_of_a_keeper_are_not_shared() -> None:
     note = {"kind": "note", "bytes": 1, "level": "info", "message": "tried again", "by": "keeper"}
     records = [header(SID), prompt("q-0"), *[crash] * 3, note, {"kind": "flushed"}, answer("q-0"), prompt("q-1")]
 
-    shared = list(records_before(records, "q-1", set()))
+    shared = list(records_before(records, "q-1"))
 
     assert [record["kind"] for record in shared] == ["prompt", "answer", "prompt"]
     assert fold([records[0], *shared]).strikes == 0
@@ -105,3 +105,35 @@ def test_what_a_branch_by_prompt_does_not_take_along_does_not_count() -> None:
     planned = plan(LONG, Branch(at="q-1", code="return 1"), Limits(inherited_bytes=250), now_s=1.0)
 
     assert sum(map(len, planned.header["carried"]["answers"].values())) == 2
+
+
+def test_branch_at_a_query_that_was_withdrawn_begins_before_that() -> None:
+    wait = {"wait": True}
+    delivered = {"kind": "delivery", "answered": [[1, "q-1"]], "t": 1003.0}
+    records = [
+        *(header(SID), prompt("q-0", "q-1") | wait, answer("q-1"), delivered),
+        *(prompt("q-2") | wait | {"withdrawn": ["q-0"]}, answer("q-2")),
+    ]
+
+    shared = list(records_before(records, "q-0"))
+
+    assert ids(shared, "prompt") == ["q-0", "q-1"]
+    assert list(fold([records[0], *shared]).pending) == ["q-0"]
+    assert ids(list(records_before(records, "q-2")), "prompt") == ["q-0", "q-1", "q-2"]
+
+
+def test_branch_of_a_session_that_waits_for_any_answer_keeps_the_answers_to_what_was_open_beside() -> None:
+    """q-1 let a task ask q-3 while q-0 and q-2 were open; the branch asks q-0 again."""
+    wait = {"wait": True}
+    delivered = {"kind": "delivery", "answered": [[1, "q-1"]], "t": 1003.0}
+    records = [
+        *(header(SID), prompt("q-0", "q-1", "q-2") | wait, answer("q-1"), delivered, prompt("q-3") | wait),
+        *(answer("q-0"), {**delivered, "answered": [[0, "q-0"]]}, prompt("q-4") | wait, answer("q-2"), answer("q-4")),
+    ]
+    shared = list(records_before(records, "q-0"))
+
+    session = fold([records[0], *shared])
+    assert ids(shared, "prompt") == ["q-0", "q-1", "q-2", "q-3"]
+    assert ids(shared, "answer") == ["q-1", "q-2"]
+    assert list(session.pending) == ["q-0", "q-3"]
+    assert session.streams[""].waits.ready == [[2, "q-2"]]

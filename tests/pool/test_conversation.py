@@ -152,6 +152,6 @@ async def test_each_error_of_an_attempt_is_one_outcome(
         raise error
 
     monkeypatch.setattr(conversation, "reach", fail)
-    call = Call(pool, PoolRequest("status", 1, SID), None, None, may_spawn=True, began=0.0)
+    call = Call(pool, PoolRequest("status", 1, SID), None, None, spawn_if=None, began=0.0)
 
     assert await conversation._attempt(call) == Failure(outcome, error)

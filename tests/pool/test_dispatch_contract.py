@@ -157,7 +157,7 @@ async def test_list_shows_the_unfinished_sessions_newest_first(subject: Subject)
     assert listing["counts"].keys() == {"unfinished", "live", "finished"}
     (line,) = listing["sessions"]
     assert line.keys() == {
-        "session_id", "title", "status", "worker", "created_at", "last_activity_at", "pending", "prompt",
+        "session_id", "title", "language", "status", "worker", "created_at", "last_activity_at", "pending", "prompt",
     }  # fmt: skip
     assert (line["session_id"], line["status"], line["pending"]) == (sids[1], "needs_response", ["q-0"])
     assert (line["title"], line["worker"], line["prompt"]) == ("a title", "live", "a")

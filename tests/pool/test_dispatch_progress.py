@@ -1,12 +1,16 @@
 """Calls that wait for a computing session: progress reports, and `running` after wait_s."""
 
+from functools import partial
+
+import anyio
 import pytest
 
 from algocline_mcp.pool.dispatch import Progress, Strategy, run_via_pool
 from algocline_mcp.pool.dispatch import continue_via_pool as continue_
 from algocline_mcp.pool.dispatch import status_via_pool as status
+from algocline_mcp.protocol.messages import PoolRequest
 from algocline_mcp.session.events import Answer
-from tests.rig.rig import WAIT_S, Rig, run
+from tests.rig.rig import WAIT_S, RawClient, Rig, run
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +48,25 @@ async def test_progress_from_before_a_call_is_reported_at_once(rig: Rig) -> None
 
     assert (soon["status"], late["status"]) == ("running", "completed")
     assert reports == [Progress(1, 2, "begun")]
+
+
+async def test_progress_from_before_the_request_of_a_run_is_reported_at_once(rig: Rig) -> None:
+    """The engine may be faster than the request: then two of three runs never told what they reported first."""
+    is_told = anyio.Event()
+
+    async def collect(progress: Progress) -> None:
+        is_told.set()
+
+    async with rig.pool() as pool, anyio.create_task_group() as tasks:
+        sid, *_ = await run(pool, 'alc.progress(1, 2, "begun") while true do end', wait_s=0)
+        tasks.start_soon(partial(status, pool, sid, wait_s=WAIT_S, on_progress=collect))
+        await is_told.wait()
+        with RawClient(rig.home.socket(sid)) as client:
+            client.send(PoolRequest("run", 1, sid, WAIT_S))
+            line = client.receive()
+        tasks.cancel_scope.cancel()
+
+    assert "begun" in str(line)
 
 
 @pytest.mark.slow

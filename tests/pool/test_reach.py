@@ -12,6 +12,7 @@ import pytest
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, Refused, Unreachable
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, status_via_pool, stop_via_pool
+from algocline_mcp.pool.reach import reach
 from algocline_mcp.storage import home_setup
 from tests.rig.rig import (
     ASK_ONCE,
@@ -291,3 +292,24 @@ async def test_text_that_is_not_an_id_is_not_found_and_unfinished_sessions_are_n
             assert raised.value.code == "not_found"
             assert f'{known} "review" (waits for q-0)' in str(raised.value)
             assert len(str(raised.value)) < 400
+
+
+async def test_forks_that_fail_hold_neither_the_event_loop_nor_the_call(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sid = await session_without_server(rig, with_worker=False)
+    async with rig.pool() as pool:
+        failures: list[str] = []
+
+        async def launch(failed_sid: str, journal_fd: int) -> None:
+            failures.append(failed_sid)
+            os.close(journal_fd)
+
+        monkeypatch.setattr(pool, "launch", launch)
+        with pytest.raises(Unreachable, match="nothing is lost"), anyio.fail_after(LIMIT_S):
+            await reach(pool, sid, deadline=anyio.current_time() + 0.2)
+        monkeypatch.undo()
+        second = (await say(pool, sid, "q-0", "A")).result
+
+    assert set(failures) == {sid}
+    assert second["prompt"] == "second after A"
