@@ -5,17 +5,25 @@ the variable and the cure. Nothing here touches the disk.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import Field, dataclass, field, fields
+from math import inf
+from typing import TYPE_CHECKING, Any
 
 from algocline_mcp.errors import HomeUnusable
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 KIB = 1024
 MIB = 1024 * KIB
 
 
-def _limit(default: float, variable: str, meaning: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "meaning": meaning})
+def limit(default: float, variable: str, meaning: str, *, at_most: float = inf) -> Any:
+    """A field of a dataclass of limits."""
+    return field(default=default, metadata={"variable": variable, "meaning": meaning, "at_most": at_most})
+
+
+_limit = limit  # shorter lines below
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +32,12 @@ class Limits:
 
     wait_s: float = _limit(45.0, "ALC_WAIT_S", "how long a tool call waits for the next pause")
     wait_max_s: float = _limit(0.0, "ALC_WAIT_MAX_S", "longest wait_s a call may ask for; 0: what its host allows")
-    grace_s: float = _limit(5.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
-    reach_s: float = _limit(5.0, "ALC_REACH_S", "how long a server tries to reach a worker")
+    # With the longest wait, 50 s, less than the 60 after which hosts give up. A machine with eight times the work that
+    # it has processors for took over 5 s to start a server's first worker.
+    grace_s: float = _limit(8.0, "ALC_GRACE_S", "a tool call answers within wait_s plus this, whatever hangs")
+    reach_s: float = _limit(8.0, "ALC_REACH_S", "how long a server tries to reach a worker")
     fork_s: float = _limit(1.0, "ALC_FORK_S", "a fork server that does not reply within this is replaced")
-    fork_start_s: float = _limit(3.0, "ALC_FORK_START_S", "a fork server is ready within this")
+    fork_start_s: float = _limit(3.0, "ALC_FORK_START_S", "a fork server that takes longer to start is not waited for")
     stubborn_s: float = _limit(1.0, "ALC_STUBBORN_S", "the owner of a journal without a socket gets SIGTERM after this")
     back_off_max_s: float = _limit(0.25, "ALC_BACK_OFF_MAX_S", "longest pause between two attempts to reach a worker")
     resends: int = _limit(5, "ALC_RESENDS", "how often a request is sent again after its worker has ended")
@@ -60,9 +70,9 @@ class Limits:
     )
     burst_s: float = _limit(30.0, "ALC_BURST_S", "beyond ALC_POOL_MAX a worker without a request hibernates after this")
     standby: int = _limit(1, "ALC_STANDBY", "workers that a server keeps ready for its next sessions")
-    # Python 3.11 specialises a function at its eighth call.
+    # From Python 3.12 on a worker takes as much memory and time after 2 rounds as after 10, which take 0.2 s more.
     warmup_runs: int = _limit(
-        10, "ALC_WARMUP_RUNS", "sessions that a fork server plays to warm up before its first fork"
+        3, "ALC_WARMUP_RUNS", "rounds of sessions that a fork server plays to warm up before its first fork"
     )
     clients: int = _limit(16, "ALC_CLIENTS", "open connections per worker; further connections are closed")
     # A prompt or answer of 4 MiB takes six times as much on a line if every byte needs an escape.
@@ -79,10 +89,20 @@ class Limits:
     journal_bytes: int = _limit(256 * MIB, "ALC_JOURNAL_BYTES", "one session's journal")
     home_bytes: int = _limit(16 * 1024 * MIB, "ALC_HOME_BYTES", "all journals of a home; more start no session")
     home_sessions: int = _limit(100_000, "ALC_HOME_SESSIONS", "journals of a home; more start no session")
+    # Of each principal over HTTP. None of them concerns the user whose home it is.
+    owner_workers: int = _limit(0, "ALC_OWNER_WORKERS", "live workers of one principal; 0: no cap of its own")
+    owner_sessions: int = _limit(
+        0, "ALC_OWNER_SESSIONS", "journals of one principal; more start no session; 0: any number"
+    )
+    owner_bytes: int = _limit(0, "ALC_OWNER_BYTES", "all journals of one principal; more start no session; 0: no limit")
+    owner_prompts: int = _limit(0, "ALC_OWNER_PROMPTS", "prompts of one principal in a day (UTC); 0: any number")
     notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
     queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")
-    json_depth: int = _limit(128, "ALC_JSON_DEPTH", "nesting of JSON from outside and from strategies")
+    # A record nests deeper than its value, and is read to 300 levels (storage/journal_lines.py).
+    json_depth: int = _limit(
+        128, "ALC_JSON_DEPTH", "nesting of JSON from outside and from strategies, at most 256", at_most=256
+    )
     state_busy_s: float = _limit(2.0, "ALC_STATE_BUSY_S", "alc.state and alc.card wait this long for other processes")
     state_key_bytes: int = _limit(1 * KIB, "ALC_STATE_KEY_BYTES", "one key of alc.state")
     state_value_bytes: int = _limit(1 * MIB, "ALC_STATE_VALUE_BYTES", "one value of alc.state as JSON")
@@ -102,6 +122,7 @@ class Limits:
         "ALC_INHERITED_BYTES",
         "answers and results as JSON that a branch with other code takes along",
     )
+    answer_jobs: int = _limit(4, "ALC_ANSWER_JOBS", "prompts that ALC_ANSWER answers at once, of all sessions")
     output_bytes: int = _limit(0, "ALC_OUTPUT_BYTES", "the result of a tool call; 0: as much as its host shows")
     package_fetch_s: float = _limit(60.0, "ALC_PACKAGE_FETCH_S", "git fetches packages within this, or is ended")
     package_lock_s: float = _limit(2.0, "ALC_PACKAGE_LOCK_S", "longest wait for other processes that change packages")
@@ -140,27 +161,31 @@ class Limits:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Limits":
         """Defaults, overridden by the variables that are set. Raises HomeUnusable for a value out of range."""
-        chosen: dict[str, Any] = {}
-        for limit in fields(cls):
-            variable = limit.metadata["variable"]
-            text = environ.get(variable, "")
-            if text:
-                chosen[limit.name] = _number(text, variable, whole=isinstance(limit.default, int))
+        chosen = chosen_limits(cls, environ)
         if "pool_max" in chosen:  # who chose a cap is not asked to choose a second one
             chosen.setdefault("pool_burst", chosen["pool_max"])
         return cls(**chosen)
 
     def as_env(self) -> dict[str, str]:
         """The variables that make `from_env` yield these limits again."""
-        return {limit.metadata["variable"]: str(getattr(self, limit.name)) for limit in fields(self)}
+        return {each.metadata["variable"]: str(getattr(self, each.name)) for each in fields(self)}
 
 
-def _number(text: str, variable: str, *, whole: bool) -> float:
+def chosen_limits(kind: "type[DataclassInstance]", environ: Mapping[str, str]) -> dict[str, Any]:
+    """The limits of a dataclass of limits that `environ` sets. Raises HomeUnusable for a value out of range."""
+    texts = {each: environ.get(each.metadata["variable"], "") for each in fields(kind)}
+    return {each.name: _number(text, each) for each, text in texts.items() if text}
+
+
+def _number(text: str, each: Field[float]) -> float:
+    whole = isinstance(each.default, int)
+    variable, at_most = each.metadata["variable"], each.metadata["at_most"]
     try:
         value = int(text) if whole else float(text)
     except ValueError:
         value = -1
-    if not 0 <= value < float("inf"):
+    if not 0 <= value <= at_most or value == inf:
         kind = "a whole number" if whole else "a number"
-        raise HomeUnusable(f"{variable}={text!r} is not {kind} of at least 0: correct it or unset it")
+        bounds = "of at least 0" if at_most == inf else f"from 0 to {at_most}"
+        raise HomeUnusable(f"{variable}={text!r} is not {kind} {bounds}: correct it or unset it")
     return value

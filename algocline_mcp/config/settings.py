@@ -18,7 +18,17 @@ WORDS = (
     "ALC_KEEP",
     "ALC_SPAWN",
     "ALC_SANDBOX",
+    "ALC_PYTHON",
+    "ALC_PYTHON_PRELOAD",
+    "ALC_ANSWER",
+    "ALC_DATABASE",
+    "ALC_HTTP_HOSTS",
+    "ALC_HTTP_ORIGINS",
+    "ALC_HTTP_ISSUER",
+    "ALC_HTTP_AUDIENCE",
+    "ALC_HTTP_KEYS_URL",
 )
+ANSWERERS = ("openai", "anthropic", "exec")
 TOOL_SETS = ("core", "author", "full")
 
 
@@ -30,11 +40,24 @@ def tool_set(environ: Mapping[str, str]) -> str:
     return chosen
 
 
+def answered_by(environ: Mapping[str, str]) -> str:
+    """The value of `ALC_ANSWER`: `openai:NAME`, `anthropic:NAME`, `exec:CMD` or "". Raises HomeUnusable for another."""
+    chosen = environ.get("ALC_ANSWER", "").strip()
+    kind, _, name = chosen.partition(":")
+    if chosen and (kind not in ANSWERERS or not name.strip()):
+        forms = "openai:NAME, anthropic:NAME or exec:CMD"
+        raise HomeUnusable(f"ALC_ANSWER does not say who answers: set it to {forms}, or unset it")
+    return chosen
+
+
 def slips(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What is set and has no effect, with its cure. A name that is like none of ours may be a strategy's own."""
     from difflib import get_close_matches
 
-    known = [*WORDS, *(each.metadata["variable"] for each in fields(Limits))]
+    from algocline_mcp.config.http import HttpLimits
+
+    limits = (*fields(Limits), *fields(HttpLimits))
+    known = [*WORDS, *(each.metadata["variable"] for each in limits)]
     for name in sorted(environ):
         if name.startswith("ALC_") and name not in known:
             for meant in get_close_matches(name, known, n=1, cutoff=0.85):
