@@ -1,0 +1,101 @@
+"""The tables, and the way from each version of them to the next.
+
+Contract. Everything lies in the schema `alc` of the database. `schema_version` holds one number, how many of MIGRATIONS
+were applied. They are applied in one transaction under an advisory lock: two processes at once do it once, and of one
+that is killed in the middle nothing stays. A migration that was released is never changed; a new one is added.
+
+A program uses only its own version: an older database waits for `alc db upgrade`, a newer one for a newer program.
+"""
+
+from collections.abc import Sequence
+
+from algocline_mcp.cluster.connection import Connection, Database, bounded
+from algocline_mcp.errors import Refused
+
+MIGRATE_S = 600.0  # a migration of large tables
+_LOCK = 0x616C63  # of advisory locks: "alc"
+
+MIGRATIONS = (
+    """
+    CREATE SEQUENCE alc.epochs;                -- where the epochs of a new journal begin
+    CREATE TABLE alc.sessions (
+        sid text PRIMARY KEY,
+        owner text NOT NULL,                   -- a principal; empty: the user of the home
+        phase text NOT NULL,
+        epoch bigint NOT NULL,                 -- of the newest owner of the journal: an older one writes no more
+        node text NOT NULL,                    -- who that owner is, for people
+        lease_until timestamptz NOT NULL,      -- by the clock of the database
+        length bigint NOT NULL,                -- of its records
+        changed_at timestamptz NOT NULL DEFAULT now()
+    );
+    CREATE TABLE alc.records (
+        sid text NOT NULL REFERENCES alc.sessions ON DELETE CASCADE,
+        n bigint NOT NULL,                     -- from 0, without gaps
+        epoch bigint NOT NULL,                 -- of who wrote it
+        line text NOT NULL,                    -- as in a journal, with its checksum
+        PRIMARY KEY (sid, n)
+    );
+    """,
+)
+VERSION = len(MIGRATIONS)
+
+
+def version_of(connection: Connection) -> int:
+    """0: there are no tables."""
+    row = connection.execute("SELECT to_regclass('alc.schema_version') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return 0
+    row = connection.execute("SELECT version FROM alc.schema_version").fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def migrate(
+    connection: Connection, database: Database, *, begins: bool, migrations: Sequence[str] = MIGRATIONS
+) -> tuple[int, int]:
+    """Brings the tables to this program's version; returns the version before and now. `begins`: there may be no tables
+    yet; otherwise there must be some. Raises Refused, StorageFailed."""
+    with database.sentences(), bounded(connection, MIGRATE_S + 10), connection.transaction():
+        connection.execute(f"SET LOCAL statement_timeout = {MIGRATE_S * 1000:.0f}")
+        connection.execute(f"SET LOCAL lock_timeout = {MIGRATE_S * 1000:.0f}")
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        before, version = version_of(connection), len(migrations)
+        if not before and not begins:
+            raise Refused(_sentence(database, before, version))
+        if before > version or (begins and 0 < before < version):
+            raise Refused(_sentence(database, before, version))
+        if not before:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS alc")
+            connection.execute("CREATE TABLE alc.schema_version (version integer NOT NULL)")
+            connection.execute("INSERT INTO alc.schema_version VALUES (0)")
+        for migration in migrations[before:]:
+            connection.execute(migration.encode())
+        connection.execute("UPDATE alc.schema_version SET version = %s", (version,))
+    return before, version
+
+
+def check(connection: Connection, database: Database, version: int = VERSION) -> None:
+    """Raises Refused where the tables are not of this program's version; StorageFailed."""
+    with database.sentences(), bounded(connection):
+        actual = version_of(connection)
+    if actual != version:
+        raise Refused(_sentence(database, actual, version))
+
+
+def risks(connection: Connection, database: Database) -> list[str]:
+    """Settings of the server with which a power cut loses what was committed."""
+    with database.sentences(), bounded(connection):
+        rows = connection.execute(
+            "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name"
+        ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
+def _sentence(database: Database, actual: int, version: int) -> str:
+    if not actual:
+        return f"{database.label} has no tables of alc: run alc db init"
+    if actual < version:
+        return f"{database.label} has schema version {actual}, this program needs {version}: run alc db upgrade"
+    return (
+        f"{database.label} has schema version {actual}, this program knows {version} at most: install a newer "
+        "algocline-mcp here"
+    )
