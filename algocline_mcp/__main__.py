@@ -37,6 +37,9 @@ def main() -> int | None:
 
         return keeper(arguments[1:])
     if arguments[:1] == ["fork-server"]:
+        import gc
+
+        gc.disable()  # until the first fork: collections of what it loads take 30 ms of its start
         from algocline_mcp.worker.fork_server.main import main as fork_server
 
         return fork_server(arguments[1:])

@@ -2,6 +2,7 @@
 example, nothing written to disk."""
 
 import compileall
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import algocline_mcp
 from tests.rig.fixtures import anyio_backend, rig, use_foreign_environment
 from tests.rig.full_server import echo_package
 from tests.rig.hosts import environment, host, raw, shared, tools
+from tests.rig.programs import ROOMY_VARIABLES
 from tests.rig.stdio_home import stdio_home
 from tests.rig.subject import subject
 
@@ -37,6 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Under a limit of the size of files, which some tests set, Python renames a .pyc of which it has written only a part
     into place (a short write is no error to it), and each later process ends with "marshal data too short".
+
+    What the tests start inherits limits that a slow machine does not reach.
     """
+    os.environ.update(ROOMY_VARIABLES)
     if not hasattr(config, "workerinput"):
         compileall.compile_dir(Path(algocline_mcp.__file__).parent, quiet=2)

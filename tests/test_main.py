@@ -185,7 +185,7 @@ def test_ctrl_c_while_it_waits_for_an_answer_says_how_to_go_on(terminal: Termina
         (["run", "x.lua", "--jobs", "2"], "--jobs belongs to --exec"),
         (["run", "x.lua", "--exec", "cat", "--answers", "a.json"], "--exec or --answers, not both"),
         (["run", "x.lua", "--wait", "-1"], "--wait"),
-        (["serve"], "No such command 'serve'"),
+        (["swerve"], "No such command 'swerve'"),
     ],
 )
 def test_a_wrong_command_line_is_told_before_anything_starts(

@@ -4,7 +4,8 @@ Contract. Events come in by the methods; lines go out in `to_host` and `to_serve
 request of the host gets exactly one reply, unless the host cancels it, whatever servers end in between:
 
   question     (a request of the ResponseCache) is asked by the front under an id of its own, once of each server. The
-               host is answered as soon as the answer is known, also where no server runs
+               host is answered as soon as the answer is known, also where no server runs. Where a server has other
+               prompts than the host was given, a host that has begun with `initialize` gets a notification
   other        is sent to a server that has said that it reads. If that server ends before it replied, the request is
                sent again where this is safe (`is_repeatable`), else refused with a sentence that says what to look at.
                After DELIVERIES_MAX servers it is refused, whatever it is: it may be what ends them
@@ -26,7 +27,7 @@ from enum import Enum
 from algocline_mcp.front.resend import error_line, is_repeatable, refusal, reply_line, tool_of
 from algocline_mcp.front.response_cache import QUESTIONS_MAX, ResponseCache
 from algocline_mcp.transport.jsonrpc import INVALID_REQUEST, Message
-from algocline_mcp.transport.lines import OUTDATED, READY, split_reply
+from algocline_mcp.transport.lines import OUTDATED, PROMPTS_CHANGED, READY, split_reply
 
 # A request that was sent to three servers and answered by none is refused.
 DELIVERIES_MAX = 3
@@ -77,6 +78,7 @@ class Relay:
         self._requests: dict[int | str, _Request] = {}  # in the order of their arrival
         self._requests_bytes = 0
         self._questions: dict[str, str] = {}  # question -> line
+        self._prompt_lists: set[str] = set()  # those of the questions that ask for the prompts
         self._initialize: str | None = None  # the question that opened the connection
         self._asked: dict[str, str] = {}  # own id -> question, of the server of now
         self._is_initialized = False
@@ -148,6 +150,8 @@ class Relay:
             self._questions.setdefault(question, message.text)
             if request.method == "initialize":
                 self._initialize = question
+            elif request.method == "prompts/list":
+                self._prompt_lists.add(question)
             if self.state is State.READY and (is_new or answer is None):
                 self._ask(question)
         elif self.state is State.READY:
@@ -199,6 +203,8 @@ class Relay:
             self._is_ready()
         elif line.startswith(OUTDATED):
             self._is_outdated(json.loads(line)["params"]["id"])
+        elif line == PROMPTS_CHANGED:
+            self._ask_prompts_again()
         elif (reply := split_reply(line)) is None:  # a notification, or a request of the server
             self.to_host.append(line)
         else:
@@ -227,8 +233,19 @@ class Relay:
         if (request := self._requests.get(number)) is not None:
             request.is_sent = False
 
+    def _ask_prompts_again(self) -> None:
+        """An answer that is under way may be the old one: the host gets that of the new question."""
+        for own in [own for own, question in self._asked.items() if question in self._prompt_lists]:
+            del self._asked[own]
+        for question in self._prompt_lists:
+            self._ask(question)
+
     def _answer(self, question: str, answer: bytes) -> None:
-        self.has_learned |= self._cache.learn(question, answer)
+        was_known = question in self._cache.answers
+        is_other = self._cache.learn(question, answer)
+        self.has_learned |= is_other
+        if is_other and was_known and question in self._prompt_lists and self._initialize is not None:
+            self.to_host.append(PROMPTS_CHANGED)  # a host without `initialize` would have to subscribe to it
         for number in [number for number, request in self._requests.items() if request.question == question]:
             self._take(number)
             self.to_host.append(reply_line(number, answer))

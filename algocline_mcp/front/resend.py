@@ -9,9 +9,9 @@ from algocline_mcp.transport.jsonrpc import INTERNAL_ERROR, Problem, replies
 REPEATABLE = frozenset(
     (
         "alc_card_alias_list", "alc_card_find", "alc_card_get", "alc_card_get_by_alias", "alc_card_lineage",
-        "alc_card_list", "alc_card_samples", "alc_catalog", "alc_info", "alc_log_view", "alc_pkg_doctor",
-        "alc_pkg_list", "alc_pool_ensure", "alc_pool_status", "alc_state_list", "alc_state_show", "alc_stats",
-        "alc_status",
+        "alc_card_list", "alc_card_samples", "alc_catalog", "alc_eval_compare", "alc_eval_detail", "alc_eval_history",
+        "alc_info", "alc_log_view", "alc_pkg_doctor", "alc_pkg_list", "alc_pool_ensure", "alc_pool_status",
+        "alc_scenario_list", "alc_scenario_show", "alc_state_list", "alc_state_show", "alc_stats", "alc_status",
     )
 )  # fmt: skip
 """Tools that only read; tests/front/test_repeatable.py compares them with the hints of the tools."""

@@ -6,8 +6,9 @@ if its `_meta` names the protocol version; afterwards a question includes the pa
 what follows the id in the line of the server's own reply, byte for byte.
 
 The file is in ALC_HOME/cache. It begins with everything that a reply can depend on: interpreter, ALC_*, and name,
-inode, mtime and size of the files of this program, mcp, mcp_types and pydantic; its name is a checksum of that. A file
-that is not a regular file of this user with mode 0600, or that begins otherwise, is ignored.
+inode, mtime and size of the files of this program, mcp, mcp_types and pydantic, and inode and mtime of the directories
+of packages and of the files in which a project declares them; its name is a checksum of that. A file that is not a
+regular file of this user with mode 0600, or that begins otherwise, is ignored.
 """
 
 import importlib.util
@@ -19,6 +20,8 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+
+from algocline_mcp.config.project_root import PROJECT_FILES, declaring_root
 
 CACHEABLE = frozenset(
     (
@@ -103,7 +106,7 @@ class CacheFile:
     """The file of this program, this interpreter and these settings. Nothing raises: without it the server answers."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        home = environ.get("ALC_HOME") or (environ.get("HOME") and os.path.join(environ["HOME"], ".algocline-mcp"))
+        home = home_of(environ)
         self._identity, self.path = "", ""
         with suppress(OSError, ValueError, ImportError):
             self._identity = "\n".join(_identity(environ))
@@ -174,3 +177,26 @@ def _identity(environ: Mapping[str, str]) -> Iterator[str]:
     for path in sorted(paths):
         status = os.stat(path)
         yield f"{path} {status.st_ino} {status.st_mtime_ns} {status.st_size}"
+    for path in _origins_of_packages(environ):  # prompts/list names what is installed
+        with suppress(OSError):
+            status = os.stat(path)
+            yield f"{path} {status.st_ino} {status.st_mtime_ns}"
+
+
+def _origins_of_packages(environ: Mapping[str, str]) -> list[str]:
+    """Directories whose entries are the installed packages, an install changes their mtime; the files of a project."""
+    directories = environ.get("ALC_PACKAGES_PATH", "").split(":")
+    if home := home_of(environ):
+        directories.append(os.path.join(home, "packages"))
+    if environ.get("HOME"):
+        directories.append(os.path.join(environ["HOME"], ".algocline", "packages"))
+    root = declaring_root(environ)  # where there is none, the answers are those of every such directory
+    files = [] if root is None else [os.path.join(root, name) for name in PROJECT_FILES]
+    return [path for path in (*directories, *files) if path]
+
+
+def home_of(environ: Mapping[str, str]) -> str:
+    """ALC_HOME, or its default; empty where there is neither that nor HOME."""
+    if environ.get("ALC_HOME"):
+        return environ["ALC_HOME"]
+    return os.path.join(environ["HOME"], ".algocline-mcp") if environ.get("HOME") else ""

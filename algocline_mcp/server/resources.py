@@ -1,9 +1,10 @@
-"""Resources of the MCP server: views of sessions by address, and the completion of addresses.
+"""Resources of the MCP server: views of sessions and pages of help by address, and the completion of addresses.
 
-Contract. One template, alc://sessions/{session_id}/{view}, with the views of alc_status; a view is whole, up to a page
-of `line_bytes`. Everything is available from the tools too, page by page. Reading starts no worker and changes nothing;
-values that the strategy read from the environment are hidden. The list of resources is empty and the list of templates
-is constant: neither depends on the home.
+Contract. Two templates: alc://sessions/{session_id}/{view} with the views of alc_status, a view whole, up to a page of
+`line_bytes`; alc://help/{topic} with the pages that alc_catalog(kind="help") lists. Everything is available from the
+tools too, page by page. Reading starts no worker and changes nothing; values that the strategy read from the
+environment are hidden. The list of resources is empty and the list of templates is constant: neither depends on the
+home.
 """
 
 from typing import Any
@@ -13,16 +14,18 @@ import anyio.to_thread
 from mcp.server import ServerRequestContext
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp_types import CompleteRequestParams, CompleteResult, Completion, ResourceTemplateReference
+from mcp_types import CompleteRequestParams, CompleteResult, Completion, PromptReference
 
 from algocline_mcp.errors import AlcError
 from algocline_mcp.history.chunking import is_long
+from algocline_mcp.server import prompts
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import VIEWS
 from algocline_mcp.server.tool_call.deadline import with_deadline
 from algocline_mcp.server.tool_call.lifespan import ServerState
 
 ADDRESS = "alc://sessions/{session_id}/{view}"
+HELP = "alc://help/{topic}"
 COMPLETIONS_MAX = 100  # the limit of the protocol
 
 
@@ -47,14 +50,30 @@ async def read(session_id: str, view: str, context: Context[ServerState, Any]) -
         raise kind(f"{exc} [{exc.code}]") from exc
 
 
+async def read_help(topic: str) -> str:
+    """Help about alc.* for the author of a strategy, by topic: asking, answers, state, forks, errors, files, …"""
+    from algocline_mcp.help import topics
+
+    if (known := topics.topic_of(topic)) is None:
+        raise ResourceNotFoundError(f"there is no help on {topic[:64]!r}: the topics are {', '.join(topics.TOPICS)}")
+    return topics.page(known)
+
+
 async def complete(context: ServerRequestContext[ServerState], params: CompleteRequestParams) -> CompleteResult:
-    """Completes `view` from the names of views, and `session_id` from the unfinished sessions, newest first."""
+    """Completes `view` and `topic` from their names, `session_id` from the unfinished sessions, newest first, and
+    arguments of prompts."""
     from algocline_mcp.history.listing import ids_of
 
     prefix = params.argument.value
-    if not isinstance(params.ref, ResourceTemplateReference) or params.ref.uri != ADDRESS:
-        return CompleteResult(completion=Completion(values=[]))
-    if params.argument.name == "view":
+    if isinstance(params.ref, PromptReference):
+        values = await prompts.complete(context, params.ref.name, params.argument)
+    elif params.ref.uri == HELP:
+        from algocline_mcp.help.topics import TOPICS
+
+        values = [topic for topic in TOPICS if topic.startswith(prefix)]
+    elif params.ref.uri != ADDRESS:
+        values = []
+    elif params.argument.name == "view":
         values = [view for view in VIEWS if view.startswith(prefix)]
     elif params.argument.name == "session_id":
         try:
@@ -72,5 +91,6 @@ async def complete(context: ServerRequestContext[ServerState], params: CompleteR
 
 def register(app: MCPServer[ServerState]) -> None:
     app.resource(ADDRESS, name="session", title="A session", mime_type="application/json")(read)
+    app.resource(HELP, name="help", title="Help for authors of strategies", mime_type="text/markdown")(read_help)
     # Not by the decorator of MCPServer: its function gets no context, and so no home.
     app._lowlevel_server.add_request_handler("completion/complete", CompleteRequestParams, complete)

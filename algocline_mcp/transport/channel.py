@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 
 from algocline_mcp.transport.descriptors import drop_what_nobody_reads, end_on_signals, leave, take_over_descriptors
 from algocline_mcp.transport.jsonrpc import INTERNAL_ERROR, Problem, replies
-from algocline_mcp.transport.lines import OUTDATED, READY, writable
+from algocline_mcp.transport.lines import OUTDATED, PROMPTS_CHANGED, READY, writable
 
 if TYPE_CHECKING:
     import asyncio
@@ -128,6 +128,10 @@ class Channel:
     async def hand_back(self, number: int | str | None) -> None:
         """Says that the request was not carried out, because the program on disk is another one."""
         await self.write(f"{OUTDATED.decode()}{json.dumps({'id': number})}}}\n")
+
+    async def announce_prompts(self) -> None:
+        """Says that prompts/list may have another reply than before."""
+        await self.write(PROMPTS_CHANGED.decode())
 
     def refuse_all(self, reason: str) -> NoReturn:
         """Answers what has arrived with error -32603 and `reason`; then exit code 1. The next request starts the

@@ -24,6 +24,8 @@ _REPLY = re.compile(rb'\{"jsonrpc":"2\.0","id":(-?[0-9]+|"(?:[^"\\]|\\.)*"|null)
 # not carried a request out because the program on disk is another one now.
 READY = b"\n"
 OUTDATED = b'{"jsonrpc":"2.0","method":"alc/outdated","params":'
+# A notification of MCP. From the server: the front may know an old list. The front tells the host if it did.
+PROMPTS_CHANGED = b'{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}\n'
 EDGE_BYTES = 4096  # the id is searched in this much of both ends of a line
 
 

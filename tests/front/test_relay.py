@@ -11,7 +11,7 @@ from algocline_mcp.front.relay import DELIVERIES_MAX, STARTS_MAX, Relay, State
 from algocline_mcp.front.resend import is_repeatable
 from algocline_mcp.front.response_cache import ResponseCache
 from algocline_mcp.transport.jsonrpc import Message, message_of
-from algocline_mcp.transport.lines import OUTDATED, READY
+from algocline_mcp.transport.lines import OUTDATED, PROMPTS_CHANGED, READY
 
 KILLED = "killed by signal 9"
 INITIALIZE = {"method": "initialize", "params": {"protocolVersion": "2025-06-18"}}
@@ -410,3 +410,75 @@ def test_each_request_gets_one_reply_and_takes_effect_once_at_most(start: int) -
         assert unanswered <= schedule.cancelled, seed
         assert set(schedule.replies.values()) <= {0, 1}, seed
         assert set(schedule.executions.values()) <= {1}, seed
+
+
+PROMPTS = {"method": "prompts/list"}
+
+
+def listed(front: Front, prompts: list[str]) -> None:
+    """The server replies to the front's own question for the prompts, which is the last line that it got."""
+    front.relay.from_server(reply(front.sent()[-1]["id"], prompts))
+
+
+def front_with_prompts(*handshake: dict[str, Any]) -> Front:
+    front = Front()
+    for number, fields in enumerate(handshake):
+        front.host(number, **fields)
+    front.host(7, **PROMPTS)
+    listed(front, ["vote"])
+    front.shown()
+    return front
+
+
+CHANGED = json.loads(PROMPTS_CHANGED)
+
+
+def test_prompts_that_a_server_says_have_changed_are_asked_again_and_the_host_gets_to_know() -> None:
+    front = front_with_prompts(INITIALIZE)
+    front.relay.from_server(PROMPTS_CHANGED)
+    assert front.shown() == []
+    listed(front, ["vote", "own"])
+
+    assert front.shown() == [CHANGED]
+    front.host(8, **PROMPTS)
+    assert [line["result"] for line in front.shown()] == [["vote", "own"]]
+    front.relay.from_server(PROMPTS_CHANGED)
+    listed(front, ["vote", "own"])
+    assert front.shown() == [], "they are the same as before"
+
+
+def test_a_reply_of_before_the_change_is_not_the_answer() -> None:
+    front = Front()
+    front.host(1, **INITIALIZE)
+    front.host(2, **PROMPTS)
+    old = front.sent()[-1]["id"]
+    front.relay.from_server(PROMPTS_CHANGED)
+    front.relay.from_server(reply(old, ["vote"]))
+    assert front.shown() == []
+    listed(front, ["vote", "own"])
+
+    assert [line["result"] for line in front.shown()] == [["vote", "own"]]
+
+
+def test_other_prompts_of_the_next_server_are_a_change_too() -> None:
+    front = front_with_prompts(INITIALIZE)
+    front.relay.server_has_ended(KILLED)
+    front.host(8, **call())
+    question = next(line["id"] for line in front.sent() if line["method"] == "prompts/list")
+    front.relay.from_server(reply(question, ["own"]))
+
+    assert front.shown() == [CHANGED]
+
+
+def test_a_host_that_has_not_initialized_gets_no_notification_and_the_next_list_is_right() -> None:
+    stateless = {"params": {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28"}}}
+    front = Front()
+    front.host(7, **PROMPTS, **stateless)
+    listed(front, ["vote"])
+    front.shown()
+    front.relay.from_server(PROMPTS_CHANGED)
+    listed(front, ["own"])
+    assert front.shown() == []
+    front.host(8, **PROMPTS, **stateless)
+
+    assert [line["result"] for line in front.shown()] == [["own"]]

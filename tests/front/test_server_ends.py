@@ -193,6 +193,8 @@ def test_a_broken_installation_is_tried_again_by_each_call(environment: dict[str
     try:
         front.send(front.INITIALIZE)
         assert "mcp is broken" in front.line()["error"]["message"]
+        for pid in servers(front.process.pid):  # it refuses whatever comes before its end
+            wait_until_gone(front, pid)
         shutil.rmtree(broken)
         front.send(json.dumps({"jsonrpc": "2.0", "id": 5, "method": "tools/list"}).encode() + b"\n")
 

@@ -18,6 +18,7 @@ import pytest
 
 from algocline_mcp.cli.demo import Server, end_workers
 from algocline_mcp.config.home import Home
+from tests.rig.programs import ROOMY_VARIABLES
 
 HERE = Path(__file__).parent
 FAKE = HERE / "fake"
@@ -29,7 +30,7 @@ def server_environment(home: Path, *, fake: bool = True, **settings: str) -> dic
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("ALC_", "PYTHON"))}
     # These hosts take lines of any length: tests of truncation.py are elsewhere. No warm-up: it costs time.
     own = {"ALC_HOME": str(home), "ALC_OUTPUT_BYTES": str(1 << 26), "ALC_WARMUP_RUNS": "0"}
-    return {**inherited, "PYTHONPATH": path, **own, **settings}
+    return {**inherited, "PYTHONPATH": path, **ROOMY_VARIABLES, **own, **settings}
 
 
 class RawServer:

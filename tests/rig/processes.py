@@ -57,9 +57,40 @@ class Process:
         return next((word for word in self.title.split() if word.startswith("p-")), "")
 
 
+def processes_of(root: Path) -> list[Process]:
+    """All processes whose home is `root` or lies below it, without this one; of all servers, and of none.
+
+    The environment says so, but where an ordinary user may not read it, as of every fork server, keeper and engine. The
+    title of a fork server has its home, that of a worker has its session, of which the home has a file, and all others
+    are children of one of these.
+    """
+    mark = b"ALC_HOME=%s" % os.fsencode(root)
+    own, closed = {}, []
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()):
+        with contextlib.suppress(OSError):
+            try:
+                variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            except PermissionError:
+                closed.append(read_process(pid))
+                continue
+            if any(variable == mark or variable.startswith(mark + b"/") for variable in variables):
+                own[pid] = read_process(pid)
+    own |= {process.pid: process for process in closed if _names_home(process, root)}
+    while more := {process.pid: process for process in closed if process.parent in own and process.pid not in own}:
+        own |= more
+    return list(own.values())
+
+
+def _names_home(process: Process, root: Path) -> bool:
+    if process.is_fork_server:
+        return f"{process.title}/".startswith(f"alc fork-server {root}/")
+    suffixes = ("journal", "sock")  # a test may remove the first while its worker lives
+    return bool(process.sid) and any(any(root.rglob(f"{process.sid}.{suffix}")) for suffix in suffixes)
+
+
 def read_process(pid: int) -> Process:
     stat = read_process_stat(pid)
-    title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+    title = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).replace("\0", " ").strip()
     return Process(pid, stat.parent, stat.process_session, stat.state, title)
 
 
@@ -114,7 +145,7 @@ def stopped(pid: int) -> Iterator[None]:
     with open_pidfd(pid) as pidfd:
         assert pidfd is not None
         signal.pidfd_send_signal(pidfd, signal.SIGSTOP)
-        _until_blocking(lambda: read_process(pid).state in "Tt")
+        until_blocking(lambda: read_process(pid).state in "Tt")
         try:
             yield
         finally:
@@ -129,6 +160,10 @@ def may_read_any_process() -> bool:
     status = Path("/proc/self/status").read_text()
     capabilities = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff:"))
     return bool(int(capabilities, 16) >> _CAP_SYS_PTRACE & 1)
+
+
+# Settings under which everybody may see descriptors, environment and directory of workers.
+READABLE = {} if may_read_any_process() else {"ALC_SANDBOX": "off"}
 
 
 def descriptors(pid: int) -> list[str]:
@@ -150,7 +185,7 @@ async def until(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
             await anyio.sleep(_POLL_S)
 
 
-def _until_blocking(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
+def until_blocking(is_so: Callable[[], object], limit_s: float = SOON_S) -> None:
     deadline = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < deadline, "not so in time"

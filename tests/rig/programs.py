@@ -7,6 +7,7 @@ import select
 import socket
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +32,12 @@ ROOMY: dict[str, Any] = {
     "registry_lock_s": 20.0,
     "leave_s": 10.0,
     "state_busy_s": 30.0,
+}
+# The same for the servers and commands that a test starts: each inherits them, see tests/conftest.py.
+ROOMY_VARIABLES = {
+    limit.metadata["variable"]: str(ROOMY[limit.name])
+    for limit in fields(Limits)
+    if limit.name in ROOMY and limit.name != "warmup_runs"
 }
 
 

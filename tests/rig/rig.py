@@ -12,7 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,16 @@ from algocline_mcp.pool.spawn import is_forking
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
+from algocline_mcp.storage.owners import home_with
 from tests.rig.processes import (
+    READABLE,
     SOON_S,
     Process,
     descriptors,
     ended,
     kill,
     open_pidfd,
-    read_process,
+    processes_of,
     stopped,
     until,
     wait_until_ended,
@@ -98,22 +100,15 @@ class Rig:
                     await until(lambda: pool.fork_server.pid is not None)
                 yield pool
 
+    def readable_pool(self, **limits: Any) -> AbstractAsyncContextManager[Pool]:
+        """As `pool`; an ordinary user may see descriptors and environment of its workers, and trace them."""
+        return self.pool(environ={**os.environ, **READABLE}, **limits)
+
     # ── processes ─────────────────────────────────────────────────────────────────────────────────────────
 
     def processes(self) -> list[Process]:
         """All processes of this home, also those of other servers."""
-        mark = b"ALC_HOME=%s\0" % os.fsencode(self.home.root)
-        processes, closed = [], []
-        for name in os.listdir("/proc"):
-            if name.isdecimal() and int(name) != os.getpid():
-                with contextlib.suppress(OSError):
-                    try:
-                        if mark in Path(f"/proc/{name}/environ").read_bytes():
-                            processes.append(read_process(int(name)))
-                    except PermissionError:  # not dumpable, as every engine
-                        closed.append(read_process(int(name)))
-        own = {process.pid for process in processes}
-        return processes + [process for process in closed if process.parent in own]
+        return processes_of(self.home.root)
 
     def keepers(self, sid: str | None = None) -> list[int]:
         return [process.pid for process in self.processes() if process.is_keeper and sid in (None, process.sid)]
@@ -178,7 +173,7 @@ class Rig:
         while (left := self.processes()) and time.monotonic() < deadline:
             seen |= {process.pid for process in left}
             for process in left:  # each time: a worker that is just being started is not a keeper yet
-                if process.is_keeper and process.pid not in terminated and self.home.journal(process.sid).exists():
+                if process.is_keeper and process.pid not in terminated and self._is_unfinished(process.sid):
                     terminated.add(process.pid)
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(process.pid, signal.SIGTERM)
@@ -196,10 +191,16 @@ class Rig:
         shutil.rmtree(self.root, ignore_errors=True)
         return leaks
 
+    def _is_unfinished(self, sid: str) -> bool:
+        return home_with(self.home, sid).journal(sid).exists()
+
     def _strays(self) -> Iterator[Path]:
         yield from self.home.pool.glob("*.sock")
         yield from self.home.pool.glob(".*") if not self.may_have_temporary_files else ()
-        yield from (path for path in self.home.sessions.glob("*") if path.suffix != ".journal" and path.is_file())
+        for path in self.home.sessions.glob("*"):
+            is_draft = self.may_have_temporary_files and path.name.startswith(".draft-")
+            if path.suffix != ".journal" and path.is_file() and not is_draft:
+                yield path
 
 
 # ── sessions ──────────────────────────────────────────────────────────────────────────────────────────────

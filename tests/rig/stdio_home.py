@@ -18,6 +18,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from mcp_types import Implementation
 
+from tests.rig.programs import ROOMY_VARIABLES
+
 LIMIT_S = 120.0  # a test that hangs fails after this; no test takes as long, even on a busy machine
 ROOT = Path(__file__).parents[2]
 
@@ -27,22 +29,23 @@ class StdioHome:
         self.root = root
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("ALC_")}
         own = {"ALC_HOME": str(root), "ALC_POOL_IDLE_TIMEOUT": "10", "ALC_WARMUP_RUNS": "1"}
-        self.environment = {**inherited, "PYTHONPATH": str(ROOT), **own}
+        self.environment = {**inherited, "PYTHONPATH": str(ROOT), **ROOMY_VARIABLES, **own}
 
     @asynccontextmanager
-    async def client(self, name: str = "mcp", *, prefix: Iterable[str] = ()) -> AsyncIterator[Client]:
+    async def client(self, name: str = "mcp", *, prefix: Iterable[str] = (), **options: Any) -> AsyncIterator[Client]:
         """A client with a server of its own. `name`: the name of the client, which the server gets.
 
-        `prefix`: a command that runs the server."""
+        `prefix`: a command that runs the server. `options`: of the client."""
         words = [*prefix, sys.executable, "-m", "algocline_mcp"]
         server = StdioServerParameters(command=words[0], args=words[1:], env=self.environment)
         with anyio.fail_after(LIMIT_S):
-            async with Client(server, client_info=Implementation(name=name, version="1")) as client:
+            async with Client(server, client_info=Implementation(name=name, version="1"), **options) as client:
                 yield client
 
-    def alc(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def alc(self, *arguments: str, stdin: str | None = None) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "algocline_mcp", *arguments],
+            input=stdin,
             capture_output=True,
             text=True,
             env=self.environment,

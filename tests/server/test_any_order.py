@@ -22,6 +22,7 @@ from mcp.client.stdio import StdioServerParameters
 from mcp_types import TextContent
 
 from tests.rig.hosts import server_environment
+from tests.rig.processes import processes_of
 
 _CALLS = 600 if os.environ.get("ALC_THOROUGH") == "1" else 150
 _AT_ONCE = 3
@@ -162,13 +163,7 @@ class _Player:
 
 def _workers_of(home: Path) -> list[int]:
     """Pids of keepers and engines."""
-    pids = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or belongs to another user
-            is_ours = f"ALC_HOME={home}".encode() in (path / "environ").read_bytes().split(b"\0")
-            if is_ours and b" p-" in (path / "cmdline").read_bytes().replace(b"\0", b" "):
-                pids.append(int(path.name))
-    return sorted(pids)
+    return sorted(process.pid for process in processes_of(home) if process.sid)
 
 
 @pytest.mark.slow

@@ -7,16 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
 from algocline_mcp import __version__
-from algocline_mcp.server.app import INSTRUCTIONS
+from algocline_mcp.server.app import instructions_of
 from tests.rig.hosts import Tools
+from tests.rig.processes import processes_of
 from tests.rig.stdio_home import LIMIT_S, StdioHome, wait_for_workers_to_leave
 from tests.rig.tool_replies import refusal_of
 
@@ -29,7 +28,7 @@ def test_the_instructions_fit_and_teach_in_order(tools: Tools) -> None:
             return client.instructions, client.server_info.version
 
     instructions, version = anyio.run(play)
-    assert instructions == INSTRUCTIONS
+    assert instructions == instructions_of({})
     assert version == __version__
     assert len(instructions.encode()) <= 2048
     first = instructions.splitlines()[0]
@@ -68,16 +67,9 @@ def test_a_server_without_requests_removes_leftovers_of_its_home(stdio_home: Std
     anyio.run(play)
 
 
-def _processes(stdio_home: StdioHome, sid: str) -> dict[str, int]:
-    """Command line -> pid of the processes of this home. The environment of the engine may be read by root alone."""
-    pids = {}
-    for directory in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            words = (directory / "cmdline").read_bytes().decode().replace("\0", " ").strip()
-            mark = f"ALC_HOME={stdio_home.root}\0".encode()
-            if words == f"alc engine {sid}" or mark in (directory / "environ").read_bytes():
-                pids[words] = int(directory.name)
-    return pids
+def _processes(stdio_home: StdioHome) -> dict[str, int]:
+    """Command line -> pid of the processes of this home."""
+    return {process.title: process.pid for process in processes_of(stdio_home.root)}
 
 
 @pytest.mark.slow
@@ -105,7 +97,7 @@ def test_a_leaving_server_ends_at_once_and_live_workers_stay(stdio_home: StdioHo
             assert time.monotonic() - began_s < QUICK_S, number
 
         deadline_s = time.monotonic() + LIMIT_S
-        while set(left := _processes(stdio_home, sid)) != {f"alc engine {sid}", f"alc pool-worker {sid}"}:
+        while set(left := _processes(stdio_home)) != {f"alc engine {sid}", f"alc pool-worker {sid}"}:
             assert time.monotonic() < deadline_s, left  # the fork server learns of it by its closed socket
         os.kill(left[f"alc pool-worker {sid}"], signal.SIGTERM)
         wait_for_workers_to_leave(stdio_home)

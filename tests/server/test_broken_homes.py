@@ -1,6 +1,5 @@
 """A home that breaks, before its server starts or while it runs, and is cured: the next call works."""
 
-import os
 import resource
 import shutil
 import sys
@@ -13,6 +12,7 @@ import anyio
 import pytest
 from mcp import Client
 
+from tests.rig.processes import processes_of
 from tests.rig.rig import ORDINARY
 from tests.rig.stdio_home import StdioHome
 
@@ -66,14 +66,13 @@ class Full(Broken):
         self._limit(home, resource.RLIM_INFINITY)
 
     def _limit(self, home: StdioHome, size: int) -> None:
-        while any(self._is_changed(home, int(name), size) for name in filter(str.isdecimal, os.listdir("/proc"))):
+        while any(self._is_changed(process.pid, size) for process in processes_of(home.root)):
             pass  # once more: a process that was forked meanwhile has the limit of before
 
-    def _is_changed(self, home: StdioHome, pid: int, size: int) -> bool:
+    def _is_changed(self, pid: int, size: int) -> bool:
         with suppress(OSError):
-            if b"ALC_HOME=%s\0" % os.fsencode(home.root) in Path(f"/proc/{pid}/environ").read_bytes():
-                limits = (size, resource.RLIM_INFINITY)
-                return resource.prlimit(pid, resource.RLIMIT_FSIZE, limits) != limits
+            limits = (size, resource.RLIM_INFINITY)
+            return resource.prlimit(pid, resource.RLIMIT_FSIZE, limits) != limits
         return False
 
 

@@ -37,6 +37,7 @@ def test_a_truncated_prompt_can_be_read_whole_by_cursor_and_by_address(stdio_hom
 @pytest.mark.slow
 def test_a_host_completes_the_id_of_a_session_and_reads_it(stdio_home: StdioHome) -> None:
     template = ResourceTemplateReference(type="ref/resource", uri="alc://sessions/{session_id}/{view}")
+    help_template = ResourceTemplateReference(type="ref/resource", uri="alc://help/{topic}")
 
     async def play() -> None:
         async with stdio_home.client() as client:
@@ -51,11 +52,17 @@ def test_a_host_completes_the_id_of_a_session_and_reads_it(stdio_home: StdioHome
             assert await completed("session_id", "x") == []
             assert await completed("view", "h") == ["history"]
             assert await completed("other", "") == []
-            (listed,) = (await client.list_resource_templates()).resource_templates
-            assert (listed.uri_template, (await client.list_resources()).resources) == (template.uri, [])
+            listed = [item.uri_template for item in (await client.list_resource_templates()).resource_templates]
+            assert (listed, (await client.list_resources()).resources) == ([template.uri, help_template.uri], [])
+            (page,) = (await client.read_resource("alc://help/alc.llm_json")).contents
+            assert isinstance(page, TextResourceContents)
+            assert page.text.startswith("# Answers: ")
+            topics = await client.complete(help_template, {"name": "topic", "value": "as"})
+            assert topics.completion.values == ["asking", "asyncio"]
             for uri, cause in (
                 (f"alc://sessions/{sids[0]}/secrets", "the views are summary, prompts"),
                 ("alc://sessions/p-1/log", "not found. Unfinished here"),
+                ("alc://help/cooking", "there is no help on 'cooking': the topics are strategies, asking"),
                 ("alc://sessions/../etc/passwd", "Unknown resource"),
             ):
                 with pytest.raises(MCPError, match=cause):

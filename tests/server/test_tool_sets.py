@@ -19,6 +19,8 @@ UPSTREAM = {
     *("alc_state_list", "alc_state_show", "alc_state_set", "alc_state_delete", "alc_state_reset"),
     *("alc_card_list", "alc_card_get", "alc_card_find", "alc_card_append", "alc_card_samples", "alc_card_lineage"),
     *("alc_card_alias_set", "alc_card_alias_list", "alc_card_get_by_alias", "alc_card_sink_backfill"),
+    *("alc_eval", "alc_eval_history", "alc_eval_detail", "alc_eval_compare"),
+    *("alc_scenario_list", "alc_scenario_show", "alc_scenario_install"),
 }
 
 
@@ -57,7 +59,7 @@ def test_every_tool_has_a_description_and_refuses_unknown_arguments(listed: Any)
         assert tool["inputSchema"]["additionalProperties"] is False, name
         assert tool["outputSchema"]["additionalProperties"] is True, name
         assert tool["description"].strip(), name
-        is_open = name in ("alc_package", "alc_pkg_install", "alc_pkg_repair", "alc_card_install")
+        is_open = name in ("alc_package", "alc_pkg_repair") or name.endswith("_install")
         assert tool["annotations"]["openWorldHint"] is is_open, name
 
 

@@ -13,6 +13,7 @@ from algocline_mcp.transport import jsonrpc, lines
 from tests.rig.hosts import RawServer, code_of, run_line
 
 FRONT = (
+    *("config", "config.project_root"),
     *("front", "front.host", "front.main", "front.relay", "front.resend", "front.response_cache"),
     *(
         "front.server_process",

@@ -11,13 +11,15 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
+from algocline_mcp.config.sandbox import is_python_taught
 from algocline_mcp.errors import Refused
+from algocline_mcp.languages import LANGUAGES, LUA, PYTHON
 from algocline_mcp.packages import check, scaffold, specs
 from algocline_mcp.packages.project import project_of
 from algocline_mcp.server.compat.arguments import Names, names_of
 from algocline_mcp.server.compat.packages import package_context_of
 from algocline_mcp.server.tool_call import results
-from algocline_mcp.server.tool_call.arguments import ABSENT, Text, flag
+from algocline_mcp.server.tool_call.arguments import ABSENT, Lang, Text, flag
 from algocline_mcp.server.tool_call.pool_call import (
     call_with_progress,
     granted_wait_s,
@@ -25,7 +27,7 @@ from algocline_mcp.server.tool_call.pool_call import (
     run_in_thread,
     server_state,
 )
-from algocline_mcp.server.tool_call.source import read_source
+from algocline_mcp.server.tool_call.source import Chosen, read_source
 from algocline_mcp.server.tool_call.tool import Listing, ToolContext, hints, make_tool
 
 AutoSearchPaths = Annotated[bool, PlainValidator(flag("auto_search_paths")), WithJsonSchema({"type": "boolean"})]
@@ -64,8 +66,8 @@ async def alc_pkg_test(
     ] = True,
 ) -> Annotated[CallToolResult, Listing]:
     """
-    Run the specs of a package, written for the test library lust. Each file runs in a worker of its own; what it
-    stores is removed afterwards.
+    Run the specs of a package: in Python functions test_…, in Lua for the library lust. Each file runs in a worker of
+    its own; what it stores is removed afterwards.
     """
     if bool(pkg) + bool(code_file) + (code is not ABSENT) != 1:
         raise Refused("Provide exactly one of: pkg, code_file, code.")
@@ -74,10 +76,9 @@ async def alc_pkg_test(
         select = partial(specs.select_specs, package_context, pkg, spec_dir=spec_dir, words=filter)
         spec_run = await run_in_thread(context, partial(select, search_paths=paths, is_auto=auto_search_paths))
     else:
-        source = await read_source(
-            code, code_file, ABSENT, project_root, home=package_context.home, limits=package_context.limits
-        )
-        spec = specs.Spec(source.chunk if code_file else "spec", source.code)
+        chosen = Chosen(code, code_file, project_root=project_root)
+        source = await read_source(chosen, home=package_context.home, limits=package_context.limits)
+        spec = specs.Spec(source.chunk if code_file else "spec", source.code, source.language)
         spec_run = await run_in_thread(
             context, partial(specs.select_text, package_context, spec, paths, source.lib_paths)
         )
@@ -93,10 +94,12 @@ async def alc_pkg_scaffold(
     target_dir: Annotated[Text, Field(description="Directory for the package, relative to the project")] = ".",
     category: Text = ABSENT,
     description: Text = ABSENT,
+    language: Annotated[Lang, Field(description="Default python; lua where Python is refused")] = None,
 ) -> Annotated[CallToolResult, Listing]:
-    """Write the skeleton of a new package: a directory with an init.lua. Then alc_pkg_link makes it usable."""
+    """Write the skeleton of a new package: a directory with its source. Then alc_pkg_link makes it usable."""
     root = project_of(os.environ) or "~"
-    write = partial(scaffold.write, root, target_dir, name, category, description)
+    chosen = LANGUAGES[language] if language else PYTHON if is_python_taught(os.environ) else LUA
+    write = partial(scaffold.write, root, target_dir, name, category, description, language=chosen)
     return results.result(await run_in_thread(context, write))
 
 

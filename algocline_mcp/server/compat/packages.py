@@ -45,7 +45,7 @@ _MORE_FIELDS = (
 _FULL_FIELDS = (*_SUMMARY_FIELDS, *_MORE_FIELDS)
 _DEFAULT_LIMIT = 50
 _NO_LIMIT = 1_000_000
-_SCOPES = {"project": "variant", "path": "path"}
+_SCOPES = {"project": "variant", "path": "path", lookup.BUILT_IN: "built in"}
 
 
 def _filter(value: Any) -> Any:

@@ -22,14 +22,16 @@ from algocline_mcp.packages.lookup import SearchPath
 from algocline_mcp.packages.project import find_root
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
-from algocline_mcp.server.compat import cards, logs, package_authoring, packages, state
+from algocline_mcp.server.compat import cards, evaluation, logs, package_authoring, packages, state
 from algocline_mcp.server.compat.arguments import AnyValue
 from algocline_mcp.server.compat.status import PREVIEW_CHARS, PendingFilter, parse_pending_filter, snapshot
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import (
     ABSENT,
     Ctx,
+    CtxFiles,
     Finished,
+    Lang,
     Limit,
     Opts,
     Text,
@@ -44,7 +46,9 @@ from algocline_mcp.server.tool_call.pool_call import max_result_bytes, run_in_th
 from algocline_mcp.server.tool_call.tool import Listing, Outcome, ToolContext, hints, make_tool
 from algocline_mcp.server.tool_call.truncation import OMISSION_NOTE_BYTES, with_snapshot, with_snapshots
 from algocline_mcp.server.tools import sessions as core
+from algocline_mcp.session.owner import caller
 from algocline_mcp.storage.clock import now_s
+from algocline_mcp.storage.sockets import live_sessions
 
 HostMode = Annotated[bool, PlainValidator(flag("host_mode")), WithJsonSchema({"type": "boolean"})]
 History = Annotated[bool, PlainValidator(flag("include_history")), WithJsonSchema({"type": "boolean"})]
@@ -60,18 +64,22 @@ _READ = hints(read_only=True, idempotent=True)
 
 async def alc_run(
     context: ToolContext,
-    code: Annotated[Text, Field(description="Lua source")] = ABSENT,
-    code_file: Annotated[Text, Field(description="Lua file, relative to project_root")] = ABSENT,
+    code: Annotated[Text, Field(description="Python or Lua source")] = ABSENT,
+    code_file: Annotated[Text, Field(description=".py or .lua, relative to project_root")] = ABSENT,
     strategy: Annotated[Text, Field(description="Name of an installed strategy")] = ABSENT,
     task: Annotated[Text, Field(description="Becomes ctx.task")] = ABSENT,
     opts: Annotated[Opts, Field(description="Merged into ctx")] = {},  # noqa: B006 - read only
-    ctx: Annotated[Ctx, Field(description="Input: the Lua global ctx")] = {},  # noqa: B006
+    ctx: Annotated[Ctx, Field(description="Input: the global ctx")] = {},  # noqa: B006
+    ctx_files: Annotated[CtxFiles, Field(description="{name: path}: ctx[name] is the file's text")] = {},  # noqa: B006
     title: Annotated[Text, Field(description="Label for lists")] = ABSENT,
     project_root: Text = ABSENT,
+    language: Lang = None,
     host_mode: Annotated[HostMode, Field(description="No effect: every session has its own worker")] = False,
     wait_s: Annotated[WaitS, Field(description="Max seconds to the first pause")] = None,
 ) -> Annotated[CallToolResult, Outcome]:
-    return await core.alc_run(context, code, code_file, strategy, task, opts, ctx, title, project_root, wait_s)
+    return await core.alc_run(
+        context, code, code_file, strategy, task, opts, ctx, ctx_files, title, project_root, language, wait_s
+    )
 
 
 async def alc_advice(
@@ -186,11 +194,13 @@ async def alc_pool_stop(
 
 
 def _live(context: ToolContext, sid: str) -> list[PoolSessionEntry]:
+    home = server_state(context).pool().home
+    own = live_sessions(home)  # the registry lists the workers of all owners
     try:
-        entries = PoolRegistry.load(server_state(context).pool().home.registry).sessions
+        entries = PoolRegistry.load(home.registry).sessions
     except (OSError, ValueError):
         entries = []  # the next write sets a corrupt registry aside and rebuilds it
-    return [entry for entry in entries if sid in ("", entry.sid) and entry.identity.is_alive()]
+    return [entry for entry in entries if sid in ("", entry.sid) and entry.sid in own and entry.identity.is_alive()]
 
 
 def _line(entry: PoolSessionEntry) -> dict[str, Any]:
@@ -253,7 +263,7 @@ async def alc_stats(
     """Show averages and totals of the finished sessions, by strategy."""
     home = server_state(context).pool().home
     statistics = await run_in_thread(context, partial(logs.statistics, home, strategy=strategy or None, days=days))
-    sinks = [path for path in os.environ.get("ALC_CARD_SINKS", "").split("|") if path]
+    sinks = [path for path in os.environ.get("ALC_CARD_SINKS", "").split("|") if path and not caller()]
     return results.result(statistics | {"card_sinks": sinks})
 
 
@@ -265,9 +275,9 @@ def tools(listed: list[Tool]) -> list[Tool]:
     by_name = {tool.name: tool for tool in listed}
     for function in (alc_run, alc_status):
         replaced = by_name[function.__name__]
-        function.__doc__ = getattr(core, function.__name__).__doc__
         assert replaced.annotations is not None
-        by_name[replaced.name] = make_tool(function, cast("str", replaced.title), replaced.annotations, replaced.meta)
+        title, text = cast("str", replaced.title), replaced.description
+        by_name[replaced.name] = make_tool(function, title, replaced.annotations, replaced.meta, text=text)
     own = [
         make_tool(alc_advice, "Run a strategy by name", hints(), None),
         make_tool(alc_info, "About this server", _READ, None),
@@ -278,4 +288,5 @@ def tools(listed: list[Tool]) -> list[Tool]:
         make_tool(alc_note, "Add a note", hints(), None),
         make_tool(alc_stats, "Show statistics", _READ, None),
     ]
-    return [*by_name.values(), *own, *packages.tools(), *package_authoring.tools(), *state.tools(), *cards.tools()]
+    rooms = (packages, package_authoring, state, cards, evaluation)
+    return [*by_name.values(), *own, *(tool for room in rooms for tool in room.tools())]

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
+from algocline_mcp.languages import LANGUAGES
 
 SHOWN_CHARS = 60  # so much of a wrong value is shown in the sentence about it
 _SESSION_ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
@@ -110,6 +111,14 @@ def _ctx(value: Any) -> dict[str, Any]:
     return _object(value, "ctx", '{"task": "…"}')
 
 
+def _ctx_files(value: Any) -> dict[str, str]:
+    paths = _object(value, "ctx_files", '{"text": "docs/guide.md"}')
+    for name, path in paths.items():
+        if not isinstance(path, str) or not path or "\0" in path:
+            raise refuse(f"ctx_files.{name[:SHOWN_CHARS]} is {quoted(path)}: give the path of a file")
+    return paths
+
+
 def json_object(name: str, example: str) -> Callable[[Any], dict[str, Any]]:
     return lambda value: _object(value, name, example)
 
@@ -150,7 +159,7 @@ def _responses(value: Any) -> list[Any] | None:
 
 
 ACTIONS = ("install", "remove", "link", "unlink")
-KINDS = ("strategies", "packages", "cards", "state")
+KINDS = ("strategies", "packages", "cards", "state", "help")
 MODES = ("hibernate", "cancel", "delete")
 VIEWS = ("summary", "prompts", "history", "log", "result", "code")
 
@@ -187,6 +196,12 @@ def _view(value: Any) -> str | None:
     raise refuse(f"view is {quoted(value)}: use one of {', '.join(VIEWS)}, or leave view out for the current state")
 
 
+def _language(value: Any) -> str | None:
+    if value is None or value in ("", *LANGUAGES):
+        return value or None
+    raise refuse(f"language is {quoted(value)}: use one of {', '.join(LANGUAGES)}, or leave language out")
+
+
 def _kind(value: Any) -> str:
     if value is None or value in ("", *KINDS):
         return value or KINDS[0]
@@ -211,6 +226,7 @@ def count(name: str, least: int = 1) -> Callable[[Any], int | None]:
 
 Text = Annotated[str, PlainValidator(text), WithJsonSchema({"type": "string"})]
 Ctx = Annotated[dict[str, Any], PlainValidator(_ctx), WithJsonSchema({"type": "object"})]
+CtxFiles = Annotated[dict[str, str], PlainValidator(_ctx_files), WithJsonSchema({"type": "object"})]
 Opts = Annotated[
     dict[str, Any], PlainValidator(json_object("opts", '{"rounds": 3}')), WithJsonSchema({"type": "object"})
 ]
@@ -227,6 +243,7 @@ Usage = Annotated[
 WaitS = Annotated[float | None, PlainValidator(_wait_s), WithJsonSchema({"type": "number"})]
 Mode = Annotated[str, PlainValidator(_mode), WithJsonSchema({"type": "string", "enum": list(MODES)})]
 View = Annotated[str | None, PlainValidator(_view), WithJsonSchema({"type": "string", "enum": list(VIEWS)})]
+Lang = Annotated[str | None, PlainValidator(_language), WithJsonSchema({"type": "string", "enum": list(LANGUAGES)})]
 Kind = Annotated[str, PlainValidator(_kind), WithJsonSchema({"type": "string", "enum": list(KINDS)})]
 Changed = Annotated[dict[str, Any] | None, PlainValidator(_changed), WithJsonSchema({"type": "object"})]
 Flag = Annotated[bool, PlainValidator(flag("dry_run")), WithJsonSchema({"type": "boolean"})]

@@ -27,6 +27,7 @@ NAMES = frozenset((
     "kind", "limit", "n", "offset", "wait_s", "name", "path", "pkg", "namespace", "key", "card_id", "source",
     "version", "sort", "spec_dir", "target_dir", "query", "filter", "max_chars", "url", "scope", "sid", "sink",
     "search_paths", "fields", "steps", "relation_filter", "order_by", "direction", "category",
+    "eval_id", "eval_id_a", "eval_id_b", "scenario_file", "scenario_name",
 ))  # fmt: skip
 NAME_MAX_CHARS = 4096  # as long as a path may be
 _COMPARED_CHARS = 64

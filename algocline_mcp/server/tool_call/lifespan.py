@@ -19,19 +19,28 @@ import anyio.to_thread
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable
 from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
+from algocline_mcp.session.owner import caller
 
 if TYPE_CHECKING:
     from algocline_mcp.pool.pool import Pool
+    from algocline_mcp.server.tool_call.answering import Answering
 
 _QUIET_S = 0.2
 
 
 class ServerState:
     def __init__(
-        self, limits: Limits, make_pool: "Callable[[], AbstractAsyncContextManager[Pool]] | HomeUnusable"
+        self,
+        limits: Limits,
+        make_pool: "Callable[[], AbstractAsyncContextManager[Pool]] | HomeUnusable",
+        answered_by: str = "",
     ) -> None:
-        """`make_pool`: returns the pool, not yet entered; or the reason why there cannot be a pool."""
+        """`make_pool`: returns the pool, not yet entered; or the reason why there cannot be a pool. `answered_by`: the
+        value of ALC_ANSWER."""
         self.limits = limits
+        self.prompts_stamp: object = None  # of the strategies that the host was last shown as prompts
+        self._answered_by = answered_by
+        self._answering: Answering | None = None
         self._make_pool = make_pool
         self._pool: Pool | HomeUnusable | None = None
         self._is_wanted = anyio.Event()
@@ -64,9 +73,27 @@ class ServerState:
         await with_deadline(max(self.limits.grace_s, MIN_DISK_S), self._is_known.wait(), timeout_advice=advice)
 
     def pool(self) -> "Pool":
-        """Raises HomeUnusable."""
+        """The pool of who calls: the one place in which every tool, resource and completion gets what it may reach.
+        Raises HomeUnusable."""
         assert self._pool is not None, "call wait_until_open first"
         if isinstance(self._pool, HomeUnusable):
             # A new exception each time: one that is raised again and again grows its traceback.
             raise HomeUnusable(f"{self._pool}; then restart this server", code=self._pool.code)
+        if owner := caller():
+            from algocline_mcp.pool.owned import pool_of
+
+            return pool_of(self._pool, owner)
         return self._pool
+
+    @property
+    def opened_pool(self) -> "Pool | None":
+        """The pool, if a call has needed it by now and it could be opened."""
+        return None if isinstance(self._pool, HomeUnusable) else self._pool
+
+    def answering(self) -> "Answering | None":
+        """What answers in the place of the host's model, if the operator wants it."""
+        if self._answered_by and self._answering is None:
+            from algocline_mcp.server.tool_call.answering import Answering
+
+            self._answering = Answering(self._answered_by, self.limits.answer_jobs)
+        return self._answering

@@ -55,14 +55,26 @@ async def call_pool(
     *,
     timeout_advice: str,
     additions: Mapping[str, list[Any]] | None = None,
+    goes_on: bool = True,
 ) -> dict[str, Any]:
     """The result of `call(pool, granted wait, on_progress)`, which is about one session.
 
-    `additions`: field -> items that are appended to the list of this name in the result, such as `refused`.
+    `additions`: field -> items that are appended to the list of this name in the result, such as `refused`. `goes_on`:
+    where this server answers prompts itself, the open prompts of the session are answered.
     """
     server, granted_s = server_state(context), granted_wait_s(context, wait_s)
+
+    async def answered(on_progress: "dispatch.OnProgress") -> "dispatch.PoolReply":
+        began_s = anyio.current_time()
+        reply = await call(server.pool(), granted_s, on_progress)
+        answering = server.answering() if goes_on else None
+        if answering is None:
+            return reply
+        left_s = max(0.0, granted_s - (anyio.current_time() - began_s))
+        return await answering.answered(server.pool(), reply, left_s, on_progress)
+
     reply = await with_progress(
-        lambda on_progress: call(server.pool(), granted_s, on_progress),
+        answered,
         context.report_progress,
         limit_s=granted_s + server.limits.grace_s,
         timeout_advice=timeout_advice,
@@ -107,10 +119,20 @@ async def host_result(
     """`result` cut to what the host shows, less `reserved_bytes`. `cursor`: of an earlier, truncated result. A long one
     is cut and written on a thread: 7 MB held the event loop, so every other session of the host, for 0.4 s."""
     max_bytes = max_result_bytes(context) - reserved_bytes
+    result = _without_schemas(result)
     if not is_long(result):
         return results.short_result(truncate(result, max_bytes, cursor))
     write = partial(_cut_result, result, max_bytes, cursor)
     return await anyio.to_thread.run_sync(write, limiter=anyio.CapacityLimiter(1))
+
+
+def _without_schemas(result: dict[str, Any]) -> dict[str, Any]:
+    """The prompt of a query with a schema asks for its form: a host need not read that twice."""
+    if isinstance(result.get("schema"), dict):
+        result = {key: value for key, value in result.items() if key != "schema"}
+    if any(isinstance(query.get("schema"), dict) for query in result.get("queries") or ()):
+        return result | {"queries": [_without_schemas(query) for query in result["queries"]]}
+    return result
 
 
 def _cut_result(result: dict[str, Any], max_bytes: int, cursor: str) -> CallToolResult:

@@ -43,11 +43,16 @@ def hints(
 
 
 def make_tool(
-    function: Callable[..., Any], title: str, annotations: ToolAnnotations, meta: dict[str, Any] | None
+    function: Callable[..., Any],
+    title: str,
+    annotations: ToolAnnotations,
+    meta: dict[str, Any] | None,
+    *,
+    text: str | None = None,
 ) -> Tool:
-    tool = Tool.from_function(
-        function, title=title, description=_joined_lines(function.__doc__ or ""), annotations=annotations, meta=meta
-    )
+    """`text`: the description, instead of the docstring."""
+    description = text or joined_lines(function.__doc__ or "")
+    tool = Tool.from_function(function, title=title, description=description, annotations=annotations, meta=meta)
     # By default the SDK ignores unknown arguments: an answer under a misspelt name would be lost without a word.
     model = tool.fn_metadata.arg_model
     model.model_config["extra"] = "forbid"
@@ -57,7 +62,7 @@ def make_tool(
     return tool
 
 
-def _joined_lines(text: str) -> str:
+def joined_lines(text: str) -> str:
     """Each paragraph on one line: the line breaks of the source cost tokens and mean nothing."""
     paragraphs = inspect.cleandoc(text).split("\n\n")
     return "\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)

@@ -3,6 +3,7 @@
 Contract: as in sessions.py. The earlier session stays unchanged.
 """
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,18 +11,20 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field
 
+from algocline_mcp.errors import Refused
 from algocline_mcp.server.tool_call.arguments import (
     ABSENT,
     Changed,
     Count,
     Flag,
+    Lang,
     Text,
     WaitS,
     checked_ctx,
     checked_session_id,
 )
 from algocline_mcp.server.tool_call.pool_call import call_pool, host_result, run_in_thread, server_state
-from algocline_mcp.server.tool_call.source import Source, read_source
+from algocline_mcp.server.tool_call.source import Chosen, Source, read_source
 from algocline_mcp.server.tool_call.tool import Outcome, ToolContext, hints, make_tool
 
 if TYPE_CHECKING:
@@ -35,6 +38,7 @@ async def alc_branch(
     response: Annotated[Text, Field(description="New answer to `at`")] = ABSENT,
     code: Annotated[Text, Field(description="Corrected code")] = ABSENT,
     code_file: Text = ABSENT,
+    language: Lang = None,
     ctx: Changed = None,
     n: Annotated[Count, Field(description="Branches, default 1")] = None,
     dry_run: Annotated[Flag, Field(description="Only list new prompts")] = False,
@@ -51,7 +55,8 @@ async def alc_branch(
 
     server_state(context)
     sid = checked_session_id(session_id)
-    change = await _change(context, sid, at=at, response=response, code=code, code_file=code_file, ctx=ctx)
+    chosen = Chosen(code, code_file, language=language)
+    change = await _change(context, sid, chosen, at=at, response=response, ctx=ctx)
     result = await call_pool(
         context,
         wait_s,
@@ -64,31 +69,28 @@ async def alc_branch(
 
 
 async def _change(
-    context: ToolContext,
-    sid: str,
-    *,
-    at: str,
-    response: str,
-    code: str,
-    code_file: str,
-    ctx: dict[str, Any] | None,
+    context: ToolContext, sid: str, chosen: Chosen, *, at: str, response: str, ctx: dict[str, Any] | None
 ) -> "branching.Branch":
     """The arguments of alc_branch, checked. A `code_file` is relative to the project of session `sid`."""
     from algocline_mcp.pool import branch as branching
 
     server = server_state(context)
     source = None
-    if code is not ABSENT or code_file:
-        root = await branching.project_of(server.pool(), sid) if code_file else ABSENT
-        source = await read_source(code, code_file, ABSENT, root, home=server.pool().home, limits=server.limits)
+    if chosen.code is not ABSENT or chosen.code_file:
+        root, language = await branching.project_of(server.pool(), sid)
+        near = replace(chosen, project_root=root if chosen.code_file else ABSENT, preferred=language)
+        source = await read_source(near, home=server.pool().home, limits=server.limits)
+    elif chosen.language is not None:
+        raise Refused("language is that of the corrected code: give code or code_file too, or leave language out")
     return branching.Branch(
         at=at or None,
         response=None if response is ABSENT else response,
         code=source.code if source else None,
         ctx=None if ctx is None else checked_ctx(ctx, server.limits),
-        chunk=source.chunk if source and code_file else None,
+        chunk=source.chunk if source and chosen.code_file else None,
         lib_paths=source.lib_paths if source else (),
         package=await run_in_thread(context, partial(_package, source)) if source else None,
+        language=source.language.name if source else None,
     )
 
 
@@ -96,7 +98,7 @@ def _package(source: Source) -> str | None:
     """See Branch. Code with a run(ctx) may be the parent's package, corrected."""
     from algocline_mcp.packages.metadata import metadata_of
 
-    return source.name or ("" if metadata_of(source.code).is_library else None)
+    return source.name or ("" if metadata_of(source.code, source.language).is_library else None)
 
 
 def tools() -> list[Tool]:

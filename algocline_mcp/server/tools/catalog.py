@@ -1,4 +1,4 @@
-"""The tool that lists what a strategy can use: strategies, packages, cards and state.
+"""The tool that lists what a strategy can use: strategies, packages, cards, state, and the help about alc.*.
 
 Contract: as in sessions.py. It only reads.
 """
@@ -26,8 +26,8 @@ async def alc_catalog(
     cursor: Annotated[Text, Field(description="Cursor from the previous page")] = ABSENT,
 ) -> Annotated[CallToolResult, Listing]:
     """
-    List strategies with median prompts and tokens of past runs, packages, or the cards and state that strategies
-    store. With name: one entry, e.g. a strategy's opts; for state a namespace or namespace/key.
+    List strategies with median prompts and tokens of past runs, packages, the cards and state that strategies store,
+    or the help about alc.*. With name: one entry, e.g. a strategy's opts; for state a namespace or namespace/key.
     """
     from algocline_mcp.packages import catalog as listing  # 4 ms of a start
 

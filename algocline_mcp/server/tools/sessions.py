@@ -23,7 +23,9 @@ from algocline_mcp.server.tool_call.absence import VERBATIM
 from algocline_mcp.server.tool_call.arguments import (
     ABSENT,
     Ctx,
+    CtxFiles,
     Finished,
+    Lang,
     Limit,
     Mode,
     Opts,
@@ -35,10 +37,11 @@ from algocline_mcp.server.tool_call.arguments import (
     checked_ctx,
     checked_session_id,
 )
+from algocline_mcp.server.tool_call.ctx_files import read_files
 from algocline_mcp.server.tool_call.deadline import with_deadline
 from algocline_mcp.server.tool_call.pool_call import call_pool, host_result, max_result_bytes, server_state
-from algocline_mcp.server.tool_call.source import Source, read_source
-from algocline_mcp.server.tool_call.tool import Outcome, ToolContext, hints, make_tool
+from algocline_mcp.server.tool_call.source import Chosen, Source, check_inputs, read_source
+from algocline_mcp.server.tool_call.tool import Outcome, ToolContext, hints, joined_lines, make_tool
 
 if TYPE_CHECKING:
     from algocline_mcp.pool import dispatch
@@ -46,23 +49,27 @@ if TYPE_CHECKING:
 
 async def alc_run(
     context: ToolContext,
-    code: Annotated[Text, Field(description="Lua source")] = ABSENT,
-    code_file: Annotated[Text, Field(description="Lua file, relative to project_root")] = ABSENT,
+    code: Annotated[Text, Field(description="Python or Lua source")] = ABSENT,
+    code_file: Annotated[Text, Field(description=".py or .lua, relative to project_root")] = ABSENT,
     strategy: Annotated[Text, Field(description="Name of an installed strategy")] = ABSENT,
     task: Annotated[Text, Field(description="Becomes ctx.task")] = ABSENT,
     opts: Annotated[Opts, Field(description="Merged into ctx")] = {},  # noqa: B006 - read only
-    ctx: Annotated[Ctx, Field(description="Input: the Lua global ctx")] = {},  # noqa: B006
+    ctx: Annotated[Ctx, Field(description="Input: the global ctx")] = {},  # noqa: B006
+    ctx_files: Annotated[CtxFiles, Field(description="{name: path}: ctx[name] is the file's text")] = {},  # noqa: B006
     title: Annotated[Text, Field(description="Label for lists")] = ABSENT,
     project_root: Text = ABSENT,
+    language: Lang = None,
     wait_s: Annotated[WaitS, Field(description="Max seconds to the first pause")] = None,
 ) -> Annotated[CallToolResult, Outcome]:
     """
-    Start a strategy: Lua code decides what to ask, you do the thinking. At alc.llm(prompt) the code pauses and this
-    call returns the prompt; alc.llm returns the answer that you send with alc_continue.
+    Start a strategy: Python code decides what to ask, you do the thinking. At alc.llm(prompt) it pauses and this call
+    returns the prompt; alc.llm returns the answer that you send with alc_continue.
 
-    Give code, code_file or strategy (alc_catalog lists them). Example: code=`local draft = alc.llm("Draft: "..ctx.task)
-    return alc.llm("Fix the weakest point: "..draft)`, task="...". Also alc.llm(prompt, {system=, max_tokens=}),
-    alc.llm_batch({{prompt=}, ...}), alc.json_decode, alc.log, alc.progress(step, total, text).
+    Give code, code_file or strategy (alc_catalog lists them). Example: code=`draft = alc.llm(f"Draft: {ctx['task']}");
+    return alc.llm(f"Fix the weakest point: {draft}")`, task="...". Most used: alc.llm(prompt, system=),
+    alc.parallel(items, prompt_of) -> answers, alc.llm_json(prompt, schema=), alc.match_enum(answer, words),
+    alc.call(strategy, ctx). All of alc: alc_catalog(kind="help"). Standard modules work, files and network do
+    not. Lua works too.
 
     Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error. Unfinished
     sessions outlive restarts: check alc_status() before you start a task again.
@@ -71,9 +78,15 @@ async def alc_run(
 
     server = server_state(context)
     limits = server.limits
-    source = await read_source(code, code_file, strategy, project_root, home=server.pool().home, limits=limits)
-    task_of_ctx = {} if task is ABSENT else {"task": task}
-    started = _strategy(source, checked_ctx(ctx | opts | task_of_ctx, limits), _shortened(title, limits.title_chars))
+    chosen = Chosen(code, code_file, strategy, project_root, language)
+    source = await read_source(chosen, home=server.pool().home, limits=limits)
+    given = ctx | opts | ({} if task is ABSENT else {"task": task})
+    if both := given.keys() & ctx_files.keys():
+        raise Refused(f"{min(both)} is given in ctx_files and in ctx, opts or task: give it once")
+    texts = await read_files(ctx_files, project_root, limits)
+    checked = checked_ctx(given | texts, limits)
+    check_inputs(source, checked)
+    started = _strategy(source, checked, _shortened(title, limits.title_chars))
     result = await call_pool(
         context,
         wait_s,
@@ -96,6 +109,7 @@ def _strategy(source: Source, ctx: dict[str, Any], title: str) -> "dispatch.Stra
         lib_paths=source.lib_paths,
         name=source.name,
         variants=source.variants,
+        language=source.language.name,
     )
 
 
@@ -112,7 +126,7 @@ async def alc_continue(
     query_id: Annotated[Text, Field(description="The prompt you answer")] = ABSENT,
     usage: Usage = None,
     by: Annotated[Text, Field(description="Who answered")] = ABSENT,
-    wait_s: Annotated[WaitS, Field(description="Max seconds to the next pause")] = None,
+    wait_s: WaitS = None,
 ) -> Annotated[CallToolResult, Outcome]:
     """
     Answer prompts of a session. Returns its next pause or its end.
@@ -134,7 +148,7 @@ async def alc_continue(
         context,
         wait_s,
         lambda pool, wait, on_progress: dispatch.continue_via_pool(
-            pool, sid, answers, wait_s=wait, on_progress=on_progress
+            pool, sid, answers, wait_s=wait, on_progress=on_progress, is_checked=True
         ),
         timeout_advice=f"session {sid} may have taken the answer. Call alc_status, or send the same answer again: "
         "this is safe",
@@ -231,34 +245,52 @@ async def _list_result(context: ToolContext, limit: int | None, cursor: str, res
 async def alc_stop(
     context: ToolContext,
     session_id: Text,
-    mode: Annotated[Mode, Field(description="cancel and delete are final")] = "hibernate",
+    mode: Mode = "hibernate",
 ) -> Annotated[CallToolResult, Outcome]:
     """
-    Stop a session. hibernate ends its processes and loses nothing: alc_continue resumes it. cancel ends the session;
-    delete also removes its journal.
+    Stop a session. hibernate ends its processes and loses nothing: alc_continue resumes it. cancel ends the session
+    for good; delete also removes its journal.
     """
     from algocline_mcp.pool import dispatch
     from algocline_mcp.pool.replies import stopped
 
     sid = checked_session_id(session_id)
     stop_mode = cast("dispatch.StopMode", mode)  # the validator of the argument has checked it
+    if (answering := server_state(context).answering()) is not None:
+        answering.stop(sid)
     result = await call_pool(
         context,
         0.0,
         lambda pool, wait, on_progress: dispatch.stop_via_pool(pool, sid, stop_mode),
         timeout_advice=f"session {sid} may have been stopped. Check with alc_status, or call alc_stop again",
+        goes_on=False,
     )
     return await host_result(context, stopped(result) if mode == "hibernate" else result)
 
+
+# Where the kernel does not confine Python.
+_LUA_TEXT = """
+    Start a strategy: Lua code decides what to ask, you do the thinking. At alc.llm(prompt) it pauses and this call
+    returns the prompt; alc.llm returns the answer that you send with alc_continue.
+
+    Give code, code_file or strategy (alc_catalog lists them). Example: code=`local draft = alc.llm("Draft: "..ctx.task)
+    return alc.llm("Fix the weakest point: "..draft)`, task="...". Most used: alc.llm(prompt, {system=}),
+    alc.parallel(items, prompt_of) -> answers, alc.llm_json(prompt, {schema=}), alc.match_enum(answer, words),
+    alc.call(strategy, ctx). All of alc: alc_catalog(kind="help").
+
+    Returns status needs_response (prompt with query_id, or queries), running, completed (result) or error. Unfinished
+    sessions outlive restarts: check alc_status() before you start a task again.
+    """
 
 # Hosts load tools on demand; the three tools of the loop are worth their tokens from the first turn on.
 _ALWAYS_LOADED = {"anthropic/alwaysLoad": True}
 
 
-def tools() -> list[Tool]:
+def tools(*, is_python_taught: bool) -> list[Tool]:
     """Newly registered tools, in the order of the loop."""
+    text = None if is_python_taught else joined_lines(_LUA_TEXT)
     return [
-        make_tool(alc_run, "Run a strategy", hints(), _ALWAYS_LOADED),
+        make_tool(alc_run, "Run a strategy", hints(), _ALWAYS_LOADED, text=text),
         make_tool(alc_continue, "Answer a session", hints(idempotent=True), _ALWAYS_LOADED),
         make_tool(alc_status, "Show sessions", hints(read_only=True, idempotent=True), _ALWAYS_LOADED),
         make_tool(alc_stop, "Stop a session", hints(destructive=True, idempotent=True), None),

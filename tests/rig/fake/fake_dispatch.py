@@ -60,11 +60,11 @@ class Session:
     def on_event(self, event: HostEvent | EngineEvent) -> dict[str, Any]:
         """Decides as a keeper does. Returns the data of its response, or raises Refused."""
         decision = decide(fold(self.records), event)
+        self.records += decision.records
         if decision.error is not None:
             raise Refused(decision.error.reason, code=decision.error.code)
-        self.records += decision.records
         refused = [{"query_id": refusal.query_id, "reason": refusal.reason} for refusal in decision.refused]
-        return self.data(is_accepted=bool(decision.records)) | {"refused": refused}
+        return self.data(is_accepted=decision.is_taken) | {"refused": refused}
 
     def data(self, *, is_accepted: bool = False) -> dict[str, Any]:
         self._run()
@@ -204,9 +204,15 @@ def _plan(code: str) -> dict[str, Any]:
 
 
 async def continue_via_pool(
-    pool: Pool, sid: str, answers: Sequence[Answer], *, wait_s: float, on_progress: OnProgress | None = None
+    pool: Pool,
+    sid: str,
+    answers: Sequence[Answer],
+    *,
+    wait_s: float,
+    on_progress: OnProgress | None = None,
+    is_checked: bool = False,
 ) -> PoolReply:
-    data = _session(pool, sid).on_event(Continue(tuple(answers), now_s()))
+    data = _session(pool, sid).on_event(Continue(tuple(answers), now_s(), is_checked))
     return PoolReply(sid, result_of(sid, data), None)
 
 

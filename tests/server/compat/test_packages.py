@@ -69,14 +69,15 @@ def test_packages_are_listed_in_the_requested_order_and_fields(host: Server, ech
     host.call("alc_pkg_link", path=str(echo_package), name="linked")
 
     def names(**arguments: Any) -> list[str]:
-        return [line["name"] for line in host.call("alc_pkg_list", **arguments)["packages"]]
+        own = {"filter": {"scope": "global"}} | arguments
+        return [line["name"] for line in host.call("alc_pkg_list", **own)["packages"]]
 
     assert names() == ["broken", "linked", "three", "two", "one"]  # the newest first, as there
     assert names(sort="name", limit=2) == ["broken", "linked"]
     assert names(sort="-name", limit=0) == ["two", "three", "one", "linked", "broken"]
     assert names(filter="given ONE") == ["one"]
     assert names(filter='{"linked": true}') == ["linked"]
-    (full,) = host.call("alc_pkg_list", filter="one", verbose="full")["packages"]
+    (full,) = host.call("alc_pkg_list", filter={"name": "one"}, verbose="full")["packages"]
     meta = {"name": "one", "version": "1.2", "category": None, "description": "Says what it is given"}
     assert (full["meta"], full["install_source"], full["linked"]) == (meta, str(echo_package), False)
     (bad,) = host.call("alc_pkg_list", filter={"broken": True}, fields="name,error")["packages"]
@@ -97,9 +98,11 @@ def test_a_package_is_scaffolded_linked_run_and_repaired(host: Server, echo_pack
     result = host.call("alc_pkg_scaffold", name="mine", target_dir=str(tmp_path), description=said, category="a")
     assert result == {
         "status": "ok",
-        "path": str(tmp_path / "mine" / "init.lua"),
+        "path": str(tmp_path / "mine" / "__init__.py"),
         "bytes_written": result["bytes_written"],
     }
+    in_lua = host.call("alc_pkg_scaffold", name="other", target_dir=str(tmp_path), language="lua")
+    assert in_lua["path"] == str(tmp_path / "other" / "init.lua")
     assert "exists already" in refusal_of_call(host, "alc_pkg_scaffold", name="mine", target_dir=str(tmp_path))
     assert "is not a package name" in refusal_of_call(host, "alc_pkg_scaffold", name="Mine", target_dir=str(tmp_path))
     assert "give an existing directory" in refusal_of_call(host, "alc_pkg_scaffold", name="x", target_dir="/nowhere")

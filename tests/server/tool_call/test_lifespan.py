@@ -25,6 +25,7 @@ def test_an_incomplete_installation_is_reported_by_each_call(tools: Tools, monke
     ("variable", "value", "sentence"),
     [
         ("ALC_WAIT_S", "soon", "ALC_WAIT_S='soon' is not a number of at least 0: correct it or unset it"),
+        ("ALC_JSON_DEPTH", "257", "ALC_JSON_DEPTH='257' is not a whole number from 0 to 256: correct it or unset it"),
     ],
 )
 def test_an_unusable_setting_is_reported_by_every_tool(

@@ -27,7 +27,7 @@ WITH: dict[str, list[dict[str, Any]]] = {
     "alc_status": [{"session_id": "p-1"}, {"session_id": "p-1", "view": "log"}, {}],
     "alc_continue": [{"session_id": "p-1", "response": "a"}],
     "alc_branch": [{"session_id": "p-1"}],
-    "alc_catalog": [{"kind": kind} for kind in ("strategies", "packages", "cards", "state")],
+    "alc_catalog": [{"kind": kind} for kind in ("strategies", "packages", "cards", "state", "help")],
     "alc_package": [
         {"action": "install", "source": "/nothing"},
         {"action": "link", "source": "/nothing"},

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -11,7 +12,6 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.server.tool_call import source
-from algocline_mcp.server.tool_call.arguments import ABSENT
 from tests.rig.hosts import Tools
 from tests.rig.tool_replies import refusal_of, result_of
 
@@ -23,7 +23,7 @@ def test_a_hanging_disk_delays_a_call_no_longer_than_its_grace(monkeypatch: pyte
     async def play() -> None:
         try:
             with anyio.fail_after(60), pytest.raises(Unreachable, match="hangs; nothing was started"):
-                await source.read_source("return 1", ABSENT, ABSENT, ABSENT, home=home, limits=Limits(grace_s=0.05))
+                await source.read_source(source.Chosen("return 1"), home=home, limits=Limits(grace_s=0.05))
         finally:
             repaired.set()
 
@@ -50,7 +50,7 @@ def test_a_file_is_found_from_the_working_directory_otherwise(
 
 
 OUTSIDE = "lies outside the project"
-NO_SUFFIX = "the name of a strategy ends with .lua"
+NO_SUFFIX = "the name of a strategy ends with .py or .lua"
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,11 @@ NO_SUFFIX = "the name of a strategy ends with .lua"
         ("prose.lua", "prose.lua does not compile: prose.lua:1: syntax error near"),
         ("bytes.lua", "bytes.lua does not compile: attempt to load a binary chunk"),
         ("deep.lua", "deep.lua does not compile: C stack overflow"),
+        ("prose.py", "prose.py does not compile: prose.py:1: "),
+        ("null.py", "null.py does not compile: "),
+        ("deep.py", "deep.py does not compile: "),
+        ("chain.py", "chain.py does not compile: "),
+        ("notes.txt", NO_SUFFIX),
     ],
 )
 def test_only_a_strategy_below_the_project_is_read(tools: Tools, tmp_path: Path, name: str, sentence: str) -> None:
@@ -79,6 +84,11 @@ def test_only_a_strategy_below_the_project_is_read(tools: Tools, tmp_path: Path,
         "prose.lua": "Dear diary, no",
         "bytes.lua": "\x1bLua",
         "deep.lua": "(" * 9999,
+        "prose.py": "Dear diary, no",
+        "null.py": "return 1\0",
+        "deep.py": "(" * 9999,
+        "chain.py": "-" * 99999 + "1",
+        "notes.txt": "KEY=1",
     }
     for file, text in texts.items():
         (project / file).write_text(text)
@@ -162,3 +172,76 @@ def test_entry_file_of_a_package_runs_as_that_package(
     assert started["name"] == name
     assert started["lib_paths"] == [*([str(tmp_path)] if name else []), str(path.parent)]
     assert started["chunk"] == ("pk/init.lua" if name else path.name)
+
+
+@pytest.mark.parametrize(("file", "code", "language"), [("a.py", "return 1", "python"), ("a.lua", "return 1", "lua")])
+def test_a_file_has_the_language_of_its_suffix(
+    tools: Tools, tmp_path: Path, file: str, code: str, language: str
+) -> None:
+    (tmp_path / file).write_text(code)
+    other = "lua" if language == "python" else "python"
+
+    started, same, refused = tools.calls(
+        ("alc_run", {"code_file": file, "project_root": str(tmp_path)}),
+        ("alc_run", {"code_file": file, "project_root": str(tmp_path), "language": language}),
+        ("alc_run", {"code_file": file, "project_root": str(tmp_path), "language": other}),
+    )
+
+    assert [result_of(reply)["result"]["language"] for reply in (started, same)] == [language, language]
+    assert f"{file} is written in {language}, not in {other}: leave language out" in refusal_of(refused)
+
+
+@pytest.mark.parametrize(
+    ("code", "named", "language"),
+    [
+        ("def run(ctx):\n    return 1", None, "python"),
+        ("return 1", None, "lua"),
+        ("return 1", "python", "python"),
+        ("def run(ctx):\n    return 1", "lua", "lua"),
+        ("local x = 1 return x", "", "lua"),
+    ],
+)
+def test_a_text_has_the_language_in_which_it_parses_or_that_the_call_names(
+    tools: Tools, code: str, named: str | None, language: str
+) -> None:
+    started = result_of(tools.call("alc_run", code=code, language=named))["result"]
+
+    assert started["language"] == language
+
+
+def test_a_language_that_does_not_exist_is_refused_with_those_that_do(tools: Tools) -> None:
+    sentence = refusal_of(tools.call("alc_run", code="return 1", language="perl"))
+
+    assert 'language is "perl": use one of python, lua, or leave language out' in sentence
+
+
+WRONG_INPUTS = [
+    (
+        {"strategy": "review"},
+        'review needs file (the text to review): give opts={"file": "…"}, or the text of a file by ',
+    ),
+    (
+        {"strategy": "vote", "task": "?", "opts": {"n": 0}},
+        "vote: n (how many votes) must be from 1 to 100, and is 0: give",
+    ),
+    (
+        {"strategy": "vote", "ctx": {"tasks": "?"}},
+        "vote needs task (the question, with one short answer: a number, a name",
+    ),
+    ({"code_file": "own/init.lua"}, "own needs q (why): give opts={"),
+]
+
+
+@pytest.mark.parametrize(("call", "sentence"), WRONG_INPUTS, ids=str)
+def test_inputs_that_a_package_declares_are_checked_before_anything_starts(
+    tools: Tools, tmp_path: Path, call: dict[str, Any], sentence: str
+) -> None:
+    (tmp_path / "own").mkdir()
+    declared = "return {meta = {inputs = {q = {type = 'string', description = 'why'}}}, run = function() end}"
+    (tmp_path / "own" / "init.lua").write_text(declared)
+
+    reply, listing = tools.calls(("alc_run", {"project_root": str(tmp_path)} | call), ("alc_status", {}))
+
+    assert refusal_of(reply).startswith(sentence)
+    assert refusal_of(reply).endswith("[bad_input]")
+    assert result_of(listing)["sessions"] == []

@@ -25,7 +25,7 @@ def test_a_host_installs_finds_runs_and_removes_a_package(host: Server, echo_pac
     assert host.call("alc_stop", session_id=again["session_id"], mode="delete")["status"] == "deleted"
     shown = until(lambda: host.call("alc_catalog", name="echo"), lambda shown: shown["runs"] == 1)
     assert (shown["runs"], shown["prompts"], shown["doc"]) == (1, 1, "echo: says what it is given\n\nOptions: times.")
-    (line,) = host.call("alc_pkg_list", fields="name,version,type,scope")["packages"]
+    (line,) = host.call("alc_pkg_list", fields="name,version,type,scope", filter="given")["packages"]
     assert line == {"name": "echo", "version": "1.2", "type": "strategy", "scope": "global"}
     result = host.call("alc_pkg_doctor")
     assert (result["healthy"], result["spec_missing"]) == (["echo"], ["echo"])
