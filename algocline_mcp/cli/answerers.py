@@ -1,27 +1,28 @@
-"""Answerers of `alc run` and `alc continue`: a command or a file; a person is in `person.py`.
+"""Who answers `alc run` and `alc continue`: a person, or whatever answers without one, as chosen at the command line.
 
-Contract: an answerer gets the pending queries of one pause and returns its answers. If some answers are missing,
-`problem` says why in a sentence. The other answers are sent all the same, so no prompt is asked twice. `begin` comes
-first, with the ids of all queries that the session has asked so far, in order. `leftover` is asked at the end.
+Contract: a person gets the pending queries of one pause and returns the answers. If some answers are missing, `problem`
+says why in a sentence. The other answers are sent all the same, so no prompt is asked twice. Where answers are recorded
+a person gets one prompt after the other.
 """
 
-import json
 import os
-import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-import anyio
 import click
 
-from algocline_mcp.cli import output
-from algocline_mcp.session.results import DEFAULT_MAX_TOKENS
+from algocline_mcp.answering.answer_file import AnswerFile
+from algocline_mcp.answering.choice import answerer_of, read_prices
+from algocline_mcp.answering.command import Command
+from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Prompt
+from algocline_mcp.answering.recordings import Recorded, Recording, Remembering
+from algocline_mcp.cli.answering_options import JOBS, Chosen
+from algocline_mcp.errors import AlcError
+
+if TYPE_CHECKING:
+    from algocline_mcp.cli.person import Person
 
 Query = dict[str, Any]  # {query_id, prompt, system, max_tokens, …}
-_NAMED = 5  # ids in a sentence
-_FORMATS = 'give a JSON list of answers, a JSON object such as {"q-0": "…"}, or a .txt with one answer a line'
 
 
 @dataclass(slots=True)
@@ -33,130 +34,83 @@ class Answers:
     is_interrupted: bool = False
 
 
-class Answerer(Protocol):
-    def begin(self, asked: Sequence[str]) -> None: ...
-
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers: ...
-
-    def leftover(self) -> str | None:
-        """A sentence about answers that no prompt asked for."""
-
-
-def choose_answerer(command: str | None, file: str | None, jobs: int) -> Answerer:
-    """`jobs`: how many of `command` run at once. Raises click.ClickException for an unusable file."""
-    if command is not None:
-        return Command(command, jobs)
-    if file is not None:
-        return AnswerFile(file)
-    from algocline_mcp.cli.person import Person  # only a person waits for what it imports
-
-    return Person()
-
-
 @dataclass(frozen=True, slots=True)
-class Command:
-    """Runs a shell command per prompt, `jobs` at a time, and says which prompt it has begun to answer."""
+class Answering:
+    """`jobs`: how many prompts `answerer` answers at once. `is_slow`: the user is told which prompt is being answered.
+    `file`: answers that the user may have given in vain."""
 
-    command: str
-    jobs: int
-
-    def begin(self, asked: Sequence[str]) -> None:
-        pass
-
-    def leftover(self) -> str | None:
-        return None
-
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers:
-        done = Answers()
-        limiter = anyio.CapacityLimiter(self.jobs)
-
-        async def one(number: int, query: Query) -> None:
-            async with limiter:
-                if done.problem is None:
-                    # Not as progress, which a line of the command's own stderr would be appended to.
-                    output.note(f"… answering {query['query_id']} ({number} of {len(queries)})")
-                    await self._run(session_id, query, done)
-
-        async with anyio.create_task_group() as group:
-            for number, query in enumerate(queries, 1):
-                group.start_soon(one, number, query)
-        return done
-
-    async def _run(self, session_id: str, query: Query, done: Answers) -> None:
-        environment = dict(
-            os.environ,
-            ALC_SYSTEM=query.get("system") or "",
-            ALC_QUERY_ID=query["query_id"],
-            ALC_MAX_TOKENS=str(query.get("max_tokens", DEFAULT_MAX_TOKENS)),
-            ALC_SESSION_ID=session_id,
-        )
-        try:
-            # A file instead of a pipe: a command may end without reading its prompt.
-            with tempfile.TemporaryFile() as prompt:
-                prompt.write(query["prompt"].encode())
-                prompt.seek(0)
-                ended = await anyio.run_process(self.command, stdin=prompt, stderr=None, check=False, env=environment)
-        except (OSError, ValueError) as exc:  # e.g. a system prompt longer than an environment may be
-            done.problem = f"the command could not run for {query['query_id']}: {exc}"
-            return
-        if ended.returncode != 0:
-            done.problem = f"the command ended with exit code {ended.returncode} for {query['query_id']}"
-            return
-        answer = ended.stdout.decode("utf-8", "replace").rstrip("\n")
-        if not answer.strip():
-            done.problem = (
-                f"the command printed no answer to {query['query_id']}: it must write the answer to its stdout"
-            )
-            return
-        done.by_query[query["query_id"]] = answer
-
-
-class AnswerFile:
-    """Answers from a file: by query id if it is a JSON object, otherwise one for each prompt of the session in order.
-
-    The first of a list belongs to the first prompt that the session ever asked, also where `alc continue` goes on.
-    """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._places: dict[str, int] = {}  # query id -> its place in the order of asking
-        self._used: set[str | int] = set()
-        try:
-            text = Path(path).read_text("utf-8-sig")
-            content = text.splitlines() if path.endswith(".txt") else json.loads(text)
-        except (OSError, ValueError, RecursionError) as exc:
-            why = getattr(exc, "strerror", None) or exc
-            raise click.ClickException(f"{path} cannot be used for --answers: {why}; {_FORMATS}") from exc
-        if not isinstance(content, dict | list):
-            raise click.ClickException(f"{path} cannot be used for --answers: it holds {content!r}; {_FORMATS}")
-        self._content: dict[str | int, Any] = content if isinstance(content, dict) else dict(enumerate(content))
-        self._is_list = isinstance(content, list)
-
-    def begin(self, asked: Sequence[str]) -> None:
-        self._places = {query_id: place for place, query_id in enumerate(asked)}
-
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers:
-        done = Answers()
-        for query in queries:
-            query_id = query["query_id"]
-            place = self._places.setdefault(query_id, len(self._places))
-            key = place if self._is_list else query_id
-            if key not in self._content:
-                done.problem = f"{self._path} has no answer to {query_id}: {query['prompt'][:200]}"
-                break
-            answer = self._content[key]
-            if answer == "":
-                done.problem = f"the answer of {self._path} to {query_id} is empty: {query['prompt'][:200]}"
-                break
-            self._used.add(key)
-            done.by_query[query_id] = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
-        return done
+    answerer: Answerer
+    jobs: int = 1
+    is_slow: bool = True
+    file: AnswerFile | None = None
 
     def leftover(self) -> str | None:
-        """Answers for prompts of before count as used: they were, by the command that began the session."""
-        last = len(self._places)
-        keys = [key for key in self._content if key not in self._used and not (self._is_list and int(key) < last)]
-        if not keys:
-            return None
-        named = "" if self._is_list else f": {', '.join(map(str, keys[:_NAMED]))}{', …' if len(keys) > _NAMED else ''}"
-        return f"{len(keys)} of the {len(self._content)} answers in {self._path} were not asked for{named}"
+        return self.file.leftover() if self.file is not None else None
+
+
+class OnePrompt:
+    """A person as an Answerer."""
+
+    def __init__(self, person: "Person") -> None:
+        self._person = person
+
+    async def answer(self, prompt: Prompt) -> Answer:
+        query = {"query_id": prompt.query_id, "prompt": prompt.text, "system": prompt.system, **prompt.options}
+        done = await self._person.answer([query])
+        if done.is_interrupted:
+            raise KeyboardInterrupt
+        if (text := done.by_query.get(prompt.query_id)) is not None:
+            return Answer(text=text)
+        if (reason := done.refused.get(prompt.query_id)) is not None:
+            return Answer(refusal=reason)
+        raise NoAnswer(done.problem or f"no answer to {prompt.query_id}")
+
+
+def choose_answerer(chosen: Chosen, recording: Recording | None = None) -> "Answering | Person":
+    """Raises click.ClickException for what cannot be used."""
+    try:
+        return _chosen(chosen, recording)
+    except AlcError as exc:
+        raise click.ClickException(str(exc)) from exc
+
+
+def _chosen(chosen: Chosen, recording: Recording | None) -> "Answering | Person":
+    is_person = False
+    file: AnswerFile | None = None
+    answerer: Answerer | None = None
+    if chosen.model is not None:
+        prices = read_prices(chosen.prices) if chosen.prices is not None else None
+        answerer = answerer_of(chosen.model, os.environ, base_url=chosen.base_url, prices=prices)
+    elif chosen.command is not None:
+        answerer = Command(chosen.command)
+    elif chosen.answer_file is not None and not chosen.is_recording:
+        answerer = file = AnswerFile(chosen.answer_file)
+    elif chosen.answer_file is None:
+        from algocline_mcp.cli.person import Person  # only a person waits for what it imports
+
+        if recording is None and chosen.record is None:
+            return Person()
+        answerer, is_person = OnePrompt(Person()), True
+    is_slow = not is_person and file is None and answerer is not None
+    jobs = 1 if is_person else chosen.jobs or JOBS
+    return Answering(_with_recordings(answerer, chosen, recording), jobs, is_slow, file)
+
+
+def _with_recordings(answerer: Answerer | None, chosen: Chosen, recording: Recording | None) -> Answerer:
+    """Answers of earlier runs first, then those of the file, then `answerer`. What comes from a file is not appended to
+    the same file."""
+    is_same = chosen.record is not None and chosen.answer_file is not None
+    is_same = is_same and os.path.realpath(str(chosen.record)) == os.path.realpath(str(chosen.answer_file))
+    if chosen.is_recording:
+        assert chosen.answer_file is not None
+        if answerer is not None and is_same:
+            answerer = Remembering(answerer, None, chosen.record)
+        recorded = Recording.read(chosen.answer_file)
+        answerer = Recorded(recorded, answerer, chosen.answer_file)
+    assert answerer is not None
+    path = None if is_same else chosen.record
+    if recording is not None:
+        answerer = Recorded(recording, Remembering(answerer, recording, path), "the run before")
+    elif path is not None:
+        answerer = Remembering(answerer, None, path)
+    return answerer

@@ -1,8 +1,8 @@
 """Client of one MCP server over stdio, without the SDK.
 
-Contract: one call at a time. `call` returns or raises within its time limit; it raises Unreachable if the server has
-ended, is silent, or writes what is not a message. The server starts in a session of its own, so Ctrl-C at the terminal
-ends the client alone; it shares stderr, and has ended when the context exits.
+Contract: several calls may be under way; one of them reads for all. `call` returns or raises within its time limit; it
+raises Unreachable if the server has ended, is silent, or writes what is not a message. The server starts in a session
+of its own, so Ctrl-C at the terminal ends the client alone; it shares stderr, and has ended when the context exits.
 
 The reason: `alc run` took 2.2 s to start, and half of that was the import of the SDK, for two requests and a
 notification. The server imports it too, and the tests of the server drive it with the official client.
@@ -80,6 +80,10 @@ class Client:
         self._input = process.stdin
         self._output = BufferedByteReceiveStream(process.stdout)
         self._count = 0
+        self._pending: dict[int, OnProgress | None] = {}  # by the number of the request
+        self._replies: dict[int, dict[str, Any]] = {}
+        self._reading = anyio.Lock()
+        self._writing = anyio.Lock()  # a long line is written in parts
 
     async def initialize(self) -> None:
         info = {"name": "alc", "version": __version__}
@@ -106,33 +110,48 @@ class Client:
     ) -> dict[str, Any]:
         """The message that replies."""
         self._count += 1
+        number = self._count
+        self._pending[number] = on_progress
         if on_progress is not None:
-            params = {**params, "_meta": {"progressToken": self._count}}
+            params = {**params, "_meta": {"progressToken": number}}
         try:
             with anyio.fail_after(limit_s):
-                await self._send({"id": self._count, "method": method, "params": params})
-                return await self._reply(on_progress)
+                await self._send({"id": number, "method": method, "params": params})
+                return await self._reply(number)
         except TimeoutError:
             raise Unreachable(f"no reply to {method} within {limit_s:g} s") from None
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.IncompleteRead) as exc:
             raise Unreachable(f"it ended before it replied to {method}") from exc
         except (ValueError, anyio.DelimiterNotFound) as exc:
             raise Unreachable(f"it wrote what is not a message of at most {LINE_BYTES} bytes") from exc
+        finally:
+            del self._pending[number]
 
-    async def _reply(self, on_progress: OnProgress | None) -> dict[str, Any]:
-        while True:
-            message = json.loads(await self._output.receive_until(b"\n", LINE_BYTES))
-            if not isinstance(message, dict):
-                raise ValueError("not an object")
-            method = message.get("method")
-            if method is None and message.get("id") in (self._count, None):  # an error without id is ours too
-                return message
-            params = message.get("params", {})
-            if method == "notifications/progress" and params.get("progressToken") == self._count and on_progress:
+    async def _reply(self, number: int) -> dict[str, Any]:
+        while number not in self._replies:
+            async with self._reading:
+                if number not in self._replies:
+                    await self._take(json.loads(await self._output.receive_until(b"\n", LINE_BYTES)))
+        return self._replies.pop(number)
+
+    async def _take(self, message: Any) -> None:
+        if not isinstance(message, dict):
+            raise ValueError("not an object")
+        method, number = message.get("method"), message.get("id")
+        params = message.get("params", {})
+        if method is None:  # an error without id is that of the oldest request
+            number = next(iter(self._pending)) if number is None else number
+            if number in self._pending:
+                self._replies[number] = message
+        elif method == "notifications/progress":
+            on_progress = self._pending.get(params.get("progressToken"))
+            if on_progress is not None:
                 on_progress(params.get("progress", 0), params.get("message"))
-            elif method is not None and "id" in message:  # a request of the server: it must not wait for ever
-                own = {"result": {}} if method == "ping" else {"error": _NO_METHOD}
-                await self._send({"id": message["id"], **own})
+        elif number is not None:  # a request of the server: it must not wait for ever
+            own = {"result": {}} if method == "ping" else {"error": _NO_METHOD}
+            await self._send({"id": number, **own})
 
     async def _send(self, message: dict[str, Any]) -> None:
-        await self._input.send(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        line = json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n"
+        async with self._writing:
+            await self._input.send(line)

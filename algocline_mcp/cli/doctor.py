@@ -28,10 +28,11 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError
 from algocline_mcp.history import retention
-from algocline_mcp.languages import LANGUAGES
+from algocline_mcp.languages import LANGUAGES, LUA, PYTHON
 from algocline_mcp.pool import dispatch, spawn
 from algocline_mcp.pool.registry import CORRUPT_SUFFIX, PoolRegistry
 from algocline_mcp.storage import home_setup
+from algocline_mcp.storage.owners import parts_of
 
 _PROBE = 'return alc.llm("alc doctor")'
 _PROBE_SID = "p-" + "f" * 16 + "-" + "0" * 16
@@ -43,7 +44,7 @@ _PARTS = (
     "pydantic",
     "portalocker",
     "click",
-    *{language.distribution for language in LANGUAGES.values()},
+    *{language.distribution for language in LANGUAGES.values() if language.distribution},
 )
 
 
@@ -82,7 +83,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
         is_forking = spawn.is_forking(environ)
         retention.keep_of(environ)
         settings.tool_set(environ)
-        sandbox.mode_of(environ)
+        sandbox.check_settings(environ)
     except AlcError as exc:
         yield _wrong("settings", exc)
         return
@@ -102,6 +103,7 @@ def findings(environ: Mapping[str, str]) -> Iterator[Finding]:
     else:
         yield Finding("fork server", "not used here; workers are started by exec")
     yield _sandbox(home, environ)
+    yield _languages(sandbox.probe(environ))
     yield anyio.run(_worker, home, limits, environ)
     yield _registry(home)  # the pools above have set a damaged registry aside
 
@@ -167,7 +169,9 @@ def _permissions(home: Home) -> Finding:
 
 
 def _room(home: Home) -> Finding:
-    unfinished, finished = (len(list(path.glob("p-*.journal"))) for path in (home.sessions, home.finished))
+    parts = parts_of(home)
+    unfinished = sum(len(list(part.sessions.glob("p-*.journal"))) for part in parts)
+    finished = sum(len(list(part.finished.glob("p-*.journal"))) for part in parts)
     system = os.statvfs(home.root)
     free_mib = system.f_bavail * system.f_frsize // 2**20
     cure = "free some space, or set ALC_HOME to another disk" if free_mib < 64 else None
@@ -208,7 +212,7 @@ def _sandbox(home: Home, environ: Mapping[str, str]) -> Finding:
         sentence = (getattr(exc, "stderr", None) or str(exc)).strip().partition("\n")[0]
         return Finding("sandbox", sentence, "set ALC_SANDBOX=off to run strategies without it")
     try:
-        sandbox.probe(environ).require()
+        sandbox.probe(environ).require(LUA.name)
     except AlcError as exc:
         return _wrong("sandbox", exc)
     return _judge_sandbox(tried["level"], ", ".join(tried["reached"]))
@@ -224,6 +228,16 @@ def _judge_sandbox(level: str, reached: str) -> Finding:
         f"{level}, and yet an engine could: {reached}",
         "run only strategies of people you trust, and report this",
     )
+
+
+def _languages(has: sandbox.Sandbox) -> Finding:
+    """In which languages strategies run here. That Python is refused is no problem: Lua runs everywhere."""
+    lua, python = LUA.interpreter, PYTHON.interpreter
+    if (why := has.refusal_of(PYTHON.name)) is not None:
+        return Finding("strategies", f"in {lua} alone: {why}")
+    unconfined = [layer for layer in sandbox.PYTHON_LAYERS if layer in has.missing or has.mode == "off"]
+    note = "; Python is confined by nothing here: run only strategies of people you trust" if unconfined else ""
+    return Finding("strategies", f"in {python} and {lua}{note}")
 
 
 async def _fork_server(home: Home, limits: Limits, environ: Mapping[str, str]) -> Finding:

@@ -17,10 +17,11 @@ from algocline_mcp.cli.timeline import (
     clock,
     facts,
     label,
+    name_of,
     open_end,
+    readable,
     seconds,
     shown_json,
-    without_repeated_progress,
 )
 from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.history.transcript import Entry, folded_timeline
@@ -50,6 +51,7 @@ section::before { content: ""; position: absolute; left: -.45rem; top: .45rem; w
   border-radius: 50%; background: var(--ask); border: 2px solid var(--paper); }
 section.end::before { background: var(--say); } section.bad::before { background: var(--bad); }
 section:last-of-type { border-color: transparent; }
+h2.phase { font-size: 1.15rem; margin: 1.2rem 0 1rem; }
 h2 { font-size: 1rem; margin: 0 0 .8rem; } h2 small { color: var(--soft); font-weight: 400; margin-left: .5em; }
 .turn { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; margin: 0 0 .9rem;
   overflow: hidden; }
@@ -118,7 +120,7 @@ class _Streams:
 
     def entries(self, stream: str) -> Iterator[Entry]:
         own = (self._hide(self._entries[number]) for number in self._numbers.get(stream, ()))
-        return without_repeated_progress(own)
+        return readable(own)
 
 
 def _sections(streams: _Streams, stream: str = "") -> Iterator[str]:
@@ -130,6 +132,10 @@ def _sections(streams: _Streams, stream: str = "") -> Iterator[str]:
             yield _round(entry, between)
         elif entry["kind"] == "end":
             yield _end(entry, between)
+        elif "phase" in entry and not stream:
+            if between:
+                yield f"<section>{_list(between)}</section>\n"
+            yield f'<h2 class="phase">{_text(entry["phase"])}</h2>\n'
         else:
             between.append(f'<li class="{entry["kind"]}">{_text(label(entry))}</li>')
             chars += len(between[-1])
@@ -160,7 +166,7 @@ def _round(entry: Entry, before: Sequence[str]) -> str:
 
 def _turn(turn: Entry) -> str:
     role = f'<div class="role">as: {_text(turn["system"])}</div>' if "system" in turn else ""
-    name = _text(turn["query_id"] + (f" ({turn['strategy']})" if "strategy" in turn else ""))
+    name = _text(name_of(turn))
     asked = f'<div class="part ask"><div class="who">{name}</div>{role}{_long(turn["prompt"])}</div>'
     if "answered_at" not in turn:
         return f'<div class="turn">{asked}<div class="part"><div class="who"><i>not answered</i></div></div></div>'

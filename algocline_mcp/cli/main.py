@@ -13,8 +13,12 @@ from typing import Any
 import click
 
 from algocline_mcp import __version__
-from algocline_mcp.cli import hosts, journal_commands, output, session_commands
-from algocline_mcp.cli.packages import pkg
+from algocline_mcp.cli import authoring, hosts, journal_commands, output, session_commands
+from algocline_mcp.cli.database import db
+from algocline_mcp.cli.evaluate import evaluate
+from algocline_mcp.cli.packages import new, pkg
+from algocline_mcp.cli.serve import serve
+from algocline_mcp.cli.token import token
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.errors import AlcError, Refused
 
@@ -23,8 +27,8 @@ Examples:
   alc                                    serve MCP on stdin and stdout (what a host starts)
   alc demo                               watch a run survive kill -9, in ten seconds
   alc config claude-desktop --write      add the server to a host
-  alc run panel.lua task="Name it"       run a strategy, answer its prompts here
-  alc pkg list                           list the installed packages
+  alc run panel.py task="Name it"        run a strategy, answer its prompts here
+  alc pkg list                           list the strategies that alc run knows by name
   alc ps                                 list the unfinished sessions
 """
 
@@ -39,7 +43,7 @@ class ErrorsAsSentences(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0].endswith(".lua"):
+        if args[0].endswith((".py", ".lua")):
             raise click.UsageError(f"{args[0]} is a strategy: write alc run {shlex.join(args)}", ctx)
         return super().resolve_command(ctx, args)
 
@@ -137,11 +141,22 @@ def config(host: str | None, is_written: bool, is_removed: bool, path: str | Non
     output.result(snippet, nl=False)
 
 
-for command in (*session_commands.COMMANDS, *journal_commands.COMMANDS, pkg):
+for command in (
+    *session_commands.COMMANDS,
+    *journal_commands.COMMANDS,
+    *authoring.COMMANDS,
+    new,
+    pkg,
+    evaluate,
+    serve,
+    db,
+    token,
+):
     alc.add_command(command)
-for command in (*alc.commands.values(), *pkg.commands.values()):
-    if not isinstance(command, click.Group):
-        command.params.append(output.raw_option())
+for group in (alc, pkg, evaluate, db, token):
+    for command in group.commands.values():
+        if not isinstance(command, click.Group) and not any("--raw" in option.opts for option in command.params):
+            command.params.append(output.raw_option())
 
 
 def main() -> None:

@@ -90,19 +90,23 @@ def clean_errors() -> Iterator[None]:
         raise click.exceptions.Exit(exc.exit_code) from exc
 
 
-def raw_option() -> click.Option:
+def raw_option(help_text: str = "Send control characters to the terminal as they are.") -> click.Option:
     """The option --raw, for a command."""
 
     def keep(ctx: click.Context, param: click.Parameter, is_raw: bool) -> None:
         ctx.meta[_RAW] = is_raw
 
-    help_text = "Send control characters to the terminal as they are."
     return click.Option(["--raw"], is_flag=True, expose_value=False, is_eager=True, callback=keep, help=help_text)
 
 
-def _is_cleaned(stream: TextIO) -> bool:
+def is_raw() -> bool:
+    """Whether the command has --raw."""
     context = click.get_current_context(silent=True)
-    return stream.isatty() and not (context is not None and context.meta.get(_RAW, False))
+    return context is not None and bool(context.meta.get(_RAW, False))
+
+
+def _is_cleaned(stream: TextIO) -> bool:
+    return stream.isatty() and not is_raw()
 
 
 def _shown(stream: TextIO, text: str) -> str:

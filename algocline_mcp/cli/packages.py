@@ -13,8 +13,12 @@ from typing import Any
 import click
 
 from algocline_mcp.cli import output
+from algocline_mcp.cli.arguments import package_names
+from algocline_mcp.cli.authoring import report_specs
+from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import Refused
 
 _HEADS = ("NAME", "VERSION", "TYPE", "FROM", "ABOUT")
 _ABOUT_CHARS = 80
@@ -27,7 +31,7 @@ Examples:
   alc pkg link ~/my_package
   alc pkg list vote
   alc pkg test ~/my_package
-  alc run cot task="Why is the sky blue?"
+  alc run vote task="Which is larger, 9.9 or 9.11?"
 """
 
 
@@ -37,11 +41,7 @@ def pkg() -> None:
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    try:
-        names = os.listdir(Home.from_env(os.environ).packages)
-    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
-        return []
-    return sorted(name for name in names if name.startswith(incomplete) and not name.startswith("."))
+    return package_names(incomplete)
 
 
 NAME = click.argument("name", shell_complete=_complete)
@@ -58,8 +58,8 @@ FORCE = click.option("--force", is_flag=True, help="Replace the package that has
 def install(source: str, name: str | None, force: bool) -> None:
     """Copy the packages in SOURCE, a git URL (with #REVISION after it if needed) or a directory, into this home.
 
-    A directory with an init.lua is one package; otherwise each directory in it with an init.lua is a package. No code
-    of a package is run.
+    A directory with an __init__.py or init.lua is one package; otherwise each directory in it with such a file is a
+    package. No code of a package is run.
     """
     from algocline_mcp.packages import install
 
@@ -109,10 +109,8 @@ def list_(words: tuple[str, ...], is_json: bool) -> None:
     if is_json:
         output.result(json.dumps(packages, indent=2, ensure_ascii=False))
     elif not packages:
-        which = (
-            f"no package matches {' '.join(words)!r}; alc pkg list lists all" if words else "no package is installed"
-        )
-        output.note(f"{which}; install one with: alc pkg install URL_OR_DIRECTORY")
+        lists_all = f"no package matches {' '.join(words)!r}; alc pkg list lists all"
+        output.note(f"{lists_all}; install one with: alc pkg install URL_OR_DIRECTORY")
     else:
         rows = [_HEADS, *map(_row, packages)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
@@ -120,14 +118,16 @@ def list_(words: tuple[str, ...], is_json: bool) -> None:
             output.result("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@pkg.command(epilog="\b\nExample:\n  alc pkg show cot")
+@pkg.command(epilog="\b\nExample:\n  alc pkg show review")
 @NAME
 def show(name: str) -> None:
     """Show the description of a package, and where it comes from."""
     details = _catalog("packages", name=name)
     doc = details.pop("doc", "")
     for key, value in details.items():
-        output.result(f"{key:<12}  {value if isinstance(value, str) else json.dumps(value)}")
+        for line in _shown_lines(value):
+            output.result(f"{key:<12}  {line}".rstrip())
+            key = ""
     if doc:
         output.result(f"\n{doc}")
 
@@ -136,29 +136,72 @@ def show(name: str) -> None:
 @click.argument("name", metavar="NAME_OR_DIRECTORY", shell_complete=_complete)
 @click.option("--filter", "words", default="", metavar="TEXT", help="Only spec files with TEXT in their path.")
 def test(name: str, words: str) -> None:
-    """Run the specs of a package, the files in its directory spec, written for the test library lust.
+    """Run the specs of a package, the files in its directory spec: in Python functions test_…, in Lua for lust.
 
     Each file runs as a strategy does, in a home that is deleted afterwards. The exit code is 1 if a spec failed.
     """
-    import anyio
-
     from algocline_mcp.packages import specs
     from algocline_mcp.packages.catalog import PackageContext
 
+    context = PackageContext(Home.from_env(os.environ), Limits.from_env(os.environ), os.environ)
+    report_specs(specs.select_specs(context, _source(name), words=words), context)
+
+
+NEW_EXAMPLES = """\b
+Examples:
+  alc new panel                      writes panel/__init__.py and panel/spec/test_panel.py
+  alc new panel --lua --about "asks three times"
+  alc new my_review --from review    a copy of that strategy, to be changed
+  alc pkg link ./panel               from then on, panel is a strategy in every directory
+"""
+
+
+@click.command(epilog=NEW_EXAMPLES, short_help="Write a package: a skeleton, or a copy of another.")
+@click.argument("name")
+@click.option("--lua", "is_lua", is_flag=True, help="In Lua, as init.lua.")
+@click.option("--from", "source", metavar="NAME", shell_complete=_complete, help="Copy this package, built in or not.")
+@click.option("--about", default="", metavar="TEXT", help="What it does, in one line.")
+@click.option("--category", default="", metavar="TEXT", help="A word to find it by.")
+def new(name: str, is_lua: bool, source: str | None, about: str, category: str) -> None:
+    """Write the directory NAME with the skeleton of a strategy and a spec in Python, or with --lua in Lua; or with
+    --from a copy of another package and its specs.
+
+    NAME has small letters, digits and _. `alc run NAME` runs it where it lies; `alc pkg link NAME` makes the package
+    usable everywhere.
+    """
+    if source is not None:
+        if is_lua or about or category:
+            raise click.UsageError("--from copies a package as it is: leave --lua, --about and --category out.")
+        _copy(name, source)
+        return
+    from algocline_mcp.languages import LUA, PYTHON
+    from algocline_mcp.packages import scaffold
+
+    language = LUA if is_lua else PYTHON
+    written = scaffold.write(os.getcwd(), ".", name, category, about, language=language)
+    output.result(written["path"])
+    output.note(f"try it with: alc test {name}, and alc run {name} task=…")
+
+
+def _copy(name: str, source: str) -> None:
+    from algocline_mcp.package_inputs import how_to_give
+    from algocline_mcp.packages import scaffold
+    from algocline_mcp.packages.catalog import PackageContext
+    from algocline_mcp.packages.lookup import nearest_names, not_found_text, read_metadata
+
     limits = Limits.from_env(os.environ)
-    chosen = specs.select_specs(
-        PackageContext(Home.from_env(os.environ), limits, os.environ), _source(name), words=words
-    )
-    for warning in chosen.warnings:
-        output.note(warning)
-    report = anyio.run(specs.run_specs, chosen, limits, os.environ, limits.package_specs_s)
-    for failure in report.get("failures", ()):
-        output.result(f"{failure['file']}: {failure['name'] or 'the file'}: {failure['error']}")
-    files = len(report["spec_files"])
-    counts = f"{report['passed']} passed, {report['failed']} failed, {report['pending']} pending"
-    output.result(f"{counts} in {files} {'file' if files == 1 else 'files'}, {report['duration_ms'] / 1000:.1f} s")
-    if report["failed"]:
-        raise click.exceptions.Exit(1)
+    search_path = PackageContext(Home.from_env(os.environ), limits, os.environ).search_path()
+    package = search_path.find(source)
+    if package is None:
+        nearest = nearest_names(source, [package.name for package in search_path.all()])
+        raise Refused(not_found_text("package", source, nearest), code="not_found")
+    output.result(scaffold.copy(os.getcwd(), name, package)["path"])
+    metadata = read_metadata(package, limits.code_bytes)
+    inputs = {} if metadata is None else metadata.inputs
+    needed = [how_to_give({key: form}) for key, form in inputs.items() if "default" not in form]
+    pairs = "".join(f" {at_terminal(way.partition(', or ')[0])}" for way in needed)
+    is_library = metadata is not None and metadata.is_library
+    output.note(f"try it with: alc test {name}" + ("" if is_library else f", and alc run {name}{pairs}"))
 
 
 # ── shared by the commands ────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +225,23 @@ def _catalog(kind: str, *, name: str = "", query: str = "") -> dict[str, Any]:
 
     limits = replace(Limits.from_env(os.environ), listed_max=_ALL)
     return catalog(PackageContext(Home.from_env(os.environ), limits, os.environ), kind, CatalogQuery(name, query, _ALL))
+
+
+def _shown_lines(value: Any) -> list[str]:
+    """Of a table, such as the inputs and outputs of a package, a line for each name."""
+    if not isinstance(value, dict) or not value:
+        return [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)]
+    width = max(map(len, value))
+    return [f"{name:<{width}}  {_shown_form(form)}" for name, form in value.items()]
+
+
+def _shown_form(form: Any) -> str:
+    """`the text to review (needed)`, `how many votes (5)`."""
+    if not isinstance(form, dict):
+        return form if isinstance(form, str) else json.dumps(form, ensure_ascii=False)
+    default = "needed" if "default" not in form else json.dumps(form["default"], ensure_ascii=False)
+    about = str(form.get("description", ""))
+    return about if default in ('""', "[]", "{}") else f"{about} ({default})".strip()
 
 
 def _source(text: str) -> str:

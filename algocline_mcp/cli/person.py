@@ -49,13 +49,7 @@ class Person:
         if sys.stdin.isatty() and output.screen().isatty():
             self._session = _prompt_session()
 
-    def begin(self, asked: Sequence[str]) -> None:
-        pass
-
-    def leftover(self) -> str | None:
-        return None
-
-    async def answer(self, session_id: str, queries: Sequence[Query]) -> Answers:
+    async def answer(self, queries: Sequence[Query]) -> Answers:
         done, skipped = Answers(), list[str]()
         # asyncio turns the first Ctrl-C into a cancellation, which a blocking read would not notice.
         previous = signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,67 +8,33 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from difflib import get_close_matches
+from typing import Any
 
 import click
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.arguments import SID, UNFINISHED_SID, SessionId, StrategyFile
-from algocline_mcp.cli.pairs import context_of
+from algocline_mcp.cli.answering_options import Chosen, answerer_options
+from algocline_mcp.cli.arguments import SID, UNFINISHED_SID, SessionId, StrategyFile, entry_file, refuse_others
+from algocline_mcp.cli.pairs import STDIN, context_of, stdin_readers
 from algocline_mcp.cli.start import Start
 from algocline_mcp.errors import whole
 
+_SLIP = 0.8  # so like an option that it is one with a slip, and no name in ctx
 _NAME = re.compile(r"[A-Za-z0-9_-]+")  # of a package; a file has a suffix or a directory before it
-JOBS = 4  # models behind a command rarely allow more
 
 
 # ── run, continue ─────────────────────────────────────────────────────────────────────────────────────────
 
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def answerer_options(command: Function) -> Function:
-    """Adds the options that choose who answers; `run`, `branch` and `continue` have them."""
-    for option in reversed(
-        [
-            click.option(
-                "--exec",
-                "command",
-                metavar="CMD",
-                help="A shell command that answers: the prompt on its stdin, the answer on its stdout; "
-                "$ALC_SYSTEM, $ALC_QUERY_ID, $ALC_MAX_TOKENS.",
-            ),
-            click.option(
-                "--jobs",
-                type=click.IntRange(min=1),
-                metavar="N",
-                help=f"How many of --exec run at once if several prompts are pending ({JOBS}).",
-            ),
-            click.option(
-                "--answers",
-                "answer_file",
-                metavar="FILE",
-                type=click.Path(),
-                help="A file that answers: a JSON list or a .txt (one per line) in the order of the session's "
-                "prompts, the first for q-0 also where continue goes on; or a JSON object from query_id to answer.",
-            ),
-            click.option("--json", "is_json", is_flag=True, help="Show the result as JSON, also where it is a text."),
-            click.option(
-                "--wait", "wait_s", type=click.FloatRange(min=0), metavar="S", help="Longest wait of one call."
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
 RUN_EXAMPLES = """\b
 Examples:
-  alc run panel.lua task="Name a fear of databases" rounds=3
-  alc run cot task="Why is the sky blue?"
-  alc run panel.lua task=… --exec 'llm -m some-model -s "$ALC_SYSTEM"' --jobs 8
-  alc run panel.lua task=… --answers answers.json > result.json
+  alc run panel.py task="Name a fear of databases" rounds=3
+  alc run review file=@README.md --model openai:gpt-5-mini     review is built in: alc pkg list
+  alc run panel.py task=… --model openai:gpt-5-mini --jobs 8
+  alc run panel.py task=… --exec 'llm -m some-model -s "$ALC_SYSTEM"' --watch
+  alc run panel.py task=… --answers answers.json --out result.json
+  alc run digest.lua text=@book.txt task="What?" --out summary.md
+  git diff | alc run panel.py task=@- --exec 'llm -m some-model'
 """
 
 
@@ -77,7 +43,7 @@ class RunCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as exc:
-            if exc.possibilities:
+            if get_close_matches(exc.option_name, exc.possibilities or (), cutoff=_SLIP):
                 raise
             cure = f"A value for ctx is written without dashes: {exc.option_name.lstrip('-')}=…"
             raise click.NoSuchOption(exc.option_name, f"No such option {exc.option_name!r}. {cure}", ctx=ctx) from exc
@@ -88,13 +54,18 @@ class RunCommand(click.Command):
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
 @answerer_options
 @click.option("--title", help="A few words to find the session by.")
+@click.option("--watch", "is_watching", is_flag=True, help="Run again when FILE is saved, and ask only what is new.")
 def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | None, **answerer: Any) -> None:
-    """Run the strategy in FILE, or the installed strategy NAME, as a client of the MCP server, as a host would.
+    """Run the strategy in FILE, or the one called NAME (built in, installed, or a directory here), as a client of the
+    MCP server, as a host would.
 
-    KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. KEY=@FILE takes the value
-    from FILE; a text that begins with @ is written with two: KEY=@@name. You answer the prompts, unless --exec or
-    --answers is given. The result goes to stdout: a text as it is, anything else as JSON.
+    KEY=VALUE becomes ctx.KEY in the strategy: JSON if it reads as JSON, otherwise a text. KEY=@FILE is the text of
+    FILE, KEY:=JSON and KEY:=@FILE are JSON alone, @- is standard input; a text that begins with @ is written with two:
+    KEY=@@name. You answer the prompts, unless --model, --exec or --answers is given. The result goes to stdout: a text
+    as it is, anything else as JSON.
     """
+    _check_stdin(pairs, **answerer)
+    file = entry_file(file) or file
     is_name = _NAME.fullmatch(file) is not None and not os.path.isfile(file)
     arguments = {"ctx": context_of(pairs), "title": title or ""}
     start = Start("alc_run", arguments | {"strategy": file}) if is_name else _with_file("alc_run", arguments, file)
@@ -103,11 +74,11 @@ def run(file: str, pairs: tuple[str, ...], title: str | None, wait_s: float | No
 
 BRANCH_EXAMPLES = """\b
 Examples:
-  alc branch cdef panel.lua                      the corrected panel.lua, with the answers of that session
-  alc branch cdef panel.lua rounds=2             the same with another value in ctx
+  alc branch cdef panel.py                       the corrected panel.py, with the answers of that session
+  alc branch cdef panel.py rounds=2              the same with another value in ctx
   alc branch cdef --at q-3                       asks q-3 again
   alc branch cdef --at q-3 --response "No."      takes another answer to q-3
-  alc branch cdef panel.lua --dry-run            shows what would be asked
+  alc branch cdef panel.py --dry-run             shows what would be asked
 """
 
 
@@ -132,12 +103,24 @@ def branch(sid: str, file: str | None, pairs: tuple[str, ...], wait_s: float | N
         raise click.UsageError("--response is the answer to the prompt of --at: give --at QUERY_ID too.")
     if file is not None and "=" in file and not os.path.exists(file):
         pairs, file = (file, *pairs), None
+    if count is None and not is_dry:
+        _check_stdin(pairs, **options)
+    refuse_others(sid)
     arguments = {"session_id": sid, "n": count, "dry_run": is_dry}
     arguments |= {name: value for name, value in (("at", at), ("response", response)) if value is not None}
     if changes := context_of(pairs):
         arguments["ctx"] = _ctx_of(sid) | changes
     start = _with_file("alc_branch", arguments, file) if file else Start("alc_branch", arguments)
     _play_session(start, None, wait_s, **options)
+
+
+def _check_stdin(
+    pairs: tuple[str, ...], *, command: str | None, model: str | None, answer_file: str | None, **_: Any
+) -> None:
+    readers = stdin_readers(pairs)
+    if readers and command is None and model is None and answer_file is None and not sys.stdin.isatty():
+        sentence = f"{readers[0]} takes standard input, which would have to give the answers too"
+        raise click.UsageError(f"{sentence}: give --exec, --model or --answers, or a file in place of {STDIN}.")
 
 
 def _with_file(tool: str, arguments: dict[str, Any], file: str) -> Start:
@@ -167,7 +150,7 @@ Examples:
 def continue_(sid: str | None, wait_s: float | None, **answerer: Any) -> None:
     """Go on with a session, wherever it was started; `alc ps` lists them. Without SID: the one listed first.
 
-    You answer the prompts, unless --exec or --answers is given. The result goes to stdout: a text as it is,
+    You answer the prompts, unless --model, --exec or --answers is given. The result goes to stdout: a text as it is,
     anything else as JSON.
     """
     if sid is None:
@@ -175,6 +158,7 @@ def continue_(sid: str | None, wait_s: float | None, **answerer: Any) -> None:
 
         sid, title = sessions.first_listed()
         output.note(f"alc: session {sid} ({title})")
+    refuse_others(sid)
     _play_session(None, sid, wait_s, **answerer)
 
 
@@ -183,26 +167,29 @@ def _play_session(
     sid: str | None,
     wait_s: float | None,
     *,
-    command: str | None,
-    answer_file: str | None,
-    jobs: int | None,
     is_json: bool,
+    out: str | None,
+    is_watching: bool = False,
+    **answerer: Any,
 ) -> None:
-    if command is not None and answer_file is not None:
-        raise click.UsageError("give --exec or --answers, not both.")
-    if jobs is not None and command is None:
-        raise click.UsageError("--jobs belongs to --exec: give --exec too, or leave --jobs out.")
+    chosen = Chosen(**answerer)
+    chosen.check()
     arguments = start.arguments if start else {}
     _check_is_unicode(arguments)
     if (path := arguments.get("code_file")) is not None and not os.path.isfile(path):
-        raise click.ClickException(f"{path} is not a file: give the path of a strategy, such as examples/panel.lua")
-    from algocline_mcp.cli import run
+        raise click.ClickException(f"{path} is not a file: give the path of a strategy, such as examples/panel.py")
+    from algocline_mcp.cli import result_file, run, watching
 
-    answerer = run.choose_answerer(command, answer_file, jobs or JOBS)
-    options = f" --exec {shlex.quote(command)}" if command else ""
-    options += f" --jobs {jobs}" if jobs else ""
-    options += f" --answers {shlex.quote(answer_file)}" if answer_file else ""
-    sys.exit(run.play(start, sid, answerer, wait_s=wait_s, options=options, is_json=is_json))
+    if out is not None:
+        result_file.check(out)
+    options = chosen.words()
+    options += f" --out {shlex.quote(out)}" if out else ""
+    options += " --raw" if output.is_raw() else ""
+    how = run.How(wait_s=wait_s, options=options, is_json=is_json, out=out, is_quiet=chosen.is_quiet)
+    if is_watching:
+        assert start is not None
+        sys.exit(watching.play(start, chosen, how))
+    sys.exit(run.play(start, sid, chosen.answerer(), how))
 
 
 def _check_is_unicode(start: dict[str, Any]) -> None:
@@ -265,4 +252,7 @@ def logs(sid: str) -> None:
         output.note(f"session {sid} has no log lines")
 
 
+RAW_RESULT = "The result as it is: no line feed behind a text, control characters too."
+for command in (run, branch, continue_):
+    command.params.append(output.raw_option(RAW_RESULT))
 COMMANDS: tuple[click.Command, ...] = (run, branch, continue_, ps, stop, logs)

@@ -6,12 +6,14 @@ the tools use too; only `stop` enters a pool, because it signals workers. They r
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import anyio
 
+from algocline_mcp.cli.arguments import home_of
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import HomeUnusable, Refused
@@ -21,15 +23,17 @@ from algocline_mcp.packages.project import project_of
 from algocline_mcp.pool import dispatch
 from algocline_mcp.pool.registry import PoolRegistry
 from algocline_mcp.session.records import Record
+from algocline_mcp.storage.owners import owners_of
 
-_HEADS = ("SESSION", "STATUS", "WAITS FOR", "WORKER", "AGE", "TITLE")
+_HEADS = ("SESSION", "STATUS", "WAITS FOR", "WORKER", "AGE", "LANGUAGE", "TITLE")
 _IDS_SHOWN = 3
 _AGES = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
 
-def _pool() -> dispatch.Pool:
-    """Raises HomeUnusable for a home that exists and cannot be read: it is not an empty home."""
-    home = Home.from_env(os.environ)
+def _pool(sid: str = "") -> dispatch.Pool:
+    """Raises HomeUnusable for a home that exists and cannot be read: it is not an empty home. With `sid`: of the part
+    that holds this session."""
+    home = home_of(sid) if sid else Home.from_env(os.environ)
     for path in (home.root, home.sessions):
         try:
             os.scandir(path).close()
@@ -37,7 +41,11 @@ def _pool() -> dispatch.Pool:
             break  # no session was ever started
         except OSError as exc:
             raise HomeUnusable(f"cannot read {path}: {exc.strerror}; repair it or set ALC_HOME elsewhere") from exc
-    # No fork server: at most one worker is needed here.
+    return _pool_of(home)
+
+
+def _pool_of(home: Home) -> dispatch.Pool:
+    """Without a fork server: at most one worker is needed here."""
     return dispatch.Pool(home, Limits.from_env(os.environ), environ=dict(os.environ, ALC_SPAWN="exec"))
 
 
@@ -45,21 +53,44 @@ def _pool() -> dispatch.Pool:
 
 
 def listed(*, also_finished: bool) -> dict[str, Any]:
-    """The list of alc_status(), each line with `pid` (of its keeper; None without a worker) and `age_s`; with
-    `also_finished`, those of `list_finished` beside it."""
-    pool = _pool()
-    sessions = list_unfinished(pool.home, pool.limits, project=project_of(os.environ))
-    pids = live_pids(pool.home)
-    now_s = time.time()
-    if also_finished:
-        sessions |= list_finished(pool.home, pool.limits)
-    for line in [*sessions["sessions"], *sessions.get("finished", ())]:
-        line["pid"] = pids.get(line["session_id"])
-        if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
-            line["worker"] = "none"  # the worker was killed while no server was there to remove its socket
-        if "created_at" in line:
-            line["age_s"] = round(max(0.0, now_s - line["created_at"]), 3)
-    return sessions
+    """The list of alc_status(), each line with `pid` (of its keeper; None without a worker) and `age_s`, and with its
+    `owner` where the home has several; with `also_finished`, those of `list_finished` beside it."""
+    users = _pool()
+    pids, owners = live_pids(users.home), owners_of(users.home)
+    lists = []
+    for owner, home in owners:
+        pool = _pool_of(home)
+        sessions = list_unfinished(home, pool.limits, project=project_of(os.environ))
+        if also_finished:
+            sessions |= list_finished(home, pool.limits)
+        for line in [*sessions["sessions"], *sessions.get("finished", ())]:
+            _complete(line, pool, pids)
+            if len(owners) > 1:
+                line["owner"] = owner
+        lists.append(sessions)
+    return lists[0] if len(lists) == 1 else _merged(lists, users.limits)
+
+
+def _complete(line: dict[str, Any], pool: dispatch.Pool, pids: Mapping[str, int]) -> None:
+    line["pid"] = pids.get(line["session_id"])
+    if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
+        line["worker"] = "none"  # the worker was killed while no server was there to remove its socket
+    if "created_at" in line:
+        line["age_s"] = round(max(0.0, time.time() - line["created_at"]), 3)
+
+
+def _merged(lists: Sequence[Mapping[str, Any]], limits: Limits) -> dict[str, Any]:
+    """The lists of several owners as one, newest first."""
+    merged: dict[str, Any] = {}
+    for name in ("active_sessions", "finished_sessions"):
+        if name in lists[0]:
+            merged[name] = sum(sessions[name] for sessions in lists)
+    for name in ("sessions", "finished"):
+        if name in lists[0]:
+            lines = [line for sessions in lists for line in sessions[name]]
+            merged[name] = sorted(lines, key=lambda line: str(line["session_id"]), reverse=True)[: limits.listed]
+    counts = sum((Counter(sessions.get("counts", {})) for sessions in lists), Counter())
+    return merged | {"counts": {name: counts[name] for name in ("unfinished", "live", "finished")}}
 
 
 def live_pids(home: Home) -> dict[str, int]:
@@ -77,7 +108,10 @@ def table(sessions: Mapping[str, Any]) -> str:
     if not lines_shown:
         return f"no session is {'here' if 'finished' in sessions else 'unfinished'}; start one with: alc run FILE"
     rows = [_HEADS, *map(_row, lines_shown)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+    if any(line.get("owner") for line in lines_shown):
+        owners = ("OWNER", *(str(line.get("owner", "")) for line in lines_shown))
+        rows = [(sid, owner, *others) for (sid, *others), owner in zip(rows, owners, strict=True)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     left = sessions["active_sessions"] - len(sessions["sessions"])
     if left:
@@ -100,6 +134,7 @@ def _row(line: Mapping[str, Any]) -> tuple[str, ...]:
         ", ".join(pending[:_IDS_SHOWN]) + more,
         worker,
         age,
+        str(line.get("language", "")),
         " ".join(str(line.get("title", "")).split()),
     )
 
@@ -125,7 +160,7 @@ def stop(sid: str, mode: dispatch.StopMode) -> str:
     """A sentence about the state of the session."""
 
     async def ask() -> dispatch.PoolReply:
-        async with _pool() as pool:
+        async with _pool(sid) as pool:
             return await dispatch.stop_via_pool(pool, sid, mode)
 
     reply = anyio.run(ask)
@@ -146,7 +181,7 @@ def stop(sid: str, mode: dispatch.StopMode) -> str:
 
 def log(sid: str) -> list[str]:
     """The log of a session in order, then the stderr of its worker. Raises Refused for an unknown id."""
-    pool = _pool()
+    pool = _pool() if os.sep in sid else _pool(sid)
     if os.sep in sid:
         raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
     lines = list(_log_lines(records_of(pool.home, pool.limits, sid)))
@@ -174,6 +209,10 @@ def _log_lines(records: Iterable[Record]) -> Iterator[str]:
                 yield f"{clock}  {record['level']:8}  {stream}{record['message']}"
             case "crash":
                 yield f"{clock}  crash     {stream}{record['reason']}"
+            case "misfit":
+                yield f"{clock}  misfit    an answer to {', '.join(record['query_ids'])} did not fit"
+            case "delivery" if not record["answered"]:
+                yield f"{clock}  wake      {stream}its timer fired"
             case "fork":
                 children = enumerate(record["strategies"], record["first"])
                 named = ", ".join(f"{strategy} as {child}" for child, strategy in children)

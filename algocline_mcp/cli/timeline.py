@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from algocline_mcp.history.redaction import Redaction
-from algocline_mcp.history.transcript import Entry, folded_timeline
+from algocline_mcp.history.transcript import Entry, Timeline, folded_timeline
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import metrics, status_of
 from algocline_mcp.session.state import Session
@@ -35,16 +35,19 @@ def lines_of(
     yield from (title, "═" * min(width, len(title)))
     for name, value in facts(session, redaction, entries, time.time() if now_s is None else now_s):
         yield f"{name:<14}{value}"
-    for entry in without_repeated_progress(entries):
+    for entry in readable(entries):
         yield from _WRITERS[entry["kind"]](redaction.value(entry), width, is_full)
     if session.final is None:
         yield from ("", f"── {open_end(session)}")
 
 
-def without_repeated_progress(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries, with only the last of consecutive progress entries."""
+def readable(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries, with only the last of consecutive progress entries, and without the questions what is left of the
+    budget, which a strategy may ask before each round."""
     held: Entry | None = None
     for entry in entries:
+        if entry["kind"] == "effect" and entry["name"] == "budget":
+            continue
         if held is not None and entry["kind"] != "progress":
             yield held
         held = entry if entry["kind"] == "progress" else None
@@ -77,7 +80,7 @@ class _Totals:
         return totals
 
 
-def facts(session: Session, redaction: Redaction, entries: Iterable[Entry], now_s: float) -> list[tuple[str, str]]:
+def facts(session: Session, redaction: Redaction, entries: Timeline, now_s: float) -> list[tuple[str, str]]:
     """The facts above a transcript, as name and value."""
     stats = metrics(session, now_s)["auto"]
     totals = _Totals.of(entries)
@@ -85,12 +88,16 @@ def facts(session: Session, redaction: Redaction, entries: Iterable[Entry], now_
     rows = [
         ("session", session.sid),
         ("status", status_of(session)),
+        ("language", session.header["language"]),
         ("started", clock(session.header["t"])),
         ("last change", clock(session.last_s)),
         ("prompts", f"{stats['llm_calls']} in {rounds}" + (f", {totals.shared} shared" if totals.shared else "")),
         ("tokens", f"{stats['total_tokens']['tokens']} ({stats['total_tokens']['source']})"),
         ("time", f"{seconds(totals.computed_s)} computing, {seconds(totals.waited_s)} waiting for answers"),
     ]
+    if entries.phases:
+        shown = (f"{item['phase']} ({item['prompts']})" for item in entries.phases)
+        rows.append(("phases", " · ".join(shown)))
     if totals.deaths:
         rows.append(("engine deaths", str(totals.deaths)))
     if totals.revivals:
@@ -124,6 +131,12 @@ def answered_by(turn: Entry) -> str:
     return f"{by}, shared from the parent" if turn.get("shared") else f"{by} after {seconds(turn['waited_s'])}"
 
 
+def name_of(turn: Entry) -> str:
+    """The id of a query, with its label and the strategy of a child."""
+    words = [turn[key] for key in ("label", "strategy") if key in turn]
+    return f"{turn['query_id']} ({', '.join(words)})" if words else str(turn["query_id"])
+
+
 def open_end(session: Session) -> str:
     """The last line of an unfinished session."""
     if session.pending:
@@ -138,6 +151,14 @@ def label(entry: Entry) -> str:
 
 def _summary(entry: Entry) -> str:
     match entry["kind"]:
+        case "wait":
+            return "waits for any answer" + _timer(entry) + _withdrawn(entry)
+        case "delivery":
+            return f"goes on with the answer{'s' * (len(entry['query_ids']) > 1)} to {', '.join(entry['query_ids'])}"
+        case "misfit":
+            return f"an answer to {' and to '.join(entry['query_ids'])} did not fit and was asked for again"
+        case "wake":
+            return f"woken by its timer, {clock(entry['t'])}"
         case "fork":
             return "forks " + ", ".join(f"{each['strategy']} as {each['child']}" for each in entry["children"])
         case "child":
@@ -158,17 +179,26 @@ def _summary(entry: Entry) -> str:
             return f"the engine died: {entry['reason']}; it was started again"
 
 
+def _timer(entry: Entry) -> str:
+    return f", at most {seconds(entry['wake_s'])}" if "wake_s" in entry else ""
+
+
+def _withdrawn(entry: Entry) -> str:
+    return f"; asks {', '.join(entry['withdrawn'])} no longer" if "withdrawn" in entry else ""
+
+
 def _write_line(entry: Entry, width: int, is_full: bool) -> list[str]:
+    if "phase" in entry and "child" not in entry:
+        return ["", f"══ {entry['phase']}"]
     first, *rest = _wrapped(" ".join(label(entry).split()), max(20, width - len(_MARGIN)))
     return [f"  · {first}".rstrip(), *(_MARGIN + line for line in rest)]
 
 
 def _write_prompt(entry: Entry, width: int, is_full: bool) -> list[str]:
     computed = f", computed {seconds(entry['computed_s'])}" if "computed_s" in entry else ""
-    lines = ["", f"── round {entry['round']} · {clock(entry['t'])}{computed}"]
+    lines = ["", f"── round {entry['round']} · {clock(entry['t'])}{computed}{_withdrawn(entry)}"]
     for turn in entry["queries"]:
-        whose = f" ({turn['strategy']})" if "strategy" in turn else ""
-        lines += ["", f"  {turn['query_id']}{whose} asks"]
+        lines += ["", f"  {name_of(turn)} asks"]
         if "system" in turn:
             lines += _body(f"[as: {turn['system']}]", width, is_full)
         lines += _body(turn["prompt"], width, is_full)
@@ -220,5 +250,21 @@ _Writer = Callable[[Entry, int, bool], list[str]]
 _WRITERS: dict[str, _Writer] = {
     "prompt": _write_prompt,
     "end": _write_end,
-    **dict.fromkeys(("log", "progress", "effect", "module", "crash", "revival", "fork", "child"), _write_line),
+    **dict.fromkeys(
+        (
+            "log",
+            "progress",
+            "effect",
+            "module",
+            "crash",
+            "misfit",
+            "revival",
+            "wait",
+            "delivery",
+            "wake",
+            "fork",
+            "child",
+        ),
+        _write_line,
+    ),
 }

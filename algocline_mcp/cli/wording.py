@@ -12,13 +12,19 @@ _WORDS = (
     (r"\balc_catalog\([^)]*\)", "alc pkg list"),
     (r", given to alc_run as code$", ""),
     (r"\balc_status with wait_s tries again\b", "alc continue tries again"),
-    (r"\bgive code_file\b", "name it with its suffix: alc run FILE.lua"),
+    (r"\bgive code_file\b", "name it with its suffix: alc run FILE.py"),
     (r"\balc_branch\b", "alc branch"),
     (r"\balc_run\b", "alc run"),
     (r"\balc_continue\b", "alc continue"),
     (r"\balc_stop\b", "alc stop"),
     (r"\balc_status\(\)", "alc ps"),
     (r"\balc_status\b", "alc ps"),
+    # examples of arguments: a text, a number, any other value, a file
+    (r'\btask="…"', "task=…"),
+    (r'\bopts=\{"(\w+)": "([^"]*)"\}', r"\1=\2"),
+    (r'\bopts=\{"(\w+)": ([\w.-]+)\}', r"\1=\2"),
+    (r'\bopts=\{"(\w+)": (.+?)\}(?=[ ,]|$)', r"\1:='\2'"),
+    (r'\bctx_files=\{"(\w+)": "PATH"\}', r"\1=@PATH"),
 )
 
 

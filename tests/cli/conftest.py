@@ -17,6 +17,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool import dispatch
 from algocline_mcp.session.events import Answer
+from tests.rig.programs import ROOMY, ROOMY_VARIABLES
 
 LIMIT_S = 120.0  # nothing here takes as long, on a busy machine neither; a test that hangs fails after it
 ASK_TWICE = 'alc.log("info", "begun") local a = alc.llm("first") return a .. "+" .. alc.llm("second after " .. a)'
@@ -40,7 +41,9 @@ class Terminal:
     def _play(self, call: Any) -> str:
         async def play() -> str:
             with anyio.fail_after(LIMIT_S):
-                async with dispatch.Pool(self.home, Limits(), environ=dict(os.environ, ALC_SPAWN="exec")) as pool:
+                async with dispatch.Pool(
+                    self.home, Limits(**ROOMY), environ=dict(os.environ, ALC_SPAWN="exec")
+                ) as pool:
                     return str((await call(pool)).session_id)
 
         return anyio.run(play)
@@ -50,6 +53,8 @@ class Terminal:
 def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Home]:
     for name in [name for name in os.environ if name.startswith("ALC_")]:
         monkeypatch.delenv(name)
+    for name, value in ROOMY_VARIABLES.items():
+        monkeypatch.setenv(name, value)
     with tempfile.TemporaryDirectory(prefix="alc") as directory:
         home = Home(Path(os.path.realpath(directory)) / "h")
         monkeypatch.setenv("ALC_HOME", str(home.root))

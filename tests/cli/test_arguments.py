@@ -7,6 +7,7 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from algocline_mcp.cli import run as run_module
+from algocline_mcp.cli.arguments import entry_file
 from algocline_mcp.cli.main import alc
 from algocline_mcp.config.home import Home
 from algocline_mcp.storage import journal_lines
@@ -150,3 +151,26 @@ def test_a_home_that_cannot_be_read_completes_nothing(terminal: "Terminal", monk
 
     assert _completed("show", "p-") == []
     assert _completed("run", "") == [""]
+
+
+def test_a_directory_with_a_package_is_that_package_unless_a_session_knows_the_name(
+    terminal: "Terminal", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("vote", "mine", "other", "empty"):
+        (tmp_path / name).mkdir()
+    for name in ("vote/__init__.py", "mine/__init__.py", "other/init.lua"):
+        (tmp_path / name).write_text("x = 1\n")
+
+    files = {
+        text: entry_file(text) for text in ("vote", "./vote", "mine", "other/", "empty", "gone", "mine/__init__.py")
+    }
+    assert files == {
+        "vote": None,
+        "./vote": "vote/__init__.py",
+        "mine": "mine/__init__.py",
+        "other/": "other/init.lua",
+        "empty": None,
+        "gone": None,
+        "mine/__init__.py": None,
+    }

@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from algocline_mcp.cli import demo, doctor
 from algocline_mcp.config.home import Home
+from algocline_mcp.config.sandbox import Sandbox
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool import dispatch
+from tests.rig.processes import processes_of
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -21,17 +24,6 @@ if TYPE_CHECKING:
 
 LIMIT_S = 60.0
 README = Path(__file__).parents[2] / "README.md"
-
-
-def _processes() -> dict[int, str]:
-    """pid -> environment, of all processes that may be looked at."""
-    environments = {}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            environments[int(path.parent.name)] = path.read_text(errors="replace")
-        except OSError:
-            continue
-    return environments
 
 
 def _masked(text: str) -> str:
@@ -62,7 +54,7 @@ def test_demo_kills_its_server_and_worker_loses_nothing_and_leaves_nothing(
     assert len({server, worker, *re.findall(r"new (?:server|worker), process (\d+)", shown.stdout)}) == 4
     assert not os.path.exists(roots[0])
     deadline_s = time.monotonic() + LIMIT_S
-    while left := [pid for pid, environment in _processes().items() if f"ALC_HOME={roots[0]}" in environment]:
+    while left := processes_of(Path(roots[0])):
         assert time.monotonic() < deadline_s, left  # what stood by learns of the end by its closed socket
     assert not terminal.home.root.exists(), "it worked in the user's own home"
 
@@ -235,3 +227,19 @@ async def _hangs(*args: object, **options: object) -> None:
 
 def _never(home: Home) -> None:
     raise Unreachable("the server ended without an answer")
+
+
+@pytest.mark.parametrize(
+    ("has", "said"),
+    [
+        (Sandbox("standard", True, 7, True), "in CPython 3.N and Lua 5.5"),
+        (Sandbox("standard", True, 7, False), "in Lua 5.5 alone: Python strategies run where the kernel confines them"),
+        (Sandbox("off", True, 7, True), "in CPython 3.N and Lua 5.5; Python is confined by nothing here"),
+        (Sandbox("standard", is_python_trusted=True), "in CPython 3.N and Lua 5.5; Python is confined by nothing here"),
+    ],
+)
+def test_doctor_says_in_which_languages_strategies_run(has: Sandbox, said: str) -> None:
+    finding = doctor._languages(has)
+
+    assert finding.seen.startswith(said.replace("3.N", f"3.{sys.version_info.minor}"))
+    assert finding.cure is None

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 import algocline_mcp.cli
+from algocline_mcp.cli.database import db
+from algocline_mcp.cli.evaluate import evaluate
 from algocline_mcp.cli.main import alc
 from algocline_mcp.cli.output import cleaned
 from algocline_mcp.cli.packages import pkg
+from algocline_mcp.cli.token import token
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Terminal
@@ -105,7 +108,8 @@ def test_only_the_output_module_writes_to_the_terminal() -> None:
 
 
 def test_every_command_has_raw() -> None:
-    commands = [command for command in (*alc.commands.values(), *pkg.commands.values()) if command is not pkg]
+    groups = (alc, pkg, evaluate, db, token)
+    commands = [command for group in groups for command in group.commands.values() if command not in groups]
 
     assert [command.name for command in commands if "--raw" not in [o for p in command.params for o in p.opts]] == []
 

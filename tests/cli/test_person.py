@@ -16,7 +16,7 @@ PROGRAM = """
 import anyio, json
 from algocline_mcp.cli.person import Person
 queries = [{"query_id": f"q-{n}", "prompt": f"prompt {n}"} for n in range(3)]
-done = anyio.run(Person().answer, "p-1", queries)
+done = anyio.run(Person().answer, queries)
 print(json.dumps([done.by_query, done.refused, done.problem, done.is_interrupted]))
 """
 

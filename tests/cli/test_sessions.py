@@ -26,9 +26,9 @@ def test_ps_names_what_each_session_waits_for_and_its_worker(terminal: "Terminal
 
     shown = terminal.alc("ps")
     head, line = shown.stdout.splitlines()
-    assert head.split() == ["SESSION", "STATUS", "WAITS", "FOR", "WORKER", "AGE", "TITLE"]
+    assert head.split() == ["SESSION", "STATUS", "WAITS", "FOR", "WORKER", "AGE", "LANGUAGE", "TITLE"]
     assert line.split()[:4] == [sid, "needs_response", "q-0", str(entry.pid)]
-    assert line.endswith("s  tea or coffee")
+    assert line.endswith("s  lua       tea or coffee")
 
     (line_json,) = json.loads(terminal.alc("ps", "--json").stdout)["sessions"]
     assert (line_json["session_id"], line_json["pid"], line_json["pending"]) == (sid, entry.pid, ["q-0"])

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from algocline_mcp.cli.html import html_of
-from algocline_mcp.cli.timeline import seconds, text_of
+from algocline_mcp.cli.timeline import readable, seconds, text_of
 from algocline_mcp.config.home import Home
+from algocline_mcp.history.views import Page, view_of
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal_lines
@@ -64,7 +65,8 @@ def test_text_tells_the_rounds_in_order_with_who_and_how_long() -> None:
     text = text_of(STORY, now_s=2000.0)
 
     assert in_order(
-        text, "a <title>", "info: begun", "time() × 3", "round 1", "computed 2.5 s", "q-0 asks", "[as: a judge]",
+        text, "a <title>", "language", "lua", "info: begun",
+        "time() × 3", "round 1", "computed 2.5 s", "q-0 asks", "[as: a judge]",
         "first with [hidden]", "alice after 500 ms answers", "<b>one</b>", "q-1 asks", "the host after 60.0 s refuses",
         "no idea", "another worker went on from here", "the engine died: ended by SIGSEGV", "round 2",
         "shared from the parent", "── completed", '"x"',
@@ -176,15 +178,24 @@ def test_the_command_shows_text_and_page(tmp_path: Path) -> None:
         environ = {**os.environ, "ALC_HOME": str(tmp_path)}
         return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120, check=False)
 
-    text, page = alc(SID), alc(SID, "--html", "--out", str(tmp_path / "a.html"))
+    newest, text, page = alc(), alc(SID), alc(SID, "--html", "--out", str(tmp_path / "a.html"))
     unknown, wrong = alc(SID[:-1] + "0"), alc("nonsense")
 
     assert "round 1" in text.stdout
+    assert newest.stdout == text.stdout
     assert (tmp_path / "a.html").read_text().startswith("<!doctype html>")
     assert mode_of(tmp_path / "a.html", 0) == 0o600
     assert page.stdout == f"{tmp_path / 'a.html'}\n"
     assert (unknown.returncode, "not found" in unknown.stderr) == (1, True)
     assert wrong.returncode == 2
+
+    with subprocess.Popen(
+        [sys.executable, "-m", "algocline_mcp", "show"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "ALC_HOME": str(tmp_path)},
+    ) as command:  # fmt: skip
+        assert command.stdout is not None
+        command.stdout.close()  # as head does, when it has enough
+        assert command.communicate(timeout=120)[1] == b""
 
 
 FORKED: list[Record] = [
@@ -229,3 +240,43 @@ def test_page_groups_what_each_child_did() -> None:
 
     assert in_order(page, "forks cot as 0", "<summary>0 cot · 1 round</summary>", "f-0-0", "completed</li>",
                     "<summary>1 debate · 0 rounds</summary>", "careful", "boom", "Completed")  # fmt: skip
+
+
+PHASES: list[Record] = [
+    HEADER,
+    {"kind": "note", "bytes": 1, "level": "info", "message": "phase: <draft>", "phase": "<draft>"},
+    prompt(1001.0, ("q-0", "write"), label="first <try>"),
+    answer(1002.0, "q-0", "text"),
+    {"kind": "note", "bytes": 1, "level": "info", "message": "phase: check", "phase": "check"},
+    prompt(1003.0, ("q-1", "check"), ("q-2", "check")),
+    answer(1004.0, "q-1", "fine"),
+    answer(1004.0, "q-2", "fine"),
+    {"kind": "final", "status": "completed", "result": 1, "t": 1005.0},
+]
+
+
+def test_phases_and_labels_divide_the_text_and_the_page() -> None:
+    text, page = text_of(PHASES), html_of(PHASES)
+
+    assert in_order(text, "<draft> (1) · check (2)", "══ <draft>", "q-0 (first <try>) asks", "══ check", "q-1 asks")
+    phase, label = html.escape("<draft>"), html.escape("q-0 (first <try>)")
+    assert in_order(page, f'<h2 class="phase">{phase}</h2>', label, '<h2 class="phase">check</h2>', "q-1")
+
+
+def test_questions_about_the_budget_are_left_out() -> None:
+    entries = [
+        {"kind": "effect", "name": "budget", "args": []},
+        {"kind": "effect", "name": "state.get", "args": ["budget"]},
+    ]
+
+    assert list(readable(entries)) == entries[1:]
+
+
+def test_phases_stand_in_the_summary_and_in_the_log() -> None:
+    summary = view_of(PHASES, "summary", Page(20), worker="none", now_s=2000.0)
+    log = view_of(PHASES, "log", Page(20), worker="none", now_s=2000.0)
+    history = view_of(PHASES, "history", Page(20), worker="none", now_s=2000.0)
+
+    assert summary["phases"] == [{"phase": "<draft>", "prompts": 1}, {"phase": "check", "prompts": 2}]
+    assert log["log"][0] == {"kind": "log", "level": "info", "message": "phase: <draft>", "phase": "<draft>"}
+    assert [item.get("label") for item in history["history"]] == ["first <try>", None, None]

@@ -15,7 +15,7 @@ SENTENCES = [
     ("repair that disk; then restart this server", "repair that disk"),
     ("alc_status with wait_s tries again", "alc continue tries again"),
     ("start it again with alc_run", "start it again with alc run"),
-    ("To run your own, give code_file.", "To run your own, name it with its suffix: alc run FILE.lua."),
+    ("To run your own, give code_file.", "To run your own, name it with its suffix: alc run FILE.py."),
     ("correct it with alc_branch(session_id, code=…), which", "correct it with alc branch p-7 my.lua --jobs 2, which"),
     ("untouched; alc_branch(session_id), if need be with", "untouched; alc branch p-7, if need be with"),
     ("call alc_branch several times", "call alc branch several times"),

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from algocline_mcp.__main__ import unsupported
+from algocline_mcp.cli.answering_options import Chosen
 from algocline_mcp.cli.demo import Server
-from algocline_mcp.cli.run import SessionRun, choose_answerer
+from algocline_mcp.cli.session_run import SessionRun
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.errors import HomeUnusable, Refused
 from algocline_mcp.pool import dispatch, spawn
@@ -138,6 +139,10 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["run", "x.lua", "task"], 2, "'task' is not KEY=VALUE: write for example task='a text'"),
         (["run", "x.lua", "Ship it?"], 2, "'Ship it?' is not KEY=VALUE: write for example task='Ship it?'"),
         (["run", "x.lua", "--exec", "a", "--answers", "b"], 2, "give --exec or --answers, not both"),
+        (["run", "x.lua", "--model", "openai:a", "--answers", "b"], 2, "give --model or --answers, not both"),
+        (["run", "x.lua", "--model", "openai:a", "--exec", "b"], 2, "give --model or --exec, not both"),
+        (["run", "x.lua", "--base-url", "http://x"], 2, "--base-url belongs to --model"),
+        (["run", "x.lua", "--prices", "p.json"], 2, "--prices belongs to --model"),
         (["run", "x.lua", "--exec", "a", "--jobs", "0"], 2, "Invalid value for '--jobs'"),
         (["run", "x.lua", "--anwers", "a.json"], 2, "No such option '--anwers'. Did you mean '--answers'?"),
         (["run"], 2, "Missing argument 'FILE|NAME'"),
@@ -151,8 +156,8 @@ def test_a_wrong_id_where_sessions_wait_names_them(terminal: "Terminal") -> None
         (["run", "x.lua", "=y"], 2, "'=y' has no name before the =: write for example task=y"),
         (["run", "x.lua", "a=1", "a=2"], 2, "a is given twice: give it once, several values as a='["),
         (["run", "x.lua", "--task=y"], 2, "No such option '--task'. A value for ctx is written without dashes: task=…"),
-        (["run", "x.lua", "--answer=y"], 2, "No such option '--answer'. Did you mean '--answers'?"),
-        (["show"], 2, "Missing argument 'SID'. alc ps lists the unfinished sessions, alc ps --all the newest finished"),
+        (["run", "x.lua", "--answer=y"], 2, "No such option '--answer'. (Did you mean one of: '--answers'"),
+        (["logs"], 2, "Missing argument 'SID'. alc ps lists the unfinished sessions, alc ps --all the newest finished"),
         (["stop"], 2, "Missing argument 'SID'. alc ps lists the unfinished sessions"),
         (["show", "p-1"], 2, "'p-1' is not a session id: alc ps lists the unfinished sessions"),
         (["export", GONE], 1, "not found, and no session is unfinished here: start with alc run"),
@@ -221,7 +226,7 @@ def test_an_answer_to_a_session_that_is_over(server: Server) -> None:
 
 
 def test_a_strategy_that_is_no_lua(server: Server) -> None:
-    state = server.call("alc_run", code="def main(): pass", wait_s=50)
+    state = server.call("alc_run", code="def main(): pass", language="lua", wait_s=50)
 
     assert state["status"] == "error"
     assert state["error"].startswith("strategy:1: syntax error near 'main'")
@@ -255,7 +260,7 @@ def test_a_system_or_a_python_that_will_not_do(platform: str, version: tuple[int
 def test_a_value_that_the_engine_misses_is_named_as_it_is_written_here(
     capsys: pytest.CaptureFixture[str], hint: str, advice: str
 ) -> None:
-    run = SessionRun(None, None, choose_answerer("cat", None, 1), 1.0)
+    run = SessionRun(None, None, Chosen(command="cat").answerer(), 1.0)
 
     assert run._end({"status": "error", "error": f"x.lua:4: attempt to index a nil value (local 'x') {hint}"}) == 1
     assert capsys.readouterr().err.endswith(f"{hint}\n{advice}")
