@@ -1,5 +1,6 @@
 """Idle server: the memory of a window whose host has listed the tools and called none."""
 
+import contextlib
 import os
 import sys
 from dataclasses import replace
@@ -8,7 +9,7 @@ import anyio
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from measure import Row, at_most, figure
-from memory import rollup_mib
+from memory import rollup
 from stage import Stage, processes
 
 from algocline_mcp.config.home import Home
@@ -41,11 +42,12 @@ async def _window(stage: Stage, python: str) -> tuple[float, int, float]:
             await client.list_tools()
             await anyio.sleep(stage.choose(int(_SETTLE_S), 1))
             running = [process.pid for process in processes(home.root)]
-            mib = sum(rollup_mib(pid)[1] for pid in running)
+            mib = sum(rollup(pid).proportional_mib for pid in running)
             resident = sum(_resident_mib(pid) for pid in running)
     return mib, len(running), resident
 
 
 def _resident_mib(pid: int) -> float:
-    with open(f"/proc/{pid}/statm") as file:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+    return 0.0

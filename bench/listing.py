@@ -51,12 +51,14 @@ def fill(home: Home, sessions: int, answers: int) -> None:
     home.finished.mkdir(parents=True, exist_ok=True)
     home.pool.mkdir(parents=True, exist_ok=True)
     began_ns = time.time_ns()
+    journals = []
     for n in range(sessions):
         sid = f"p-{began_ns + n * 1_000_000:x}-{n:016x}"
         content = b"".join(journal_lines.encode(record, 0) for record in records(sid, answers, began_ns / 1e9))
-        home.journal(sid).write_bytes(content)
+        journals.append(home.journal(sid))
+        journals[-1].write_bytes(content)
         home.finished_journal(f"p-{began_ns - n * 1_000_000 - 1:x}-{n:016x}").touch()
-    for path in (home.finished, home.sessions, *home.sessions.iterdir()):
+    for path in (home.finished, home.sessions, *journals):  # others that have ended are moved behind their reply
         os.utime(path, (began_ns // 10**9 - 60,) * 2)  # quiet for a minute
 
 

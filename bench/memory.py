@@ -3,7 +3,7 @@
 Each live session has an entry in the registry, so a run among n of them is a run with n entries.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -128,23 +128,37 @@ def _sizes(running: list[Process]) -> tuple[list[float], list[float], float]:
     pss: dict[int, float] = defaultdict(float)
     rest = 0.0
     for process in running:
-        own, shared = rollup_mib(process.pid)
+        memory = rollup(process.pid)
         if process.is_worker:
-            private[process.group] += own
-            pss[process.group] += shared
+            private[process.group] += memory.private_mib
+            pss[process.group] += memory.proportional_mib
         else:
-            rest += own
+            rest += memory.private_mib
     return list(private.values()), list(pss.values()), rest
 
 
-def rollup_mib(pid: int) -> tuple[float, float]:
-    private = pss = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Private_Clean", "Private_Dirty")):
-            private += int(line.split()[1])
-        elif line.startswith("Pss:"):
-            pss = int(line.split()[1])
-    return private / 1024, pss / 1024
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Of one process. `anonymous`: all that is no file's, shared with other processes or not."""
+
+    private_mib: float = 0.0
+    proportional_mib: float = 0.0
+    anonymous_mib: float = 0.0
+
+
+def rollup(pid: int) -> Memory:
+    """A process that has ended meanwhile has no memory."""
+    kib: Counter[str] = Counter()
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]:
+            name, size, *_ = line.split()
+            kib[name] += int(size)
+    except (FileNotFoundError, ProcessLookupError):  # the second: it ended after the file was opened
+        pass
+    except PermissionError as exc:  # no process of this program lets another program of its user look
+        raise RuntimeError("only root may measure the memory of workers: run this part as root") from exc
+    private = kib["Private_Clean:"] + kib["Private_Dirty:"]
+    return Memory(private / 1024, kib["Pss:"] / 1024, kib["Anonymous:"] / 1024)
 
 
 def _available_mib() -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import machine
-from memory import rollup_mib
+from memory import rollup
 from stage import ENDLESS, WAIT_S, Stage, call, processes, unfinished
 
 from algocline_mcp.config.home import Home
@@ -31,7 +31,7 @@ async def measure(stage: Stage, sessions: int) -> dict[str, Any]:
             await call(client, "alc_run", code=ENDLESS, wait_s=WAIT_S)
         await anyio.sleep(_SETTLE_S)
         running = processes(home.root)
-        shares = {process.pid: rollup_mib(process.pid)[1] for process in running}
+        shares = {process.pid: rollup(process.pid).proportional_mib for process in running}
         workers = {process.pid for process in running if process.is_worker}
         figures = {
             "sessions": len(unfinished(home)),

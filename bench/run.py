@@ -24,6 +24,7 @@ import continues
 import first_prompt
 import idle
 import idle_server
+import languages
 import last_step
 import machine
 import many
@@ -39,6 +40,7 @@ PARTS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
     "first_prompt": first_prompt.measure,
     "step": step.measure,
     "last_step": last_step.measure,
+    "languages": languages.measure,
     "memory": memory.measure,
     "many": many.measure,
     "burst": burst.measure,

@@ -11,7 +11,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,13 +26,19 @@ from measure import Stopwatch, Timed
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool, stop_via_pool
+from algocline_mcp.pool.spawn import ForkServerProcess, is_forking
 from algocline_mcp.session.events import Answer
-from algocline_mcp.storage.process_stat import read_process_stat
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from tests.rig.processes import processes_of
 
 PROGRAMS = Path(__file__).parent / "programs"
 WAIT_S = 60.0
 TWO_QUESTIONS = 'local a = alc.llm("first") local b = alc.llm("second after " .. a) return a .. "+" .. b'
 ENDLESS = 'local n = 0 while true do n = n + 1 alc.llm("question " .. n) end'
+
+StartForkServer = Callable[[Home, Mapping[str, str]], ForkServerProcess]
 
 _SHARED_MEMORY = Path("/dev/shm")
 _AT_ONCE = 16
@@ -73,11 +79,18 @@ class Stage:
     # ── pools and clients ─────────────────────────────────────────────────────────────────────────────────
 
     @asynccontextmanager
-    async def pool(self, *, root: Path | None = None, **settings: str) -> AsyncIterator[Pool]:
+    async def pool(
+        self, *, root: Path | None = None, fork_server: StartForkServer | None = None, **settings: str
+    ) -> AsyncIterator[Pool]:
         """A pool in a home of its own, warm: its fork server, if any, has made a worker before."""
         home = Home(self.directory(root))
         environ = self.environ_of(home, settings)
-        async with Pool(home, Limits.from_env(environ), environ=environ) as pool:
+        process = fork_server(home, environ) if fork_server else None
+        async with Pool(home, Limits.from_env(environ), environ=environ, fork_process=process) as pool:
+            if is_forking(
+                environ
+            ):  # a busy machine takes longer than a run waits, and another one would take its place
+                await pool.fork_server.started()
             await run_via_pool(pool, Strategy("return 1"), wait_s=WAIT_S)
             try:
                 yield pool
@@ -98,9 +111,10 @@ class Stage:
                 yield client
         finally:
             with anyio.CancelScope(shield=True):
-                await self._end_sessions(home)
+                await self.end_sessions(home)
 
-    async def _end_sessions(self, home: Home) -> None:
+    async def end_sessions(self, home: Home) -> None:
+        """Of a home without a server."""
         environ = self.environ_of(home, {"ALC_SPAWN": "exec"})  # it spawns nothing
         async with Pool(home, Limits.from_env(environ), environ=environ) as pool:
             await cancel_all(pool)
@@ -198,19 +212,7 @@ class Process:
 
 def processes(root: Path) -> list[Process]:
     """All processes whose ALC_HOME is `root` or a directory below it, without this one."""
-    return [process for name in os.listdir("/proc") if name.isdecimal() for process in _process(int(name), root)]
-
-
-def _process(pid: int, root: Path) -> Iterator[Process]:
-    mark = b"ALC_HOME=" + os.fsencode(root)
-    with contextlib.suppress(OSError):
-        if pid != os.getpid() and any(
-            variable == mark or variable.startswith(mark + b"/")
-            for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        ):
-            stat = read_process_stat(pid)
-            title = Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
-            yield Process(pid, stat.process_session, title)
+    return [Process(process.pid, process.process_session, process.title) for process in processes_of(root)]
 
 
 async def worker_gone(pool: Pool, sid: str) -> None:

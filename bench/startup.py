@@ -104,6 +104,22 @@ def _start(program: tuple[str, ...], environ: Mapping[str, str], era: str) -> di
     return took
 
 
+def first_call_ms(environ: Mapping[str, str], tool: str, arguments: Mapping[str, str]) -> float:
+    """From exec until the first call of a tool is answered; what it has started is killed with the server, or leaves
+    when the stage ends."""
+    began = time.perf_counter()
+    with _server(OURS, environ) as server:
+        server.send(0, "initialize", _INITIALIZE)
+        server.notify("notifications/initialized")
+        server.send(1, "tools/call", {"name": tool, "arguments": arguments})
+        while (reply := server.receive()) is not None and reply["id"] != 1:
+            pass
+        took_ms = (time.perf_counter() - began) * 1000
+    if reply is None or reply.get("result", {}).get("isError", True):
+        raise RuntimeError(f"{tool} was answered {reply}")
+    return took_ms
+
+
 def _hello(era: str) -> str:
     return "server/discover" if era == STATELESS else "initialize"
 
