@@ -2,6 +2,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
+COPY alc ./alc
 COPY algocline_mcp ./algocline_mcp
 RUN python3 -m venv /opt/alc
 RUN /opt/alc/bin/pip install --no-cache-dir --no-compile .
