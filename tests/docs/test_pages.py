@@ -15,6 +15,7 @@ import pytest
 from algocline_mcp import __version__
 from algocline_mcp.cli import hosts
 from algocline_mcp.cli.main import alc
+from algocline_mcp.config.http import HttpLimits
 from algocline_mcp.config.limits import KIB, MIB, Limits
 from algocline_mcp.config.settings import WORDS
 from algocline_mcp.server.app import tools_of
@@ -52,16 +53,17 @@ def test_every_limit_stands_on_the_page_of_settings_with_its_value() -> None:
         return f"{value:g} s" if name.endswith("_s") else f"{value:g}"
 
     page = (ROOT / "docs" / "settings.md").read_text()
-    assert table_of(page, "variable", "value") == [
-        [limit.metadata["variable"], shown(limit.name, limit.default), limit.metadata["meaning"]]
-        for limit in fields(Limits)
-    ]
+    for kind, head in ((Limits, "value"), (HttpLimits, "default")):
+        assert table_of(page, "variable", head) == [
+            [limit.metadata["variable"], shown(limit.name, limit.default), limit.metadata["meaning"]]
+            for limit in fields(kind)
+        ]
 
 
 def test_every_other_variable_stands_on_the_page_of_settings() -> None:
     page = (ROOT / "docs" / "settings.md").read_text()
     listed = {row[0] for row in table_of(page, "variable", "if it is not set")}
-    limits = {each.metadata["variable"] for each in fields(Limits)}
+    limits = {each.metadata["variable"] for each in (*fields(Limits), *fields(HttpLimits))}
     read = set()
     for path in (ROOT / "algocline_mcp").rglob("*.py"):
         read |= set(re.findall(r"environ(?:\.get\(|\[)\"(ALC_[A-Z_]+)\"", path.read_text()))
@@ -71,7 +73,7 @@ def test_every_other_variable_stands_on_the_page_of_settings() -> None:
 
 
 def test_every_variable_that_a_page_names_exists() -> None:
-    known = {each.metadata["variable"] for each in fields(Limits)}
+    known = {each.metadata["variable"] for each in (*fields(Limits), *fields(HttpLimits))}
     known |= {*WORDS, "ALC_SYSTEM", "ALC_QUERY_ID", "ALC_MAX_TOKENS", "_ALC_COMPLETE"}
     known |= {"ALC_THOROUGH"}  # of the suite
     for page in PAGES:
@@ -86,9 +88,8 @@ def test_every_command_and_option_that_a_page_names_exists() -> None:
             name = words.split()[0]
             assert name in commands, f"{page.name}: alc {words}"
             inner = getattr(commands[name], "commands", {})
-            command = (
-                inner.get(words.split()[1], commands[name]) if inner and len(words.split()) > 1 else commands[name]
-            )
+            default = inner.get("run", commands[name])  # alc eval CASES is alc eval run CASES
+            command = inner.get(words.split()[1], default) if inner and len(words.split()) > 1 else default
             assert not inner or command is not commands[name], f"{page.name}: alc {words}"
             options = {option for each in command.params for option in each.opts}
             assert set(re.findall(r"(?<= )--[a-z]+", words)) <= options, f"{page.name}: alc {words}"

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.python_signatures import written
 from tests.worker.engine.lua.in_process import FakeChannel, play
 
 PAGE = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
-ROW = re.compile(r"^\| `alc\.([\w.]+)(.*?)` \|", re.MULTILINE)
+ROW = re.compile(r"^\| (?:`[^`]*` \| )?`alc\.([\w.]+)(.*?)` \|", re.MULTILINE)
 NAMES = """
 local names = {}
 for name, value in pairs(alc) do
@@ -23,9 +24,13 @@ return names
 
 
 def test_page_and_table_have_the_same_names() -> None:
-    documented = [name for name, _ in ROW.findall(PAGE)]
+    documented = [name for name, _ in ROW.findall(PAGE.partition("\n## In Python")[0])]
 
     assert sorted(documented) == sorted(play(NAMES).result)
+
+
+def test_signatures_of_python_are_current() -> None:
+    assert written(PAGE) == PAGE, "run python -m tests.docs.python_signatures"
 
 
 DEFAULTS = [
