@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -146,14 +146,14 @@ class Usage:
             )
 
 
-def usage_of(home: Home) -> Usage:
+def usage_of(home: Home, without: Collection[str] = ()) -> Usage:
     """Counts the journals, in the user's home those of all owners: 10,000 take 30 ms. A server does it beside its check
-    for retention, not for each session."""
+    for retention, not for each session. `without`: ids of sessions that are not counted."""
     sessions = size = 0
     for directory in (path for part in parts_of(home) for path in (part.sessions, part.finished)):
         with suppress(OSError), os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.endswith(".journal"):
+                if entry.name.endswith(".journal") and entry.name.removesuffix(".journal") not in without:
                     with suppress(OSError):
                         size += entry.stat(follow_symlinks=False).st_size
                         sessions += 1

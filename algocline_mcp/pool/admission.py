@@ -158,7 +158,7 @@ async def rest(pool: "Pool") -> None:
     with anyio.move_on_after(2 * pool.limits.leave_s):
         async with anyio.create_task_group() as tasks:
             for entry in list(pool.registry.known.values()):
-                tasks.start_soon(ask, os.path.basename(entry.sock).removesuffix(".sock"))
+                tasks.start_soon(ask, entry.key)
 
 
 def _busy(pool: "Pool", count: int, cap: int) -> Refused:
@@ -184,7 +184,7 @@ def _workers(pool: "Pool", live: Iterable[str], known: _Knowledge) -> list[Worke
             _changed_s(pool, journals, key, known),
             is_paused=known.paused.get(key),
             is_asked=key in known.asked or key in pool.leaving,
-            is_called=key.partition(".")[0] in pool.calls,
+            is_called=key in pool.calls,
         )
         for key in live
     ]

@@ -23,6 +23,7 @@ import anyio
 
 from algocline_mcp import __version__
 from algocline_mcp.errors import ProgramReplaced, ProtocolError, Unreachable
+from algocline_mcp.pool import spans
 from algocline_mcp.pool.client import PoolClient
 from algocline_mcp.pool.offline import decide_on_disk, fold_of
 from algocline_mcp.pool.pool import Pool
@@ -99,8 +100,12 @@ async def converse(
     """Sends the request. If there is no worker it spawns one, or asks `spawn_if`, and without it the reply is that of
     the journal. Raises AlcError; JournalCorrupt and IllegalRecord of a journal that `spawn_if` was to judge."""
     call = Call(pool, request, on_progress, event, spawn_if, anyio.current_time())
-    with pool.calling(request.sid):
-        return await _converse(call)
+    answered = [item.get("query_id") for item in request.answers or ()]
+    with pool.calling(request.sid), spans.step(pool.home.worker_key(request.sid), request.op, answered) as step:
+        reply = await _converse(call)
+        if step is not None:
+            step.end(reply.result)
+        return reply
 
 
 async def _converse(call: Call) -> PoolReply:
@@ -115,7 +120,7 @@ async def _converse(call: Call) -> PoolReply:
         reply = await _NEXT[attempt.outcome](call, attempt.error)
         if reply is not None:
             return reply
-        if attempts >= _MEMORY_ATTEMPTS and pool.exits.get(call.sid) == f"exit code {NO_MEMORY}":
+        if attempts >= _MEMORY_ATTEMPTS and pool.exits.get(pool.home.worker_key(call.sid)) == f"exit code {NO_MEMORY}":
             break
     raise _ended_each_time(call, attempts)
 
@@ -160,7 +165,7 @@ async def _reply(call: Call, response: PoolResponse) -> PoolReply:
         # Its entry goes when the worker's exit is seen: no session depends on it, and waiting for that took a last step
         # 1 to 3 ms. A run that ends at once has still to report the write of its entry.
         call.pool.watch(call.sid, pid)
-        return PoolReply(session_id, result, await _outcome(call.pool, call.pool.registry.take_unreported(call.sid)))
+        return PoolReply(session_id, result, await _outcome(call.pool, _take_unreported(call.pool, call.sid)))
     return PoolReply(session_id, result, await persist_entry(call.pool, call.sid, pid))
 
 
@@ -215,7 +220,7 @@ _NEXT: Mapping[Outcome, Callable[[Call, Exception], Awaitable[PoolReply | None]]
 
 def _ended_each_time(call: Call, attempts: int) -> Unreachable:
     pool, sid = call.pool, call.sid
-    exit_status = pool.exits.get(sid, "for an unknown reason")
+    exit_status = pool.exits.get(pool.home.worker_key(sid), "for an unknown reason")
     if exit_status == f"exit code {WRONG_PROGRAM}":
         return ProgramReplaced(
             f"the program on disk is no longer {__version__}, which this process is: start it again, then ask again; "
@@ -228,9 +233,10 @@ def _ended_each_time(call: Call, attempts: int) -> Unreachable:
             "ALC_KEEPER_BYTES, or free memory, then ask again",
             code="worker_memory",
         )
+    log = "" if pool.home.part else f", its log is {pool.home.stderr(sid)}"  # where, is not a principal's business
     return Unreachable(
         f"the worker of session {sid} ended {attempts} times before it answered, last: {exit_status}; its journal is "
-        f"safe, its log is {pool.home.stderr(sid)}; ask again"
+        f"safe{log}; ask again"
     )
 
 
@@ -248,13 +254,17 @@ async def persist_entry(pool: Pool, sid: str, pid: int) -> str | None:
     Returns None, or once why the write failed, as text for `pool_save_error`: the session goes on without the entry.
     """
     pool.register(sid, pid)
-    return await _outcome(pool, pool.registry.take_unreported(sid))
+    return await _outcome(pool, _take_unreported(pool, sid))
 
 
 async def remove_entry(pool: Pool, sid: str, pid: int) -> str | None:
     """As persist_entry, for the removal of the entry of a worker that is about to leave."""
     pool.watch(sid, pid)
-    return await _outcome(pool, pool.registry.remove(sid, pid))
+    return await _outcome(pool, pool.registry.remove(pool.home.worker_key(sid), pid))
+
+
+def _take_unreported(pool: Pool, sid: str) -> Change | None:
+    return pool.registry.take_unreported(pool.home.worker_key(sid))
 
 
 async def _outcome(pool: Pool, change: Change | None) -> str | None:

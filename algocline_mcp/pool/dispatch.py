@@ -104,12 +104,12 @@ async def begin_via_pool(
     sandbox.require(header["language"])
     header = header | {"sandbox": sandbox.level}
     pool.require_home()
-    await pool.refuse_if_full()
-    await admit(pool, sid, deadline=anyio.current_time() + wait_s)
-    if more is None:
-        file = create_journal(pool.home, header)
-    else:
-        file = await anyio.to_thread.run_sync(create_journal, pool.home, header, more, limiter=pool.files)
+    async with pool.room_for(sid):
+        await admit(pool, sid, deadline=anyio.current_time() + wait_s)
+        if more is None:
+            file = create_journal(pool.home, header)
+        else:
+            file = await anyio.to_thread.run_sync(create_journal, pool.home, header, more, limiter=pool.files)
     with pool.calling(sid):
         try:
             await pool.launch(sid, file.fd)

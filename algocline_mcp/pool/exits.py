@@ -9,7 +9,7 @@ import anyio
 class Watch:
     """A worker whose exit is noticed."""
 
-    sid: str
+    key: str  # of the worker, as Home.worker_key
     exited: anyio.Event = field(default_factory=anyio.Event)
 
 

@@ -4,9 +4,16 @@ Contract: `pool_of(pool, owner)` is `pool` itself for the user. That of a princi
 watched workers, the registry, the limits and the tasks; home and quotas are its own. It is made without I/O; its first
 session makes the directories. As a session is looked up in the part alone, that of somebody else is not found, by the
 same steps and in the same words as one that does not exist.
+
+Quotas. A new session takes its place before anything is awaited that could let another one pass: while one call counts
+the journals, the others wait. A place is counted from then on; once the journal is on the disk, or the start has
+failed, the next count of the disk says what became of it. There is one before each refusal, so a place that nobody
+uses refuses nobody.
 """
 
-from dataclasses import replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -36,27 +43,44 @@ class OwnedPool(Pool):
         self.user = user
         self.owner = owner
         self.home = user.home.of(owner)
-        self.usage = retention.Usage()
+        self.usage = retention.Usage()  # at the last count, without the sessions in `_begun`
         self._counted_at = float("-inf")
+        self._counting = anyio.Lock()
+        self._begun: set[str] = set()  # ids of sessions that took a place since the last count
+        self._beginning: set[str] = set()  # those of them whose journal may not be on the disk yet
         self._is_home_usable = False
 
     async def _remove_expired(self) -> None:
         await self.user._remove_expired()  # of all parts
 
-    async def refuse_if_full(self) -> None:
-        """Raises Refused over a quota, and where the home is full. Journals are counted again after `sweep_s`, and
-        before a refusal; between, what was started here is added."""
+    @asynccontextmanager
+    async def room_for(self, sid: str) -> AsyncIterator[None]:
+        """As of any pool. Raises Refused over a quota, too."""
         self.refuse_over_prompts()
-        limits = self.limits
-        if limits.owner_sessions or limits.owner_bytes:
-            is_old = anyio.current_time() - self._counted_at >= limits.sweep_s
-            if is_old or self._excess() is not None:
-                self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
-                self._counted_at = anyio.current_time()
-            if (excess := self._excess()) is not None:
-                cure = 'delete some with alc_stop(mode="delete"), also finished ones'
-                raise Refused(f"your sessions {excess}: {cure}", code="quota")
-            self.usage = replace(self.usage, sessions=self.usage.sessions + 1)
+        try:
+            if self.limits.owner_sessions or self.limits.owner_bytes:
+                async with self._counting:
+                    await self._take_place(sid)
+            await self.refuse_if_full()
+            yield
+        finally:
+            self._beginning.discard(sid)
+
+    async def _take_place(self, sid: str) -> None:
+        """Journals are counted again after `sweep_s`, and before a refusal; between, what was started here is added."""
+        is_old = anyio.current_time() - self._counted_at >= self.limits.sweep_s
+        if is_old or self._excess() is not None:
+            self._begun &= self._beginning
+            count = partial(retention.usage_of, self.home, frozenset(self._begun))
+            self.usage = await anyio.to_thread.run_sync(count, limiter=self.files)
+            self._counted_at = anyio.current_time()
+        if (excess := self._excess()) is not None:
+            cure = 'delete some with alc_stop(mode="delete"), also finished ones'
+            raise Refused(f"your sessions {excess}: {cure}", code="quota")
+        self._begun.add(sid)
+        self._beginning.add(sid)
+
+    async def refuse_if_full(self) -> None:
         try:
             await self.user.refuse_if_full()
         except Refused as exc:  # its sentence is for the operator
@@ -64,8 +88,9 @@ class OwnedPool(Pool):
 
     def _excess(self) -> str | None:
         limits, usage = self.limits, self.usage
-        if 0 < limits.owner_sessions <= usage.sessions:
-            return f"are {usage.sessions}, at most {limits.owner_sessions} are kept"
+        sessions = usage.sessions + len(self._begun)
+        if 0 < limits.owner_sessions <= sessions:
+            return f"are {sessions}, at most {limits.owner_sessions} are kept"
         if 0 < limits.owner_bytes <= usage.bytes:
             return f"take {usage.bytes / MIB:.1f} MiB, at most {limits.owner_bytes / MIB:.1f} are kept"
         return None

@@ -8,8 +8,8 @@ it ends, the pool removes its registry entry and, if it can take the journal's l
 import os
 import signal
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -60,30 +60,30 @@ class Pool:
         self.limits = limits
         self.environ = dict(environ) | limits.as_env()
         self.registry = RegistryWriter(home, limits)
-        self.exits: dict[str, str] = {}  # sid -> exit of its last worker, for error messages
+        self.exits: dict[str, str] = {}  # worker key -> exit of the last such worker, for error messages
         self.files = anyio.CapacityLimiter(2)  # threads that read journals
         self.fork_server = ForkServerClient(
             home, limits, environ=self.environ, on_exit=self._record_exit, process=fork_process
         )
-        self.leaving: set[str] = set()  # sids whose worker is being asked to hibernate, see admission
-        self.calls: Counter[str] = Counter()  # calls of this server that are under way, by sid
+        self.leaving: set[str] = set()  # keys of workers that are being asked to hibernate, see admission
+        self.calls: Counter[str] = Counter()  # calls of this server that are under way, by worker key
         self.burst = Burst()
         self.keep = retention.keep_of(environ)
         self._is_home_required = is_home_required
         self._is_home_usable = False
         self.usage = retention.Usage()  # of the home, as it was at the last check for retention
         self._expired_removed_at = float("-inf")
-        self._under_retention: dict[str, anyio.Event] = {}  # finished sessions, until their retention is applied
+        self._under_retention: dict[str, anyio.Event] = {}  # by worker key, until it is applied
         self._watched: dict[int, Watch] = {}  # by pid
         self._any_exit = Signal()  # at the exit of a watched worker
         self._any_status = Signal()  # when the exit status of a worker is known
-        self._started: dict[int, str] = {}  # pid -> sid of workers whose exit code this server will receive
+        self._started: dict[int, str] = {}  # pid -> key of workers whose exit code this server will receive
         self._tasks: TaskGroup
         self.owner = USER
         self.owned: dict[str, Pool] = {}  # the pools of principals, see owned.py
 
     def __repr__(self) -> str:
-        workers = {watch.sid: pid for pid, watch in self._watched.items()}
+        workers = {watch.key: pid for pid, watch in self._watched.items()}
         return (
             f"Pool(home={os.fspath(self.home.root)!r}, workers={workers}, "
             f"registry_writes_pending={self.registry.pending}, archiving={sorted(self._under_retention)})"
@@ -145,6 +145,12 @@ class Pool:
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
             self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
 
+    @asynccontextmanager
+    async def room_for(self, sid: str) -> AsyncIterator[None]:
+        """Entered with room for one more session, whose journal is made within. Raises Refused."""
+        await self.refuse_if_full()
+        yield
+
     async def refuse_if_full(self) -> None:
         """Raises Refused where the home holds too much. Only then is it counted again: it may have been purged."""
         try:
@@ -158,7 +164,7 @@ class Pool:
 
     def apply_retention_soon(self, sid: str) -> None:
         """Applies retention in the background: the call that ended the session may be cancelled meanwhile."""
-        self._under_retention[sid] = anyio.Event()
+        self._under_retention[self.home.worker_key(sid)] = anyio.Event()
         self._tasks.start_soon(self.apply_retention, sid)
 
     async def apply_retention(self, sid: str) -> None:
@@ -168,7 +174,7 @@ class Pool:
             with suppress(AlcError, OSError):  # the next server tries again
                 path = self.home.finished_journal(sid)
                 await anyio.to_thread.run_sync(retention.scrub, path, self.keep, limiter=self.files)
-        if (applied := self._under_retention.pop(sid, None)) is not None:
+        if (applied := self._under_retention.pop(self.home.worker_key(sid), None)) is not None:
             applied.set()
         await self._remove_expired()
 
@@ -202,14 +208,15 @@ class Pool:
                 cure = f"{log} must be a file that you can write, or be absent: remove it, then ask again"
             sentence = f"cannot start a worker: {exc.strerror}; {cure}"
             raise Unreachable(sentence, code="no_process") from exc
-        self.exits.pop(sid, None)
-        self._started[pid] = sid
+        key = self.home.worker_key(sid)
+        self.exits.pop(key, None)
+        self._started[pid] = key
         self.register(sid, pid)
         return pid
 
     def register(self, sid: str, pid: int) -> None:
         """Watches a worker and queues the write of its registry entry, unless both were done. Does not wait."""
-        known = self.registry.known.get(sid)
+        known = self.registry.known.get(self.home.worker_key(sid))
         if known is None or known.pid != pid:
             self.watch(sid, pid)
             if (entry := entry_of(self, sid, pid)) is not None:
@@ -220,7 +227,7 @@ class Pool:
         if pid not in self._watched and hasattr(os, "pidfd_open"):
             with suppress(ProcessLookupError):
                 pidfd = os.pidfd_open(pid)
-                self._watched[pid] = Watch(sid)
+                self._watched[pid] = Watch(self.home.worker_key(sid))
                 self._tasks.start_soon(self._watch, sid, pid, pidfd)
 
     async def _watch(self, sid: str, pid: int, pidfd: int) -> None:
@@ -231,7 +238,7 @@ class Pool:
             os.close(pidfd)
             self._watched.pop(pid).exited.set()
         remove_stale_socket(self.home, sid)
-        self.registry.remove(sid, pid)
+        self.registry.remove(self.home.worker_key(sid), pid)
         self._any_exit.announce()
 
     def _reap(self, pid: int, pidfd: int) -> None:
@@ -243,14 +250,15 @@ class Pool:
             self._record_exit(pid, status.si_status if status.si_code == os.CLD_EXITED else -status.si_status)
 
     def _record_exit(self, pid: int, code: int) -> None:
-        if (sid := self._started.pop(pid, None)) is not None:
-            self.exits[sid] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        if (key := self._started.pop(pid, None)) is not None:
+            self.exits[key] = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
             if len(self.exits) > _EXITS_KEPT:
                 del self.exits[next(iter(self.exits))]
         self._any_status.announce()
 
     def _watches_of(self, sid: str) -> list[Watch]:
-        return [watch for watch in self._watched.values() if watch.sid == sid]
+        key = self.home.worker_key(sid)
+        return [watch for watch in self._watched.values() if watch.key == key]
 
     async def wait_for_exit(self, sid: str, limit_s: float) -> None:
         """Returns when all watched workers of the session have exited, at the latest after `limit_s`."""
@@ -263,7 +271,7 @@ class Pool:
         fork server reports it a moment after the exit is noticed, on a busy machine after the next worker is started.
         """
         with anyio.move_on_after(limit_s):
-            while sid in self._started.values():
+            while self.home.worker_key(sid) in self._started.values():
                 await self._any_status.wait()
 
     async def back_off(self, sid: str, limit_s: float) -> None:
@@ -281,13 +289,14 @@ class Pool:
     @contextmanager
     def calling(self, sid: str) -> Iterator[None]:
         """While a call to this session is under way, no launch of this server evicts its worker."""
-        self.calls[sid] += 1
+        key = self.home.worker_key(sid)
+        self.calls[key] += 1
         try:
             yield
         finally:
-            self.calls[sid] -= 1
-            if not self.calls[sid]:
-                del self.calls[sid]
+            self.calls[key] -= 1
+            if not self.calls[key]:
+                del self.calls[key]
 
     def in_background(self, function: Callable[[*Arguments], Coroutine[Any, Any, object]], *args: *Arguments) -> None:
         """Runs the function in a task of the pool: it goes on if the call that started it is cancelled."""

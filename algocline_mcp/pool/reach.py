@@ -108,10 +108,11 @@ def _lock(pool: Pool, sid: str) -> int | None:
 
 async def find_entry(pool: Pool, sid: str) -> PoolSessionEntry | None:
     """The process that should hold the session, by the registry. May be outdated: compare its identity before use."""
-    if sid in pool.registry.known:
-        return pool.registry.known[sid]
+    key = pool.home.worker_key(sid)
+    if key in pool.registry.known:
+        return pool.registry.known[key]
     try:
-        return PoolRegistry.load(pool.home.registry).find(sid)
+        return PoolRegistry.load(pool.home.registry).find(key)
     except (OSError, ValueError):
         return None
 

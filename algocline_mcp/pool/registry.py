@@ -59,6 +59,12 @@ class PoolSessionEntry(BaseModel):
     start_time: int | None = None
     pidfd_ino: int | None = None
 
+    @property
+    def key(self) -> str:
+        """As Home.worker_key: the same id in the parts of two owners is two sessions."""
+        name = os.path.basename(self.sock).removesuffix(".sock")
+        return name if name.startswith(f"{self.sid}.") else self.sid
+
     @classmethod
     def of(cls, sid: str, sock: Path, identity: process_identity.ProcessIdentity) -> Self:
         created_at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -83,14 +89,15 @@ class PoolRegistry(BaseModel):
         return cls() if content is None else cls.model_validate_json(content)
 
     def add(self, entry: PoolSessionEntry) -> None:
-        self.sessions = [other for other in self.sessions if other.sid != entry.sid] + [entry]
+        self.sessions = [other for other in self.sessions if other.key != entry.key] + [entry]
 
-    def remove(self, sid: str, pid: int) -> None:
+    def remove(self, key: str, pid: int) -> None:
         """Removes the entry of that worker only: the session may have been revived since."""
-        self.sessions = [entry for entry in self.sessions if (entry.sid, entry.pid) != (sid, pid)]
+        self.sessions = [entry for entry in self.sessions if (entry.key, entry.pid) != (key, pid)]
 
-    def find(self, sid: str) -> PoolSessionEntry | None:
-        return next((entry for entry in self.sessions if entry.sid == sid), None)
+    def find(self, key: str) -> PoolSessionEntry | None:
+        """`key`: of a worker (Home.worker_key); of the user's sessions it is their id."""
+        return next((entry for entry in self.sessions if entry.key == key), None)
 
     def save(self, path: Path) -> bytes:
         """Replaces the file, 0600. Not flushed: after a power cut it is rebuilt. Raises OSError; the old one stays.
@@ -136,10 +143,8 @@ class RegistryWriter:
 
     home: Home
     limits: Limits
-    known: dict[str, PoolSessionEntry] = field(default_factory=dict)
-    _unreported: dict[str, Change] = field(
-        default_factory=dict
-    )  # by sid: added entries whose outcome was not reported yet
+    known: dict[str, PoolSessionEntry] = field(default_factory=dict)  # by key, as all below
+    _unreported: dict[str, Change] = field(default_factory=dict)  # added entries whose outcome was not reported yet
     _waiting: list[Change] = field(default_factory=list)
     _written: tuple[bytes, PoolRegistry] | None = None  # the file's content as it was last, and what it means
     _writing: int = 0  # changes in the write that is under way
@@ -153,19 +158,19 @@ class RegistryWriter:
         return len(self._waiting) + self._writing
 
     def add(self, entry: PoolSessionEntry) -> Change:
-        self.known[entry.sid] = entry
-        change = self._unreported[entry.sid] = self._ask(add=entry)
+        self.known[entry.key] = entry
+        change = self._unreported[entry.key] = self._ask(add=entry)
         return change
 
-    def take_unreported(self, sid: str) -> Change | None:
-        """The queued write of the session's entry, to the first caller only: the outcome is reported once."""
-        return self._unreported.pop(sid, None)
+    def take_unreported(self, key: str) -> Change | None:
+        """The queued write of the worker's entry, to the first caller only: the outcome is reported once."""
+        return self._unreported.pop(key, None)
 
-    def remove(self, sid: str, pid: int) -> Change:
-        if sid in self.known and self.known[sid].pid == pid:
-            del self.known[sid]
-            self._unreported.pop(sid, None)
-        return self._ask(remove=(sid, pid))
+    def remove(self, key: str, pid: int) -> Change:
+        if key in self.known and self.known[key].pid == pid:
+            del self.known[key]
+            self._unreported.pop(key, None)
+        return self._ask(remove=(key, pid))
 
     def prune(self) -> Change:
         """Removes the entries whose process is gone."""
@@ -235,13 +240,13 @@ class RegistryWriter:
 
     def _complete(self, registry: PoolRegistry, *, is_new: bool) -> None:
         """Adds entries that an earlier write could not add, or that were lost with the file."""
-        listed = {entry.sid for entry in registry.sessions}
+        listed = {entry.key for entry in registry.sessions}
         for entry in list(self.known.values()):
-            if entry.sid not in listed and entry.identity.is_alive():
+            if entry.key not in listed and entry.identity.is_alive():
                 registry.add(entry)
         for path in self.home.pool.glob("p-*.sock") if is_new else ():
             sid = path.name.partition(".")[0]
-            if sid in self.known:
+            if path.name.removesuffix(".sock") in self.known:
                 continue
             identity = process_identity.identify_listener(path, f"pool-worker {sid}")
             if identity is not None:

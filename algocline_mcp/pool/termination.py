@@ -53,4 +53,4 @@ async def terminate_worker(pool: Pool, sid: str) -> None:
                 break
             with anyio.move_on_after(pool.limits.leave_s):
                 await anyio.wait_readable(pidfd)
-    await pool.registry.remove(sid, entry.pid).error(pool.limits.registry_lock_s)
+    await pool.registry.remove(entry.key, entry.pid).error(pool.limits.registry_lock_s)

@@ -4,21 +4,24 @@ import os
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from algocline_mcp.config.home import Home
-from algocline_mcp.errors import HomeUnusable, Refused
+from algocline_mcp.errors import HomeUnusable, Refused, Unreachable
 from algocline_mcp.history import retention
+from algocline_mcp.history.new_session import header_of
 from algocline_mcp.history.retention import apply_retention, usage_of
 from algocline_mcp.pool import owned
-from algocline_mcp.pool.dispatch import Pool, Strategy, run_via_pool, stop_via_pool
+from algocline_mcp.pool.dispatch import Pool, Strategy, begin_via_pool, gen_pool_sid, run_via_pool, stop_via_pool
 from algocline_mcp.pool.owned import pool_of
+from algocline_mcp.pool.reach import find_entry
 from algocline_mcp.session.owner import calling_as
 from algocline_mcp.storage import prompt_count
 from algocline_mcp.storage.owners import name_part, owners_of
 from algocline_mcp.storage.sockets import live_sessions, live_workers
 from tests.pool.test_admission import age
-from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say
+from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
 WHO = "return alc.state.get('k', 'nothing')"
@@ -93,12 +96,91 @@ async def test_over_its_sessions_or_bytes_a_principal_starts_none_until_one_is_d
     assert [reply.result["result"] for reply in (others, again, users)] == [2, 3, 4]
 
 
+async def test_runs_that_begin_at_once_share_what_is_left_of_a_quota(rig: Rig) -> None:
+    replies: list[str] = []
+    async with rig.pool(owner_sessions=2) as pool:
+        ann = pool_of(pool, "ann")
+
+        async def begin() -> None:
+            try:
+                replies.append((await run(ann, ASK_ONCE)).result["status"])
+            except Refused as exc:
+                replies.append(exc.code)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(12):
+                tasks.start_soon(begin)
+        kept = usage_of(ann.home).sessions
+
+    assert sorted(replies) == ["needs_response"] * 2 + ["quota"] * 10
+    assert kept == 2
+
+
+async def test_a_session_that_could_not_begin_gives_its_place_back(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(sid: str, journal_fd: int) -> None:
+        os.close(journal_fd)
+        raise Unreachable("no process can be started", code="no_process")
+
+    async with rig.pool(owner_sessions=1) as pool:
+        ann = pool_of(pool, "ann")
+        with monkeypatch.context() as patch:
+            patch.setattr(ann, "launch", fail)
+            with pytest.raises(Unreachable):
+                await run(ann, ASK_ONCE)
+        begun = await run(ann, ASK_ONCE)
+        refusal = await _refusal(ann)
+
+    assert begun.result["status"] == "needs_response"
+    assert refusal.startswith("your sessions are 1, at most 1 are kept")
+
+
+async def test_two_owners_with_sessions_of_one_id_do_not_meet(rig: Rig) -> None:
+    """Ids are random, and alc import refuses one that is in the home: so it takes files that were copied by hand."""
+    async with rig.pool() as pool:
+        ann, ben = pool_of(pool, "ann"), pool_of(pool, "ben")
+        sid = gen_pool_sid()
+        for own in (ann, ben):
+            with calling_as(own.owner):
+                header = header_of(pool.limits, Strategy(ASK_TWICE), sid=sid)
+            await begin_via_pool(own, header, wait_s=WAIT_S)
+        anns, bens = (pool.registry.known[own.home.worker_key(sid)] for own in (ann, ben))
+        await until(lambda: len(rig.registry()) == 2)
+        await kill(anns.pid)
+        await ann.wait_for_status(sid, WAIT_S)
+        exits = [pool.exits.get(own.home.worker_key(sid)) for own in (ann, ben)]
+        found = await find_entry(ben, sid)
+        second = await say(ben, sid, "q-0", "B")
+        ends = [
+            (await finish(ann, await say(ann, sid, "q-0", "A"), "A"))["result"],
+            (await finish(ben, second, "B"))["result"],
+        ]
+
+    assert anns.pid != bens.pid
+    assert exits == ["SIGKILL", None]
+    assert found == bens
+    assert ends == ["A+A", "B+B"]
+
+
+async def test_a_call_about_the_live_session_of_another_waits_for_nothing(rig: Rig) -> None:
+    """One that waited for the worker to leave would tell by its time that there is one."""
+    async with rig.pool(leave_s=10 * WAIT_S) as pool:
+        ann, ben = pool_of(pool, "ann"), pool_of(pool, "ben")
+        sid = (await run(ann, ASK_ONCE)).session_id
+        with anyio.fail_after(WAIT_S):
+            for mode in ("hibernate", "cancel", "delete"):
+                with pytest.raises(Refused, match="not"):
+                    await stop_via_pool(ben, sid, mode)
+        end = await say(ann, sid, "q-0", "A")
+
+    assert end.result["result"] == "got A"
+
+
 async def test_sessions_are_not_counted_for_each_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     counted: list[str] = []
 
-    def count(home: Home) -> object:
+    def count(home: Home, *more: Any) -> object:
         counted.append(home.part)
-        return usage_of(home)
+        return usage_of(home, *more)
 
     async with rig.pool(owner_sessions=10) as pool:
         ann = pool_of(pool, "ann")

@@ -200,7 +200,7 @@ def _live(context: ToolContext, sid: str) -> list[PoolSessionEntry]:
         entries = PoolRegistry.load(home.registry).sessions
     except (OSError, ValueError):
         entries = []  # the next write sets a corrupt registry aside and rebuilds it
-    return [entry for entry in entries if sid in ("", entry.sid) and entry.sid in own and entry.identity.is_alive()]
+    return [entry for entry in entries if sid in ("", entry.sid) and entry.key in own and entry.identity.is_alive()]
 
 
 def _line(entry: PoolSessionEntry) -> dict[str, Any]:
