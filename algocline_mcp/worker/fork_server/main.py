@@ -41,7 +41,7 @@ from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.fork_server.warmup import record_pages, warm_up
 from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.lowlevel import free_blocks, memory_pages
+from algocline_mcp.worker.lowlevel import code_names, free_blocks, memory_pages
 from algocline_mcp.worker.lowlevel.failpoints import arm
 from algocline_mcp.worker.lowlevel.immortal import immortalize
 from algocline_mcp.worker.lowlevel.privileges import give_up_new_privileges
@@ -221,6 +221,7 @@ def main(argv: Sequence[str]) -> int:
     except HomeUnusable as exc:
         print(f"alc fork-server: {exc}", file=sys.stderr)
         return 2
+    code_names.shorten()
     warm_up(preloaded)
     immortalize()
     free_blocks.fill()

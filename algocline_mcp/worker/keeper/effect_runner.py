@@ -72,6 +72,7 @@ class EffectRunner:
             self._limits.code_bytes,
             effects.scenario_paths(self._home.scenarios, os.environ),
             header.get("variants", {}),
+            names_directories=not self._home.part,
         )
 
     def _environ(self, header: Record) -> Environ:

@@ -38,6 +38,7 @@ class World:
     code_bytes: int
     scenario_paths: Sequence[Path] = ()
     variants: Mapping[str, str] = field(default_factory=dict)  # package -> its directory; precedes every path
+    names_directories: bool = True  # in errors; to a principal those of the machine are not shown
 
     def perform(self, name: str, args: tuple[Any, ...]) -> Record:
         function = EFFECTS.get(name)
@@ -114,7 +115,7 @@ def _foreign(world: World, name: str, own: Language) -> Record | None:
 def _no_module(world: World, name: str, own: Language) -> Record:
     first = name.partition(".")[0]
     if first not in world.variants:
-        return _not_found("module", name, world.lib_paths, own.module_forms)
+        return _not_found(world, "module", name, world.lib_paths, own.module_forms)
     return {"error": f"variant pkg '{first}': failed to read {world.variants[first]}: there is no module '{name}'"}
 
 
@@ -163,17 +164,18 @@ def _scenario(world: World, name: Any) -> Record:
         outcome = _read_source(root / file, file, world.code_bytes)
         if outcome is not None:
             return outcome
-    return _not_found("scenario", name, world.scenario_paths, (form,))
+    return _not_found(world, "scenario", name, world.scenario_paths, (form,))
 
 
 def _misnamed(kind: str, name: Any) -> Record:
     return {"error": f"{kind} {name!r} not found: a name is letters, digits, _ and -, with dots between parts"}
 
 
-def _not_found(kind: str, name: str, roots: Sequence[Path], forms: Sequence[str]) -> Record:
+def _not_found(world: World, kind: str, name: str, roots: Sequence[Path], forms: Sequence[str]) -> Record:
     files = [form.format(name.replace(".", "/")) for form in forms]
     shown = " or ".join([files[0], *("…/" + file.rpartition("/")[2] for file in files[1:])])
-    return {"error": f"{kind} '{name}' not found: no {shown} in {', '.join(map(str, roots))}"}
+    where = f"in {', '.join(map(str, roots))}" if world.names_directories else f"among the {kind}s of this server"
+    return {"error": f"{kind} '{name}' not found: no {shown} {where}"}
 
 
 def _read_source(path: Path, chunk: str, max_bytes: int) -> Record | None:

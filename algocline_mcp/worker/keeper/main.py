@@ -33,6 +33,7 @@ from algocline_mcp.storage.journal import Journal
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned, spawn_engine
 from algocline_mcp.worker.keeper.poll_loop import Keeper
+from algocline_mcp.worker.lowlevel.code_names import shorten
 from algocline_mcp.worker.lowlevel.failpoints import arm, fail_point
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 from algocline_mcp.worker.lowlevel.privileges import give_up_new_privileges
@@ -62,6 +63,7 @@ def main(argv: Sequence[str]) -> int:
     except HomeUnusable as exc:
         print(f"alc pool-worker: {exc}", file=sys.stderr)
         return 2
+    shorten()
     arm(os.environ)
     refuse_tracers(preloaded.confinement.sandbox.mode)
     return keep(args.sid, args.journal, args.listener, preloaded, spare_engine(preloaded))

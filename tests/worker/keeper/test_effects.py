@@ -67,6 +67,15 @@ def test_error_of_a_missing_module_names_every_path_that_was_tried(tmp_path: Pat
     assert outcome == {"error": f"module 'a.m' not found: no a/m.lua or …/init.lua in {where}"}
 
 
+def test_to_a_principal_a_missing_module_names_no_directory(tmp_path: Path) -> None:
+    own = World("lua", [tmp_path], {}, CODE_BYTES, [tmp_path], names_directories=False)
+
+    assert [own.perform(kind, ("a.m",)) for kind in ("module", "scenario")] == [
+        {"error": "module 'a.m' not found: no a/m.lua or …/init.lua among the modules of this server"},
+        {"error": "scenario 'a.m' not found: no a/m.lua among the scenarios of this server"},
+    ]
+
+
 BAD_NAMES: list[Any] = [
     *("", ".", "..", "../m", "/etc/passwd", "a/b", "a..b", ".a", "a.", "a\n", "a\0", "a b", "é", "~", "*", "m.lua "),
     *(5, None, True, 1.5, ["m"], {"m": 1}),

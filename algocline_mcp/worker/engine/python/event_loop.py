@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 from algocline_mcp.session.waits import WAKE_S
 from algocline_mcp.worker.engine.python.exceptions import Error
 from algocline_mcp.worker.engine.python.open_queries import OpenQueries, Waiting
+from algocline_mcp.worker.lowlevel.code_names import LIBRARY
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -281,9 +282,9 @@ if sys.version_info >= (3, 12):
 def _position(task: "asyncio.Task[Any]") -> str:
     """Name and line of a task. The standard library's frames are others on each machine."""
     (frame,) = task.get_stack(limit=1) or (None,)
-    if frame is None or os.path.isabs(frame.f_code.co_filename):
+    if frame is None or os.path.isabs(file := frame.f_code.co_filename) or file.startswith(LIBRARY):
         return task.get_name()
-    return f"{task.get_name()} at {frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{task.get_name()} at {file}:{frame.f_lineno}"
 
 
 def running_loop() -> EventLoop | None:

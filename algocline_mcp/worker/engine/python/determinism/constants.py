@@ -34,6 +34,15 @@ _CONSTANTS: dict[Any, dict[str, Any]] = {
     threading: {"get_native_id": _ID, "get_ident": _ID},
 }
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"}  # and TZ, which the session has recorded
+_DIRECTORIES = (
+    "executable",
+    "_base_executable",
+    "prefix",
+    "exec_prefix",
+    "base_prefix",
+    "base_exec_prefix",
+    "_stdlib_dir",
+)  # of Python, elsewhere on another machine
 _environ: dict[Any, Any] = vars(os.environ)["_data"]  # what os.environb shows, too; the environment itself stays
 _saved: list[Callable[[], object]] = []  # restores, the last one first
 
@@ -67,7 +76,9 @@ def begin() -> None:
     _exchange_content(_environ, {os.fsencode(name): os.fsencode(value) for name, value in environment.items()})
     _exchange_attribute(sys, "argv", ["strategy"])
     _exchange_attribute(sys, "orig_argv", ["strategy"])
-    _exchange_attribute(sys, "executable", "")
+    for name in _DIRECTORIES:
+        _exchange_attribute(sys, name, "")
+    _exchange_content(sys.path_importer_cache, {})
     _exchange_attribute(platform, "_uname_cache", None)
     _exchange_attribute(logging, "_startTime", 0)  # of `relativeCreated`; the time would be one more recorded call
     thread = threading.main_thread()

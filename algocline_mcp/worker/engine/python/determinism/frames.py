@@ -10,9 +10,11 @@ from typing import Any
 
 from algocline_mcp.worker.engine.python.determinism import world
 from algocline_mcp.worker.engine.python.determinism.patches import Patches
+from algocline_mcp.worker.lowlevel.code_names import LIBRARY
 
 _FOREIGN = (
     "<frozen ",
+    LIBRARY,
     os.path.dirname(os.__file__) + os.sep,
     str(Path(__file__).parents[4]) + os.sep,  # of the package algocline_mcp
 )
