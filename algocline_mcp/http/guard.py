@@ -1,7 +1,8 @@
 """What is refused before the SDK sees a request, and before a body is read. ASGI.
 
 Contract. `Guard` stands outermost: a request by a name or from a web page that is not allowed gets 421 or 403 (DNS
-rebinding: a page of a stranger whose name leads to this machine sends that name as its Host, and its own Origin).
+rebinding: a page of a stranger whose name leads to this machine sends that name as its Host, and its own Origin). One
+that says twice who calls gets 400.
 `Admission` stands behind the authentication: it counts requests under way and their bodies, reads a body whole, judges
 it as the lines over stdio, and says who calls. The SDK decodes a body on the event loop, which serves all: one with
 700,000 keys held it for 5 s on a busy machine, and takes 0.1 s now. Each refusal is one sentence in a JSON-RPC error,
@@ -83,6 +84,8 @@ class Guard:
         for origin in _values(scope, b"origin"):
             if origin.lower() not in self._origins and not self._is_local_page(origin):
                 return Refusal(403, "this web page is not among the origins in ALC_HTTP_ORIGINS of the server")
+        if len(_values(scope, b"authorization")) > 1:  # a proxy may have judged another one than is read here
+            return Refusal(400, "the request has several Authorization headers: send one")
         return None
 
     def _is_local_page(self, origin: str) -> bool:

@@ -7,6 +7,8 @@ an issuer happens to use. Nothing of a token is logged or repeated.
 
 import logging
 import ssl
+import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -17,6 +19,7 @@ from mcp.server.auth.provider import AccessToken, TokenVerifier
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.http import HttpSettings, Issuer
 from algocline_mcp.http.tokens import PREFIX, Tokens, principals_of
+from algocline_mcp.server.tool_call.rare_warning import RareWarning
 
 # Signatures alone: with a shared secret whoever verifies can sign, and `none` is no algorithm here.
 _ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
@@ -52,8 +55,9 @@ class Verifier(TokenVerifier):
 
 
 class JwtVerifier:
-    def __init__(self, issuer: Issuer) -> None:
+    def __init__(self, issuer: Issuer, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._issuer = issuer
+        self._outage = RareWarning(logger, clock_s)
         self._keys = jwt.PyJWKClient(issuer.keys_url, timeout=_FETCH_S, ssl_context=ssl.create_default_context())
         self._fetches = anyio.CapacityLimiter(2)  # it holds a lock while it fetches: more threads would wait
 
@@ -77,7 +81,7 @@ class JwtVerifier:
                 options={"require": _REQUIRED},
             )
         except jwt.PyJWKClientConnectionError:
-            logger.warning("no keys at %s: tokens of this issuer are refused", self._issuer.keys_url)
+            self._outage.note(f"no keys at {self._issuer.keys_url}: a token of this issuer was refused")
             return None
         except (jwt.PyJWTError, ValueError, TypeError):
             return None

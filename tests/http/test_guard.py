@@ -94,6 +94,15 @@ async def test_two_hosts_are_refused() -> None:
     assert (await asked(Guard(_pass, LOCAL, checks_host=True), {"headers": headers}))[0] == 421
 
 
+async def test_request_with_two_authorizations_is_refused_whichever_is_first() -> None:
+    for tokens in ([b"Bearer anna", b"Bearer ben"], [b"Bearer ben", b"Bearer ben"]):
+        headers = [(b"host", b"localhost"), *((b"authorization", token) for token in tokens)]
+
+        got, sentence = await asked(Guard(_pass, LOCAL, checks_host=False), {"headers": headers})
+
+        assert (got, sentence) == (400, "the request has several Authorization headers: send one")
+
+
 async def test_health_is_told_to_whoever_asks_by_whatever_name() -> None:
     scope = {"path": "/readyz", "headers": [(b"host", b"10.0.0.7")]}
 

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.http import HttpSettings, Issuer
 from algocline_mcp.errors import HomeUnusable
-from algocline_mcp.http.identity import Verifier, asks_who
+from algocline_mcp.http.identity import JwtVerifier, Verifier, asks_who
 from algocline_mcp.http.tokens import new_token
+from algocline_mcp.server.tool_call.rare_warning import PAUSE_S
 
 pytestmark = pytest.mark.anyio
 
@@ -126,6 +127,20 @@ async def test_issuer_whose_keys_cannot_be_had_opens_no_door_and_closes_none(tmp
 
     assert await principal_of(signed(), tmp_path, nowhere) is None
     assert await principal_of(own, tmp_path, nowhere) == "anna"
+
+
+async def test_issuer_whose_keys_cannot_be_had_writes_one_line_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now_s = 0.0
+    verifier = JwtVerifier(Issuer(ISSUER, AUDIENCE, "http://127.0.0.1:1/keys"), lambda: now_s)
+    for _ in range(20):
+        assert await verifier.principal_of(signed()) is None
+    early = list(caplog.messages)
+    now_s = PAUSE_S
+    await verifier.principal_of(signed())
+
+    sentence = "no keys at http://127.0.0.1:1/keys: a token of this issuer was refused"
+    assert early == [sentence]
+    assert caplog.messages == [sentence, f"{sentence} (20 times since the last such line)"]
 
 
 def test_server_asks_who_calls_as_soon_as_somebody_has_a_token(tmp_path: Path) -> None:
