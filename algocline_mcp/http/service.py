@@ -29,6 +29,7 @@ from starlette.types import ASGIApp
 
 from algocline_mcp.config.http import HttpLimits, HttpSettings
 from algocline_mcp.http.guard import Admission, Guard
+from algocline_mcp.http.long_replies import LongReplies
 from algocline_mcp.server.app import Server, build_as
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.lifespan import ServerState
@@ -87,7 +88,7 @@ class Service:
         self._manager = StreamableHTTPSessionManager(
             self.server._lowlevel_server, stateless=True, max_request_body_size=limits.body_bytes
         )
-        self._admission = Admission(self._manager.handle_request, limits)
+        self._admission = Admission(LongReplies(self._manager.handle_request), limits)
         self._is_ready = False
         endpoint: ASGIApp = self._admission
         metrics = _metrics(self._admission)

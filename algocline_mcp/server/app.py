@@ -32,7 +32,7 @@ from algocline_mcp.config.settings import answered_by, tool_set
 from algocline_mcp.errors import AlcError, HomeUnusable, ProgramReplaced
 from algocline_mcp.server import prompts, resources
 from algocline_mcp.server.outgoing import Outgoing
-from algocline_mcp.server.tool_call import principals, results
+from algocline_mcp.server.tool_call import long_parts, principals, results
 from algocline_mcp.server.tool_call.absence import given
 from algocline_mcp.server.tool_call.arguments import quoted, sentence_for
 from algocline_mcp.server.tool_call.cost import within_cost
@@ -95,7 +95,15 @@ class Server(MCPServer[ServerState]):
     async def list_tools(self) -> list[MCPTool]:
         """Of a principal: what it may call, without the arguments that it may not give."""
         listed = [tool for tool in await super().list_tools() if principals.may_call(tool.name)]
-        return [tool.model_copy(update={"input_schema": principals.shown_schema(tool.input_schema)}) for tool in listed]
+        return [
+            tool.model_copy(
+                update={
+                    "input_schema": principals.shown_schema(tool.input_schema),
+                    "description": principals.shown_text(tool.description or ""),
+                }
+            )
+            for tool in listed
+        ]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[ServerState, Any] | None = None
@@ -130,9 +138,11 @@ class Server(MCPServer[ServerState]):
             return written
         shown = results.for_host(written, client_name(context))
         number = context.request_context.request_id
-        if self.outgoing is None or number is None or not isinstance(shown, CallToolResult):
+        if not isinstance(shown, CallToolResult):
             return shown
-        return self.outgoing.hold(number, shown)
+        if (parts := long_parts.of_request()) is not None:
+            return parts.result(shown)
+        return shown if self.outgoing is None or number is None else self.outgoing.hold(number, shown)
 
     def _refusal(self, name: str, error: ToolError) -> CallToolResult:
         cause = error.__cause__

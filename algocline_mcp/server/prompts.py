@@ -36,6 +36,7 @@ from mcp_types import (
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import AlcError, Refused
+from algocline_mcp.server.tool_call import principals
 from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
 from algocline_mcp.server.tool_call.lifespan import ServerState
 
@@ -115,7 +116,7 @@ async def _in_thread(context: Context, read: Callable[[int], Result]) -> Result:
     try:
         return await with_deadline(max(limits.grace_s, MIN_DISK_S), reading, timeout_advice="ask again")
     except AlcError as exc:
-        raise MCPError(INVALID_PARAMS, f"{exc} [{exc.code}]") from exc
+        raise MCPError(INVALID_PARAMS, f"{principals.sentence_for_caller(str(exc), exc.code)} [{exc.code}]") from exc
 
 
 # ── the disk ──────────────────────────────────────────────────────────────────────────────────────────────

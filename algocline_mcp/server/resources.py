@@ -19,7 +19,7 @@ from mcp_types import CompleteRequestParams, CompleteResult, Completion, PromptR
 from algocline_mcp.errors import AlcError
 from algocline_mcp.history.chunking import is_long
 from algocline_mcp.server import prompts
-from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call import long_parts, principals, results
 from algocline_mcp.server.tool_call.arguments import VIEWS
 from algocline_mcp.server.tool_call.deadline import with_deadline
 from algocline_mcp.server.tool_call.lifespan import ServerState
@@ -44,10 +44,11 @@ async def read(session_id: str, view: str, context: Context[ServerState, Any]) -
         page = await with_deadline(server.limits.grace_s, call, timeout_advice="read it again")
         if not is_long(page):
             return results.text_of(page)
-        return await anyio.to_thread.run_sync(results.text_of, page, limiter=anyio.CapacityLimiter(1))
+        text = await anyio.to_thread.run_sync(results.text_of, page, limiter=anyio.CapacityLimiter(1))
+        return text if (parts := long_parts.of_request()) is None else parts.text(text)
     except AlcError as exc:
         kind = ResourceNotFoundError if exc.code == "not_found" else ResourceError
-        raise kind(f"{exc} [{exc.code}]") from exc
+        raise kind(f"{principals.sentence_for_caller(str(exc), exc.code)} [{exc.code}]") from exc
 
 
 async def read_help(topic: str) -> str:

@@ -15,7 +15,7 @@ import anyio.to_thread
 from mcp_types import CallToolResult
 
 from algocline_mcp.history.chunking import is_long
-from algocline_mcp.server.tool_call import results
+from algocline_mcp.server.tool_call import principals, results
 from algocline_mcp.server.tool_call.deadline import allowed_wait_s, with_deadline, with_progress
 from algocline_mcp.server.tool_call.lifespan import ServerState
 from algocline_mcp.server.tool_call.tool import ToolContext
@@ -83,8 +83,10 @@ async def call_pool(
     for name, items in (additions or {}).items():
         if items:
             result[name] = [*result.get(name, []), *items]
+    if "error_code" in result:  # else the error is the strategy's
+        result["error"] = principals.sentence_for_caller(str(result["error"]), str(result["error_code"]))
     if reply.pool_save_error is not None:
-        result["pool_save_error"] = reply.pool_save_error
+        result["pool_save_error"] = principals.without_directories(reply.pool_save_error)
     return result
 
 

@@ -17,6 +17,7 @@ from mcp_types import CallToolResult, ContentBlock, InputRequiredResult, Resourc
 
 from algocline_mcp.errors import AlcError, whole
 from algocline_mcp.history.chunking import is_long, minified
+from algocline_mcp.server.tool_call import principals
 from algocline_mcp.server.tool_call.truncation import link_of
 
 SHOWS_BOTH = ("codex-mcp-client",)
@@ -99,7 +100,7 @@ def sentence(error: AlcError, tool: str) -> CallToolResult:
 def refusal(text: str, code: str, tool: str) -> CallToolResult:
     """The refusal of a call of `tool`: one line, whatever the names and paths that it repeats hold; of a long one the
     beginning and the end."""
-    line = " ".join(text.splitlines())
+    line = " ".join(principals.sentence_for_caller(text, code).splitlines())
     if len(line) > _SENTENCE_CHARS:
         line = f"{line[: _SENTENCE_CHARS // 2]} … {line[-_SENTENCE_CHARS // 2 :]}"
     if _TOOL.search(line) is None:
