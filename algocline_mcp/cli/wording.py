@@ -10,6 +10,7 @@ _WORDS = (
     (r' at a terminal, or alc_package\(action="install"\) with ALC_TOOLS=author', ""),
     (r'\balc_package\(action="(\w+)", name="([^"]+)"\)', r"alc pkg \1 \2"),
     (r"\balc_catalog\([^)]*\)", "alc pkg list"),
+    (r"\balc_eval_history lists the runs$", "alc eval list shows the runs"),
     (r", given to alc_run as code$", ""),
     (r"\balc_status with wait_s tries again\b", "alc continue tries again"),
     (r"\bgive code_file\b", "name it with its suffix: alc run FILE.py"),

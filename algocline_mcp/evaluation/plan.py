@@ -151,7 +151,7 @@ class RunDirectory:
 
     def plan(self) -> Plan:
         if (value := self.load(PLAN)) is None or "cases" not in value:
-            raise Refused(f"Eval result not found: {self.run_id}: alc eval list shows the runs", code="not_found")
+            raise Refused(f"Eval result not found: {self.run_id}: alc_eval_history lists the runs", code="not_found")
         return Plan.of_json(value)
 
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -228,5 +228,5 @@ def find_run(home: Home, run_id: str) -> RunDirectory:
     ]
     if len(fitting) != 1:
         why = f"Eval result not found: {run_id[:100]}" if not fitting else f"{run_id[:100]} fits {len(fitting)} runs"
-        raise Refused(f"{why}: alc eval list shows the runs", code="not_found")
+        raise Refused(f"{why}: alc_eval_history lists the runs", code="not_found")
     return fitting[0]

@@ -77,7 +77,7 @@ def _strategies(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
             entry = {"name": package.name, "about": truncate(read.description, _LIST_DESCRIPTION_CHARS)}
             entries.append(entry | medians.get(package.name, {}))
     page = _page(context, "strategies", entries, query)
-    if all(package.origin == lookup.BUILT_IN for package in packages):
+    if not caller() and all(package.origin == lookup.BUILT_IN for package in packages):
         page["next"] = f"these are built in: alc pkg install {lookup.PUBLISHED} installs the published ones"
     return page
 

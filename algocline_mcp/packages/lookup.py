@@ -20,6 +20,7 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.languages import LUA, PYTHON, Language, language_of_file
 from algocline_mcp.packages.metadata import PackageMetadata, metadata_of
 from algocline_mcp.packages.project import NAME, Project, read_project
+from algocline_mcp.session.owner import caller
 
 BUILT_IN = "built in"  # the origin of the packages that come with this program
 PUBLISHED = "github.com/ynishi/algocline-bundled-packages"
@@ -192,6 +193,8 @@ def _unusable(package: Package, reason: str) -> Refused:
         "linked": f'repair the linked file, or remove the link: alc_package(action="unlink", name="{package.name}")',
         "installed": "install it again, with force",
     }
+    if caller():
+        return Refused(f"Package '{package.name}' cannot be used: {reason}; tell the operator", code="bad_package")
     cure = cures.get(package.origin, "repair the file, or remove it")
     return Refused(f"Package '{package.name}' cannot be used: {package.file}: {reason}; {cure}", code="bad_package")
 
@@ -238,6 +241,8 @@ def _unknown_strategy_text(search_path: SearchPath, name: str, code_bytes: int) 
     }
     nearest = [_with_description(strategies[near], code_bytes) for near in nearest_names(name, list(strategies))]
     likely = f"Nearest: {'; '.join(nearest)}. " if nearest else ""
+    if caller():
+        return f'{sentence}. {likely}All: alc_catalog(kind="strategies"). One of your own: send its text as code'
     if all(package.origin == BUILT_IN for package in strategies.values()):
         install = f"{install}; the published ones are at {PUBLISHED}"
     return f'{sentence}. {likely}{_OWN_FILE}. All: alc_catalog(kind="strategies"). To install more: {install}'

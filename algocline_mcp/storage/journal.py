@@ -278,7 +278,7 @@ def _check_file(fd: int, path: Path, largest: int = LARGEST_BYTES) -> None:
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
         what = f"not a regular file of at most {largest} bytes"
-        raise StorageFailed(f"{path} is {what}: raise ALC_JOURNAL_BYTES, or alc stop {path.stem} --delete removes it")
+        raise StorageFailed(f"{path} is {what}: raise ALC_JOURNAL_BYTES, or remove it with alc_stop mode=delete")
 
 
 def _flush(fd: int) -> None:

@@ -42,6 +42,7 @@ def story() -> Iterator[Story]:
         in_memory.test_a_principal_is_listed_what_it_may_call_alone,
         in_memory.test_each_attempt_ends_as_its_row_says,
         in_memory.test_no_attempt_shows_anything_of_another,
+        in_memory.test_advice_names_no_tool_and_no_argument_that_the_caller_may_not_use,
         in_memory.test_what_belongs_to_another_is_refused_in_the_words_for_what_does_not_exist,
         in_memory.test_resources_and_completions_are_those_of_the_caller,
         in_memory.test_attempts_change_nothing_of_the_other,

@@ -6,6 +6,7 @@ that is registered, so a new tool fails here until somebody has thought about it
 
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -27,6 +28,7 @@ from algocline_mcp.server.tool_call import principals
 from algocline_mcp.server.tool_call.arguments import VIEWS
 from algocline_mcp.session import owner
 from algocline_mcp.storage import journal_parts
+from algocline_mcp.worker.lowlevel.code_names import is_measured
 
 LIMIT_S = 240.0
 ANN, BEN, USER = "ann", "ben", owner.USER
@@ -37,6 +39,19 @@ alc.state.set("anns-key", "{SECRET}-value")
 alc.card.create({{pkg = {{name = "anns-pkg"}}, card_id = "anns-card"}})
 local first = alc.llm("{SECRET}-prompt-1")
 return alc.llm("{SECRET}-prompt-2 " .. first)
+"""
+WHERE = """
+import json, os, sys, traceback
+try:
+    alc.llm_json(1, 2, 3, 4)
+except Exception:
+    shown = traceback.format_exc()
+names = [alc.llm.__code__.co_filename, alc.__file__, json.loads.__code__.co_filename, os.__file__, shown]
+frame = sys._getframe()
+while frame is not None:
+    names.append(frame.f_code.co_filename)
+    frame = frame.f_back
+return " ".join([*names, sys.prefix, sys.base_prefix, sys.executable, *sys.path, *sys.path_importer_cache])
 """
 SCENARIO = f'return {{name = "{SECRET}-scenario", cases = {{{{input = "{SECRET}-case", expected = "x"}}}}}}'
 
@@ -52,6 +67,8 @@ class Attempt:
 
 
 SETTINGS = {"ALC_TOOLS": "full", "ALC_ENV_ALLOW": "OPERATORS_SECRET", "OPERATORS_SECRET": "operators-secret"}
+# Of this program, of Python, and of the user: no principal learns where they are.
+DIRECTORIES = {str(Path(__file__).parents[2]), os.path.dirname(os.__file__), sys.prefix, os.path.expanduser("~/.")}
 NOT_FOUND = "not_found"
 NOT_ALLOWED = "not_allowed"
 ID = {"session_id": "SID"}
@@ -64,6 +81,12 @@ ATTEMPTS: dict[str, list[Attempt]] = {
         Attempt({"code": "return alc.env.A", "ctx": {"env": {"dotenv": "/proc/self/environ"}}}, "refused"),
         Attempt({"code_file": "strategy.lua"}, NOT_ALLOWED),
         Attempt({"code": "return 1", "project_root": "/"}, NOT_ALLOWED),
+        # What is not there: the sentences name no directory of the machine and no tool of the operator.
+        Attempt({}, "refused"),
+        Attempt({"strategy": "refinery"}, "unknown_strategy"),
+        Attempt({"code": "return select(2, pcall(require, 'absent.part'))"}, shows="among the modules of this server"),
+        Attempt({"code": "import absent"}, shows="among the modules of this server"),
+        *([] if is_measured() else [Attempt({"code": WHERE, "language": "python"}, exactly="<lib>/")]),
         Attempt({"code": "return ctx.text", "ctx_files": {"text": "/etc/hostname"}}, NOT_ALLOWED),
     ],
     "alc_continue": [
@@ -131,6 +154,8 @@ ATTEMPTS: dict[str, list[Attempt]] = {
     "alc_card_alias_list": [Attempt(exactly='{"aliases":[]}')],
     "alc_card_get_by_alias": [Attempt({"name": "anns-alias"}, NOT_FOUND)],
     "alc_eval": [
+        Attempt({"strategy": "refinery", "scenario": "return {}"}, "unknown_strategy"),
+        Attempt({"strategy": "refine"}, "refused"),
         Attempt({"strategy": "refine", "scenario_file": "/etc/hostname"}, NOT_ALLOWED),
         Attempt({"strategy": "refine", "scenario": "return {}", "project_root": "/"}, NOT_ALLOWED),
     ],
@@ -389,8 +414,18 @@ def test_no_attempt_shows_anything_of_another(story: Story) -> None:
         text = outcome.text
         for value in _filled(outcome.attempt.arguments, story.ids).values():
             text = text.replace(str(value), "")  # what one has sent oneself
-        hidden = [SECRET, "operators-secret", "the-users", str(story.home.root), *story.ids.values()]
+        hidden = [SECRET, "operators-secret", "the-users", str(story.home.root), *DIRECTORIES, *story.ids.values()]
         assert not [secret for secret in hidden if secret in text], outcome.shown()
+
+
+def test_advice_names_no_tool_and_no_argument_that_the_caller_may_not_use(story: Story) -> None:
+    tools = {tool.name for tool in story.listed[USER]} - principals.TOOLS
+    closed = tools | {"code_file", "ctx_files", "project_root", "scenario_file"}
+    shown = [(outcome.text, {outcome.tool, *outcome.attempt.arguments}) for outcome in story.outcomes]
+    shown += [(str(tool.model_dump(exclude={"name"})), set()) for tool in story.listed[ANN]]
+
+    for text, own in shown:
+        assert not closed & {*re.findall(r"\w+", text)} - own, text
 
 
 def test_what_belongs_to_another_is_refused_in_the_words_for_what_does_not_exist(story: Story) -> None:

@@ -32,6 +32,7 @@ from algocline_mcp.server.tool_call.pool_call import (
 )
 from algocline_mcp.server.tool_call.source import Chosen, read_source
 from algocline_mcp.server.tool_call.tool import Listing, Outcome, ToolContext, hints, make_tool
+from algocline_mcp.session.owner import caller
 
 _READ = hints(read_only=True, idempotent=True)
 _LISTED = 20
@@ -43,7 +44,7 @@ async def alc_eval(
     strategy: Annotated[Text, Field(description="Name of an installed strategy")],
     scenario: Annotated[AnyValue, Field(description="Lua that returns a scenario, or an object with cases")] = None,
     scenario_file: Annotated[Text, Field(description="Path of a .lua scenario")] = ABSENT,
-    scenario_name: Annotated[Text, Field(description="Of alc_scenario_list, or a module")] = ABSENT,
+    scenario_name: Annotated[Text, Field(description="An installed scenario, or a module")] = ABSENT,
     strategy_opts: Annotated[Opts, Field(description="Merged into the strategy's ctx")] = {},  # noqa: B006 - read only
     auto_card: Annotated[AutoCard, Field(description="Create a card of the results")] = False,
     project_root: Text = ABSENT,
@@ -59,7 +60,8 @@ async def alc_eval(
     names = [name for name, value in chosen.items() if value not in (None, "")]
     if len(names) != 1:
         wrong = "Provide one of" if not names else "Provide only one of"
-        raise Refused(f"{wrong}: scenario, scenario_file, or scenario_name{' (not multiple)' if names else ''}.")
+        all_names = "scenario or scenario_name" if caller() else "scenario, scenario_file, or scenario_name"
+        raise Refused(f"{wrong}: {all_names}{' (not multiple)' if names else ''}.")
     installed = await read_source(Chosen(strategy=strategy, project_root=project_root), home=home, limits=limits)
     text = scenario if isinstance(scenario, str) else None
     lib_paths: tuple[str, ...] = ()

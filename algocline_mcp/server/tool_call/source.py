@@ -22,6 +22,7 @@ from algocline_mcp.packages.project import NAME, find_root, project_of, read_pro
 from algocline_mcp.server.tool_call.arguments import ABSENT
 from algocline_mcp.server.tool_call.code_file import check_size, code_directories, read_code_file
 from algocline_mcp.server.tool_call.deadline import MIN_DISK_S, with_deadline
+from algocline_mcp.session.owner import caller
 
 if TYPE_CHECKING:
     from algocline_mcp.package_inputs import Form
@@ -62,9 +63,8 @@ async def read_source(chosen: Chosen, *, home: Home, limits: Limits) -> Source:
     if chosen.code is not ABSENT and "code" not in sources:
         sources.insert(0, "code")
     if not sources:
-        raise Refused(
-            'Either `code` or `code_file` must be provided. Or `strategy`: alc_catalog(kind="strategies") lists them'
-        )
+        own = "`code` must be provided" if caller() else "Either `code` or `code_file` must be provided"
+        raise Refused(f'{own}. Or `strategy`: alc_catalog(kind="strategies") lists them')
     if len(sources) > 1:
         names = " or ".join(f"`{name}`" for name in sources)
         raise Refused(f"Provide either {names}, not {'both' if len(sources) == 2 else 'all of them'}.")
