@@ -60,7 +60,8 @@ def serve(
     with closing(listen(address)) as listener:
         url = f"http://{address.with_port(listener.getsockname()[1])}{PATH}"
         drop_what_nobody_reads()
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client that sends garbage writes no log
+        for name in ("uvicorn.error", "mcp"):  # a client that sends garbage writes no log
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             anyio.run(
                 _serve,

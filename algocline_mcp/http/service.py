@@ -103,7 +103,7 @@ class Service:
             Route(PATH, endpoint=endpoint),
             Route("/healthz", endpoint=self._health),
             Route("/readyz", endpoint=self._readiness),
-            Route("/metrics", endpoint=show),
+            Route("/metrics", endpoint=show, methods=["GET"]),
             *metadata_routes,
         ]
         app = Starlette(routes=routes, middleware=middleware)
