@@ -246,17 +246,19 @@ class RowsJournal:
         of another length."""
         end = self._length + len(self._unflushed)
         summary = json.dumps(line_of(self._session, hides=self._hides))
-        values = (str(self._session.phase), end, summary, self._rows.lease_s)
+        size = sum(len(line) + 1 for line in self._unflushed)
+        values = (str(self._session.phase), end, summary, size, self._rows.lease_s)
         if self._length:
             sql = (
-                "UPDATE alc.sessions SET phase = %s, length = %s, summary = %s, changed_at = clock_timestamp(), "
-                "lease_until = clock_timestamp() + make_interval(secs => %s) "
+                "UPDATE alc.sessions SET phase = %s, length = %s, summary = %s, bytes = bytes + %s, "
+                "changed_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => %s) "
                 "WHERE sid = %s AND epoch = %s AND length = %s"
             )
             return connection.execute(sql, (*values, self.sid, self.epoch, self._length)).rowcount == 1
         sql = (
-            "INSERT INTO alc.sessions (phase, length, summary, lease_until, sid, epoch, node, owner, project) VALUES "
-            "(%s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+            "INSERT INTO alc.sessions (phase, length, summary, bytes, lease_until, sid, epoch, node, owner, project) "
+            "VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING"
         )
         header = self._session.header
         names = (header.get("owner") or USER, whole(header.get("project") or ""))

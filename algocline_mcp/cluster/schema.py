@@ -32,12 +32,13 @@ MIGRATIONS = (
         held_by text COLLATE "C" NOT NULL DEFAULT '',  -- the node whose worker may write; empty: no node
         lease_until timestamptz NOT NULL,      -- of an owner that is no node, by the clock of the database
         length bigint NOT NULL,                -- of its records
+        bytes bigint NOT NULL DEFAULT 0,       -- of their lines
         summary text NOT NULL DEFAULT '',      -- its line of the list, as JSON
         changed_at timestamptz NOT NULL DEFAULT now()
     );
     CREATE INDEX unfinished ON alc.sessions (owner, sid) WHERE phase <> 'finished';
     CREATE INDEX finished ON alc.sessions (owner, sid) WHERE phase = 'finished';
-    CREATE INDEX running ON alc.sessions (sid) WHERE phase = 'running';
+    CREATE INDEX running ON alc.sessions (changed_at) WHERE phase = 'running';
     CREATE INDEX held ON alc.sessions (held_by) WHERE held_by <> '';
     CREATE TABLE alc.records (
         sid text COLLATE "C" NOT NULL REFERENCES alc.sessions ON DELETE CASCADE,
@@ -47,15 +48,15 @@ MIGRATIONS = (
         PRIMARY KEY (sid, n)
     );
     CREATE TABLE alc.requests (                -- what one node asks of another
-        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        id text COLLATE "C" PRIMARY KEY,
         sid text COLLATE "C" NOT NULL,
         owner text NOT NULL,                   -- who asks
         node text COLLATE "C" NOT NULL,        -- which node is asked
-        asker text COLLATE "C" NOT NULL,       -- which node waits for the response
         request text NOT NULL,
         response text,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp()
     );
+    CREATE INDEX unanswered ON alc.requests (node) WHERE response IS NULL;
     CREATE TABLE alc.state (                   -- what strategies keep for later runs
         owner text NOT NULL,
         namespace text COLLATE "C" NOT NULL,
