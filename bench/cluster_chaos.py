@@ -37,7 +37,7 @@ def main() -> int:
     )
     postgres = Postgres()
     try:
-        with Cluster(postgres, count=args.nodes, lease_s=args.lease_s, principals=OWNERS, **SETTINGS) as cluster:
+        with Cluster(postgres, count=args.nodes, lease_s=args.lease_s, principals=OWNERS, settings=SETTINGS) as cluster:
             cluster.start()
             began = time.monotonic()
             chaos = Chaos(cluster, args.seed, sessions=args.sessions, pause_s=args.pause_s)

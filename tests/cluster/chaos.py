@@ -38,6 +38,11 @@ _DELAY_S = 0.2  # at most, of what goes to a slow database and back
 _CALM_S = 600.0
 _STARTS_REFUSED = 200
 _INTRUSIONS = 0.05  # of the calls are preceded by one of another owner
+_INTRUDING_CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("alc_status", {"wait_s": 0.0}),
+    ("alc_continue", {"response": "stolen", "wait_s": 0.0}),
+    ("alc_stop", {"mode": "delete"}),
+]
 _FAULTS = {"kill": 20, "freeze": 20, "cut": 20, "reset": 15, "delay": 10, "terminate": 10, "database": 8}
 # Refusals after which the same call is made again. Each other one is a broken promise.
 _PASSING = {
@@ -164,13 +169,7 @@ class Chaos:
     async def _intrude(self, session: ExpectedSession, owner: str) -> None:
         """Another owner tries; whatever it is told, the session is not found."""
         other = self._random.choice([name for name in OWNERS if name != owner])
-        tool, arguments = self._random.choice(
-            [
-                ("alc_status", {"wait_s": 0.0}),
-                ("alc_continue", {"response": "stolen"}),
-                ("alc_stop", {"mode": "delete"}),
-            ]
-        )
+        tool, arguments = self._random.choice(_INTRUDING_CALLS)
         reply = await self._reply(other, tool, session_id=session.sid, **arguments)
         if reply is None:
             return
@@ -199,16 +198,16 @@ class Chaos:
         node = self._random.choice(ready)
         began = anyio.current_time()
         try:
-            return await node.ask(tool, http_client=self._clients[owner], **arguments)
+            reply = await node.ask(tool, http_client=self._clients[owner], **arguments)
+            longest_s = max(self.verdict.events["longest call, s"], round(anyio.current_time() - began))
+            self.verdict.events["longest call, s"] = longest_s
+            return reply
         except NodeSilent:
             self.verdict.events["calls whose node died or froze"] += 1
         except AssertionError:
             self.verdict.events["calls whose connection failed"] += 1
         except TimeoutError:
             self.verdict.violate("calls late", f"{tool} at node {node.number}: {anyio.current_time() - began:.0f} s")
-        else:
-            longest = max(self.verdict.events["longest call, s"], round(anyio.current_time() - began))
-            self.verdict.events["longest call, s"] = longest
         await anyio.sleep(self._random.uniform(0.05, 0.5))
         return None
 

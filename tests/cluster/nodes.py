@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import anyio
@@ -139,6 +140,10 @@ class Node:
         """Keepers and engines of a session, or of all."""
         return [process for process in processes_of(self.home.root) if process.sid and sid in ("", process.sid)]
 
+    def has_no_process(self) -> bool:
+        """Neither server nor fork server, keeper, engine."""
+        return not processes_of(self.home.root)
+
     # ── calls ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def ask(
@@ -216,7 +221,7 @@ class Cluster:
         count: int = 3,
         lease_s: float = LEASE_S,
         principals: Sequence[str] = (),
-        **settings: str,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.postgres = postgres
         self.lease_s = lease_s
@@ -268,7 +273,7 @@ class Cluster:
                     node._reap()
             self.rows.close()
             for node in self.nodes:
-                until_blocking(lambda home=node.home: not processes_of(home.root), START_S)
+                until_blocking(node.has_no_process, START_S)
         finally:
             for node in self.nodes:
                 node.proxy.close()

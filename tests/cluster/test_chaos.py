@@ -17,7 +17,7 @@ _SECONDS = 60.0 if os.environ.get("ALC_THOROUGH") == "1" else 12.0
 @pytest.mark.slow
 @pytest.mark.anyio
 async def test_whatever_fails_at_random_every_acknowledged_answer_counts_once(postgres: Postgres) -> None:
-    with Cluster(postgres, lease_s=2.0, principals=OWNERS, **SETTINGS) as cluster:
+    with Cluster(postgres, lease_s=2.0, principals=OWNERS, settings=SETTINGS) as cluster:
         cluster.start()
         verdict = await Chaos(cluster, 7, sessions=20).run(_SECONDS)
 

@@ -6,6 +6,7 @@ what its calls have seen: every acknowledged answer is there, none is there twic
 
 import signal
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -309,7 +310,7 @@ async def test_a_database_that_crashes_under_calls_loses_and_doubles_nothing(clu
         for number, story in enumerate(stories):
             tasks.start_soon(play, story, number)
         for count in (5, 15):
-            await until(lambda count=count: _answers(stories) > count, LIMIT_S)
+            await until(partial(_have_more_answers, stories, count), LIMIT_S)
             cluster.postgres.end(signal.SIGQUIT)
             cluster.postgres.start()
 
@@ -317,8 +318,8 @@ async def test_a_database_that_crashes_under_calls_loses_and_doubles_nothing(clu
         story.expected.check(cluster.records(story.sid))
 
 
-def _answers(stories: list[Story]) -> int:
-    return sum(len(story.expected.acknowledged) for story in stories)
+def _have_more_answers(stories: list[Story], count: int) -> bool:
+    return sum(len(story.expected.acknowledged) for story in stories) > count
 
 
 async def test_a_session_that_stalled_is_revived_though_nobody_asks(cluster: Cluster) -> None:
