@@ -118,7 +118,7 @@ class Database:
 @contextmanager
 def bounded(connection: Connection, limit_s: float = STATEMENT_S + _SILENT_S) -> Iterator[None]:
     """Cuts the connection after the limit, so a wait for a frozen database ends with an error of psycopg."""
-    timer = threading.Timer(limit_s, _cut, (connection,))
+    timer = threading.Timer(limit_s, cut, (connection,))
     timer.daemon = True
     timer.start()
     try:
@@ -133,7 +133,8 @@ def fetch(connection: Connection, sql: str, parameters: Parameters = ()) -> list
     return cursor.fetchall() if cursor.description else []
 
 
-def _cut(connection: Connection) -> None:
+def cut(connection: Connection) -> None:
+    """Ends the connection under whoever waits on it."""
     try:
         with socket.socket(fileno=socket.dup(connection.fileno())) as same:
             same.shutdown(socket.SHUT_RDWR)
