@@ -128,13 +128,14 @@ class JournaledSession:
             prompt_count.add(self._home, len(record["queries"]))
 
     def flush(self) -> None:
-        """On return everything that was recorded is in the database, where there is one, and on the disk."""
+        """On return everything that was recorded is on the disk, or in the database where there is one."""
         assert self._journal is not None
         if self.node is not None:
             self._commit(self.node)
         is_long = self._journal.size > journal.SHORT_BYTES
-        self._journal.flush(line_of(self.session, hides=self._hides) if is_long else None)
-        if not self._is_directory_synced:
+        line = line_of(self.session, hides=self._hides) if is_long else None
+        self._journal.flush(line, is_cache=self.node is not None)
+        if not self._is_directory_synced and self.node is None:
             sync_directory(self._journal.path.parent)
             self._is_directory_synced = True
 
