@@ -126,6 +126,8 @@ class CommitService:
             self._calls.put(Request(keeper, keeper.sid, message))
         elif message["op"] == "open":
             keeper.sid = str(message["sid"])
+            hold = self._holds.of(keeper.sid)
+            keeper.epoch = hold.epoch if hold is not None else 0
             self._commits.put(Request(keeper, keeper.sid, message))
         else:
             self._commits.put(Request(keeper, keeper.sid, message, self._commit_of(keeper, message)))
@@ -177,13 +179,12 @@ class CommitService:
                 self._refuse(request, exc)
             return
         for request in requests:
-            hold = self._holds.of(request.sid)
-            if hold is None or (request.sid in rows and rows[request.sid][0] != hold.epoch):
-                self._refuse_fenced(request, hold.epoch if hold is not None else 0)
-                continue
-            request.keeper.epoch = hold.epoch
-            _, length = rows.get(request.sid, (0, 0))
-            request.keeper.reply({"length": length, "epoch": hold.epoch})
+            opened = request.keeper.epoch
+            epoch, length = rows.get(request.sid, (opened, 0))
+            if opened and epoch == opened:
+                request.keeper.reply({"length": length, "epoch": epoch})
+            else:
+                self._refuse_fenced(request, opened)
 
     def _commit(self, link: Link, requests: Sequence[Request]) -> None:
         held: list[Request] = []

@@ -43,6 +43,7 @@ class SmallNode:
         self.database = database
         self.path = path
         self.holds = GivenHolds(database)
+        self.journals: list[NodeJournal] = []
         self.service = CommitService(database, self.holds, path, effects)
 
     @property
@@ -51,7 +52,8 @@ class SmallNode:
         return {**os.environ, "ALC_NODE_SOCKET": os.fspath(self.path)}
 
     def journal(self, sid: str) -> NodeJournal:
-        return NodeJournal(sid, "", os.fspath(self.path))
+        self.journals.append(NodeJournal(sid, "", os.fspath(self.path)))
+        return self.journals[-1]
 
     def records(self, sid: str) -> list[Record]:
         """What is committed, in order and without gaps."""
@@ -82,3 +84,5 @@ def small_node(database: Database, path: Path, effects: Effects | None = None) -
         yield node
     finally:
         node.service.stop()
+        for journal in node.journals:
+            journal.close()

@@ -26,7 +26,8 @@ from tests.cluster.small_node import SmallNode, small_node, taken
 from tests.rig.journals import answer, header, prompt, sid_of
 from tests.rig.processes import until_blocking
 
-SID = sid_of(1)
+SIDS = [sid_of(number) for number in range(12)]
+SID = SIDS[0]
 LIMIT_S = 60
 
 
@@ -150,9 +151,21 @@ def test_a_keeper_of_an_older_hold_of_the_same_node_is_fenced(node: SmallNode) -
 def test_of_keepers_that_commit_together_the_fenced_one_alone_is_refused(
     node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sids = [sid_of(number) for number in range(12)]
-    journals = [begun(node, sid) for sid in sids]
-    taken(node.database, sids[7], "other")
+    journals = [begun(node, sid) for sid in SIDS]
+    taken(node.database, SIDS[7], "other")
+
+    replies, groups = committed_together(node, threads, monkeypatch, journals)
+
+    assert [_code(reply) for reply in replies] == ["fenced" if sid == SIDS[7] else None for sid in SIDS]
+    assert len(groups) <= 4
+    assert [node.kinds(sid) for sid in SIDS] == [["header"] if sid == SIDS[7] else ["header", "prompt"] for sid in SIDS]
+
+
+def committed_together(
+    node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, journals: list[NodeJournal]
+) -> tuple[list[Future[None]], list[int]]:
+    """A prompt of each, while the database lets nobody write: both threads wait, and the rest gathers. Returns the
+    results, and how many sessions each transaction had."""
     sizes = list[int]()
     real = group_commit.commit
 
@@ -162,18 +175,10 @@ def test_of_keepers_that_commit_together_the_fenced_one_alone_is_refused(
 
     monkeypatch.setattr(group_commit, "commit", seen)
     with node.database.connect() as other, other.transaction():
-        other.execute("LOCK TABLE alc.sessions IN ACCESS EXCLUSIVE MODE")  # both threads wait, and the rest gathers
+        other.execute("LOCK TABLE alc.sessions IN ACCESS EXCLUSIVE MODE")
         replies = [threads.submit(commit, journal, prompt("q-0")) for journal in journals]
-        until_blocking(lambda: len(sizes) == 2 and sum(sizes) + _waiting(node) == len(sids))
-
-    assert [sid for sid, reply in zip(sids, replies, strict=True) if _code(reply)] == [sids[7]]
-    assert _code(replies[7]) == "fenced"
-    assert len(sizes) == 3
-    assert [node.kinds(sid) for sid in sids] == [["header"] if sid == sids[7] else ["header", "prompt"] for sid in sids]
-
-
-def _waiting(node: SmallNode) -> int:
-    return len(node.service._commits._waiting)
+        until_blocking(lambda: sum(sizes) + len(node.service._commits._waiting) == len(journals))
+    return replies, sizes
 
 
 def _code(reply: Future[None]) -> str | None:
@@ -185,16 +190,14 @@ def _code(reply: Future[None]) -> str | None:
 def test_a_commit_that_fails_alone_does_not_take_the_others_with_it(
     node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sids = [sid_of(number) for number in range(6)]
-    journals = [begun(node, sid) for sid in sids]
+    journals = [begun(node, sid) for sid in SIDS]
     with node.database.connect() as connection:
-        connection.execute(f"ALTER TABLE alc.sessions ADD CHECK (sid <> '{sids[4]}' OR length < 2)".encode())
-    with node.database.connect() as other, other.transaction():
-        other.execute("LOCK TABLE alc.sessions IN ACCESS EXCLUSIVE MODE")
-        replies = [threads.submit(commit, journal, prompt("q-0")) for journal in journals]
-        until_blocking(lambda: _waiting(node) == len(sids) - 2)
+        connection.execute(f"ALTER TABLE alc.sessions ADD CHECK (sid <> '{SIDS[4]}' OR length < 2)".encode())
 
-    assert [_code(reply) for reply in replies] == ["storage_failed" if sid == sids[4] else None for sid in sids]
+    replies, groups = committed_together(node, threads, monkeypatch, journals)
+
+    assert [_code(reply) for reply in replies] == ["storage_failed" if sid == SIDS[4] else None for sid in SIDS]
+    assert max(groups) > 1
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -266,7 +269,7 @@ def test_a_database_that_stays_away_is_one_sentence_in_bounded_time_and_the_hold
 def test_a_crash_of_the_database_delays_commits_and_loses_none(
     node: SmallNode, postgres: Postgres, threads: ThreadPoolExecutor
 ) -> None:
-    sids = [sid_of(number) for number in range(4)]
+    sids = SIDS[:4]
     journals = [begun(node, sid) for sid in sids]
     postgres.end(signal.SIGQUIT)
     replies = [threads.submit(commit, journal, prompt("q-0")) for journal in journals]
@@ -277,16 +280,16 @@ def test_a_crash_of_the_database_delays_commits_and_loses_none(
 
 
 def test_the_commit_that_ends_a_session_deletes_its_marks(node: SmallNode) -> None:
-    journals = [begun(node, sid_of(number)) for number in (1, 2)]
+    journals = [begun(node, sid) for sid in SIDS[:2]]
     with node.database.connect() as connection:
-        for number in (1, 2):
-            mark = (sid_of(number), "", 3, "state.set", "d", "{}")
+        for sid in SIDS[:2]:
+            mark = (sid, "", 3, "state.set", "d", "{}")
             connection.execute("INSERT INTO alc.effects VALUES (%s, %s, %s, %s, %s, %s)", mark)
     for journal, phase in zip(journals, ("finished", "paused"), strict=True):
         commit(journal, {"kind": "note"}, phase=phase)
 
     with node.database.connect() as connection:
-        assert connection.execute("SELECT sid FROM alc.effects").fetchall() == [(sid_of(2),)]
+        assert connection.execute("SELECT sid FROM alc.effects").fetchall() == [(SIDS[1],)]
 
 
 class CountedEffects:
@@ -335,8 +338,8 @@ def test_nonsense_ends_its_own_connection_only(
 
 
 def test_keepers_of_some_sessions_or_of_all_see_the_end(node: SmallNode) -> None:
-    first, second = begun(node, sid_of(1)), begun(node, sid_of(2))
-    node.service.end_keepers([sid_of(1)])
+    first, second = begun(node, SIDS[0]), begun(node, SIDS[1])
+    node.service.end_keepers([SIDS[0]])
     with pytest.raises(StorageBroken, match="the server of this worker has ended"):
         commit(first, prompt("q-0"))
     commit(second, prompt("q-0"))
@@ -353,6 +356,7 @@ def test_a_node_that_does_not_reply_is_given_up(tmp_path: Path, monkeypatch: pyt
         journal = NodeJournal(SID, "", str(tmp_path / "silent"))
         with pytest.raises(StorageBroken, match=r"did not commit within 0.05 s"):
             journal.commit("paused", {}, "")
+        journal.close()
     with pytest.raises(StorageBroken, match="has ended"):
         NodeJournal(SID, "", str(tmp_path / "none"))
 

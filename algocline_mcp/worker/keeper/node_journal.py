@@ -42,13 +42,20 @@ class NodeJournal:
         self._uncommitted: list[str] = []
         self._lines = messages.LineBuffer(_REPLY_BYTES)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with _translated(), short_path(Path(path)) as address:
-            self._socket.settimeout(COMMIT_S)
-            self._socket.connect(address)
-        self._send({"op": "open", "sid": sid, "part": part})
+        try:
+            with _translated(), short_path(Path(path)) as address:
+                self._socket.settimeout(COMMIT_S)
+                self._socket.connect(address)
+            self._send({"op": "open", "sid": sid, "part": part})
+        except StorageBroken:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
 
     @property
     def epoch(self) -> int:
