@@ -91,8 +91,8 @@ def take(connection: Connection, node: str, owner: str, sid: str) -> Taken | Non
     """None where the session is not free, has finished, is not there, or where the node has no lease."""
     row = connection.execute(
         f"""UPDATE alc.sessions s SET epoch = nextval('alc.epochs'), node = %(node)s, held_by = %(node)s
-            FROM (SELECT sid, epoch FROM alc.sessions WHERE sid = %(sid)s FOR UPDATE) before
-            WHERE s.sid = before.sid AND s.owner = %(owner)s AND s.phase <> 'finished'
+            FROM (SELECT sid, epoch FROM alc.sessions WHERE sid = %(sid)s AND owner = %(owner)s FOR UPDATE) before
+            WHERE s.sid = before.sid AND s.phase <> 'finished'
             AND s.lease_until < clock_timestamp() AND (s.held_by IN ('', %(node)s) OR NOT {IS_LIVE})
             AND {_IS_REGISTERED}
             RETURNING before.epoch, s.epoch, s.length""".encode(),

@@ -7,7 +7,7 @@ get the same sentence at once, so a hundred calls do not wait for it one after t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -44,6 +44,15 @@ class Statements:
         return await anyio.to_thread.run_sync(
             self._run, work, limit_s, limiter=self._threads, abandon_on_cancel=is_left_alone
         )
+
+    def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+        """The rows of one statement. Blocks, as `run` does on its threads: for threads that are limited elsewhere."""
+
+        def work(connection: Connection) -> list[tuple[object, ...]]:
+            cursor = connection.execute(sql.encode(), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+        return self._run(work, CALL_S)
 
     def _refuse_while_down(self) -> None:
         if self._failed is not None and time.monotonic() - self._failed[0] < DOWN_S:

@@ -9,10 +9,15 @@ Contract of `carried_out`: `here` runs while this node holds the session; at the
 unless a worker lives. It runs again, or there, where the hold was lost meanwhile: each request may be sent again.
 """
 
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from anyio.abc import TaskStatus
+
+from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session
@@ -42,7 +47,11 @@ class HoldLost(Exception):
 
 
 class Node(Protocol):
-    """Each method raises StorageFailed, within seconds, where the database does not answer."""
+    """Each method that is awaited raises StorageFailed, within seconds, where the database does not answer."""
+
+    async def run(self, pool: "Pool", *, task_status: TaskStatus[None]) -> None:
+        """Until it is cancelled. `pool`: of the user. It has started when workers can reach the node."""
+        ...
 
     async def begin(self, pool: "Pool", sid: str) -> None:
         """This node holds the new session, of which the database has nothing yet."""
@@ -55,6 +64,10 @@ class Node(Protocol):
 
     async def refresh(self, pool: "Pool", sid: str) -> None:
         """The file of the session is what the database has, or more where a worker lives here. Raises Refused."""
+        ...
+
+    def launching(self, pool: "Pool", sid: str) -> None:
+        """From now on a worker writes the file of the session."""
         ...
 
     def give_back_soon(self, pool: "Pool", sid: str) -> None:
@@ -97,6 +110,24 @@ class Node(Protocol):
     async def check(self) -> None:
         """Raises StorageFailed where the database does not answer now."""
         ...
+
+    async def is_ready(self) -> bool:
+        """Whether the database answers now, and knows this node."""
+        ...
+
+    async def close(self, pool: "Pool") -> None:
+        """At the end of the server: ends the workers and gives all sessions back. Raises nothing."""
+        ...
+
+
+def socket_of(home: Home) -> Path:
+    """Where the node of a home listens for its workers; not a name of a worker's socket."""
+    return home.pool / "node.socket"
+
+
+def environ_of_workers(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
+    """With the address at which the workers of a node reach it."""
+    return {**environ, SOCKET_VARIABLE: os.fspath(socket_of(home))}
 
 
 def not_found(sid: str) -> str:

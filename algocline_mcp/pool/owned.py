@@ -51,7 +51,7 @@ class OwnedPool(Pool):
         if limits.owner_sessions or limits.owner_bytes:
             is_old = anyio.current_time() - self._counted_at >= limits.sweep_s
             if is_old or self._excess() is not None:
-                self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
+                self.usage = await self._counted()
                 self._counted_at = anyio.current_time()
             if (excess := self._excess()) is not None:
                 cure = 'delete some with alc_stop(mode="delete"), also finished ones'
@@ -61,6 +61,11 @@ class OwnedPool(Pool):
             await self.user.refuse_if_full()
         except Refused as exc:  # its sentence is for the operator
             raise Refused("this server has no room for another session: tell its operator", code=exc.code) from exc
+
+    async def _counted(self) -> retention.Usage:
+        if self.node is not None:
+            return retention.Usage(*await self.node.usage(self))
+        return await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
 
     def _excess(self) -> str | None:
         limits, usage = self.limits, self.usage
