@@ -16,8 +16,8 @@ The folders, top down. An import between two folders goes down only (checked by 
   answering/      what answers prompts without a person: commands, files, models; several at once
   strategies/     packages in Python that come with the program: they run in an engine, and nothing imports them
   packages/       installed packages: found, installed from git, checked, tested; the catalog
+  cluster/        sessions in PostgreSQL: connections, tables and their versions, journals as rows, moves; nodes
   pool/           the live workers: dispatch (run, continue, status, stop), reach, spawn, admission, registry, branch
-  cluster/        sessions in PostgreSQL: connections, tables and their versions, journals as rows, moves
   history/        what a journal says: listing, views, transcript, export, retention
   worker/         the other half, processes of their own: fork_server/ -> keeper/ (trusted: journal, socket, limits)
                   -> database/ (alc.state, alc.card) -> engine/ (runs the code; lua/) -> confinement/ (of the

@@ -8,7 +8,7 @@ database does not answer at all, which no setting of the database can do. `sente
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from algocline_mcp.errors import Refused, StorageFailed
@@ -20,6 +20,7 @@ except ImportError as exc:  # also where the library of PostgreSQL is missing
     raise Refused("--database needs psycopg: pip install 'algocline-mcp[cluster]' (in the environment of alc)") from exc
 
 Connection = psycopg.Connection[tuple[object, ...]]
+Parameters = Sequence[object] | Mapping[str, object]
 
 CONNECT_S = 5  # for one attempt, per address of the host
 STATEMENT_S = 30.0  # the longest statement; a batch of records takes milliseconds
@@ -117,7 +118,7 @@ class Database:
 @contextmanager
 def bounded(connection: Connection, limit_s: float = STATEMENT_S + _SILENT_S) -> Iterator[None]:
     """Cuts the connection after the limit, so a wait for a frozen database ends with an error of psycopg."""
-    timer = threading.Timer(limit_s, _cut, (connection,))
+    timer = threading.Timer(limit_s, cut, (connection,))
     timer.daemon = True
     timer.start()
     try:
@@ -126,7 +127,14 @@ def bounded(connection: Connection, limit_s: float = STATEMENT_S + _SILENT_S) ->
         timer.cancel()
 
 
-def _cut(connection: Connection) -> None:
+def fetch(connection: Connection, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
+    """The rows of one statement; none where it has none."""
+    cursor = connection.execute(sql.encode(), parameters)
+    return cursor.fetchall() if cursor.description else []
+
+
+def cut(connection: Connection) -> None:
+    """Ends the connection under whoever waits on it."""
     try:
         with socket.socket(fileno=socket.dup(connection.fileno())) as same:
             same.shutdown(socket.SHUT_RDWR)

@@ -1,21 +1,21 @@
 """Journals as rows: one row per record, appended by one owner, durable with the commit of their transaction.
 
 Owning. `create` and `lock` give a journal a new epoch and a lease, by the clock of the database. While the lease holds,
-nobody else gets the lock; each flush renews it, `close` gives it back, and after the end of its owner it runs out. Each
-write compares the epoch in the same statement that locks the row of the session. So an owner that was frozen beyond its
-lease, or cut off, finds a newer epoch and writes nothing (StorageBroken, code `fenced`); where nobody has come in
-between, it goes on.
+nobody else gets the lock; each flush renews it, `close` gives it back, and after the end of its owner it runs out. A
+session that a live node holds (see commit_service.py) is not given away either. Each write compares the epoch in the
+same statement that locks the row of the session. So an owner that was frozen beyond its lease, or cut off, finds a
+newer epoch and writes nothing (StorageBroken, code `fenced`); where nobody has come in between, it goes on.
 
 Flushing. Records wait in memory and go out in one transaction, with the length of the journal. Where the connection is
 lost, the commit may have happened or not. Then the connection is opened again within RECONNECT_S, and the same
 transaction is sent again: the length that it expects is there only if the first one did not commit. If it is not, the
-rows with this epoch tell whether they came from here. Epochs are of one sequence or one more than the last, so no two
-owners of a session have the same.
+rows with this epoch tell whether they came from here. Epochs are of one sequence, so no two owners have the same.
 
 Lines are those of a file, with their checksum, but without marks: what is committed is flushed. A row that is missing
 or damaged makes the journal corrupt, as in a file.
 """
 
+import json
 import os
 import secrets
 import socket
@@ -26,9 +26,10 @@ from itertools import count
 
 from algocline_mcp.cluster import schema
 from algocline_mcp.cluster.connection import STATEMENT_S, Connection, Database, bounded
-from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageBroken, StorageFailed
+from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageBroken, StorageFailed, whole
 from algocline_mcp.session.owner import USER
 from algocline_mcp.session.records import Record
+from algocline_mcp.session.results import line_of, reads_environment
 from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.storage.journal_lines import decode, encode
 from algocline_mcp.storage.session_journal import Take
@@ -107,9 +108,11 @@ class SessionRows:
         """The journal, whose records went to `take`, or None where another owner has it. Raises FileNotFoundError,
         JournalCorrupt, StorageFailed; IllegalRecord where the records make no session of this version."""
         rows = self.query(
-            "UPDATE alc.sessions SET epoch = epoch + 1, node = %s, "
+            "UPDATE alc.sessions SET epoch = nextval('alc.epochs'), node = %s, held_by = '', "
             "lease_until = clock_timestamp() + make_interval(secs => %s) "
-            "WHERE sid = %s AND lease_until < clock_timestamp() RETURNING epoch, length",
+            "WHERE sid = %s AND lease_until < clock_timestamp() AND NOT EXISTS "
+            "(SELECT 1 FROM alc.nodes WHERE nodes.node = held_by AND nodes.lease_until > clock_timestamp()) "
+            "RETURNING epoch, length",
             (self.node, self.lease_s, sid),
         )
         if not rows:
@@ -135,6 +138,7 @@ class RowsJournal:
         self.sid, self.epoch = sid, epoch
         self._rows = rows
         self._session = session
+        self._hides = False  # the session has read its environment
         self._limit = limit
         self._length = 0  # records that are committed
         self._unflushed: list[str] = []
@@ -143,7 +147,7 @@ class RowsJournal:
         """Raises as SessionRows.lock."""
 
         def fold(record: Record, place: int) -> None:
-            evolve(self._session, record)
+            self._fold(record)
             self.size += len(encode(record, 0))
             take(record, place)
 
@@ -179,9 +183,13 @@ class RowsJournal:
                 "strategy again with less work, or raise ALC_JOURNAL_BYTES",
                 code="journal_full",
             )
-        evolve(self._session, record)
+        self._fold(record)
         self._unflushed.append(line[:-1].decode())
         self.size += len(line)
+
+    def _fold(self, record: Record) -> None:
+        evolve(self._session, record)
+        self._hides = self._hides or reads_environment(record)
 
     def flush(self) -> None:
         if not self._unflushed:
@@ -237,20 +245,24 @@ class RowsJournal:
         """Locks the row of the session and makes it longer, or makes the row; not if there is another owner, or it is
         of another length."""
         end = self._length + len(self._unflushed)
-        values = (str(self._session.phase), end, self._rows.lease_s)
+        summary = json.dumps(line_of(self._session, hides=self._hides))
+        size = sum(len(line) + 1 for line in self._unflushed)
+        values = (str(self._session.phase), end, summary, size, self._rows.lease_s)
         if self._length:
             sql = (
-                "UPDATE alc.sessions SET phase = %s, length = %s, changed_at = clock_timestamp(), "
-                "lease_until = clock_timestamp() + make_interval(secs => %s) "
+                "UPDATE alc.sessions SET phase = %s, length = %s, summary = %s, bytes = bytes + %s, "
+                "changed_at = clock_timestamp(), lease_until = clock_timestamp() + make_interval(secs => %s) "
                 "WHERE sid = %s AND epoch = %s AND length = %s"
             )
             return connection.execute(sql, (*values, self.sid, self.epoch, self._length)).rowcount == 1
         sql = (
-            "INSERT INTO alc.sessions (phase, length, lease_until, sid, epoch, node, owner) "
-            "VALUES (%s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s, %s, %s) ON CONFLICT DO NOTHING"
+            "INSERT INTO alc.sessions (phase, length, summary, bytes, lease_until, sid, epoch, node, owner, project) "
+            "VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s), %s, %s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING"
         )
-        owner = self._session.header.get("owner") or USER
-        return connection.execute(sql, (*values, self.sid, self.epoch, self._rows.node, owner)).rowcount == 1
+        header = self._session.header
+        names = (header.get("owner") or USER, whole(header.get("project") or ""))
+        return connection.execute(sql, (*values, self.sid, self.epoch, self._rows.node, *names)).rowcount == 1
 
     def _is_committed(self, connection: Connection) -> bool:
         """An earlier attempt, of which no reply came, did it."""

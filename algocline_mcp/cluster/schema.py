@@ -18,22 +18,60 @@ _LOCK = 0x616C63  # of advisory locks: "alc"
 MIGRATIONS = (
     """
     CREATE SEQUENCE alc.epochs;                -- where the epochs of a new journal begin
+    CREATE TABLE alc.nodes (                   -- servers that share this database
+        node text COLLATE "C" PRIMARY KEY,     -- host:pid:token
+        lease_until timestamptz NOT NULL       -- by the clock of the database; then its sessions are free
+    );
     CREATE TABLE alc.sessions (
-        sid text PRIMARY KEY,
+        sid text COLLATE "C" PRIMARY KEY,
         owner text NOT NULL,                   -- a principal; empty: the user of the home
+        project text NOT NULL DEFAULT '',      -- the directory in which it was started
         phase text NOT NULL,
         epoch bigint NOT NULL,                 -- of the newest owner of the journal: an older one writes no more
         node text NOT NULL,                    -- who that owner is, for people
-        lease_until timestamptz NOT NULL,      -- by the clock of the database
+        held_by text COLLATE "C" NOT NULL DEFAULT '',  -- the node whose worker may write; empty: no node
+        lease_until timestamptz NOT NULL,      -- of an owner that is no node, by the clock of the database
         length bigint NOT NULL,                -- of its records
+        bytes bigint NOT NULL DEFAULT 0,       -- of their lines
+        summary text NOT NULL DEFAULT '',      -- its line of the list, as JSON
         changed_at timestamptz NOT NULL DEFAULT now()
     );
+    CREATE INDEX unfinished ON alc.sessions (owner, sid) WHERE phase <> 'finished';
+    CREATE INDEX finished ON alc.sessions (owner, sid) WHERE phase = 'finished';
+    CREATE INDEX running ON alc.sessions (changed_at) WHERE phase = 'running';
+    CREATE INDEX held ON alc.sessions (held_by) WHERE held_by <> '';
     CREATE TABLE alc.records (
-        sid text NOT NULL REFERENCES alc.sessions ON DELETE CASCADE,
+        sid text COLLATE "C" NOT NULL REFERENCES alc.sessions ON DELETE CASCADE,
         n bigint NOT NULL,                     -- from 0, without gaps
         epoch bigint NOT NULL,                 -- of who wrote it
         line text NOT NULL,                    -- as in a journal, with its checksum
         PRIMARY KEY (sid, n)
+    );
+    CREATE TABLE alc.requests (                -- what one node asks of another
+        id text COLLATE "C" PRIMARY KEY,
+        sid text COLLATE "C" NOT NULL,
+        owner text NOT NULL,                   -- who asks
+        node text COLLATE "C" NOT NULL,        -- which node is asked
+        request text NOT NULL,
+        response text,
+        created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
+    CREATE INDEX unanswered ON alc.requests (node) WHERE response IS NULL;
+    CREATE TABLE alc.state (                   -- what strategies keep for later runs
+        owner text NOT NULL,
+        namespace text COLLATE "C" NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        value text NOT NULL,
+        PRIMARY KEY (owner, namespace, key)
+    );
+    CREATE TABLE alc.effects (                 -- the last change of each stream, so that it happens once
+        sid text COLLATE "C" NOT NULL REFERENCES alc.sessions ON DELETE CASCADE,
+        stream text COLLATE "C" NOT NULL,
+        n bigint NOT NULL,
+        name text NOT NULL,
+        digest text NOT NULL,
+        outcome text NOT NULL,
+        PRIMARY KEY (sid, stream)
     );
     """,
 )

@@ -97,6 +97,12 @@ class Limits:
     owner_bytes: int = _limit(0, "ALC_OWNER_BYTES", "all journals of one principal; more start no session; 0: no limit")
     owner_prompts: int = _limit(0, "ALC_OWNER_PROMPTS", "prompts of one principal in a day (UTC); 0: any number")
     notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
+    node_lease_s: float = _limit(
+        30.0,
+        "ALC_NODE_LEASE_S",
+        "with a database: the sessions of a server that died are free after this",
+        at_most=3600,
+    )
     title_chars: int = _limit(120, "ALC_TITLE_CHARS", "the title of a session")
     queries: int = _limit(256, "ALC_QUERIES", "prompts in one pause")
     # A record nests deeper than its value, and is read to 300 levels (storage/journal_lines.py).

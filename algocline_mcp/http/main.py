@@ -7,6 +7,7 @@ the process: exit code 0. What happens then, bounded at each step:
     2. no connection is accepted any more; each connection is closed when its request has its reply
     3. after `drain_s` each call that still waits is told to ask again; what is left after _REPLY_S is cut off
     4. paused workers are asked to hibernate; those that compute go on, and the next server finds them
+    5. a node ends its workers and gives all sessions back to the database, where the other nodes find them
 
 Nothing has to be saved: `kill -9` loses no more than that, and a second signal ends the process at once.
 """
@@ -19,7 +20,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import TYPE_CHECKING, NoReturn
 
@@ -28,7 +29,10 @@ from uvicorn.server import ServerState
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.http import Address, HttpLimits, HttpSettings, refuse_open_door
+from algocline_mcp.config.limits import Limits
+from algocline_mcp.config.settings import tool_set
 from algocline_mcp.errors import Refused
+from algocline_mcp.history.retention import keep_of
 from algocline_mcp.http.connections import BoundedProtocol, Connections, uvicorn_config
 from algocline_mcp.http.identity import Verifier, asks_who
 from algocline_mcp.http.service import PATH, Service
@@ -37,6 +41,7 @@ from algocline_mcp.server.app import refuse_tracers_later
 from algocline_mcp.transport.descriptors import drop_what_nobody_reads, leave
 
 if TYPE_CHECKING:
+    from algocline_mcp.pool.node import Node
     from algocline_mcp.pool.spawn import ForkServerProcess
 
 _BACKLOG = 128
@@ -49,14 +54,19 @@ _CURES = {
 
 
 def serve(
-    address: Address, fork_process: "ForkServerProcess | None", on_ready: Callable[[str, bool], None]
+    address: Address,
+    fork_process: "ForkServerProcess | None",
+    on_ready: Callable[[str, bool], None],
+    database_url: str | None = None,
 ) -> NoReturn:
-    """`on_ready` gets, as soon as the server listens, the URL and whether callers are asked for a token."""
+    """`on_ready` gets, as soon as the server listens, the URL and whether callers are asked for a token.
+    `database_url`: that the server is a node of this database."""
     limits, settings = HttpLimits.from_env(os.environ), HttpSettings.from_env(os.environ)
     home = Home.from_env(os.environ)
     is_asking = asks_who(home, settings)
     refuse_open_door(address, settings, asks_who=is_asking)
     verifier = Verifier(home, settings.issuer) if is_asking else None
+    node = None if database_url is None else node_of(database_url, home)
     with closing(listen(address)) as listener:
         url = f"http://{address.with_port(listener.getsockname()[1])}{PATH}"
         drop_what_nobody_reads()
@@ -66,7 +76,8 @@ def serve(
             anyio.run(
                 _serve,
                 listener,
-                Service(settings, limits, verifier, fork_process),
+                Service(settings, limits, verifier, fork_process, node),
+                node,
                 limits,
                 lambda: on_ready(url, is_asking),
             )
@@ -75,6 +86,31 @@ def serve(
             leave(1)
     sys.stdout.flush()
     leave()
+
+
+def node_of(url: str, home: Home) -> "Node":
+    """Takes the home for this process. Raises Refused where the extra or the tables are missing, where they are of
+    another version, and for settings that a node does not have; StorageFailed, HomeUnusable."""
+    from algocline_mcp.cluster import schema  # all of it needs an extra
+    from algocline_mcp.cluster.connection import Database
+    from algocline_mcp.cluster.copies import claim
+    from algocline_mcp.cluster.node import Node
+
+    database = Database(url)
+    _refuse_settings(os.environ)
+    limits = Limits.from_env(os.environ)
+    with database.connect() as connection:
+        schema.check(connection, database)
+    claim(home)  # until the process ends
+    return Node(database, home, limits)
+
+
+def _refuse_settings(environ: Mapping[str, str]) -> None:
+    """Raises Refused for what reads the home, which of a node is a cache."""
+    if tool_set(environ) == "full":
+        raise Refused("ALC_TOOLS=full reads a home, and the sessions are in the database: set ALC_TOOLS=core")
+    if keep_of(environ) != "all":
+        raise Refused("ALC_KEEP is not applied to a database yet: unset it, or serve without --database")
 
 
 def listen(address: Address) -> socket.socket:
@@ -96,7 +132,11 @@ def listen(address: Address) -> socket.socket:
 
 
 async def _serve(
-    listener: socket.socket, service: Service, limits: HttpLimits, on_listening: Callable[[], None]
+    listener: socket.socket,
+    service: Service,
+    node: "Node | None",
+    limits: HttpLimits,
+    on_listening: Callable[[], None],
 ) -> None:
     loop, is_ending = asyncio.get_running_loop(), asyncio.Event()
 
@@ -125,4 +165,6 @@ async def _serve(
         connections.abort()
         if service.server.state is not None and (pool := service.server.state.opened_pool) is not None:
             await rest(pool)
+            if node is not None:
+                await node.close(pool)
         tasks.cancel_scope.cancel()

@@ -2,8 +2,8 @@
 
 Contract. /mcp takes MCP by streamable HTTP in both eras of the protocol, without sessions of the transport: each
 request stands by itself, so any server of this home can take the next one. /healthz says that the process serves,
-/readyz whether it takes calls: it says 503 from SIGTERM on. /metrics has counts, for whoever may call. `end_calls`
-gives each call that still waits a reply.
+/readyz whether it takes calls: it says 503 from SIGTERM on, and while the database of a node does not answer. /metrics
+has counts, for whoever may call. `end_calls` gives each call that still waits a reply.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +36,7 @@ from algocline_mcp.server.tool_call.lifespan import ServerState
 
 if TYPE_CHECKING:
     from algocline_mcp.http.metrics import Metrics
+    from algocline_mcp.pool.node import Node
     from algocline_mcp.pool.spawn import ForkServerProcess
 
 PATH = "/mcp"
@@ -75,7 +76,8 @@ class HttpServer(Server):
 
 
 class Service:
-    """`verifier`: of the tokens of callers; None where everybody who reaches the server is the user."""
+    """`verifier`: of the tokens of callers; None where everybody who reaches the server is the user. `node`: where
+    several servers share a database."""
 
     def __init__(
         self,
@@ -83,8 +85,10 @@ class Service:
         limits: HttpLimits,
         verifier: TokenVerifier | None = None,
         fork_process: "ForkServerProcess | None" = None,
+        node: "Node | None" = None,
     ) -> None:
-        self.server = build_as(HttpServer, fork_process)
+        self.server = build_as(HttpServer, fork_process, node)
+        self._node = node
         self._manager = StreamableHTTPSessionManager(
             self.server._lowlevel_server, stateless=True, max_request_body_size=limits.body_bytes
         )
@@ -123,6 +127,8 @@ class Service:
         return PlainTextResponse("ok\n")
 
     async def _readiness(self, request: Request) -> Response:
+        if self._is_ready and self._node is not None and not await self._node.is_ready():
+            return PlainTextResponse("the database does not answer\n", 503)
         return PlainTextResponse("ready\n") if self._is_ready else PlainTextResponse("stopping\n", 503)
 
 

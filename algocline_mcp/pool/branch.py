@@ -30,6 +30,7 @@ from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.languages import LANGUAGES, LUA, Language
 from algocline_mcp.pool import dispatch, verify
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
+from algocline_mcp.pool.offline import refreshed
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.session.streams import MAIN
@@ -205,6 +206,7 @@ def inherited(records: Iterable[Record], max_bytes: int) -> Record:
 async def project_of(pool: Pool, sid: str) -> tuple[str, Language]:
     """The project directory of a session, "" if it has none, and its language. Raises as branch_via_pool."""
     dispatch.check_sid(pool, sid)
+    await refreshed(pool, sid)
     header = await anyio.to_thread.run_sync(first_record, pool.home, pool.limits, sid, limiter=pool.files)
     return str(header.get("project") or ""), LANGUAGES.get(header["language"], LUA)
 
@@ -232,6 +234,7 @@ async def branch_via_pool(
         raise Refused(
             f"n is {n}, at most {pool.limits.branches} branches are started at once: call alc_branch several times"
         )
+    await refreshed(pool, sid)
     planned = await anyio.to_thread.run_sync(_plan, pool, sid, branch, limiter=pool.files)
     if is_dry:
         return PoolReply(sid, await _dry_run(pool, sid, planned, wait_s), None)

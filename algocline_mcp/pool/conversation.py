@@ -25,6 +25,7 @@ from algocline_mcp import __version__
 from algocline_mcp.errors import ProgramReplaced, ProtocolError, Unreachable
 from algocline_mcp.pool import spans
 from algocline_mcp.pool.client import PoolClient
+from algocline_mcp.pool.node import HoldLost
 from algocline_mcp.pool.offline import decide_on_disk, fold_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import Absent, owner, reach
@@ -122,6 +123,8 @@ async def _converse(call: Call) -> PoolReply:
             return reply
         if attempts >= _MEMORY_ATTEMPTS and pool.exits.get(pool.home.worker_key(call.sid)) == f"exit code {NO_MEMORY}":
             break
+    if pool.node is not None:
+        await pool.node.check()  # a worker that cannot commit ends
     raise _ended_each_time(call, attempts)
 
 
@@ -183,8 +186,11 @@ async def _reply_from_disk(call: Call, error: Exception) -> PoolReply | None:
 
 
 async def _wait_for_exit(call: Call, error: Exception) -> PoolReply | None:
-    await call.pool.wait_for_exit(call.sid, call.pool.limits.linger_s)
-    await call.pool.wait_for_status(call.sid, call.pool.limits.linger_s)
+    pool = call.pool
+    await pool.wait_for_exit(call.sid, pool.limits.linger_s)
+    await pool.wait_for_status(call.sid, pool.limits.linger_s)
+    if pool.node is not None and await pool.node.hold(pool, call.sid):
+        raise HoldLost  # another node went on with the session, which ended the worker
     return None
 
 
@@ -201,6 +207,8 @@ async def _raise_broken(call: Call, error: Exception) -> PoolReply | None:
 
 
 async def _raise_silent(call: Call, error: Exception) -> PoolReply | None:
+    if call.pool.node is not None:
+        await call.pool.node.check()
     waited_s = call.elapsed_s
     raise Unreachable(
         f"the worker of session {call.sid} ({await owner(call.pool, call.sid)}) has not answered within "

@@ -16,21 +16,29 @@ text is meant for the host. If the registry cannot be written, the call still su
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Literal
 
 import anyio
 import anyio.to_thread
 
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFailed, Unreachable
-from algocline_mcp.history.listing import not_found
 from algocline_mcp.history.new_session import Strategy, create_journal, header_of
 from algocline_mcp.history.retention import delete_session
 from algocline_mcp.pool.admission import admit
-from algocline_mcp.pool.conversation import converse, persist_entry, remove_entry, reply_from_disk
-from algocline_mcp.pool.offline import check_sid, list_finished_via_pool, list_via_pool, view_via_pool
+from algocline_mcp.pool.conversation import SpawnIf, converse, persist_entry, remove_entry, reply_from_disk
+from algocline_mcp.pool.node import Forwarded, Node, carried_out
+from algocline_mcp.pool.offline import (
+    check_sid,
+    fold_of,
+    list_finished_via_pool,
+    list_via_pool,
+    unknown,
+    view_via_pool,
+)
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.reach import connect, is_held
 from algocline_mcp.pool.replies import (
@@ -104,6 +112,23 @@ async def begin_via_pool(
     sandbox.require(header["language"])
     header = header | {"sandbox": sandbox.level}
     pool.require_home()
+    if pool.node is None:
+        return await _begin(pool, header, more, wait_s, on_progress)
+    await pool.node.begin(pool, sid)
+    try:
+        return await _begin(pool, header, more, wait_s, on_progress)
+    finally:
+        pool.node.give_back_soon(pool, sid)
+
+
+async def _begin(
+    pool: Pool,
+    header: Record,
+    more: Callable[[], Iterable[Record]] | None,
+    wait_s: float,
+    on_progress: OnProgress | None,
+) -> PoolReply:
+    sid = header["sid"]
     async with pool.room_for(sid):
         await admit(pool, sid, deadline=anyio.current_time() + wait_s)
         if more is None:
@@ -139,7 +164,8 @@ async def continue_via_pool(
     items = [{key: value for key, value in asdict(answer).items() if value is not None} for answer in answers]
     event = Continue(tuple(answers), now_s(), is_checked)
     request = PoolRequest("continue", 1, sid, wait_s, answers=items, check=is_checked)
-    return await converse(pool, request, on_progress, event=event)
+    asked = Forwarded("continue", sid, wait_s, answers=items, check=is_checked)
+    return await carried_out(pool, asked, lambda: converse(pool, request, on_progress, event=event))
 
 
 async def status_via_pool(
@@ -158,8 +184,28 @@ async def status_via_pool(
             return max(wait_s, _OVERDUE_S)
         return wait_s if wait_s > 0 and session.phase in (Phase.RUNNING, Phase.STUCK) else None
 
+    if pool.node is not None and await _is_at_rest(pool, pool.node, sid, spawn_if):
+        return await reply_from_disk(pool, sid)
+    request = PoolRequest("status", 1, sid, wait_s)
+    ask = partial(converse, pool, request, on_progress, spawn_if=spawn_if)
+    return await carried_out(pool, Forwarded("status", sid, wait_s), lambda: _status(pool, sid, ask))
+
+
+async def _is_at_rest(pool: Pool, node: Node, sid: str, spawn_if: SpawnIf) -> bool:
+    """Whether the journal says all that there is to say: no node has to hold the session for it."""
+    if pool.has_worker(sid):
+        return False
+    await node.refresh(pool, sid)
     try:
-        return await converse(pool, PoolRequest("status", 1, sid, wait_s), on_progress, spawn_if=spawn_if)
+        session = await fold_of(pool, sid)
+    except (JournalCorrupt, IllegalRecord):
+        return True
+    return session.final is not None or spawn_if(session) is None
+
+
+async def _status(pool: Pool, sid: str, ask: Callable[[], Awaitable[PoolReply]]) -> PoolReply:
+    try:
+        return await ask()
     except (JournalCorrupt, IllegalRecord):
         return await reply_from_disk(pool, sid)
     except Unreachable as exc:
@@ -174,8 +220,11 @@ async def stop_via_pool(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     A worker that does not answer is terminated by signal. Raises Refused, Unreachable.
     """
     check_sid(pool, sid)
-    if mode == "delete":
-        return await _delete(pool, sid)
+    here = partial(_delete, pool, sid) if mode == "delete" else partial(_stop, pool, sid, mode)
+    return await carried_out(pool, Forwarded("stop", sid, mode=mode), here)
+
+
+async def _stop(pool: Pool, sid: str, mode: StopMode) -> PoolReply:
     for _ in range(pool.limits.resends + 1):
         client = await connect_to_stop(pool, sid)
         if client is None:
@@ -208,12 +257,16 @@ async def _delete(pool: Pool, sid: str) -> PoolReply:
     """Stops the worker, then unlinks the journal under its lock, also a corrupt one."""
     for _ in range(pool.limits.resends + 1):
         with suppress(JournalCorrupt, IllegalRecord, StorageFailed, Refused):  # a missing journal is reported below
-            await stop_via_pool(pool, sid, "hibernate")
+            await _stop(pool, sid, "hibernate")
         await pool.wait_for_exit(sid, pool.limits.leave_s)
+        if pool.node is not None:
+            await pool.node.delete(pool, sid)
+            await anyio.to_thread.run_sync(delete_session, pool.home, sid, limiter=pool.files)
+            return PoolReply(sid, {"status": "deleted", "session_id": sid}, None)
         if await anyio.to_thread.run_sync(delete_session, pool.home, sid, limiter=pool.files):
             return PoolReply(sid, {"status": "deleted", "session_id": sid}, None)
         if not is_held(pool, sid):
-            raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
+            raise unknown(pool, sid)
     raise Unreachable(f"session {sid} is revived again and again by other servers: ask again when they have stopped")
 
 

@@ -15,9 +15,10 @@ import anyio.from_thread
 import anyio.to_thread
 
 from algocline_mcp.errors import JournalCorrupt, Refused, Unreachable
-from algocline_mcp.history.listing import list_finished, list_unfinished, not_found
+from algocline_mcp.history.listing import ids_of, list_finished, list_unfinished, not_found
 from algocline_mcp.history.reader import session_of, stored_records
 from algocline_mcp.history.views import PAGE_BYTES, Page, view_of
+from algocline_mcp.pool import node
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import Cancel, HostEvent
@@ -33,7 +34,13 @@ _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 def check_sid(pool: Pool, sid: str) -> None:
     """Raises Refused (`not_found`) for a text that is not a session id."""
     if not _SID.fullmatch(sid):
-        raise Refused(not_found(pool.home, pool.limits, sid), code="not_found")
+        raise unknown(pool, sid)
+
+
+def unknown(pool: Pool, sid: str) -> Refused:
+    """The error for an id that is no session of this owner."""
+    text = not_found(pool.home, pool.limits, sid) if pool.node is None else node.not_found(sid)
+    return Refused(text, code="not_found")
 
 
 async def list_via_pool(
@@ -43,8 +50,11 @@ async def list_via_pool(
 
     `worker` is "live" where the session's socket has a name: no worker is asked.
     """
-    read = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
-    listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    if pool.node is None:
+        read = partial(list_unfinished, pool.home, pool.limits, limit=limit, cursor=cursor, project=project)
+        listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    else:
+        listing = await pool.node.list_unfinished(pool, limit=limit, cursor=cursor)
     warnings = [warning for warning in (pool.fork_server.warning, pool.home_warning()) if warning]
     sandbox = {"sandbox": pool.fork_server.sandbox.level} if listing["sessions"] else {}
     return listing | sandbox | ({"warnings": warnings} if warnings else {})
@@ -52,9 +62,25 @@ async def list_via_pool(
 
 async def list_finished_via_pool(pool: Pool, *, limit: int | None = None, cursor: str | None = None) -> dict[str, Any]:
     """The finished sessions: `{finished_sessions, sessions, cursor?}`, newest first."""
-    read = partial(list_finished, pool.home, pool.limits, limit=limit, cursor=cursor)
-    listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    if pool.node is None:
+        read = partial(list_finished, pool.home, pool.limits, limit=limit, cursor=cursor)
+        listing = await anyio.to_thread.run_sync(read, limiter=pool.files)
+    else:
+        listing = await pool.node.list_finished(pool, limit=limit, cursor=cursor)
     return {("sessions" if name == "finished" else name): value for name, value in listing.items()}
+
+
+async def ids_via_pool(pool: Pool, beginning: str) -> list[str]:
+    """Ids of unfinished sessions that begin so, newest first."""
+    if pool.node is not None:
+        return await pool.node.ids_of(pool, beginning)
+    return await anyio.to_thread.run_sync(ids_of, pool.home, beginning, limiter=pool.files)
+
+
+async def refreshed(pool: Pool, sid: str) -> None:
+    """On return the session can be read from the home. Raises Refused, StorageFailed."""
+    if pool.node is not None:
+        await pool.node.refresh(pool, sid)
 
 
 async def view_via_pool(
@@ -73,6 +99,7 @@ async def view_via_pool(
     JournalCorrupt.
     """
     check_sid(pool, sid)
+    await refreshed(pool, sid)
 
     def read() -> dict[str, Any]:
         records = stored_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
@@ -109,12 +136,24 @@ async def decide_on_disk(pool: Pool, sid: str, event: HostEvent | None) -> dict[
             raise Refused(decision.error.reason, code=decision.error.code)
         refused = [{"query_id": refusal.query_id, "reason": refusal.reason} for refusal in decision.refused]
         if decision.records and isinstance(event, Cancel):
-            session = await anyio.to_thread.run_sync(_cancel, pool, sid, limiter=pool.files)
+            session = await _cancelled(pool, pool.node, sid)
         elif decision.records:
             raise Unreachable(
                 f"session {sid} has changed meanwhile; no answer was recorded: send the same request again"
             )
     return {"feed_result": view(session, now_s=now_s()), "refused": refused}
+
+
+async def _cancelled(pool: Pool, at: "node.Node | None", sid: str) -> Session:
+    if at is None:
+        return await anyio.to_thread.run_sync(_cancel, pool, sid, limiter=pool.files)
+    session = await fold_of(pool, sid)
+    records = decide(session, Cancel(now_s())).records
+    for record in records:
+        evolve(session, record)
+    if records:
+        await at.finish(pool, sid, session, records)
+    return session
 
 
 def _cancel(pool: Pool, sid: str) -> Session:

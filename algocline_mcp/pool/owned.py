@@ -71,8 +71,7 @@ class OwnedPool(Pool):
         is_old = anyio.current_time() - self._counted_at >= self.limits.sweep_s
         if is_old or self._excess() is not None:
             self._begun &= self._beginning
-            count = partial(retention.usage_of, self.home, frozenset(self._begun))
-            self.usage = await anyio.to_thread.run_sync(count, limiter=self.files)
+            self.usage = await self._counted()
             self._counted_at = anyio.current_time()
         if (excess := self._excess()) is not None:
             cure = 'delete some with alc_stop(mode="delete"), also finished ones'
@@ -85,6 +84,12 @@ class OwnedPool(Pool):
             await self.user.refuse_if_full()
         except Refused as exc:  # its sentence is for the operator
             raise Refused("this server has no room for another session: tell its operator", code=exc.code) from exc
+
+    async def _counted(self) -> retention.Usage:
+        if self.node is not None:
+            return retention.Usage(*await self.node.usage(self))
+        count = partial(retention.usage_of, self.home, frozenset(self._begun))
+        return await anyio.to_thread.run_sync(count, limiter=self.files)
 
     def _excess(self) -> str | None:
         limits, usage = self.limits, self.usage

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Self, TypeVarTuple
 
 import anyio
 import anyio.to_thread
@@ -35,6 +35,9 @@ from algocline_mcp.storage import home_setup
 from algocline_mcp.storage.files import make_directories
 from algocline_mcp.storage.sockets import bind, remove_stale_socket
 
+if TYPE_CHECKING:
+    from algocline_mcp.pool.node import Node
+
 _EXITS_KEPT = 256
 
 
@@ -43,9 +46,12 @@ Arguments = TypeVarTuple("Arguments")
 
 class Pool:
     """Entered once per server. Raises HomeUnusable on entry for a setting, and if the home cannot hold sessions.
+    `node`: where several servers share a database, see node.py.
 
     A server that stays up passes `is_home_required=False`: what can be read is shown, and each call that begins a
     session probes the home again."""
+
+    node: "Node | None" = None
 
     def __init__(
         self,
@@ -55,6 +61,7 @@ class Pool:
         environ: Mapping[str, str] = os.environ,
         fork_process: spawn.ForkServerProcess | None = None,
         is_home_required: bool = True,
+        node: "Node | None" = None,
     ) -> None:
         self.home = home
         self.limits = limits
@@ -79,6 +86,7 @@ class Pool:
         self._any_status = Signal()  # when the exit status of a worker is known
         self._started: dict[int, str] = {}  # pid -> key of workers whose exit code this server will receive
         self._tasks: TaskGroup
+        self.node = node
         self.owner = USER
         self.owned: dict[str, Pool] = {}  # the pools of principals, see owned.py
 
@@ -100,6 +108,8 @@ class Pool:
         self._tasks = anyio.create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self.registry.run)
+        if self.node is not None:
+            await self._tasks.start(self.node.run, self)
         self._tasks.start_soon(self._remove_leftovers)
         if is_forking:
             self._tasks.start_soon(self.fork_server.run)
@@ -144,6 +154,9 @@ class Pool:
             sweep = partial(retention.apply_retention, self.home, days=self.limits.retention_days, keep=self.keep)
             await anyio.to_thread.run_sync(sweep, limiter=self.files)
             self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
+            if self.node is not None:
+                with suppress(StorageFailed):  # the next check tries again
+                    await self.node.remove_expired(self.limits.retention_days)
 
     @asynccontextmanager
     async def room_for(self, sid: str) -> AsyncIterator[None]:
@@ -184,6 +197,8 @@ class Pool:
         Returns the worker's pid, or None if the fork failed: the lock is free then, and the next launch uses exec.
         Closes the descriptor in any case. Raises Unreachable (`no_process`), HomeUnusable.
         """
+        if self.node is not None:
+            self.node.launching(self, sid)
         try:
             make_directories(self.home.pool, self.home.log)  # a program that deletes old files may have removed them
             listener = bind(self.home, sid)
@@ -240,6 +255,8 @@ class Pool:
         remove_stale_socket(self.home, sid)
         self.registry.remove(self.home.worker_key(sid), pid)
         self._any_exit.announce()
+        if self.node is not None:
+            self.node.give_back_soon(self, sid)
 
     def _reap(self, pid: int, pidfd: int) -> None:
         try:
@@ -259,6 +276,10 @@ class Pool:
     def _watches_of(self, sid: str) -> list[Watch]:
         key = self.home.worker_key(sid)
         return [watch for watch in self._watched.values() if watch.key == key]
+
+    def has_worker(self, sid: str) -> bool:
+        """Whether a worker of the session lives here, or one has just been killed."""
+        return bool(self._watches_of(sid)) or os.path.lexists(self.home.socket(sid))
 
     async def wait_for_exit(self, sid: str, limit_s: float) -> None:
         """Returns when all watched workers of the session have exited, at the latest after `limit_s`."""

@@ -23,14 +23,19 @@ from algocline_mcp.storage.files import open_in_place
 # Neither the user's site-packages nor the current directory may change what a worker imports. -I would do the same, but
 # ignores PYTHONHASHSEED, without which no strategy in Python could be replayed.
 PYTHON_OPTIONS = ("-s", "-P")
+_NOT_INHERITED = ("ALC_ANSWER", "ALC_DATABASE")
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")  # the last two: for Python itself
 
 
 def worker_environment(home: Home, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of a worker, the same for fork and exec: no other variable of the server reaches it. Who answers
-    is not the worker's business, and a command may hold a key."""
+    is not the worker's business, and a command may hold a key, as may the URL of a database."""
     allowed = [name.strip() for name in environ.get("ALC_ENV_ALLOW", "").split(",")]
-    names = [*_INHERITED, *allowed, *(name for name in environ if name.startswith("ALC_") and name != "ALC_ANSWER")]
+    names = [
+        *_INHERITED,
+        *allowed,
+        *(name for name in environ if name.startswith("ALC_") and name not in _NOT_INHERITED),
+    ]
     inherited = {name: environ[name] for name in names if name in environ}
     return inherited | {"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0", "ALC_HOME": os.fspath(home.root)}
 

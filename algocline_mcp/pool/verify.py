@@ -19,6 +19,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.pool.dispatch import Pool, continue_via_pool, stop_via_pool
+from algocline_mcp.pool.node import SOCKET_VARIABLE
 from algocline_mcp.session.events import Answer
 from algocline_mcp.storage import journal
 
@@ -32,6 +33,7 @@ async def scratch_pool(home: Home, limits: Limits, environ: Mapping[str, str]) -
     root = Path(tempfile.mkdtemp(prefix="alc"))
     packages = [environ.get("ALC_PACKAGES_PATH", ""), os.fspath(home.packages)]
     worker_environ = {**environ, "ALC_PACKAGES_PATH": ":".join(filter(None, packages)), "ALC_KEEP": "all"}
+    worker_environ.pop(SOCKET_VARIABLE, None)  # what is tried here is no session of the database
     try:
         scratch = Home(root / "h", home.part)  # a principal's session may do here what it may do there
         async with Pool(scratch, replace(limits, retention_days=0.0), environ=worker_environ) as pool:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from anyio import AsyncFile
 
     from algocline_mcp.pool.dispatch import Pool
+    from algocline_mcp.pool.node import Node
     from algocline_mcp.pool.spawn import ForkServerProcess
 
 _QUIET_S = 1.0  # the first requests of a host have their replies
@@ -178,7 +179,8 @@ def build(fork_process: "ForkServerProcess | None" = None) -> Server:
     return build_as(Server, fork_process)
 
 
-def build_as(kind: type[ServerT], fork_process: "ForkServerProcess | None") -> ServerT:
+def build_as(kind: type[ServerT], fork_process: "ForkServerProcess | None", node: "Node | None" = None) -> ServerT:
+    """`node`: of the pool, where several servers share a database."""
     app = kind(
         "algocline",
         title="algocline",
@@ -186,7 +188,7 @@ def build_as(kind: type[ServerT], fork_process: "ForkServerProcess | None") -> S
         instructions=instructions_of(os.environ),
         version=__version__,
         tools=tools_of(os.environ),
-        lifespan=partial(_lifespan, fork_process),
+        lifespan=partial(_lifespan, fork_process, node),
         log_level="WARNING",
         subscriptions=False,  # the front tells of another list of prompts; who would subscribe would wait for the SDK
     )
@@ -216,7 +218,7 @@ def tools_of(environ: Mapping[str, str]) -> list[Tool]:
 
 @asynccontextmanager
 async def _lifespan(
-    fork_process: "ForkServerProcess | None", app: MCPServer[ServerState]
+    fork_process: "ForkServerProcess | None", node: "Node | None", app: MCPServer[ServerState]
 ) -> AsyncIterator[ServerState]:
     """Opens the home. A setting that does not work is reported by every tool call: the server stays up."""
     limits = Limits()
@@ -229,7 +231,7 @@ async def _lifespan(
     except HomeUnusable as exc:
         server = ServerState(limits, exc)
     else:
-        server = ServerState(limits, partial(_pool, home, limits, fork_process), answered_by(os.environ))
+        server = ServerState(limits, partial(_pool, home, limits, fork_process, node), answered_by(os.environ))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.run)
         if isinstance(app, Server) and app.channel is not None and app.watch is not None:
@@ -238,10 +240,12 @@ async def _lifespan(
         tasks.cancel_scope.cancel()
 
 
-def _pool(home: Home, limits: Limits, fork_process: "ForkServerProcess | None") -> "Pool":
+def _pool(home: Home, limits: Limits, fork_process: "ForkServerProcess | None", node: "Node | None") -> "Pool":
     from algocline_mcp.pool.dispatch import Pool
+    from algocline_mcp.pool.node import environ_of_workers
 
-    return Pool(home, limits, fork_process=fork_process, is_home_required=False)
+    environ = os.environ if node is None else environ_of_workers(home, os.environ)
+    return Pool(home, limits, environ=environ, fork_process=fork_process, is_home_required=False, node=node)
 
 
 def serve(channel: Channel, fork_process: "ForkServerProcess | None" = None) -> NoReturn:

@@ -63,7 +63,7 @@ async def read_help(topic: str) -> str:
 async def complete(context: ServerRequestContext[ServerState], params: CompleteRequestParams) -> CompleteResult:
     """Completes `view` and `topic` from their names, `session_id` from the unfinished sessions, newest first, and
     arguments of prompts."""
-    from algocline_mcp.history.listing import ids_of
+    from algocline_mcp.pool.offline import ids_via_pool
 
     prefix = params.argument.value
     if isinstance(params.ref, PromptReference):
@@ -82,7 +82,10 @@ async def complete(context: ServerRequestContext[ServerState], params: CompleteR
             pool = context.lifespan_context.pool()
         except AlcError:
             return CompleteResult(completion=Completion(values=[]))
-        values = await anyio.to_thread.run_sync(ids_of, pool.home, prefix, limiter=pool.files)
+        try:
+            values = await ids_via_pool(pool, prefix)
+        except AlcError:  # of a database that is away
+            values = []
     else:
         values = []
     has_more = len(values) > COMPLETIONS_MAX

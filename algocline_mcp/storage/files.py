@@ -58,6 +58,13 @@ def create_atomically(path: Path, parts: Iterable[bytes], *, draft: Path) -> Non
     sync_directory(path.parent)
 
 
+def replace_by_parts(path: Path, parts: Iterable[bytes], *, draft: Path) -> None:
+    """Replaces or creates a file, 0600 and not durable; `draft` is a name on the same file system. Raises what `parts`
+    raises, and leaves nothing then."""
+    with _written(draft, parts, is_durable=False):
+        os.replace(draft, path)
+
+
 def replace_under_lock(path: Path, content: bytes) -> None:
     """Replaces a file, 0600 and not durable, that is written often and only by the holder of a lock.
 

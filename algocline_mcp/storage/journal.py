@@ -146,12 +146,14 @@ class Journal:
         self._write(encode(record, self.flushed))
         self.is_flushed = False
 
-    def flush(self, line: Record | None = None) -> None:
-        """On return all records are on the disk. Raises StorageBroken; then nothing may be acknowledged."""
+    def flush(self, line: Record | None = None, *, is_cache: bool = False) -> None:
+        """On return all records are on the disk. Raises StorageBroken; then nothing may be acknowledged. `is_cache`: a
+        database has the records, and this file is thrown away where it may have lost some; only the mark is written."""
         if self.is_flushed:
             return
         try:
-            _flush(self.fd)
+            if not is_cache:
+                _flush(self.fd)
         except OSError as exc:
             raise StorageBroken(f"cannot flush {self.path}: {exc.strerror}; repair that disk, then retry") from exc
         self.flushed = self.size

@@ -14,7 +14,7 @@ from tests.rig.processes import SOON_S, until_blocking
 NOBODY = 65534
 _CONFIGURATION = """
 listen_addresses = ''
-max_connections = 60
+max_connections = 100
 shared_buffers = 32MB
 autovacuum = off
 """
@@ -87,6 +87,10 @@ class Postgres:
         if self._process is not None and self._process.poll() is None:
             self.end(signal.SIGQUIT)  # the last checkpoint of SIGINT took 23 s on a busy disk
         shutil.rmtree(self.directory)
+
+    @property
+    def socket(self) -> Path:
+        return self.directory / ".s.PGSQL.5432"
 
     def url(self, name: str, user: str = "alc") -> str:
         return f"postgresql://{user}@/{name}?host={self.directory}"

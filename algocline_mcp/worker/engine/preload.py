@@ -17,6 +17,8 @@ from algocline_mcp.worker.confinement.confinement import Confinement
 from algocline_mcp.worker.engine.process import LanguageRuntime
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 
+NODE_SOCKET = "ALC_NODE_SOCKET"  # set by a server with a database for its workers; not a setting of a user
+
 Value = TypeVar("Value")
 
 
@@ -51,6 +53,7 @@ class Preloaded:
     confinement: Confinement  # of engines
     keeper_pages: Ranges = NO_RANGES  # pages that a keeper writes before its first prompt
     engine_pages: Ranges = NO_RANGES  # pages that an engine writes before its first prompt
+    node_socket: str = ""  # where the node listens that commits to a database; empty: there is no database
 
     def of(self, part: str) -> "Preloaded":
         """The same for a session in that part of the home."""
@@ -74,4 +77,6 @@ class Preloaded:
         runtimes, abis = OnDemand(prepare), OnDemand(abi)
         for name in names:
             runtimes.get(name)
-        return cls(Home.from_env(environ), limits, runtimes, abis, Confinement.prepare(probe(environ)))
+        confinement = Confinement.prepare(probe(environ))
+        node_socket = environ.get(NODE_SOCKET, "")
+        return cls(Home.from_env(environ), limits, runtimes, abis, confinement, node_socket=node_socket)

@@ -46,7 +46,7 @@ def warm_up(preloaded: Preloaded) -> None:
         gc.freeze()  # an engine in Python begins with a collection: of 33,000 objects it took 20 to 40 ms
         for _ in range(limits.warmup_runs * _PLAYS):
             for language in preloaded.runtimes:
-                _play_session(replace(preloaded, limits=limits), language)
+                _play_session(replace(preloaded, limits=limits, node_socket=""), language)
                 _run_strategy(preloaded, language)
                 gc.collect()  # a keeper is part of reference cycles, and its sockets stay open until it is collected
     gc.unfreeze()
@@ -64,7 +64,7 @@ def record_pages(preloaded: Preloaded) -> Preloaded:
     pid = os.fork()
     if pid == 0:
         try:
-            _examine_worker(recorded)
+            _examine_worker(replace(recorded, node_socket=""))
         finally:
             os._exit(0)
     os.waitpid(pid, 0)

@@ -2,7 +2,8 @@
 
 Contract: `turn` processes what is due, sleeps until a client, an engine, a signal or a deadline needs the keeper, and
 reads once from every descriptor that is ready. The session is in `runner`, the life of requests in `requests`. The
-loop raises StorageBroken where the disk's content is unknown; then the process must end.
+loop raises StorageBroken where the disk's content is unknown; then the process must end. A worker whose node has gone
+(see node_journal.py) leaves at once: its session lives in the database.
 
 The wake-up pipe is needed because a signal that arrives between Python's last check and `poll` would otherwise be
 noticed only at the next event.
@@ -59,6 +60,8 @@ class Keeper:
         self._leave_at: float | None = None  # monotonic; None while a client asks or an engine computes
         callbacks = RunnerCallbacks(watch=self._watch_engine, unwatch=self._unwatch, on_progress=self._push_progress)
         self.runner = SessionRunner(sid, journal_fd, preloaded, callbacks, spare)
+        if (node := self.runner.node) is not None:
+            self._watch(node.fileno(), lambda mask: node.receive())
         identity = WorkerIdentity(messages.PROTOCOL, __version__, sid, os.getpid(), start_time_of("self") or 0)
         self.requests = RequestRunner(
             self.runner, identity, linger_s=self.limits.linger_s, watch_output=self._watch_output
@@ -118,6 +121,8 @@ class Keeper:
 
     def _process_due(self) -> bool:
         """After every event: advances requests, answers what is due. False: it is time to leave."""
+        if self.runner.node is not None and self.runner.node.is_gone:
+            return False
         now = time.monotonic()
         self.runner.process_due()
         if self.is_asked_to_leave:

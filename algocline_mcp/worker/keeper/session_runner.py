@@ -34,6 +34,7 @@ from algocline_mcp.worker.keeper.effect_runner import EffectRunner
 from algocline_mcp.worker.keeper.engines import Engines
 from algocline_mcp.worker.keeper.journaled_session import Content, JournaledSession
 from algocline_mcp.worker.keeper.message_runner import MessageRunner
+from algocline_mcp.worker.keeper.node_journal import NodeJournal
 from algocline_mcp.worker.keeper.replay import Diverged
 
 _REASON_CHARS = 300  # of a breach: the sentence names what the engine sent
@@ -57,7 +58,7 @@ class SessionRunner:
         self.fatal: Record | None = None  # why this journal cannot go on: not a record, the file stays as it is
         self.step_error: AlcError | None = None  # why the step stopped; the next request tries again
         self.engines = Engines(preloaded, spare, watch=callbacks.watch, unwatch=callbacks.unwatch)
-        self._journaled = JournaledSession(sid, preloaded.home, preloaded.limits)
+        self._journaled = JournaledSession(sid, preloaded.home, preloaded.limits, preloaded.node_socket)
         self._effect_runner = EffectRunner(self._journaled, preloaded, reply=self.engines.reply, flush=self.flush)
         self._message_runner = MessageRunner(
             self._journaled,
@@ -73,6 +74,8 @@ class SessionRunner:
     def _load(self, journal_fd: int) -> None:
         try:
             content = self._journaled.adopt(journal_fd)
+        except StorageBroken:
+            raise
         except AlcError as exc:
             self.fatal = session_errors.unreadable(exc)
             return
@@ -90,6 +93,10 @@ class SessionRunner:
     @property
     def session(self) -> Session:
         return self._journaled.session
+
+    @property
+    def node(self) -> NodeJournal | None:
+        return self._journaled.node
 
     @property
     def computing(self) -> int:

@@ -17,6 +17,8 @@ and only the workers are to be ended.
     answer.recorded   an answer is appended, not flushed; the engine does not have it
     misfit.recorded   a refusal of answers is appended, not flushed; the host does not have it
     final.recorded    the result of the session or of a child is appended, not flushed
+    commit.due        a reply needs what was recorded: it is to be committed where there is a node
+    commit.done       it is in the database, the file has no mark yet
     reply.flushed     everything is on the disk, the host does not have the reply
     archive.moved     the finished journal is moved, the session's marks still exist
     reply.sent        the host has the reply, the engines of the session still exist
@@ -40,6 +42,8 @@ POINTS = (
     "answer.recorded",
     "misfit.recorded",
     "final.recorded",
+    "commit.due",
+    "commit.done",
     "reply.flushed",
     "archive.moved",
     "reply.sent",

@@ -43,7 +43,9 @@ ELSEWHERE = (
     "fork.recorded",
     "delivery.recorded",
     "misfit.recorded",
-)  # this strategy reaches none: see test_fork.py, test_wait_kills.py, test_misfits.py
+    "commit.due",
+    "commit.done",
+)  # this strategy reaches none: see test_fork.py, test_wait_kills.py, test_misfits.py, tests/cluster/test_keepers.py
 PASSAGES = [f"{point}:kill{passage}" for point in POINTS for passage in ("", ":1", ":2") if point not in ELSEWHERE]
 
 

@@ -1,0 +1,107 @@
+"""Commits the records of several sessions in one transaction, which is one statement.
+
+Contract. Each session is compared and locked by its row: it is written only where epoch and length are those that its
+worker knows. A session that is not is left out (`fenced`), and the others are committed. A commit may be sent again: it
+was made already where the rows have its records with its epoch, because no two owners have the same. Committed records
+count as flushed. With the record that ends a session its marks of effects go.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from algocline_mcp.cluster.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Records that follow the `length` first ones of a session. `owner` and `project` count in the first commit."""
+
+    sid: str
+    epoch: int
+    length: int
+    lines: Sequence[str]
+    phase: str
+    summary: str
+    owner: str = ""
+    project: str = ""
+
+    @property
+    def end(self) -> int:
+        return self.length + len(self.lines)
+
+    @property
+    def size(self) -> int:
+        return sum(len(line) + 1 for line in self.lines)
+
+
+_COMMIT = """
+WITH given AS (
+    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
+                         %s::text[], %s::text[])
+        AS given(sid, epoch, length, ending, phase, summary, size, owner, project)
+), extended AS (
+    UPDATE alc.sessions SET phase = given.phase, length = given.ending, summary = given.summary,
+                            bytes = bytes + given.size, changed_at = clock_timestamp()
+    FROM given WHERE sessions.sid = given.sid AND sessions.epoch = given.epoch AND sessions.length = given.length
+    RETURNING sessions.sid
+), begun AS (
+    INSERT INTO alc.sessions (sid, owner, project, phase, epoch, node, held_by, lease_until, length, bytes, summary)
+    SELECT sid, owner, project, phase, epoch, %s, %s, clock_timestamp(), ending, size, summary
+    FROM given WHERE length = 0
+    ON CONFLICT DO NOTHING RETURNING sid
+), committed AS (
+    SELECT sid FROM extended UNION ALL SELECT sid FROM begun
+), written AS (
+    INSERT INTO alc.records (sid, n, epoch, line)
+    SELECT record.sid, n, epoch, line
+    FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS record(sid, n, epoch, line)
+    JOIN committed ON committed.sid = record.sid
+)"""
+_FORGOTTEN = """, forgotten AS (
+    DELETE FROM alc.effects USING committed, given
+    WHERE effects.sid = committed.sid AND effects.sid = given.sid AND given.phase = 'finished'
+)"""
+_COMMITTED = " SELECT sid FROM committed"
+_BEFORE = """
+SELECT sid FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS given(sid, epoch, length, ending)
+WHERE ending - length = (
+    SELECT count(*) FROM alc.records
+    WHERE records.sid = given.sid AND records.epoch = given.epoch AND n >= given.length AND n < given.ending
+)"""
+
+
+def commit(connection: Connection, node: str, commits: Sequence[Commit]) -> set[str]:
+    """Of which sessions the records are committed now; the others are fenced. `commits`: at most one of a session.
+    `node`: its name, for sessions that are new. Raises errors of psycopg; then each is committed, or none."""
+    keys: list[list[object]] = [
+        [each.sid for each in commits],
+        [each.epoch for each in commits],
+        [each.length for each in commits],
+        [each.end for each in commits],
+    ]
+    values: list[list[object]] = [
+        [each.phase for each in commits],
+        [each.summary for each in commits],
+        [each.size for each in commits],
+        [each.owner for each in commits],
+        [each.project for each in commits],
+    ]
+    records = [(each.sid, n, each.epoch, line) for each in commits for n, line in enumerate(each.lines, each.length)]
+    ends = any(each.phase == "finished" for each in commits)
+    sql = _COMMIT + (_FORGOTTEN if ends else "") + _COMMITTED
+    columns = [list(column) for column in zip(*records, strict=True)]
+    committed = _sids(connection, sql, [*keys, *values, node, node, *columns])
+    if len(committed) < len(commits):  # fenced, or committed by an attempt whose reply was lost
+        committed |= _sids(connection, _BEFORE, keys)
+    return committed
+
+
+def lengths(connection: Connection, sids: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Epoch and length of the sessions that have a row."""
+    sql = "SELECT sid, epoch, length FROM alc.sessions WHERE sid = ANY(%s)"
+    rows = connection.execute(sql, (list(sids),)).fetchall()
+    return {str(sid): (int(str(epoch)), int(str(length))) for sid, epoch, length in rows}
+
+
+def _sids(connection: Connection, sql: str, parameters: Sequence[object]) -> set[str]:
+    return {str(sid) for (sid,) in connection.execute(sql.encode(), parameters).fetchall()}

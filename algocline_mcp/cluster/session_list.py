@@ -1,0 +1,88 @@
+"""Lists of sessions from the rows, in the shapes of history/listing.py; one statement each.
+
+Each row has the line of its session as JSON, written with its records, so no record is read. The order is that of the
+ids, newest first; a cursor is the id below which the next page begins. A session that a program without lines has
+written is listed with `status: unknown`. A project is a directory of one machine, so none comes first here.
+"""
+
+import json
+from typing import Any
+
+from algocline_mcp.cluster.connection import Connection
+from algocline_mcp.errors import Refused
+from algocline_mcp.history.listing import EMPTY
+
+_IDS = 1000  # that a completion looks at
+_UNKNOWN = "alc_status with this session_id reads it"
+IS_LIVE = "EXISTS (SELECT 1 FROM alc.nodes n WHERE n.node = s.held_by AND n.lease_until > clock_timestamp())"
+# As the indexes have it: the planner does not see that a parameter is the phase of an index.
+_UNFINISHED = "FROM alc.sessions s WHERE s.owner = %(owner)s AND s.phase <> 'finished'"
+_FINISHED = "FROM alc.sessions s WHERE s.owner = %(owner)s AND s.phase = 'finished'"
+
+# The counts come with each row of the page, and alone where the page is empty.
+_PAGE = f"""
+    WITH counted AS (
+        SELECT (SELECT count(*) {_UNFINISHED}) AS unfinished,
+               (SELECT count(*) {_FINISHED}) AS finished,
+               (SELECT count(*) {_UNFINISHED} AND s.held_by <> '' AND {IS_LIVE}) AS live
+    ), page AS (
+        SELECT s.sid, s.summary, s.held_by <> '' AND {IS_LIVE} AS is_live, extract(epoch FROM s.changed_at) AS changed_s
+        {{those}} AND s.sid < %(below)s ORDER BY s.sid DESC LIMIT %(limit)s
+    )
+    SELECT counted.*, page.* FROM counted LEFT JOIN page ON true ORDER BY page.sid DESC
+"""
+_ABOVE_ALL = "~"
+
+
+def unfinished_page(connection: Connection, owner: str, size: int, cursor: str | None) -> dict[str, Any]:
+    """As list_unfinished. Raises Refused for a cursor that no list returned."""
+    (unfinished, finished, live), entries, following = _page(connection, owner, size, cursor, _UNFINISHED)
+    if not unfinished:
+        return dict(EMPTY)
+    counts = {"unfinished": unfinished, "live": live, "finished": finished}
+    listed: dict[str, Any] = {"active_sessions": unfinished, "sessions": entries, "counts": counts}
+    return listed | following
+
+
+def finished_page(connection: Connection, owner: str, size: int, cursor: str | None) -> dict[str, Any]:
+    """As list_finished. Raises Refused for a cursor that no list returned."""
+    (_, finished, _), entries, following = _page(connection, owner, size, cursor, _FINISHED)
+    return {"finished_sessions": finished, "finished": entries} | following
+
+
+def _page(
+    connection: Connection, owner: str, size: int, cursor: str | None, those: str
+) -> tuple[list[int], list[dict[str, Any]], dict[str, str]]:
+    """The counts, the entries, and `{cursor}` where more follow."""
+    if cursor and not cursor.startswith("p-"):
+        raise Refused(f"cursor {cursor[:80]!r} is not from a list: take it from the previous page, or omit it")
+    values = {"owner": owner, "below": cursor or _ABOVE_ALL, "limit": size + 1}
+    rows = connection.execute(_PAGE.format(those=those).encode(), values).fetchall()
+    counts = [int(str(count)) for count in rows[0][:3]]
+    entries = [_entry(*row[3:]) for row in rows if row[3] is not None]
+    is_more = len(entries) > size
+    return counts, entries[:size], {"cursor": entries[size - 1]["session_id"]} if is_more else {}
+
+
+def _entry(sid: object, summary: object, is_live: object, changed_s: object) -> dict[str, Any]:
+    """A line as history/listing.py has it."""
+    line: dict[str, Any] = {"status": "unknown", "last_activity_at": float(str(changed_s)), "next": _UNKNOWN}
+    if summary:
+        line = json.loads(str(summary))
+    return {**line, "session_id": str(sid), "worker": "live" if is_live else "none"}
+
+
+def ids(connection: Connection, owner: str, beginning: str) -> list[str]:
+    """Of unfinished sessions, newest first."""
+    values = {"owner": owner, "beginning": beginning, "limit": _IDS}
+    sql = f"SELECT s.sid {_UNFINISHED} AND starts_with(s.sid, %(beginning)s) ORDER BY s.sid DESC LIMIT %(limit)s"
+    return [str(sid) for (sid,) in connection.execute(sql.encode(), values).fetchall()]
+
+
+def usage(connection: Connection, owner: str) -> tuple[int, int]:
+    """Number and bytes of the sessions of an owner."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(sum(bytes), 0) FROM alc.sessions WHERE owner = %s", (owner,)
+    ).fetchone()
+    assert row is not None
+    return int(str(row[0])), int(str(row[1]))

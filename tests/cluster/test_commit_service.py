@@ -1,0 +1,390 @@
+"""A node commits for its keepers: together, each as a whole, once, and only what it holds."""
+
+import contextlib
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from algocline_mcp.cluster import commit_service, group_commit
+from algocline_mcp.cluster.connection import Connection, Database
+from algocline_mcp.cluster.group_commit import Commit
+from algocline_mcp.cluster.task_queue import TaskQueue
+from algocline_mcp.errors import AlcError, StorageBroken
+from algocline_mcp.session.records import Record
+from algocline_mcp.worker.keeper import node_journal
+from algocline_mcp.worker.keeper.node_journal import NodeJournal
+from tests.cluster.postgres import Postgres
+from tests.cluster.small_node import SmallNode, small_node, taken
+from tests.rig.journals import answer, header, prompt, sid_of
+from tests.rig.processes import until_blocking
+
+SIDS = [sid_of(number) for number in range(12)]
+SID = SIDS[0]
+LIMIT_S = 60
+
+
+@pytest.fixture
+def node(database: Database, tmp_path: Path) -> Iterator[SmallNode]:
+    with small_node(database, tmp_path / "node.socket") as started:
+        yield started
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(16) as pool:
+        yield pool
+
+
+def begun(node: SmallNode, sid: str = SID) -> NodeJournal:
+    """A new session whose header is committed."""
+    journal = node.journal(sid)
+    journal.take(header(sid))
+    commit(journal)
+    return journal
+
+
+def commit(journal: NodeJournal, *records: Record, phase: str = "paused") -> None:
+    for record in records:
+        journal.add(record)
+    journal.commit(phase, {"session_id": "some", "status": phase}, "/project")
+
+
+def test_what_a_keeper_appends_is_in_the_database_when_its_commit_returns(node: SmallNode) -> None:
+    journal = begun(node)
+    commit(journal, prompt("q-0"))
+    commit(journal, answer("q-0"), phase="running")
+    commit(journal)
+
+    assert node.kinds(SID) == ["header", "prompt", "answer"]
+    assert node.column(SID, "phase") == "running"
+    assert node.column(SID, "held_by") == node.column(SID, "node") == node.holds.node
+    assert node.column(SID, "project") == "/project"
+    assert json.loads(str(node.column(SID, "summary")))["status"] == "running"
+    assert node.column(SID, "bytes") == 3 + sum(len(line) for line in _lines(node))
+
+
+def _lines(node: SmallNode) -> list[str]:
+    with node.database.connect() as connection:
+        return [str(line) for (line,) in connection.execute("SELECT line FROM alc.records").fetchall()]
+
+
+def test_a_keeper_that_comes_later_commits_what_its_file_has_beyond_the_database(node: SmallNode) -> None:
+    begun(node)
+    later = node.journal(SID)
+    for stored in (header(SID), {"kind": "flushed", "s": 9}, prompt("q-0"), answer("q-0")):
+        later.take(stored)
+    commit(later)
+
+    assert node.kinds(SID) == ["header", "prompt", "answer"]
+
+
+def test_a_file_that_lacks_what_is_committed_is_refused(node: SmallNode) -> None:
+    commit(begun(node), prompt("q-0"))
+    later = node.journal(SID)
+    later.take(header(SID))
+    later.add(answer("q-0"))
+
+    with pytest.raises(StorageBroken, match=r"has 1 records, the database has 2: ask again"):
+        commit(later)
+    assert node.kinds(SID) == ["header", "prompt"]
+
+
+def test_many_records_go_out_in_messages_and_transactions_of_limited_size(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = list[int]()
+    real = group_commit.commit
+
+    def seen(connection: Connection, name: str, commits: list[Commit]) -> set[str]:
+        sizes.append(sum(each.size for each in commits))
+        return real(connection, name, commits)
+
+    monkeypatch.setattr(group_commit, "commit", seen)
+    journal = begun(node)
+    long = "x" * (1 << 20)
+    commit(journal, *(answer("q", long) for _ in range(7)), answer("q", long * 5))
+
+    assert node.kinds(SID) == ["header", *["answer"] * 8]
+    assert [size >> 20 for size in sizes] == [0, 3, 3, 1, 5]
+
+
+def test_a_session_that_another_node_has_taken_is_fenced_and_dropped(node: SmallNode) -> None:
+    journal = begun(node)
+    taken(node.database, SID, "other")
+    node.holds.gives = False
+
+    with pytest.raises(StorageBroken, match="held by another server") as caught:
+        commit(journal, prompt("q-0"))
+    again = node.journal(SID)
+    with pytest.raises(StorageBroken) as refused:
+        again.receive()
+
+    assert caught.value.code == refused.value.code == "fenced"
+    assert node.holds.of(SID) is None
+    assert node.kinds(SID) == ["header"]
+
+
+def test_a_keeper_of_an_older_hold_of_the_same_node_is_fenced(node: SmallNode) -> None:
+    old = begun(node)
+    node.holds.drop(SID)
+    new = node.journal(SID)
+    new.take(header(SID))
+    commit(new, prompt("q-0"))
+
+    with pytest.raises(StorageBroken) as caught:
+        commit(old, prompt("q-1"))
+    commit(new, answer("q-0"))
+
+    assert caught.value.code == "fenced"
+    assert new.epoch > old.epoch
+    assert node.kinds(SID) == ["header", "prompt", "answer"]
+
+
+def test_of_keepers_that_commit_together_the_fenced_one_alone_is_refused(
+    node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals = [begun(node, sid) for sid in SIDS]
+    taken(node.database, SIDS[7], "other")
+
+    replies, groups = committed_together(node, threads, monkeypatch, journals)
+
+    assert [_code(reply) for reply in replies] == ["fenced" if sid == SIDS[7] else None for sid in SIDS]
+    assert len(groups) <= 4
+    assert [node.kinds(sid) for sid in SIDS] == [["header"] if sid == SIDS[7] else ["header", "prompt"] for sid in SIDS]
+
+
+def committed_together(
+    node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, journals: list[NodeJournal]
+) -> tuple[list[Future[None]], list[int]]:
+    """A prompt of each, while the database lets nobody write: both threads wait, and the rest gathers. Returns the
+    results, and how many sessions each transaction had."""
+    sizes = list[int]()
+    real = group_commit.commit
+
+    def seen(connection: Connection, name: str, commits: list[Commit]) -> set[str]:
+        sizes.append(len(commits))
+        return real(connection, name, commits)
+
+    monkeypatch.setattr(group_commit, "commit", seen)
+    with node.database.connect() as other, other.transaction():
+        other.execute("LOCK TABLE alc.sessions IN ACCESS EXCLUSIVE MODE")
+        replies = [threads.submit(commit, journal, prompt("q-0")) for journal in journals]
+        until_blocking(lambda: sum(sizes) + len(node.service._commits._waiting) == len(journals))
+    return replies, sizes
+
+
+def _code(reply: Future[None]) -> str | None:
+    error = reply.exception(LIMIT_S)
+    assert error is None or isinstance(error, AlcError), error
+    return error.code if error is not None else None
+
+
+def test_a_commit_that_fails_alone_does_not_take_the_others_with_it(
+    node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals = [begun(node, sid) for sid in SIDS]
+    with node.database.connect() as connection:
+        connection.execute(f"ALTER TABLE alc.sessions ADD CHECK (sid <> '{SIDS[4]}' OR length < 2)".encode())
+
+    replies, groups = committed_together(node, threads, monkeypatch, journals)
+
+    assert [_code(reply) for reply in replies] == ["storage_failed" if sid == SIDS[4] else None for sid in SIDS]
+    assert max(groups) > 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_connection_that_is_lost_at_the_commit_loses_and_doubles_nothing(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(group_commit, "commit", lost_at_each_second_call(when))
+    journal = begun(node)
+    commit(journal, prompt("q-0"))
+    commit(journal, answer("q-0"))
+
+    assert node.kinds(SID) == ["header", "prompt", "answer"]
+
+
+def lost_at_each_second_call(when: str) -> Callable[[Connection, str, list[Commit]], set[str]]:
+    real, calls = group_commit.commit, list[int]()
+
+    def lose(connection: Connection, name: str, commits: list[Commit]) -> set[str]:
+        calls.append(1)
+        is_lost = len(calls) % 2 == 1
+        result = real(connection, name, commits) if not is_lost or when == "after" else set()
+        if is_lost:
+            connection.close()
+            raise psycopg.OperationalError("the connection is lost")
+        return result
+
+    return lose
+
+
+def test_a_commit_without_a_reply_counts_although_another_node_has_come(
+    node: SmallNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = group_commit.commit
+    journal = begun(node)
+
+    def lost_and_taken(connection: Connection, name: str, commits: list[Commit]) -> set[str]:
+        monkeypatch.setattr(group_commit, "commit", real)
+        real(connection, name, commits)
+        taken(node.database, SID, "other")
+        connection.close()
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(group_commit, "commit", lost_and_taken)
+    commit(journal, prompt("q-0"))
+    with pytest.raises(StorageBroken) as caught:
+        commit(journal, answer("q-0"))
+
+    assert caught.value.code == "fenced"
+    assert node.kinds(SID) == ["header", "prompt"]
+
+
+def test_a_database_that_stays_away_is_one_sentence_in_bounded_time_and_the_hold_is_dropped(
+    node: SmallNode, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit_service, "RECONNECT_S", 0.2)
+    journal = begun(node)
+    node.holds.gives = False
+    postgres.end(signal.SIGQUIT)
+    try:
+        with pytest.raises(StorageBroken, match="start it, or correct the URL") as caught:
+            commit(journal, prompt("q-0"))
+    finally:
+        postgres.start()
+
+    assert caught.value.code == "database_unreachable"
+    assert node.holds.of(SID) is None
+
+
+def test_a_crash_of_the_database_delays_commits_and_loses_none(
+    node: SmallNode, postgres: Postgres, threads: ThreadPoolExecutor
+) -> None:
+    sids = SIDS[:4]
+    journals = [begun(node, sid) for sid in sids]
+    postgres.end(signal.SIGQUIT)
+    replies = [threads.submit(commit, journal, prompt("q-0")) for journal in journals]
+    postgres.start()
+
+    assert [_code(reply) for reply in replies] == [None] * 4
+    assert [node.kinds(sid) for sid in sids] == [["header", "prompt"]] * 4
+
+
+def test_the_commit_that_ends_a_session_deletes_its_marks(node: SmallNode) -> None:
+    journals = [begun(node, sid) for sid in SIDS[:2]]
+    with node.database.connect() as connection:
+        for sid in SIDS[:2]:
+            mark = (sid, "", 3, "state.set", "d", "{}")
+            connection.execute("INSERT INTO alc.effects VALUES (%s, %s, %s, %s, %s, %s)", mark)
+    for journal, phase in zip(journals, ("finished", "paused"), strict=True):
+        commit(journal, {"kind": "note"}, phase=phase)
+
+    with node.database.connect() as connection:
+        assert connection.execute("SELECT sid FROM alc.effects").fetchall() == [(SIDS[1],)]
+
+
+class CountedEffects:
+    def perform(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
+        row = connection.execute("SELECT count(*) FROM alc.sessions").fetchone()
+        return {"outcome": {"result": [request["name"], row]}}
+
+
+def test_an_effect_is_performed_on_a_connection_of_its_own(database: Database, tmp_path: Path) -> None:
+    message = {"op": "effect", "sid": SID, "name": "state.set"}
+    with small_node(database, tmp_path / "effects", CountedEffects()) as node:
+        begun(node)
+        assert _asked(node, message) == [{"outcome": {"result": ["state.set", [1]]}}] * 2
+    with small_node(database, tmp_path / "none") as node:
+        (reply, _) = _asked(node, message)
+        assert reply["error"].startswith("this server keeps no state of strategies in its database")
+
+
+def _asked(node: SmallNode, message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The replies to the message, sent twice over one connection."""
+    with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rb") as replies:
+        sock.connect(str(node.path))
+        received = list[dict[str, Any]]()
+        for _ in range(2):
+            sock.sendall(json.dumps(message).encode() + b"\n")
+            received.append(json.loads(replies.readline()))
+        return received
+
+
+@pytest.mark.parametrize(
+    "nonsense", [b"nonsense\n", b"[]\n", b'{"op": "open"}\n', b'{"op": "commit", "length": 0}\n', b'{"op":"x"}\n' * 2]
+)
+def test_nonsense_ends_its_own_connection_only(
+    node: SmallNode, nonsense: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = begun(node)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(node.path))
+        sock.settimeout(LIMIT_S)
+        sock.sendall(nonsense)
+        assert sock.recv(100) == b""
+    commit(journal, prompt("q-0"))
+    capfd.readouterr()
+
+    assert node.kinds(SID) == ["header", "prompt"]
+
+
+def test_keepers_of_some_sessions_or_of_all_see_the_end(node: SmallNode) -> None:
+    first, second = begun(node, SIDS[0]), begun(node, SIDS[1])
+    node.service.end_keepers([SIDS[0]])
+    with pytest.raises(StorageBroken, match="the server of this worker has ended"):
+        commit(first, prompt("q-0"))
+    commit(second, prompt("q-0"))
+    node.service.end_keepers()
+    with pytest.raises(StorageBroken, match="the server of this worker has ended"):
+        commit(second, answer("q-0"))
+
+
+def test_a_node_that_does_not_reply_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node_journal, "COMMIT_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent"))
+        silent.listen()
+        journal = NodeJournal(SID, "", str(tmp_path / "silent"))
+        with pytest.raises(StorageBroken, match=r"did not commit within 0.05 s"):
+            journal.commit("paused", {}, "")
+        journal.close()
+    with pytest.raises(StorageBroken, match="has ended"):
+        NodeJournal(SID, "", str(tmp_path / "none"))
+
+
+class Work:
+    def __init__(self, sid: str, size: int = 1) -> None:
+        self.sid, self.size = sid, size
+
+
+def test_tasks_of_a_session_keep_their_order_and_do_not_meet() -> None:
+    queue = TaskQueue[Work](10)
+    first, second, other, large = Work("a"), Work("a"), Work("b", 3), Work("c", 7)
+    for task in (first, second, other, large):
+        queue.put(task)
+
+    assert queue.take() == [first, other]
+    assert queue.take() == [large]
+    queue.done([first, other])
+    assert queue.take() == [second]
+
+
+def test_a_queue_that_is_closed_lets_its_threads_go() -> None:
+    queue = TaskQueue[Work](10)
+    thread = threading.Thread(target=queue.take)
+    thread.start()
+    queue.close()
+    thread.join(LIMIT_S)
+
+    assert not thread.is_alive()
+    with contextlib.suppress(AssertionError):
+        assert queue.take() == []

@@ -1,0 +1,322 @@
+"""Two `alc serve` on one database, as processes, each with a home of its own."""
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from algocline_mcp.cluster import schema
+from algocline_mcp.cluster.connection import Database
+from algocline_mcp.config.home import Home
+from algocline_mcp.http.tokens import new_token
+from tests.cluster.postgres import Postgres
+from tests.rig.http_server import LIMIT_S, HttpServer
+from tests.rig.journals import header, sid_of, write
+from tests.rig.processes import until
+from tests.rig.stdio_home import StdioHome, call_tool, wait_for_workers_to_leave
+
+pytestmark = pytest.mark.anyio
+
+ASK_TWICE = 'local a = alc.llm("first") return a .. "+" .. alc.llm("second after " .. a)'
+LEASE_S = "1.5"  # where the lease of a killed node has to run out
+
+
+class NodeHome(StdioHome):
+    def __init__(self, root: Path, database: Database, **settings: str) -> None:
+        super().__init__(root)
+        self.environment |= {"ALC_DATABASE": database._url, "ALC_POOL_IDLE_TIMEOUT": "600", **settings}
+
+    def serve(self) -> HttpServer:
+        return HttpServer(self.environment, "--database", "-")
+
+
+@pytest.fixture
+def homes(database: Database) -> Iterator[tuple[NodeHome, NodeHome]]:
+    """Fails a test that leaves a worker behind."""
+    with tempfile.TemporaryDirectory(prefix="alc-") as one, tempfile.TemporaryDirectory(prefix="alc-") as two:
+        homes = NodeHome(Path(one), database), NodeHome(Path(two), database)
+        yield homes
+        for home in homes:
+            wait_for_workers_to_leave(home)
+
+
+@pytest.fixture
+def short(homes: tuple[NodeHome, NodeHome]) -> tuple[NodeHome, NodeHome]:
+    for home in homes:
+        home.environment["ALC_NODE_LEASE_S"] = LEASE_S
+    return homes
+
+
+async def call(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> dict[str, Any]:
+    async with server.client(token=token) as client:
+        return await call_tool(client, tool, **arguments)
+
+
+async def refusal(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> str:
+    async with server.client(token=token) as client:
+        reply = await client.call_tool(tool, arguments)
+        assert reply.is_error, reply
+        return str(reply.content[0].text)  # type: ignore[union-attr]
+
+
+async def is_ready(server: HttpServer) -> None:
+    await until(lambda: server.ask("/readyz")[0] == 200, LIMIT_S)
+
+
+async def went_on(server: HttpServer, sid: str) -> dict[str, Any]:
+    """The reply of the second answer, as soon as the lease of a killed node has run out."""
+    with anyio.fail_after(LIMIT_S):
+        while True:
+            async with server.client() as client:
+                reply = await client.call_tool("alc_continue", {"session_id": sid, "query_id": "q-1", "response": "B"})
+            if not reply.is_error:
+                assert isinstance(reply.structured_content, dict)
+                return reply.structured_content
+            text = str(reply.content[0].text)  # type: ignore[union-attr]
+            assert "held_elsewhere" in text or "node" in text, text
+
+
+async def test_a_session_goes_on_at_another_node_after_its_own_was_stopped(homes: tuple[NodeHome, NodeHome]) -> None:
+    with homes[0].serve() as one, homes[1].serve() as two:
+        first = await call(one, "alc_run", code=ASK_TWICE)
+        sid = first["session_id"]
+        second = await call(one, "alc_continue", session_id=sid, query_id="q-0", response="A")
+        code, stderr = one.stop()
+        shown = await call(two, "alc_status", session_id=sid)
+        again = await call(two, "alc_continue", session_id=sid, query_id="q-0", response="A")
+        ended = await call(two, "alc_continue", session_id=sid, query_id="q-1", response="B")
+        ends = two.stop()
+
+    assert (code, stderr.count("\n")) == (0, 1), stderr
+    assert (ends[0], ends[1].count("\n")) == (0, 1), ends[1]
+    assert second["prompt"] == shown["prompt"] == again["prompt"] == "second after A"
+    assert (ended["status"], ended["result"]) == ("completed", "A+B")
+
+
+async def test_a_session_goes_on_at_another_node_after_its_own_was_killed(short: tuple[NodeHome, NodeHome]) -> None:
+    with short[0].serve() as one, short[1].serve() as two:
+        first = await call(one, "alc_run", code=ASK_TWICE)
+        second = await call(one, "alc_continue", session_id=first["session_id"], query_id="q-0", response="A")
+        one.stop(signal.SIGKILL)
+        ended = await went_on(two, first["session_id"])
+        two.stop()
+
+    assert second["prompt"] == "second after A"
+    assert (ended["status"], ended["result"]) == ("completed", "A+B")
+
+
+async def test_a_node_that_comes_back_to_its_home_finds_what_the_other_did(short: tuple[NodeHome, NodeHome]) -> None:
+    with short[0].serve() as one, short[1].serve() as two:
+        first = await call(one, "alc_run", code=ASK_TWICE)
+        one.stop()
+        await call(two, "alc_continue", session_id=first["session_id"], query_id="q-0", response="A")
+        two.stop()
+        with short[0].serve() as anew:
+            ended = await call(anew, "alc_continue", session_id=first["session_id"], query_id="q-1", response="B")
+            anew.stop()
+
+    assert ended["result"] == "A+B"
+
+
+async def test_lists_and_views_are_the_same_at_both(homes: tuple[NodeHome, NodeHome]) -> None:
+    with homes[0].serve() as one, homes[1].serve() as two:
+        sids = []
+        for number in range(3):
+            started = await call(one, "alc_run", code=ASK_TWICE, title=f"number {number}")
+            sids.append(started["session_id"])
+        await call(one, "alc_continue", session_id=sids[0], responses=[{"query_id": "q-0", "response": "A"}])
+        done = await call(one, "alc_continue", session_id=sids[0], query_id="q-1", response="B")
+        answers: dict[str, list[dict[str, Any]]] = {}
+        for server in (one, two):
+            replies = answers[server.url] = [
+                await call(server, "alc_status"),
+                await call(server, "alc_status", limit=1),
+            ]
+            replies += [await call(server, "alc_status", limit=1, cursor=replies[1]["cursor"])]
+            replies += [await call(server, "alc_status", finished=True)]
+            for view in ("summary", "prompts", "history", "log", "result", "code"):
+                replies += [await call(server, "alc_status", session_id=sid, view=view) for sid in sids[:2]]
+            replies += [await call(server, "alc_status", session_id=sids[0])]
+        one.stop()
+        two.stop()
+
+    here, there = answers[one.url], answers[two.url]
+    for reply in (*here, *there):
+        reply.pop("worker", None)
+        reply.pop("stats", None)  # elapsed time goes on
+    assert here == there
+    assert done["result"] == "A+B"
+    listed, first_page, second_page, finished = here[:4]
+    assert [entry["title"] for entry in listed["sessions"]] == ["number 2", "number 1"]
+    assert listed["counts"] == {"unfinished": 2, "live": 2, "finished": 1}
+    assert first_page["sessions"] + second_page["sessions"] == listed["sessions"]
+    assert "cursor" not in second_page
+    assert [entry["title"] for entry in finished["sessions"]] == ["number 0"]
+    assert here[-1]["result"] == "A+B"
+
+
+async def test_a_session_is_cancelled_and_deleted_at_any_node(homes: tuple[NodeHome, NodeHome]) -> None:
+    with homes[0].serve() as one, homes[1].serve() as two:
+        sids = [(await call(one, "alc_run", code=ASK_TWICE))["session_id"] for _ in range(2)]
+        for sid in sids:
+            await call(one, "alc_stop", session_id=sid)
+        cancelled = await call(two, "alc_stop", session_id=sids[0], mode="cancel")
+        deleted = [await call(two, "alc_stop", session_id=sid, mode="delete") for sid in reversed(sids)]
+        gone = [await refusal(server, "alc_status", session_id=sid) for server in (one, two) for sid in sids]
+        listed = await call(one, "alc_status")
+        one.stop()
+        two.stop()
+
+    assert cancelled["status"] == "cancelled"
+    assert [reply["status"] for reply in deleted] == ["deleted", "deleted"]
+    assert all("not found" in text for text in gone)
+    assert listed["sessions"] == []
+
+
+async def test_a_session_branches_at_another_node(homes: tuple[NodeHome, NodeHome]) -> None:
+    with homes[0].serve() as one, homes[1].serve() as two:
+        first = await call(one, "alc_run", code=ASK_TWICE)
+        await call(one, "alc_continue", session_id=first["session_id"], query_id="q-0", response="A")
+        branch = await call(two, "alc_branch", session_id=first["session_id"], at="q-0", response="other")
+        dry = await call(two, "alc_branch", session_id=first["session_id"], at="q-0", response="C", dry_run=True)
+        one.stop()
+        ended = await call(two, "alc_continue", session_id=branch["session_id"], query_id="q-1", response="B")
+        two.stop()
+
+    assert branch["prompt"] == "second after other"
+    assert [query["prompt"] for query in dry["asks"]] == ["second after C"]
+    assert ended["result"] == "other+B"
+
+
+async def test_what_belongs_to_another_is_not_found_at_either_node(homes: tuple[NodeHome, NodeHome]) -> None:
+    tokens = [{name: new_token(Home(home.root), name) for name in ("ann", "ben")} for home in homes]
+    absent = f"p-{1:x}-{0:016x}"
+    texts = []
+    with homes[0].serve() as one, homes[1].serve() as two:
+        first = await call(one, "alc_run", token=tokens[0]["ann"], code=ASK_TWICE)
+        sid = first["session_id"]
+        for server, own in ((one, tokens[0]), (two, tokens[1])):
+            for tool, more in (
+                ("alc_status", {}),
+                ("alc_status", {"view": "code"}),
+                ("alc_continue", {"query_id": "q-0", "response": "x"}),
+                ("alc_stop", {"mode": "delete"}),
+                ("alc_branch", {}),
+            ):
+                for each in (sid, absent):
+                    text = await refusal(server, tool, token=own["ben"], session_id=each, **more)
+                    texts.append(text.replace(each, "ID"))
+        listed = [
+            await call(server, "alc_status", token=own["ben"]) for server, own in zip((one, two), tokens, strict=True)
+        ]
+        shown = await call(two, "alc_status", token=tokens[1]["ann"], session_id=sid)
+        one.stop()
+        two.stop()
+
+    assert len({text.partition("[")[0] for text in texts}) == 1, texts
+    assert "not found" in texts[0]
+    assert [reply["sessions"] for reply in listed] == [[], []]
+    assert shown["prompt"] == "first"
+
+
+async def test_without_the_database_each_call_gets_a_sentence_and_nothing_is_accepted(
+    short: tuple[NodeHome, NodeHome], postgres: Postgres
+) -> None:
+    with short[0].serve() as one:
+        await is_ready(one)
+        first = await call(one, "alc_run", code=ASK_TWICE)
+        sid = first["session_id"]
+        postgres.end(signal.SIGQUIT)
+        try:
+            await until(lambda: one.ask("/readyz")[0] == 503, LIMIT_S)
+            health = one.ask("/healthz")[0]
+            texts = [
+                await refusal(one, tool, **arguments)
+                for tool, arguments in (
+                    ("alc_run", {"code": ASK_TWICE}),
+                    ("alc_continue", {"session_id": sid, "query_id": "q-0", "response": "A", "wait_s": 0}),
+                    ("alc_status", {}),
+                    ("alc_stop", {"session_id": sid, "mode": "delete"}),
+                    ("alc_branch", {"session_id": sid}),
+                )
+            ]
+        finally:
+            postgres.start()
+        await is_ready(one)
+        listed = await call(one, "alc_status")
+        second = await call(one, "alc_continue", session_id=sid, query_id="q-0", response="other")
+        one.stop()
+
+    assert health == 200
+    for text in texts:
+        assert "postgresql://" in text, text
+        assert text.count("\n") == 0
+    assert [entry["session_id"] for entry in listed["sessions"]] == [sid]
+    assert second["prompt"] == "second after other"
+
+
+# ── what a server says that cannot be a node ──────────────────────────────────────────────────────────────
+
+
+def served(home: StdioHome, *arguments: str, **settings: str) -> str:
+    """The stderr of a server that does not come up."""
+    done = subprocess.run(
+        [sys.executable, "-m", "algocline_mcp", "serve", "--http", ":0", *arguments],
+        capture_output=True,
+        text=True,
+        env={**home.environment, **settings},
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert (done.returncode in (1, 2), done.stdout) == (True, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_a_server_without_usable_tables_says_so_in_one_sentence(empty: Database, tmp_path: Path) -> None:
+    home = StdioHome(tmp_path)
+
+    without = served(home, "--database", empty._url)
+    with empty.connect() as connection:
+        schema.migrate(connection, empty, begins=True, migrations=(*schema.MIGRATIONS, "SELECT 1"))
+    newer = served(home, "--database", "-", ALC_DATABASE=empty._url)
+    away = served(home, "--database", "postgresql://alc@/alc?host=/nowhere")
+    unnamed = served(home, "--database", "-")
+
+    assert without == f"Error: {empty.label} has no tables of alc: run alc db init\n"
+    assert "this program knows" in newer
+    assert "does not answer" in away
+    assert "set ALC_DATABASE" in unnamed
+    assert not (tmp_path / "state" / "pool" / "node.lock").exists()
+
+
+def test_a_home_with_sessions_of_its_own_is_refused_and_stays_as_it_is(database: Database, tmp_path: Path) -> None:
+    home = StdioHome(tmp_path)
+    path = Home(tmp_path).journal(sid_of(1))
+    write(path, [header(sid_of(1))])
+
+    text = served(home, "--database", database._url)
+
+    assert "has sessions of its own" in text
+    assert path.exists()
+
+
+def test_two_nodes_do_not_share_a_home(homes: tuple[NodeHome, NodeHome]) -> None:
+    with homes[0].serve() as one:
+        text = served(homes[0], "--database", "-")
+        one.stop()
+
+    assert "another node uses" in text
+
+
+@pytest.mark.parametrize("setting", [{"ALC_TOOLS": "full"}, {"ALC_KEEP": "none"}])
+def test_settings_that_need_a_home_are_refused(homes: tuple[NodeHome, NodeHome], setting: dict[str, str]) -> None:
+    text = served(homes[0], "--database", "-", **setting)
+
+    assert next(iter(setting)) in text
