@@ -30,7 +30,7 @@ from algocline_mcp.history.redaction import Redaction
 from algocline_mcp.languages import LANGUAGES, LUA, Language
 from algocline_mcp.pool import dispatch, verify
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
-from algocline_mcp.pool.offline import refreshed
+from algocline_mcp.pool.offline import refreshed, visible
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.session.streams import MAIN
@@ -245,7 +245,8 @@ async def branch_via_pool(
 
 def _plan(pool: Pool, sid: str, branch: Branch) -> Plan:
     """Of a damaged journal: from the records before the damage."""
-    records, _ = readable_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
+    stored, _ = readable_records(pool.home, pool.limits, sid, anyio.from_thread.check_cancelled)
+    records = visible(pool, sid, stored)
     try:
         fold(records)
     except IllegalRecord as exc:

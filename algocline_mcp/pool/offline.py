@@ -8,6 +8,7 @@ only if it gets the journal's lock.
 import os
 import re
 import sys
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,11 +23,12 @@ from algocline_mcp.pool import node
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.session.decisions import decide
 from algocline_mcp.session.events import Cancel, HostEvent
-from algocline_mcp.session.records import IllegalRecord
+from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.results import view
 from algocline_mcp.session.state import Session, evolve
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.clock import now_s
+from algocline_mcp.storage.stored_records import StoredRecords, before_last_mark
 
 _SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 
@@ -83,6 +85,16 @@ async def refreshed(pool: Pool, sid: str) -> None:
         await pool.node.refresh(pool, sid)
 
 
+def visible(pool: Pool, sid: str, records: StoredRecords) -> Sequence[Record]:
+    """What may be shown of a session: at a node only what is committed. Raises Refused where nothing is."""
+    if pool.node is None or not pool.has_worker(sid):
+        return records
+    committed = before_last_mark(records)
+    if not committed:
+        raise unknown(pool, sid)
+    return committed
+
+
 async def view_via_pool(
     pool: Pool,
     sid: str,
@@ -106,7 +118,7 @@ async def view_via_pool(
         worker = "live" if os.path.lexists(pool.home.socket(sid)) else "none"
         items = sys.maxsize if is_whole else min(limit or pool.limits.listed, pool.limits.listed_max)
         page = Page(limit=items, cursor=cursor, max_bytes=page_bytes, is_limit_chosen=is_whole or limit is not None)
-        shown = view_of(records, view, page, worker=worker, now_s=now_s())
+        shown = view_of(visible(pool, sid, records), view, page, worker=worker, now_s=now_s())
         if (damage := records.damage) is not None:  # the status of what stands before it is not that of the session
             shown |= {"status": "error", "error_code": damage.code, "warnings": [str(damage)]}
         return shown

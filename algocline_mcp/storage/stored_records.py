@@ -10,7 +10,7 @@ import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import overload
 
@@ -105,3 +105,31 @@ class StoredRecords(Sequence[Record]):
     def _failed(self, exc: OSError) -> StorageFailed:
         sentence = f"cannot read {self._path}: {exc.strerror}; free or repair that disk, or set ALC_HOME elsewhere"
         return StorageFailed(sentence)
+
+
+class Beginning(Sequence[Record]):
+    """The first `count` records of a sequence, read again each time as those of the sequence are."""
+
+    def __init__(self, records: Sequence[Record], count: int) -> None:
+        self._records = records
+        self._numbers = range(count)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self) -> Iterator[Record]:
+        return islice(iter(self._records), len(self))
+
+    @overload
+    def __getitem__(self, index: int) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Record]: ...
+    def __getitem__(self, index: int | slice) -> Record | list[Record]:
+        numbers = self._numbers[index]
+        return self._records[numbers] if isinstance(numbers, int) else [self._records[number] for number in numbers]
+
+
+def before_last_mark(records: Sequence[Record]) -> Sequence[Record]:
+    """Without what stands behind the last mark: a worker of a node is about to commit it, and nobody may see it yet."""
+    marked = (number for number, record in enumerate(records, 1) if record["kind"] == "flushed")
+    return Beginning(records, max(marked, default=0))
