@@ -16,6 +16,9 @@ from algocline_mcp.errors import StorageFailed
 Value = TypeVar("Value")
 
 _BACK_OFF_S = (0.02, 1.0)  # between two attempts: the first, the longest
+# What runs here touches a few rows by their keys. A plan that was kept from when the table was small read the whole
+# table: with 10,000 sessions a commit took 11 ms longer.
+_BY_INDEX = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off"
 _IN_THE_WAY = ("55P03", "40P01", "40001")  # a lock was not given, a deadlock, a conflict: nothing was changed
 
 
@@ -57,6 +60,8 @@ class Link:
             connection = self.database.connect()
             try:
                 schema.check(connection, self.database)
+                with self.database.sentences(), bounded(connection):
+                    connection.execute(_BY_INDEX)
             except BaseException:
                 connection.close()
                 raise

@@ -16,6 +16,7 @@ import pytest
 from algocline_mcp.cluster import commit_service, group_commit
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.group_commit import Commit
+from algocline_mcp.cluster.link import Link
 from algocline_mcp.cluster.task_queue import TaskQueue
 from algocline_mcp.errors import AlcError, StorageBroken
 from algocline_mcp.session.records import Record
@@ -290,6 +291,19 @@ def test_the_commit_that_ends_a_session_deletes_its_marks(node: SmallNode) -> No
 
     with node.database.connect() as connection:
         assert connection.execute("SELECT sid FROM alc.effects").fetchall() == [(SIDS[1],)]
+
+
+def test_a_commit_reads_sessions_by_their_key_however_many_there_are(node: SmallNode) -> None:
+    link = Link(node.database, threading.Event())
+    keys, values = [[SID], [1], [1], [2]], [["paused"], ["{}"], [9], [""], [""]]
+    parameters = [*keys, *values, "node", "node", [SID], [1], [1], ["line"]]
+    sql = f"EXPLAIN {group_commit._COMMIT}{group_commit._FORGOTTEN}{group_commit._COMMITTED}".encode()
+    rows = link.run(lambda connection: connection.execute(sql, parameters).fetchall(), lambda: LIMIT_S)
+    link.close()
+
+    plan = "\n".join(str(line) for (line,) in rows)
+    assert "Index" in plan
+    assert "Seq Scan on" not in plan
 
 
 class CountedEffects:
