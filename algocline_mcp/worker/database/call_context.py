@@ -6,11 +6,9 @@ Pure, except for `transaction`.
 import _sqlite3 as sqlite3  # not `sqlite3`: its Python half and datetime are 1 MiB in each worker that uses it
 import contextlib
 import fcntl
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from algocline_mcp.config.limits import Limits
 
@@ -56,10 +54,6 @@ class DatabaseLocked(Exception):
     """Another process holds the database. Trying again helps."""
 
 
-class CallRefused(Exception):
-    """The call is not possible. The strategy gets the message as an error; nothing was changed."""
-
-
 class ImportUnfinished(Exception):
     """One batch of card files is imported and committed. The same call, made again, continues with the next batch."""
 
@@ -82,13 +76,3 @@ def transaction(connection: sqlite3.Connection, write_lock: int) -> Iterator[Non
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("ROLLBACK")
         fcntl.flock(write_lock, fcntl.LOCK_UN)
-
-
-def json_text(value: Any) -> str:
-    """The one JSON text of a value: sorted keys, no spaces. Stored texts are compared byte by byte."""
-    return well_formed(json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False))
-
-
-def well_formed(text: str) -> str:
-    """Replaces half surrogate pairs by `?`: SQLite refuses them."""
-    return text.encode("utf-8", "replace").decode()

@@ -13,8 +13,9 @@ from pathlib import Path
 from algocline_mcp.cards.card import check_name, without_null
 from algocline_mcp.config.limits import KIB
 from algocline_mcp.protocol.messages import is_deeper
+from algocline_mcp.storage.key_values import well_formed
 from algocline_mcp.worker.database import card_files, card_tables
-from algocline_mcp.worker.database.call_context import CallContext, ImportUnfinished, transaction, well_formed
+from algocline_mcp.worker.database.call_context import CallContext, ImportUnfinished, transaction
 from algocline_mcp.worker.engine.messages import Call
 
 _BATCH, _BATCH_BYTES = 200, 512 * KIB  # files of one batch, which takes 0.1 s

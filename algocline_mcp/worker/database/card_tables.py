@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from algocline_mcp.cards.card import Card, prior, summary
-from algocline_mcp.worker.database.call_context import CallContext, json_text, well_formed
+from algocline_mcp.storage.key_values import json_text, well_formed
+from algocline_mcp.worker.database.call_context import CallContext
 
 SCHEMA = (
     # samples: their number, NULL where none were written

@@ -17,8 +17,9 @@ from algocline_mcp import __version__
 from algocline_mcp.cards import lineage
 from algocline_mcp.cards.card import Card, check_name, extended, new_card, value_at
 from algocline_mcp.cards.query import order_keys, predicate, sort_rows
+from algocline_mcp.storage.key_values import CallRefused, well_formed
 from algocline_mcp.worker.database import card_copies, card_files, card_tables
-from algocline_mcp.worker.database.call_context import CallContext, CallRefused, well_formed
+from algocline_mcp.worker.database.call_context import CallContext
 from algocline_mcp.worker.engine.messages import Call
 
 # Host function -> (whether the function changes something, number of its arguments).

@@ -35,10 +35,10 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import StorageBroken
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage.files import sync_directory
+from algocline_mcp.storage.key_values import CallRefused, check_arguments
 from algocline_mcp.worker.database import card_copies, card_import, card_tables, cards, key_value
 from algocline_mcp.worker.database.call_context import (
     CallContext,
-    CallRefused,
     CardDirectories,
     DatabaseLocked,
     EffectMark,
@@ -48,7 +48,6 @@ from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
 _FAMILIES = {"state": key_value, "card": cards}  # by the first part of a host function's name
-_ARITIES = {name: arity for family in (key_value, cards) for name, (_, arity) in family.FUNCTIONS.items()}
 # Host function -> whether the function changes something.
 FUNCTIONS = {name: changes for family in (key_value, cards) for name, (changes, _) in family.FUNCTIONS.items()}
 _FORMAT = 2
@@ -102,9 +101,8 @@ class Database:
         try:
             connection = self._opened()
             context = CallContext(connection, self._limits, namespace, self._directories, mark, self._write_lock)
-            if len(call.args) != _ARITIES[call.name]:
-                raise CallRefused(f"host function {call.name!r} cannot take {len(call.args)} such arguments")
             if call.name.startswith("card."):
+                check_arguments(call.name, call.args, cards.FUNCTIONS[call.name][1])
                 card_import.import_cards(context, call)
             outcome = {"result": _perform(context, call)} if mark is None else self._once(context, call, mark)
             if (problem := card_copies.copy(context, call, outcome["result"])) and "path" in outcome["result"]:
