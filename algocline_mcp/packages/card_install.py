@@ -16,7 +16,7 @@ from algocline_mcp.cards.card import check_name
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused, StorageFailed
-from algocline_mcp.history import database_reader
+from algocline_mcp.history.database_reader import StateFile
 from algocline_mcp.packages.install import BoundedCopy, fetched_source, in_thread
 
 _CARD, _SAMPLES = ".toml", ".samples.jsonl"
@@ -34,11 +34,12 @@ async def install_cards(
 def _copy_cards(home: Home, limits: Limits, checkout: Path, staging: Path) -> dict[str, Any]:
     report: dict[str, list[Any]] = {"installed": [], "skipped": [], "failures": []}
     moves: list[tuple[Path, Path]] = []
+    stored = StateFile(home.state_database)
     try:
         copy = BoundedCopy(Path(os.path.realpath(checkout)), limits)
         for number, file in enumerate(_cards_in(checkout)):
             card_id, target = file.stem, home.cards / file.parent.name
-            if (target / file.name).exists() or database_reader.card(home.state_database, card_id):
+            if (target / file.name).exists() or stored.card(card_id):
                 report["skipped"].append(card_id)
                 continue
             copied = staging / f"{number}{_CARD}"

@@ -16,7 +16,8 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
 from algocline_mcp.help import topics
-from algocline_mcp.history import database_reader, run_stats
+from algocline_mcp.history import run_stats
+from algocline_mcp.history.database_reader import StateFile, StateReader
 from algocline_mcp.packages import installed, lookup
 from algocline_mcp.packages.lookup import Package, SearchPath, truncate
 from algocline_mcp.packages.metadata import PackageMetadata
@@ -43,12 +44,18 @@ class CatalogQuery:
 
 @dataclass(frozen=True, slots=True)
 class PackageContext:
-    """The home, the environment and the project in which packages are looked up."""
+    """The home, the environment and the project in which packages are looked up. `stored`: reads alc.state and cards;
+    None: those of the home."""
 
     home: Home
     limits: Limits
     environ: Mapping[str, str]
     project_root: Path | None = None
+    stored: StateReader | None = None
+
+    @property
+    def state(self) -> StateReader:
+        return self.stored or StateFile(self.home.state_database)
 
     def search_path(self) -> SearchPath:
         """Completes interrupted installs first. Raises Refused for project files that cannot be used."""
@@ -126,14 +133,14 @@ def _describe(context: PackageContext, package: Package, chars: int = _DOC_CHARS
 
 def _cards(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
     """Newest first; `cursor` is the last card_id of the previous page."""
-    path = context.home.state_database
+    state = context.state
     if query.name:
-        rows = database_reader.card(path, query.name)
+        rows = state.card(query.name)
         if not rows:
-            nearest = lookup.nearest_names(query.name, [line["card_id"] for line in database_reader.cards(path)])
+            nearest = lookup.nearest_names(query.name, [line["card_id"] for line in state.cards()])
             raise Refused(lookup.not_found_text("card", query.name, nearest), code="not_found")
         return {"card": rows[0]}
-    entries = _matching(database_reader.cards(path), query.words)
+    entries = _matching(state.cards(), query.words)
     ids = [entry["card_id"] for entry in entries]
     begin = ids.index(query.cursor) + 1 if query.cursor in ids else 0
     page = entries[begin : begin + _page_size(context, query)]
@@ -146,22 +153,22 @@ def _cards(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
 
 def _state(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
     """`name` is NAMESPACE or NAMESPACE/KEY. A namespace has no slash; a key may have some."""
-    path = context.home.state_database
+    state = context.state
     namespace, slash, key = query.name.partition("/")
     if slash:
-        return _value(path, namespace, key)
+        return _value(state, namespace, key)
     if not namespace:
-        counts = database_reader.namespaces(path)
+        counts = state.namespaces()
         return _page(context, "state", [{"name": name, "keys": count} for name, count in counts.items()], query)
     size = _page_size(context, query)
-    rows, total = database_reader.keys(path, namespace, query=query.words, after=query.cursor, limit=size + 1)
+    rows, total = state.keys(namespace, query=query.words, after=query.cursor, limit=size + 1)
     entries = [{"key": key, "value": truncate(text, _LIST_VALUE_CHARS)} for key, text in rows[:size]]
     cursor = {"cursor": entries[-1]["key"]} if len(rows) > size else {}
     return {"state": entries, "namespace": namespace, "total": total} | cursor
 
 
-def _value(path: Path, namespace: str, key: str) -> dict[str, Any]:
-    values = database_reader.value(path, namespace, key)
+def _value(state: StateReader, namespace: str, key: str) -> dict[str, Any]:
+    values = state.value(namespace, key)
     if not values:
         raise Refused(
             f'{namespace!r} has no key {key[:80]!r}: alc_catalog(kind="state", name="{namespace}") lists its keys',

@@ -24,6 +24,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.config.sandbox import check_settings
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
 from algocline_mcp.history import retention
+from algocline_mcp.history.database_reader import StateFile, StateReader
 from algocline_mcp.pool import process_identity, spawn
 from algocline_mcp.pool.admission_plan import Burst
 from algocline_mcp.pool.exits import Signal, Watch
@@ -163,6 +164,11 @@ class Pool:
         """Entered with room for one more session, whose journal is made within. Raises Refused."""
         await self.refuse_if_full()
         yield
+
+    @property
+    def state(self) -> StateReader:
+        """Reads what the strategies of this owner have stored."""
+        return StateFile(self.home.state_database)
 
     async def refuse_if_full(self) -> None:
         """Raises Refused where the home holds too much. Only then is it counted again: it may have been purged."""

@@ -12,7 +12,6 @@ from mcp_types import CallToolResult
 from pydantic import Field
 
 from algocline_mcp.errors import Refused
-from algocline_mcp.history import database_reader
 from algocline_mcp.server.compat.arguments import AnyValue, Names, names_of
 from algocline_mcp.server.tool_call import results
 from algocline_mcp.server.tool_call.arguments import Text
@@ -21,7 +20,6 @@ from algocline_mcp.server.tool_call.pool_call import run_in_thread, server_state
 from algocline_mcp.server.tool_call.tool import Listing, ToolContext, hints, make_tool
 
 _READ = hints(read_only=True, idempotent=True)
-_MAX_KEYS = 100_000
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -54,19 +52,16 @@ return { backup = backup, steps = steps, fields = fields }
 
 async def alc_state_list(context: ToolContext, namespace: Text = "default") -> Annotated[CallToolResult, Listing]:
     """List the keys of a namespace of alc.state."""
-    path = server_state(context).pool().home.state_database
-    rows, _ = await run_in_thread(
-        context, lambda: database_reader.keys(path, namespace, query="", after="", limit=_MAX_KEYS)
-    )
-    return results.result({"keys": [key for key, _ in rows]})
+    state = server_state(context).pool().state
+    return results.result({"keys": await run_in_thread(context, partial(state.names, namespace))})
 
 
 async def alc_state_show(
     context: ToolContext, key: Text, namespace: Text = "default"
 ) -> Annotated[CallToolResult, Listing]:
     """Show one value of alc.state."""
-    path = server_state(context).pool().home.state_database
-    values = await run_in_thread(context, partial(database_reader.value, path, namespace, key))
+    state = server_state(context).pool().state
+    values = await run_in_thread(context, partial(state.value, namespace, key))
     if not values:
         raise Refused(f"key '{key[:80]}' not found in namespace '{namespace[:80]}': alc_state_list lists the keys")
     return results.result({"namespace": namespace, "key": key, "value": values[0]})

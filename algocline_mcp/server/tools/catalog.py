@@ -32,7 +32,8 @@ async def alc_catalog(
     from algocline_mcp.packages import catalog as listing  # 4 ms of a start
 
     server = server_state(context)
-    package_context = listing.PackageContext(server.pool().home, server.limits, os.environ)
+    pool = server.pool()
+    package_context = listing.PackageContext(pool.home, server.limits, os.environ, stored=pool.state)
     wanted = listing.CatalogQuery(name, query, limit, cursor)
     return results.result(await run_in_thread(context, partial(listing.catalog, package_context, kind, wanted)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from algocline_mcp.errors import AlcError
-from algocline_mcp.history import database_reader
+from algocline_mcp.history.database_reader import StateFile
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
 from algocline_mcp.worker.lowlevel.failpoints import POINTS
 from tests.rig.rig import (
@@ -269,4 +269,4 @@ async def test_copy_of_the_database_file_alone_holds_what_ended_sessions_have_se
         await until(lambda: not rig.workers())
     shutil.copyfile(rig.home.state_database, copy := tmp_path / "copy.db")
 
-    assert database_reader.value(copy, "default", "k") == ["kept"]
+    assert StateFile(copy).value("default", "k") == ["kept"]
