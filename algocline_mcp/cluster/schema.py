@@ -60,7 +60,7 @@ MIGRATIONS = (
     CREATE TABLE alc.state (                   -- what strategies keep for later runs
         owner text NOT NULL,
         namespace text COLLATE "C" NOT NULL,
-        key text COLLATE "C" NOT NULL,
+        key bytea NOT NULL,                    -- UTF-8: a key may hold NUL
         value text NOT NULL,
         PRIMARY KEY (owner, namespace, key)
     );

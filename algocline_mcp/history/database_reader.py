@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from algocline_mcp.errors import StorageFailed
+from algocline_mcp.storage.key_values import well_formed
 
 SHOWN_CHARS = 1000  # of a value among others, as JSON; a list shows fewer
 _BUSY_S = 1.0
@@ -91,7 +92,8 @@ def _opened(path: Path, table: str = "state") -> "Iterator[Any]":
     import sqlite3  # 5 ms, which only a call that reads the database spends
 
     def rows(query: str, *parameters: Any) -> list[Any]:
-        fetched: list[Any] = connection.execute(query, parameters).fetchall()
+        whole = [well_formed(value) if isinstance(value, str) else value for value in parameters]
+        fetched: list[Any] = connection.execute(query, whole).fetchall()
         return fetched
 
     try:
