@@ -24,14 +24,17 @@ from algocline_mcp.cluster import ownership, session_list
 from algocline_mcp.cluster.commit_service import CommitService
 from algocline_mcp.cluster.connection import Database
 from algocline_mcp.cluster.copies import Copies
+from algocline_mcp.cluster.effects import Effects
 from algocline_mcp.cluster.forwarding import Forwarding
 from algocline_mcp.cluster.holds import Hold, Holds, node_name
 from algocline_mcp.cluster.lease import Lease
 from algocline_mcp.cluster.ownership import Standing
+from algocline_mcp.cluster.state_rows import StateRows
 from algocline_mcp.cluster.statements import Statements
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFailed, Unreachable
+from algocline_mcp.history.database_reader import StateReader
 from algocline_mcp.pool.node import Forwarded, HoldLost, not_found, socket_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.replies import PoolReply
@@ -54,7 +57,7 @@ class Node:
         self.lease_s = limits.node_lease_s
         self.name = node_name()
         self.holds = Holds(self.name)
-        self.commits = CommitService(database, self.holds, socket_of(home))
+        self.commits = CommitService(database, self.holds, socket_of(home), Effects(database, limits))
         self.forwarding = Forwarding(self, database, name=self.name, lease_s=self.lease_s)
         self._limits = limits
         self._copies = Copies()
@@ -293,6 +296,9 @@ class Node:
 
     async def usage(self, pool: Pool) -> tuple[int, int]:
         return await self._calls.run(partial(session_list.usage, owner=pool.owner))
+
+    def state_reader(self, owner: str) -> StateReader:
+        return StateRows(self._calls.query, owner)
 
     async def remove_expired(self, days: float) -> None:
         if days:

@@ -19,6 +19,7 @@ from anyio.abc import TaskStatus
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Unreachable
+from algocline_mcp.history.database_reader import StateReader
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session
 
@@ -101,6 +102,10 @@ class Node(Protocol):
 
     async def usage(self, pool: "Pool") -> tuple[int, int]:
         """Number and bytes of the sessions of this owner."""
+        ...
+
+    def state_reader(self, owner: str) -> StateReader:
+        """Reads what the strategies of an owner have stored. Its methods block: for threads."""
         ...
 
     async def remove_expired(self, days: float) -> None:

@@ -168,7 +168,7 @@ class Pool:
     @property
     def state(self) -> StateReader:
         """Reads what the strategies of this owner have stored."""
-        return StateFile(self.home.state_database)
+        return StateFile(self.home.state_database) if self.node is None else self.node.state_reader(self.owner)
 
     async def refuse_if_full(self) -> None:
         """Raises Refused where the home holds too much. Only then is it counted again: it may have been purged."""

@@ -13,12 +13,14 @@ from typing import Any
 from algocline_mcp.session import budget, waits
 from algocline_mcp.session.digests import query_digest
 from algocline_mcp.session.events import Called
+from algocline_mcp.session.owner import USER
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.results import used
 from algocline_mcp.session.streams import refusal
 from algocline_mcp.storage.clock import now_s
 from algocline_mcp.worker.database import calls
 from algocline_mcp.worker.database.calls import EffectMark, MarkDiffers, SharedState
+from algocline_mcp.worker.database.node_state import NodeState
 from algocline_mcp.worker.engine.messages import Ask, Call, Fork, Wait
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import effects
@@ -52,9 +54,19 @@ class EffectRunner:
         self._worlds: dict[str, effects.World] = {}  # by language
         self._reply = reply
         self._flush = flush
-        self._shared = SharedState(preloaded.home, preloaded.limits)
+        self._shared = self._shared_state(preloaded)
         # Facts of the session itself: a branch has its own, not its parent's.
         self._own: dict[str, Callable[[Engine], Record]] = {"budget": self._budget_left, "llm_calls": self._llm_calls}
+
+    def _shared_state(self, preloaded: Preloaded) -> SharedState | NodeState:
+        if preloaded.node_socket:
+            return NodeState(preloaded.node_socket, preloaded.limits.line_bytes, self._identity)
+        return SharedState(preloaded.home, preloaded.limits)
+
+    def _identity(self) -> Record:
+        session = self._journaled.session
+        owner = session.header.get("owner") or USER
+        return {"sid": session.sid, "epoch": self._journaled.epoch, "owner": owner}
 
     def _world_of(self, stream: str) -> effects.World:
         session = self._journaled.session
