@@ -94,7 +94,7 @@ class Limits:
     owner_sessions: int = _limit(
         0, "ALC_OWNER_SESSIONS", "journals of one principal; more start no session; 0: any number"
     )
-    owner_bytes: int = _limit(0, "ALC_OWNER_BYTES", "all journals of one principal; more start no session; 0: no limit")
+    owner_bytes: int = _limit(0, "ALC_OWNER_BYTES", "journals, state and cards of one principal; 0: no limit")
     owner_prompts: int = _limit(0, "ALC_OWNER_PROMPTS", "prompts of one principal in a day (UTC); 0: any number")
     notes_bytes: int = _limit(1 * MIB, "ALC_NOTES_BYTES", "log lines and progress of one session")
     node_lease_s: float = _limit(

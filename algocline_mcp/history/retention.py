@@ -21,7 +21,7 @@ from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import fold
-from algocline_mcp.storage import journal, journal_lines
+from algocline_mcp.storage import journal, journal_lines, owner_usage
 from algocline_mcp.storage.files import replace_atomically, sync_directory
 from algocline_mcp.storage.owners import parts_of
 from algocline_mcp.storage.stored_records import StoredRecords
@@ -130,7 +130,7 @@ def _apply_retention(home: Home, days: float, keep: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Number and bytes of all journals of a home."""
+    """Number of all journals of a home, and bytes of what is stored."""
 
     sessions: int = 0
     bytes: int = 0
@@ -147,17 +147,11 @@ class Usage:
 
 
 def usage_of(home: Home, without: Collection[str] = ()) -> Usage:
-    """Counts the journals, in the user's home those of all owners: 10,000 take 30 ms. A server does it beside its check
-    for retention, not for each session. `without`: ids of sessions that are not counted."""
-    sessions = size = 0
-    for directory in (path for part in parts_of(home) for path in (part.sessions, part.finished)):
-        with suppress(OSError), os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.name.endswith(".journal") and entry.name.removesuffix(".journal") not in without:
-                    with suppress(OSError):
-                        size += entry.stat(follow_symlinks=False).st_size
-                        sessions += 1
-    return Usage(sessions, size)
+    """Counts the journals, in the user's home those of all owners; for a principal also what its strategies keep. A
+    server does it beside its check for retention, not for each session: 10,000 take 30 ms. `without`: ids of sessions
+    that are not counted."""
+    sessions, size = owner_usage.journals(parts_of(home), without)
+    return Usage(sessions, size + (owner_usage.kept_bytes(home) if home.part else 0))
 
 
 # ── scrubbing ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -74,7 +74,7 @@ class OwnedPool(Pool):
             self.usage = await self._counted()
             self._counted_at = anyio.current_time()
         if (excess := self._excess()) is not None:
-            cure = 'delete some with alc_stop(mode="delete"), also finished ones'
+            cure = 'delete some with alc_stop(mode="delete"), also finished ones, or values with alc.state.delete'
             raise Refused(f"your sessions {excess}: {cure}", code="quota")
         self._begun.add(sid)
         self._beginning.add(sid)
@@ -97,7 +97,8 @@ class OwnedPool(Pool):
         if 0 < limits.owner_sessions <= sessions:
             return f"are {sessions}, at most {limits.owner_sessions} are kept"
         if 0 < limits.owner_bytes <= usage.bytes:
-            return f"take {usage.bytes / MIB:.1f} MiB, at most {limits.owner_bytes / MIB:.1f} are kept"
+            taken, limit = usage.bytes / MIB, limits.owner_bytes / MIB
+            return f"and what they keep take {taken:.1f} MiB, at most {limit:.1f} are kept"
         return None
 
     def refuse_over_prompts(self) -> None:

@@ -92,7 +92,7 @@ async def test_over_its_sessions_or_bytes_a_principal_starts_none_until_one_is_d
         users = await run(pool, "return 4")
 
     assert refusal.startswith("your sessions are 2, at most 2 are kept: delete some")
-    assert too_long.startswith("your sessions take 0.0 MiB, at most 0.0 are kept: delete some")
+    assert too_long.startswith("your sessions and what they keep take 0.0 MiB, at most 0.0 are kept: delete some")
     assert [reply.result["result"] for reply in (others, again, users)] == [2, 3, 4]
 
 
@@ -173,6 +173,33 @@ async def test_a_call_about_the_live_session_of_another_waits_for_nothing(rig: R
         end = await say(ann, sid, "q-0", "A")
 
     assert end.result["result"] == "got A"
+
+
+@pytest.mark.slow
+async def test_values_count_as_bytes_and_over_the_quota_none_is_added(rig: Rig) -> None:
+    code = """
+    local stored, e = 0
+    for i = 1, 40 do
+      local ok, refusal = pcall(alc.state.set, "k" .. i, ("v"):rep(50000))
+      if not ok then e = refusal break end
+      stored = i
+    end
+    alc.state.delete("k1")
+    local again = pcall(alc.state.set, "small", 1)
+    return {stored, e, again}
+    """
+    async with rig.pool(owner_bytes=1 << 20) as pool:
+        ann = pool_of(pool, "ann")
+        stored, refusal, again = (await run(ann, code)).result["result"]
+        users = (await run(pool, code)).result["result"]
+    async with rig.pool(owner_bytes=1 << 19) as pool:
+        no_session = await _refusal(pool_of(pool, "ann"))
+
+    assert 5 < stored < 20
+    assert "alc.state.set: your sessions and what they keep take 1.0 MiB with it, at most 1.0 are allowed" in refusal
+    assert again is True
+    assert users[0] == 40
+    assert no_session.startswith("your sessions and what they keep take")
 
 
 async def test_sessions_are_not_counted_for_each_run(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

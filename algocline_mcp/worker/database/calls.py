@@ -17,6 +17,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.worker.database import card_files
 from algocline_mcp.worker.database.call_context import DatabaseLocked, EffectMark, ImportUnfinished
 from algocline_mcp.worker.database.connection import FUNCTIONS, Database, MarkDiffers
+from algocline_mcp.worker.database.quota import Quota
 from algocline_mcp.worker.engine.messages import Call
 
 __all__ = ["FUNCTIONS", "EffectMark", "MarkDiffers", "PendingCall", "SharedState", "pending_call"]
@@ -92,5 +93,7 @@ class SharedState:
     def _opened(self) -> Database:
         if self._database is None:
             environ = {} if self._home.part else os.environ  # sinks and upstream's cards are the user's
-            self._database = Database(self._path, self._limits, card_files.directories(self._home.cards, environ))
+            directories = card_files.directories(self._home.cards, environ)
+            quota = Quota.of(self._home, self._limits)
+            self._database = Database(self._path, self._limits, directories, quota)
         return self._database

@@ -44,6 +44,7 @@ from algocline_mcp.worker.database.call_context import (
     EffectMark,
     transaction,
 )
+from algocline_mcp.worker.database.quota import Quota, used_bytes
 from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
@@ -86,8 +87,9 @@ class MarkDiffers(Exception):
 
 
 class Database:
-    def __init__(self, path: Path, limits: Limits, directories: CardDirectories) -> None:
+    def __init__(self, path: Path, limits: Limits, directories: CardDirectories, quota: Quota | None = None) -> None:
         self._path = path
+        self._quota = quota
         self._limits = limits
         self._directories = directories
         self._connection: sqlite3.Connection | None = None
@@ -125,13 +127,21 @@ class Database:
                     raise MarkDiffers({"called": name, "n": n})
                 outcome: Record = json.loads(stored_outcome)
                 return outcome
-            outcome = {"result": _perform(context, call)}
+            outcome = {"result": self._within_quota(context, call)}
             row = (mark.sid, mark.stream, mark.n, call.name, call_digest, json.dumps(outcome))
             connection.execute("REPLACE INTO marks VALUES (?, ?, ?, ?, ?, ?)", row)
             fail_point("effect.written")
             self._commit(connection)
             fail_point("effect.committed")
             return outcome
+
+    def _within_quota(self, context: CallContext, call: Call) -> Any:
+        if self._quota is None:
+            return _perform(context, call)
+        before = used_bytes(context.connection)
+        result = _perform(context, call)
+        self._quota.refuse_over(call.name, before, used_bytes(context.connection))
+        return result
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         try:
