@@ -168,6 +168,14 @@ def read_metadata(package: Package, code_bytes: int) -> PackageMetadata | None:
     return metadata
 
 
+def is_internal(package: Package, code_bytes: int) -> bool:
+    """Whether it is a library that comes with this program: strategies require it, nobody calls it, no list shows it."""
+    if package.origin != BUILT_IN:
+        return False
+    metadata = read_metadata(package, code_bytes)
+    return metadata is None or metadata.is_library
+
+
 def read_source(package: Package, code_bytes: int) -> str:
     """Raises Refused if the source is not a regular UTF-8 file of at most `code_bytes`."""
     path = package.file
