@@ -13,8 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.answering.choice import close
-from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Prompt
+from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Prompt, close
 from algocline_mcp.errors import Refused
 
 _SHOWN = 200  # characters of a prompt in a sentence

@@ -169,7 +169,7 @@ def read_metadata(package: Package, code_bytes: int) -> PackageMetadata | None:
 
 
 def is_internal(package: Package, code_bytes: int) -> bool:
-    """Whether it is a library that comes with this program: strategies require it, nobody calls it, no list shows it."""
+    """Whether it is a library that comes with this program: strategies require it, no list shows it."""
     if package.origin != BUILT_IN:
         return False
     metadata = read_metadata(package, code_bytes)

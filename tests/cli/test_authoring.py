@@ -92,10 +92,7 @@ def test_mistakes_are_counted_in_plain_words(terminal: Terminal, tmp_path: Path)
     bad.write_text("import alc\n\n\ndef run(ctx):\n    return alc.lm('a')\n")
     worse.write_text("import alc\n\n\ndef run(ctx):\n    return alc.lm('a') + alc.lm('b')\n")
 
-    said = {
-        files: terminal.alc("lint", *map(str, files)).stderr
-        for files in ((good,), (good, bad), (good, worse))
-    }
+    said = {files: terminal.alc("lint", *map(str, files)).stderr for files in ((good,), (good, bad), (good, worse))}
 
     assert said == {
         (good,): "no mistake in 1 file\n",
@@ -112,7 +109,9 @@ def test_without_an_id_the_newest_completed_session_of_the_package_is_frozen(
     mine, other = (tmp_path / name / "init.lua" for name in ("mine", "other"))
     for entry in (mine, other):
         entry.parent.mkdir()
-        entry.write_text('return { run = function(ctx) return alc.llm(ctx.task) .. (ctx.more and error("x") or "") end }')
+        entry.write_text(
+            'return { run = function(ctx) return alc.llm(ctx.task) .. (ctx.more and error("x") or "") end }'
+        )
 
     none = stdio_home.alc("test", str(mine.parent), *last)
     assert (none.returncode, "no session of mine has completed here: alc run mine" in none.stderr) == (1, True)

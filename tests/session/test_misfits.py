@@ -83,8 +83,8 @@ def test_where_no_answer_fits_the_error_names_the_first_ones() -> None:
     ("text", "more", "is_checked"),
     [
         (BAD, {}, False),  # the caller cannot correct it
-        (BAD + " " * misfits._CHECKED_BYTES, {}, True),
-        (BAD, {"title": "x" * misfits._CHECKED_BYTES}, True),
+        (BAD + " " * misfits.CHECKED_BYTES, {}, True),
+        (BAD, {"title": "x" * misfits.CHECKED_BYTES}, True),
         (BAD, {"pattern2": 1}, True),  # a journal that another program wrote
         ('{"age": 1}', {}, True),
     ],
