@@ -139,7 +139,7 @@ def _header(**fields: object) -> dict[str, object]:
         ([_header(strategy=None)], "ran code that is no package, not mine"),
         ([_header(strategy="other")], "ran the package other, not mine"),
         ([_header(kept="result")], "were removed by ALC_KEEP"),
-        ([_header(), {"kind": "fork"}], "ran other strategies, whose prompts a spec cannot answer"),
+        ([_header(), {"kind": "fork"}], "ran other strategies by alc.fork or alc.call, .*: freeze a session of each"),
         ([_header()], "has no result: a spec is made of a session that has completed"),
         ([_header(), {"kind": "end", "error": "x"}], "has no result"),
     ],

@@ -109,6 +109,15 @@ def test_schema_is_no_part_of_a_digest() -> None:
     assert query_digest(query("p", schema="x")) != query_digest(query("p"))
 
 
+def test_label_is_no_part_of_a_digest() -> None:
+    assert (
+        query_digest(query("p", label="a", schema=AGE))
+        == query_digest(query("p", label="b"))
+        == query_digest(query("p"))
+    )
+    assert query_digest(query("p", label=5)) != query_digest(query("p")), "an option of the host"
+
+
 @pytest.mark.parametrize("ids", [[], ["q-1"], ["q-0", "q-0"]])
 def test_record_of_a_query_that_is_not_open_is_refused(ids: list[str]) -> None:
     history = asked(query("p", schema=AGE))
