@@ -36,6 +36,7 @@ from algocline_mcp.worker.engine.python.api.options import Query as Query
 from algocline_mcp.worker.engine.python.api.pipes import pipe as pipe
 from algocline_mcp.worker.engine.python.api.pipes import tuning as tuning
 from algocline_mcp.worker.engine.python.api.refused import refused as refused
+from algocline_mcp.worker.engine.python.api.schemas import schema as schema
 from algocline_mcp.worker.engine.python.api.text import chunk as chunk
 from algocline_mcp.worker.engine.python.api.text import filter as filter
 from algocline_mcp.worker.engine.python.api.text import fingerprint as fingerprint

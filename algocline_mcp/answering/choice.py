@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from algocline_mcp.answering.command import Command
+from algocline_mcp.answering.correction import Correcting
 from algocline_mcp.answering.model import ModelName, Price
 from algocline_mcp.answering.prompts import Answerer
 from algocline_mcp.errors import Refused
@@ -25,7 +26,7 @@ def answerer_of(
     Raises Refused for another form, without a key, and where the client of the vendor is not installed."""
     kind, _, name = spec.partition(":")
     if kind == "exec" and name.strip():
-        return Command(name)
+        return Correcting(Command(name))
     if kind not in VENDORS or not name.strip():
         raise Refused(f"{spec.split(' ')[0]!r} does not say who answers: write {FORMS}")
     variable = f"{VENDORS[kind]}_API_KEY"
@@ -35,10 +36,10 @@ def answerer_of(
     if kind == "openai":
         from algocline_mcp.answering.openai_model import OpenAIModel
 
-        return OpenAIModel(model, address)
+        return Correcting(OpenAIModel(model, address))
     from algocline_mcp.answering.anthropic_model import AnthropicModel
 
-    return AnthropicModel(model, address)
+    return Correcting(AnthropicModel(model, address))
 
 
 def _key(variable: str, environ: Mapping[str, str]) -> str | None:
@@ -65,10 +66,3 @@ def _dollars(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
         raise ValueError(f"{value!r} is not a price")
     return float(value)
-
-
-async def close(answerer: Answerer) -> None:
-    """Closes the connections that an answerer may hold; it can be used again."""
-    aclose = getattr(answerer, "aclose", None)
-    if aclose is not None:
-        await aclose()

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 
 import anyio
 
-from algocline_mcp.answering.choice import close
 from algocline_mcp.answering.drive import Given, State
-from algocline_mcp.answering.prompts import Answer, Answerer, Prompt
+from algocline_mcp.answering.prompts import Answer, Answerer, Prompt, close
 from algocline_mcp.errors import Refused, whole
 from algocline_mcp.pool import dispatch
 from algocline_mcp.session import events

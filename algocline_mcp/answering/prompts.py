@@ -62,6 +62,13 @@ class Answerer(Protocol):
     async def answer(self, prompt: Prompt) -> Answer: ...
 
 
+async def close(answerer: Answerer) -> None:
+    """Closes the connections that an answerer may hold; it can be used again."""
+    aclose = getattr(answerer, "aclose", None)
+    if aclose is not None:
+        await aclose()
+
+
 class Numbering:
     """Gives the prompts of one session their index and their occurrence; a prompt that comes again keeps both."""
 

@@ -13,9 +13,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from algocline_mcp.answering.choice import close
-from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Prompt
+from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Prompt, close
 from algocline_mcp.errors import Refused
+from algocline_mcp.session.digests import query_digest
 
 _SHOWN = 200  # characters of a prompt in a sentence
 
@@ -50,7 +50,7 @@ class Recording:
                 continue
             try:
                 record = json.loads(line)
-                digest = str(record["digest"])
+                digest = _digest(record)
                 answer, session = _answer(record), str(record.get("session_id"))
                 recording._answers[digest, counts[digest]] = answer
                 recording._by_session.setdefault(digest, {}).setdefault(session, []).append(answer)
@@ -60,6 +60,15 @@ class Recording:
                     cure = "a recording is written by --record FILE; other answers are JSON or .txt"
                     raise Refused(f"{path} cannot be used for --answers: line {number} is no record; {cure}") from exc
         return recording
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """Of the prompt; computed anew where it has a label, which digests of before counted."""
+    digest = str(record["digest"])
+    options = record.get("options")
+    if not isinstance(options, dict) or "label" not in options:
+        return digest
+    return query_digest({**options, **{key: record[key] for key in ("prompt", "system", "max_tokens")}})
 
 
 def _answer(record: dict[str, Any]) -> Answer:

@@ -78,13 +78,21 @@ def _form(schema: Schema) -> str:
         return "Last line: " + " or ".join(f'"Verdict: {choice}"' for choice in choices) + "."
     if types == ["boolean"]:
         return 'Last line: "Verdict: yes" or "Verdict: no".'
-    if types in (["integer"], ["number"]):
-        low, high = schema.get("minimum"), schema.get("maximum")
-        bounds = [f"from {low}"] * (low is not None) + [f"to {high}"] * (high is not None)
-        kind = "a whole number" if types == ["integer"] else "a number"
-        return f'Last line: "Answer: N", where N is {" ".join([kind, *bounds])}.'
+    numbers = choices if choices and all(map(_is_number, choices)) else []
+    if types in (["integer"], ["number"]) or (numbers and not types):
+        return f'Last line: "Answer: N", where N is {_range(schema, numbers, is_whole=types == ["integer"])}.'
     written = json.dumps(schema, ensure_ascii=False, sort_keys=True)
     return f"Answer with JSON only, of this form (JSON Schema): {written}"
+
+
+def _range(schema: Schema, numbers: list[Any], *, is_whole: bool) -> str:
+    """The numbers that fit, in words."""
+    if numbers:
+        *first, last = map(str, numbers)
+        return f"{', '.join(first)} or {last}" if first else last
+    low, high = schema.get("minimum"), schema.get("maximum")
+    bounds = [f"from {low}"] * (low is not None) + [f"to {high}"] * (high is not None)
+    return " ".join(["a whole number" if is_whole else "a number", *bounds])
 
 
 def _types(schema: Schema) -> list[str]:

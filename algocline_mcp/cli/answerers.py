@@ -14,6 +14,7 @@ import click
 from algocline_mcp.answering.answer_file import AnswerFile
 from algocline_mcp.answering.choice import answerer_of, read_prices
 from algocline_mcp.answering.command import Command
+from algocline_mcp.answering.correction import Correcting
 from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Prompt
 from algocline_mcp.answering.recordings import Recorded, Recording, Remembering
 from algocline_mcp.cli.answering_options import JOBS, Chosen
@@ -82,7 +83,7 @@ def _chosen(chosen: Chosen, recording: Recording | None) -> "Answering | Person"
         prices = read_prices(chosen.prices) if chosen.prices is not None else None
         answerer = answerer_of(chosen.model, os.environ, base_url=chosen.base_url, prices=prices)
     elif chosen.command is not None:
-        answerer = Command(chosen.command)
+        answerer = Correcting(Command(chosen.command))
     elif chosen.answer_file is not None and not chosen.is_recording:
         answerer = file = AnswerFile(chosen.answer_file)
     elif chosen.answer_file is None:
@@ -90,7 +91,7 @@ def _chosen(chosen: Chosen, recording: Recording | None) -> "Answering | Person"
 
         if recording is None and chosen.record is None:
             return Person()
-        answerer, is_person = OnePrompt(Person()), True
+        answerer, is_person = Correcting(OnePrompt(Person())), True
     is_slow = not is_person and file is None and answerer is not None
     jobs = 1 if is_person else chosen.jobs or JOBS
     return Answering(_with_recordings(answerer, chosen, recording), jobs, is_slow, file)

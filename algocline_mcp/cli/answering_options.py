@@ -61,7 +61,7 @@ def answerer_options(command: Function) -> Function:
             click.option(
                 "--record", metavar="FILE.jsonl", type=click.Path(), help="Append every prompt and its answer to FILE."
             ),
-            click.option("--quiet", "is_quiet", is_flag=True, help="No progress of the answers, and no summary."),
+            click.option("--quiet", "is_quiet", is_flag=True, help="No progress, no phases, and no summary."),
             click.option("--json", "is_json", is_flag=True, help="Show the result as JSON, also where it is a text."),
             click.option(
                 "--out",

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
@@ -18,6 +19,9 @@ from click.types import StringParamType
 from algocline_mcp.cli import output
 from algocline_mcp.config.home import Home
 from algocline_mcp.languages import language_of_file
+
+if TYPE_CHECKING:
+    from algocline_mcp.packages.lookup import Package
 
 WHOLE_SID = re.compile(r"p-[0-9a-f]{1,24}-[0-9a-f]{16}")
 LISTED = "alc ps lists the unfinished sessions, alc ps --all the newest finished ones too"
@@ -116,7 +120,7 @@ def entry_file(text: str) -> str | None:
 
     if not os.path.isdir(text) or not os.path.isfile(entry := entry_of(Path(text))):
         return None
-    return None if text in package_names(text) else str(entry)
+    return None if text in package_names() else str(entry)
 
 
 class StrategyFile(click.Path):
@@ -124,23 +128,39 @@ class StrategyFile(click.Path):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         files = super().shell_complete(ctx, param, incomplete)
-        names = package_names(incomplete)
+        names = complete_names(incomplete)
         if names:  # bash looks for files only where it gets nothing else
             paths = glob.glob(f"{glob.escape(incomplete)}*")
             files += [CompletionItem(path) for path in sorted(paths) if language_of_file(path) is not None]
         return [*files, *(CompletionItem(name) for name in names)]
 
 
-def package_names(beginning: str) -> list[str]:
+def package_names() -> list[str]:
     """Names of the packages that a session would find here."""
+    try:
+        return [package.name for package in _packages()]
+    except Exception:  # noqa: BLE001  a command that gets such a name has the better sentence
+        return []
+
+
+def complete_names(beginning: str) -> list[str]:
+    """Names of packages for a shell, without the internal ones."""
+    from algocline_mcp.config.limits import Limits
+    from algocline_mcp.packages.lookup import is_internal
+
+    try:
+        limit = Limits.from_env(os.environ).code_bytes
+        packages = [package for package in _packages() if package.name.startswith(beginning)]
+        return [package.name for package in packages if not is_internal(package, limit)]
+    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
+        return []
+
+
+def _packages() -> "list[Package]":
     from algocline_mcp.packages.lookup import SearchPath
     from algocline_mcp.packages.project import find_root
 
-    try:
-        packages = SearchPath.of(Home.from_env(os.environ), os.environ, find_root(os.environ)).all()
-    except Exception:  # noqa: BLE001  a shell that completes cannot show an error
-        return []
-    return [package.name for package in packages if package.name.startswith(beginning)]
+    return SearchPath.of(Home.from_env(os.environ), os.environ, find_root(os.environ)).all()
 
 
 SID = click.argument("sid", type=SessionId(is_unfinished=False))

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.arguments import SessionId, StrategyFile, home_of
+from algocline_mcp.cli.arguments import SessionId, StrategyFile, fitting_ids, home_of
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
+from algocline_mcp.errors import AlcError, Refused
 
 if TYPE_CHECKING:
     from algocline_mcp.packages.catalog import PackageContext
     from algocline_mcp.packages.specs import SpecRun
 
+LAST = "last"  # in the place of an id: the newest one
 LINT_EXAMPLES = """\b
 Examples:
   alc lint panel.py
@@ -29,6 +31,7 @@ Examples:
   alc test my_package/spec/test_one.py      one of them
   alc test my_package --filter vote
   alc test my_package --from cdef           writes a spec from that finished session, and runs it
+  alc test my_package --from last           the same from the newest finished session of my_package
 """
 
 
@@ -46,7 +49,8 @@ def lint(paths: tuple[str, ...]) -> None:
         for finding in _findings(file):
             count += 1
             output.result(f"{file}:{finding.line}: {finding.sentence}")
-    output.note(f"{count} found in {len(files)} {'file' if len(files) == 1 else 'files'}")
+    mistakes = {0: "no mistake", 1: "1 mistake"}.get(count, f"{count} mistakes")
+    output.note(f"{mistakes} in {len(files)} {'file' if len(files) == 1 else 'files'}")
     if count:
         raise click.exceptions.Exit(1)
 
@@ -100,8 +104,9 @@ def _lua_error(file: Path, text: str) -> Any:
 @click.argument("path", type=StrategyFile())
 @click.option("--filter", "words", default="", metavar="TEXT", help="Only spec files with TEXT in their path.")
 @click.option(
-    "--from", "sid", metavar="SID", type=SessionId(is_unfinished=False), help="Write a spec from a finished session."
-)
+    "--from", "sid", metavar="[SID]", is_flag=False, flag_value=LAST, type=SessionId(is_unfinished=False),
+    help="Write a spec from a finished session; without SID, or last: the newest one of the package.",
+)  # fmt: skip
 def test(path: str, words: str, sid: str | None) -> None:
     """Run the specs of a package, with answers that the specs give: functions test_… in Python, lust in Lua.
 
@@ -137,6 +142,8 @@ def _frozen(context: "PackageContext", name: str, sid: str) -> "SpecRun":
     from algocline_mcp.storage.files import replace_atomically
 
     package = specs.package_of(context.search_path(), name)
+    if sid == LAST:
+        sid = _newest(context, package.name)
     records = records_of(home_of(sid), context.limits, sid)
     frozen = freeze.spec_of(records, package.name, package.language)
     if len(frozen.surroundings.encode()) > context.limits.inherited_bytes:
@@ -153,6 +160,23 @@ def _frozen(context: "PackageContext", name: str, sid: str) -> "SpecRun":
     if frozen.reads_environment:
         output.note("alc: it reads variables of the environment, which are not in the spec: set them where it runs")
     return specs.select_specs(context, str(package.file.parent), words=frozen.file)
+
+
+def _newest(context: "PackageContext", package: str) -> str:
+    """The id of the newest session of the package that has completed."""
+    from algocline_mcp.history.reader import first_record, session_of
+
+    for sid in fitting_ids(context.home, "p-"):
+        home = home_of(sid)
+        try:
+            if first_record(home, context.limits, sid).get("strategy") != package:
+                continue
+            final = session_of(home, context.limits, sid).final
+        except (AlcError, OSError):  # damaged, or gone meanwhile
+            continue
+        if final is not None and final["status"] == "completed":
+            return sid
+    raise Refused(f"no session of {package} has completed here: alc run {package} … makes one", code="not_found")
 
 
 def report_specs(chosen: "SpecRun", context: "PackageContext") -> None:

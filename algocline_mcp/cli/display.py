@@ -76,6 +76,16 @@ class View(Watcher):
         pass
 
 
+class Silent(View):
+    """Shows no progress either. An answer that was cut, or lacks something else, is still named."""
+
+    def progress(self, text: str) -> None:
+        pass
+
+    def end_progress(self) -> None:
+        pass
+
+
 class Notes(View):
     """Says which prompt is being answered."""
 
@@ -144,7 +154,9 @@ def _count(count: int, noun: str) -> str:
 
 def view_for(*, is_slow: bool, is_quiet: bool) -> View:
     """`is_slow`: somebody else answers, and the user waits."""
-    if not is_slow or is_quiet:
+    if is_quiet:
+        return Silent()
+    if not is_slow:
         return View()
     if output.screen().isatty():
         try:

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.answering_options import JOBS
+from algocline_mcp.cli.answering_options import JOBS, Chosen
 from algocline_mcp.cli.evaluation_options import answered_by, answering_options, chosen_of, prices_of
 from algocline_mcp.cli.evaluation_views import VIEWS, write_out
 from algocline_mcp.errors import AlcError, Refused
 
 if TYPE_CHECKING:
+    from algocline_mcp.answering.prompts import Answerer
+    from algocline_mcp.config.home import Home
     from algocline_mcp.evaluation.cases import Case
     from algocline_mcp.evaluation.graders import Grader
-    from algocline_mcp.evaluation.runs import Execution, Progress, Result
+    from algocline_mcp.evaluation.runs import Progress, Result
+    from algocline_mcp.evaluation.strategies import Contender
     from algocline_mcp.pool.pool import Pool
 
 Done = TypeVar("Done")
@@ -38,16 +41,35 @@ Examples:
   alc eval list
   alc eval show last
   alc eval compare qa-20260102T030405-1a2b3c4d last
+  alc eval last --regrade --grader contains
 """
 
 
+_IS_SHORT = "algocline_mcp.eval"
+_CASES = "CASES"
+
+
 class EvalGroup(click.Group):
-    """A group whose first argument may be a file of cases: `alc eval CASES …` is `alc eval run CASES …`."""
+    """A group whose first argument may be a file of cases: `alc eval CASES …` is `alc eval run CASES …`. Errors and
+    help then name the command as it was typed."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            ctx.meta[_IS_SHORT] = True
             args = ["run", *args]
         return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return _CASES if ctx.meta.get(_IS_SHORT) else name, command, rest
+
+
+class RunCommand(click.Command):
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """`alc eval CASES [OPTIONS]` has the argument in its name."""
+        return [piece for piece in super().collect_usage_pieces(ctx) if piece != ctx.info_name]
 
 
 @click.group("eval", cls=EvalGroup, epilog=EXAMPLES, short_help="Measure strategies on cases, and compare them.")
@@ -63,73 +85,115 @@ for view in VIEWS:
     evaluate.add_command(view)
 
 
-@evaluate.command(epilog=EXAMPLES, short_help="Run strategies on cases.")
-@click.argument("cases", metavar="CASES", type=click.Path())
+@evaluate.command(cls=RunCommand, epilog=EXAMPLES, short_help="Run strategies on cases.")
+@click.argument("cases", metavar=_CASES, type=click.Path())
 @click.option(
     "--strategy", "strategies", multiple=True, metavar="FILE|NAME[:KEY=VALUE,…]",
     help="A strategy, with options for its ctx. Give several to compare them.",
 )  # fmt: skip
-@click.option("--epochs", type=click.IntRange(1, 100), default=1, metavar="K", help="Runs of each case (1).")
+@click.option("--epochs", type=click.IntRange(1, 100), metavar="K", help="Runs of each case (1).")
 @click.option("--anew", "is_anew", is_flag=True, help="Begin another run, also where this one is complete.")
-@click.option("--regrade", "is_regrade", is_flag=True, help="Only grade the recorded answers, with these graders.")
+@click.option(
+    "--regrade", "is_regrade", is_flag=True,
+    help="Only grade the recorded answers, with these graders; CASES may be the run: its id, or last.",
+)  # fmt: skip
 @answering_options
 def run(cases: str, strategies: tuple[str, ...], **options: Any) -> None:
     """Run each strategy on each case in CASES: a .jsonl, .csv or .yaml file, or a .lua scenario.
 
     A case's input is ctx.task. The same command goes on with an unfinished run, and shows a complete one again.
     """
+    if options["is_regrade"]:
+        _regrade(cases, strategies, options)
+    else:
+        _evaluate(cases, _given(strategies), options)
+
+
+def _given(strategies: tuple[str, ...]) -> tuple[str, ...]:
     if not strategies:
         raise click.UsageError("give --strategy: the file or the name of a strategy; several to compare them.")
+    return strategies
+
+
+def _evaluate(cases: str, strategies: tuple[str, ...], options: dict[str, Any]) -> None:
     from algocline_mcp.evaluation import runs
-
-    home, plan, graders = _planned(cases, strategies, options)
-    directory, plan = runs.prepare(home, plan, graders, is_anew=options["is_anew"])
-    output.note(f"alc: run {directory.run_id}: {len(plan.cases)} cases, {len(plan.parts)} sessions")
-    work = runs.regrade if options["is_regrade"] else runs.evaluate
-
-    async def evaluated(pool: "Pool") -> "Result":
-        async with _execution(options) as execution:
-            return await work(pool, directory, plan, graders, execution)
-
-    _finish(_in_pool(evaluated), options)
-
-
-@asynccontextmanager
-async def _execution(options: dict[str, Any]) -> "AsyncIterator[Execution]":
-    from algocline_mcp.answering.choice import close
-    from algocline_mcp.cli.answerers import Answering
-    from algocline_mcp.evaluation.runs import Execution
-
-    answering = chosen_of(options).answerer()
-    assert isinstance(answering, Answering)  # a person is asked by alc run
-    try:
-        yield Execution(answering.answerer, options["jobs"] or JOBS, _show_progress)
-    finally:
-        await close(answering.answerer)
-
-
-def _planned(cases: str, strategies: tuple[str, ...], options: dict[str, Any]) -> tuple[Any, Any, "list[Grader]"]:
-    from algocline_mcp.config.home import Home
-    from algocline_mcp.config.limits import Limits
     from algocline_mcp.evaluation.plan import new_plan
-    from algocline_mcp.evaluation.strategies import contender
-    from algocline_mcp.packages.catalog import PackageContext
 
     chosen = chosen_of(options)
-    context = PackageContext(Home.from_env(os.environ), Limits.from_env(os.environ), os.environ)
-    contenders = [contender(context, text) for text in strategies]
+    home, contenders = _contenders(strategies)
     named, own = _cases(cases)
-    given = options["graders"] or (() if own else ("exact",))
-    graders = _graders(given) or own
+    graders = _graders(options["graders"]) or own or _graders(("exact",))
     plan = new_plan(
         os.path.basename(cases),
         named,
         contenders,
-        epochs=options["epochs"],
+        epochs=options["epochs"] or 1,
         answered_by=answered_by(chosen),
         prices=prices_of(chosen),
     )
-    return context.home, plan, graders
+    directory, plan = runs.prepare(home, plan, graders, is_anew=options["is_anew"])
+    output.note(f"alc: run {directory.run_id}: {len(plan.cases)} cases, {len(plan.parts)} sessions")
+
+    async def evaluated(pool: "Pool") -> "Result":
+        async with _closing(_answerer_of(chosen)) as answerer:
+            execution = runs.Execution(answerer, options["jobs"] or JOBS, _show_progress)
+            return await runs.evaluate(pool, directory, plan, graders, execution)
+
+    _finish(_in_pool(evaluated), options)
+
+
+def _regrade(cases: str, strategies: tuple[str, ...], options: dict[str, Any]) -> None:
+    from algocline_mcp.cli import regrading
+    from algocline_mcp.config.home import Home
+    from algocline_mcp.evaluation import runs
+    from algocline_mcp.evaluation.plan import find_run
+
+    if options["is_anew"]:
+        raise click.UsageError("give --anew or --regrade, not both.")
+    own: list[Grader] = []
+    if regrading.is_run(cases, strategies):
+        directory = find_run(Home.from_env(os.environ), cases)
+    else:
+        home, contenders = _contenders(_given(strategies))
+        named, own = _cases(cases)
+        directory = regrading.run_of(home, cases, named, contenders, options)
+    run = regrading.recorded(directory, _graders(options["graders"]) or own, options)
+    output.note(f"alc: run {directory.run_id}: its answers are graded by {', '.join(one.label for one in run.graders)}")
+
+    async def regraded(pool: "Pool") -> "Result":
+        async with _closing(regrading.WhenNeeded(lambda: _answerer_of(run.chosen))) as answerer:
+            execution = runs.Execution(answerer, options["jobs"] or JOBS, judged_by=run.judged_by)
+            return await runs.regrade(pool, directory, run.plan, run.graders, execution)
+
+    _finish(_in_pool(regraded), options)
+
+
+def _answerer_of(chosen: Chosen) -> "Answerer":
+    from algocline_mcp.cli.answerers import Answering
+
+    answering = chosen.answerer()
+    assert isinstance(answering, Answering)  # a person is asked by alc run
+    return answering.answerer
+
+
+@asynccontextmanager
+async def _closing(answerer: "Answerer") -> "AsyncIterator[Answerer]":
+    from algocline_mcp.answering.prompts import close
+
+    try:
+        yield answerer
+    finally:
+        await close(answerer)
+
+
+def _contenders(strategies: tuple[str, ...]) -> "tuple[Home, list[Contender]]":
+    from algocline_mcp.config.home import Home
+    from algocline_mcp.config.limits import Limits
+    from algocline_mcp.evaluation.strategies import contender
+    from algocline_mcp.packages.catalog import PackageContext
+
+    context = PackageContext(Home.from_env(os.environ), Limits.from_env(os.environ), os.environ)
+    return context.home, [contender(context, text) for text in strategies]
 
 
 def _cases(path: str) -> "tuple[Sequence[Case], list[Grader]]":

@@ -79,6 +79,10 @@ def show(run_id: str, directory: str | None, log_directory: str | None, is_json:
     from algocline_mcp.evaluation.plan import find_run
     from algocline_mcp.evaluation.runs import Result, stored_report
 
+    if log_directory is not None:
+        from algocline_mcp.evaluation.inspect_log import require_library
+
+        require_library()  # before the table, which would hide the refusal
     run = find_run(Home.from_env(os.environ), run_id)
     shown = stored_report(run, Limits.from_env(os.environ))
     if is_json:

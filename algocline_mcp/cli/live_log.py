@@ -7,10 +7,10 @@ journal cannot be read has no lines.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.session.records import Record
@@ -21,12 +21,13 @@ from algocline_mcp.storage.journal_lines import decode
 class LiveLog:
     def __init__(self, home: Home, sid: str, *, is_new: bool) -> None:
         """`is_new`: the lines of the whole session; else those that come from now on."""
+        self.schemas: dict[str, Any] = {}  # of the prompts that were asked: by the id of the query
         self._file = _opened(home.journal(sid)) or _opened(home.finished_journal(sid))
         self._end = 0  # of the last complete line that was read
         if self._file is not None and not is_new:
             self._end = os.fstat(self._file.fileno()).st_size
 
-    def lines(self) -> Iterator[str]:
+    def lines(self, *, with_phases: bool = True) -> Iterator[str]:
         if self._file is None:
             return
         with suppress(OSError):
@@ -36,12 +37,19 @@ class LiveLog:
                     return
                 self._end += len(line)
                 record = decode(line[:-1])
-                if record is not None and record.get("kind") == "note":
+                if record is not None and record.get("kind") == "prompt":
+                    self.schemas |= schemas_of(record["queries"])
+                if record is not None and record.get("kind") == "note" and (with_phases or "phase" not in record):
                     yield from _shown(record)
 
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def schemas_of(queries: Iterable[Record]) -> dict[str, Any]:
+    """By the id of the query."""
+    return {query["id"]: query["schema"] for query in queries if "schema" in query}
 
 
 def _opened(path: Path) -> BinaryIO | None:

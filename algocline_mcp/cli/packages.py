@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from algocline_mcp.cli import output
-from algocline_mcp.cli.arguments import package_names
+from algocline_mcp.cli.arguments import complete_names
 from algocline_mcp.cli.authoring import report_specs
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
@@ -41,7 +41,7 @@ def pkg() -> None:
 
 
 def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
-    return package_names(incomplete)
+    return complete_names(incomplete)
 
 
 NAME = click.argument("name", shell_complete=_complete)

@@ -32,7 +32,7 @@ _RETRY_S = 0.02
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
     """`options`: those that the advice repeats. `is_json`: show a result that is a text as JSON too. `out`: the file
-    that gets the result. `is_quiet`: no progress of the answers, no summary."""
+    that gets the result. `is_quiet`: no progress, no phases, no summary."""
 
     wait_s: float | None = None
     options: str = ""

@@ -6,23 +6,23 @@ Contract: `play` returns the exit code of the process. Each method says on stder
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from algocline_mcp.answering.choice import close
 from algocline_mcp.answering.drive import UNFINISHED, Drive, Given, State, queries_of
-from algocline_mcp.answering.prompts import Answer, Numbering, Prompt
+from algocline_mcp.answering.prompts import Answer, Numbering, Prompt, close
 from algocline_mcp.cli import output, result_file
 from algocline_mcp.cli.answerers import Answering
-from algocline_mcp.cli.client import Client
+from algocline_mcp.cli.client import Client, ToolResult
 from algocline_mcp.cli.display import View, view_for
-from algocline_mcp.cli.live_log import LiveLog
+from algocline_mcp.cli.live_log import LiveLog, schemas_of
 from algocline_mcp.cli.start import ANY_FILE, Start
 from algocline_mcp.cli.wording import at_terminal
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, StorageBroken, whole
+from algocline_mcp.session.misfits import REFUSALS, is_misfit
 
 if TYPE_CHECKING:
     from algocline_mcp.cli.person import Person
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 SPARE_S = 60.0
 BY = "alc run"
 INTERRUPTED = 130
-_WITHDRAWN = "[unknown_query]"  # the end of a refusal: the strategy asks these prompts no longer
+# Ends of refusals: the strategy asks these prompts no longer; none of the answers fits the schema of its prompt.
+_WITHDRAWN, _MISFIT = "[unknown_query]", "[misfit]"
 _REPORTS = ("dry_run", "branched")  # statuses of alc_branch that are not about one new session
 _NOT_GIVEN = re.compile(r"\(not given: (ctx\.\w+(?:, ctx\.\w+)*)\)$")  # of the engine, at the end of a line
 
@@ -71,6 +72,7 @@ class SessionRun:
 
     async def play(self, client: Client) -> int:
         self._client = client
+        self._view = view_for(is_slow=False, is_quiet=self.is_quiet)
         state = await (self._begin(self._start) if self._start is not None else self.wait())
         while state is not None and state.get("status") in ("running", "accepted"):
             state = await self.wait()
@@ -78,7 +80,9 @@ class SessionRun:
             return 1
         numbering = Numbering(self.session_id or "")
         if self.session_id is not None:
-            numbering.begin(self._asked(self.session_id))
+            asked = self._asked(self.session_id)
+            numbering.begin(asked)
+            state = _with_schemas(state, schemas_of(asked))
         if isinstance(self._answerer, Answering):
             state, problem = await self._drive(self._answerer, numbering, state)
         else:
@@ -103,8 +107,10 @@ class SessionRun:
             items = [{"query_id": query_id, "response": whole(text)} for query_id, text in answers.by_query.items()]
             items += [{"query_id": query_id, "refuse": whole(text)} for query_id, text in answers.refused.items()]
             if items:
-                following = await self._call("alc_continue", {"responses": items, "by": BY}, wait_s=self._wait_s)
-            refused = following.get("refused", ()) if following is not None else ()
+                following = await self._continue(items, self._wait_s)
+            for reason in _misfits(following):
+                self.say(reason)  # the prompt is shown again
+            refused = [item for item in _refused(following) if not is_misfit(item["reason"])]
             problem = answers.problem or "; ".join(f"{item['query_id']}: {item['reason']}" for item in refused)
             if answers.is_interrupted or problem:
                 return following, problem, answers.is_interrupted
@@ -113,7 +119,26 @@ class SessionRun:
     async def hand_in(self, given: Sequence[Given], *, is_waiting: bool) -> State | None:
         items = [_item(prompt, answer) for prompt, answer in given]
         wait_s = self._wait_s if is_waiting else 0.0
-        return await self._call("alc_continue", {"responses": items, "by": BY}, wait_s=wait_s, settled=_WITHDRAWN)
+        state = await self._continue(items, wait_s)
+        # Who could correct an answer was asked to (answering/correction.py): now it counts as it is. Only the writer of
+        # a file of answers can correct them.
+        is_file = isinstance(self._answerer, Answering) and self._answerer.file is not None
+        for _ in range(0 if is_file else REFUSALS):
+            if not _misfits(state):
+                break
+            state = await self._continue(items, wait_s)
+        return state
+
+    async def _continue(self, items: Sequence[Mapping[str, Any]], wait_s: float) -> State | None:
+        """The state after these answers, also where none of them is wanted any longer, or none fits: it has `refused`
+        then."""
+        reply = await self._request("alc_continue", {"responses": [*items], "by": BY}, wait_s)
+        if reply.content is not None or not reply.text.endswith((_WITHDRAWN, _MISFIT)):
+            return self._state_of(reply)
+        reason = reply.text.removesuffix(_MISFIT).rstrip()
+        refused = [{"query_id": items[0]["query_id"], "reason": reason}] if reason != reply.text else []
+        state = await self._call("alc_status", {}, wait_s=0.0 if refused else wait_s)
+        return state if state is None or not refused else {**state, "refused": refused}
 
     async def wait(self) -> State | None:
         return await self._call("alc_status", {}, wait_s=self._wait_s)
@@ -146,18 +171,19 @@ class SessionRun:
             self.say(f"answers of {self._start.arguments['session_id']} that it has so far: {inherited}")
         return asked
 
-    async def _call(
-        self, tool: str, arguments: dict[str, Any], *, wait_s: float, settled: str | None = None
-    ) -> State | None:
-        """The result of a tool; None after a refusal, which is already shown. After a refusal that ends with `settled`:
-        the state of the session."""
+    async def _call(self, tool: str, arguments: dict[str, Any], *, wait_s: float) -> State | None:
+        """The result of a tool; None after a refusal, which is already shown."""
+        return self._state_of(await self._request(tool, arguments, wait_s))
+
+    async def _request(self, tool: str, arguments: dict[str, Any], wait_s: float) -> ToolResult:
         arguments = {**arguments, "wait_s": wait_s}
         if self.session_id is not None:
             arguments["session_id"] = self.session_id
         reply = await self._client.call(tool, arguments, limit_s=wait_s + SPARE_S, on_progress=self._progress)
         self._view.end_progress()
-        if reply.content is None and settled is not None and reply.text.endswith(settled):
-            return await self._call("alc_status", {}, wait_s=wait_s)
+        return reply
+
+    def _state_of(self, reply: ToolResult) -> State | None:
         if reply.content is None:
             self.say(self._at_terminal(reply.text))
             self.is_over = self.session_id is None or reply.text.endswith("[not_found]")
@@ -172,7 +198,7 @@ class SessionRun:
             if warning and warning not in self._warned:  # a pause has it, and the result again
                 self._warned.add(warning)
                 self.say(str(warning))
-        return state
+        return state if self._log is None else _with_schemas(state, self._log.schemas)
 
     def _end(self, state: State) -> int:
         self.is_over = "error_code" not in state  # an error with a code is one of the session, which can still go on
@@ -231,7 +257,7 @@ class SessionRun:
 
     def _show_log(self) -> None:
         """What the strategy has printed and logged since the last look."""
-        for line in self._log.lines() if self._log is not None else ():
+        for line in self._log.lines(with_phases=not self.is_quiet) if self._log is not None else ():
             self._view.end_progress()
             output.note(line)
 
@@ -247,6 +273,27 @@ class SessionRun:
             self.say("a session may have started: alc ps lists the unfinished ones")
         else:
             self.say(f"the session is kept; go on with: alc continue {self.session_id}{self.options}")
+
+
+def _with_schemas(state: State, schemas: Mapping[str, Any]) -> State:
+    """The queries with their schemas, which a host is not shown, because the prompt asks for the form: the clients of
+    models send them, and answers are checked."""
+
+    def typed(query: Mapping[str, Any]) -> dict[str, Any]:
+        schema = schemas.get(str(query.get("query_id")))
+        return dict(query) if schema is None else {**query, "schema": schema}
+
+    queries = {"queries": [typed(query) for query in state["queries"]]} if "queries" in state else {}
+    return typed(state) | queries if schemas else state
+
+
+def _refused(state: State | None) -> Sequence[Mapping[str, Any]]:
+    return state.get("refused", ()) if state is not None else ()
+
+
+def _misfits(state: State | None) -> list[str]:
+    """Why answers do not fit the schema of their prompt."""
+    return [item["reason"] for item in _refused(state) if is_misfit(item["reason"])]
 
 
 def _item(prompt: Prompt, answer: Answer) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 NEEDS = "charts need matplotlib: pip install 'algocline-mcp[eval]'"
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#999999")
 _BETTER, _WORSE, _EQUAL = "#009E73", "#D55E00", "#BBBBBB"
-_INK, _PALE = "#222222", "#DDDDDD"
+_INK, _PALE, _FRONT = "#222222", "#DDDDDD", "#888888"
 _LABEL_CHARS = 32
 _MAX_CASES = 60  # with a label each
 _STYLE: Any = {
@@ -139,7 +139,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points `(cost, score)` to which no other is better in one and as good in the other, by cost."""
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda index: (points[index][0], -points[index][1])):
-        if not front or points[index][1] > points[front[-1]][1]:
+        if not front or points[index][1] > points[front[-1]][1] or points[index] == points[front[-1]]:
             front.append(index)
     return front
 
@@ -148,9 +148,8 @@ def _cost(report: Report, entries: Sequence[Mapping[str, Any]]) -> "Figure":
     figure, axes = _figure(8.5, 4.4)
     points = [(cost_of(entry), entry["score"]) for entry in entries]
     front = pareto_front(points)
-    if len(front) > 1:
-        xs, ys = zip(*(points[index] for index in front), strict=True)
-        axes.step(xs, ys, where="post", color="#888888", linewidth=1.4, linestyle=(0, (4, 3)), label="Pareto front")
+    if len(points) > 1:
+        _draw_front(axes, [points[index] for index in front])
     for row, (entry, (cost, score)) in enumerate(zip(entries, points, strict=True)):
         colour, is_in_front = _COLOURS[row % len(_COLOURS)], row in front
         if entry["low"] is not None:
@@ -172,6 +171,16 @@ def _cost(report: Report, entries: Sequence[Mapping[str, Any]]) -> "Figure":
     axes.set_title("Score against cost", pad=22)
     axes.text(0, 1.015, _subtitle(report), transform=axes.transAxes, fontsize=9.5, color="#666666", va="bottom")
     return figure
+
+
+def _draw_front(axes: "Axes", points: Sequence[tuple[float, float]]) -> None:
+    """A line through the points of the front; a ring where it is one point, which a line would not show."""
+    xs, ys = zip(*points, strict=True)
+    if len(set(points)) > 1:
+        axes.step(xs, ys, where="post", color=_FRONT, linewidth=1.4, linestyle=(0, (4, 3)), label="Pareto front")
+    else:
+        label = "Pareto front: one point,\nno other is better or cheaper"
+        axes.plot(xs, ys, "o", color="none", markersize=19, markeredgecolor=_FRONT, markeredgewidth=1.4, label=label)
 
 
 # ── differences ───────────────────────────────────────────────────────────────────────────────────────────

@@ -30,15 +30,25 @@ def saved_graders(directory: RunDirectory) -> list[Grader]:
     return [Grader(**item | {"lib_paths": tuple(item["lib_paths"])}) for item in saved]
 
 
-def _sids(directory: RunDirectory, plan: Plan, graders: Sequence[Grader]) -> Mapping[str, Sequence[str]]:
-    """Session of a part -> the session for each grader that is code. New ones for new graders."""
+def judge_of(directory: RunDirectory, plan: Plan) -> str:
+    """Who answered the judge of the last grading, in the form of `Plan.answered_by`."""
+    return str((directory.load(GRADING) or {}).get("judged_by", plan.answered_by))
+
+
+def _sids(
+    directory: RunDirectory, plan: Plan, graders: Sequence[Grader], judged_by: str
+) -> Mapping[str, Sequence[str]]:
+    """Session of a part -> the session for each grader that is code. New ones for new graders, and where somebody else
+    judges."""
     wanted = graders_json(graders)
     saved = directory.load(GRADING) or {}
-    if saved.get("graders") == wanted:
+    has_judge = any(grader.kind == "judge" for grader in graders)
+    is_same_judge = not has_judge or judge_of(directory, plan) == judged_by
+    if saved.get("graders") == wanted and is_same_judge:
         return dict(saved["sids"])
     count = sum(grader.is_code for grader in graders)
     sids = {part.sid: [gen_pool_sid() for _ in range(count)] for part in plan.parts} if count else {}
-    directory.save(GRADING, {"graders": wanted, "sids": sids})
+    directory.save(GRADING, {"graders": wanted, "judged_by": judged_by, "sids": sids})
     return sids
 
 
@@ -49,10 +59,11 @@ async def grade_rows(
     rows: Mapping[str, Row],
     sessions: Sessions,
     *,
+    judged_by: str,
     parallel: int,
 ) -> list[str]:
     """Adds `score`, `pass` and `reason` to each row. Returns sentences about those that could not be graded yet."""
-    sids = _sids(directory, plan, graders)
+    sids = _sids(directory, plan, graders, judged_by)
     cases = {case.id: case for case in plan.cases}
     problems: list[str] = []
 

@@ -25,10 +25,15 @@ Messages = Callable[[str], Sequence[Record]]
 _NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
-def write_logs(plan: Plan, report: Report, directory: Path, records_of: Messages) -> list[str]:
-    """The names of the files. `records_of`: of a session. Raises Refused without the library, OSError."""
+def require_library() -> None:
+    """Raises Refused without it."""
     if find_spec("inspect_ai") is None:
         raise Refused(NEEDS)
+
+
+def write_logs(plan: Plan, report: Report, directory: Path, records_of: Messages) -> list[str]:
+    """The names of the files. `records_of`: of a session. Raises Refused without the library, OSError."""
+    require_library()
     from inspect_ai.log import write_eval_log  # 2 s, which only an export spends
 
     names = []

@@ -208,6 +208,26 @@ def find_by_key(home: Home, key: str) -> RunDirectory | None:
     return None
 
 
+def find_alike(
+    home: Home,
+    cases: Sequence[Case],
+    contenders: Sequence[Contender],
+    *,
+    epochs: int | None = None,
+    answered_by: str | None = None,
+) -> RunDirectory | None:
+    """The newest run of these strategies on these cases; where they are None, with any number of epochs and whoever
+    answered."""
+    for directory in list_runs(home):
+        saved = directory.load(PLAN) or {}
+        if "cases" not in saved:  # of a host
+            continue
+        own_epochs, own_answerer = epochs or saved["epochs"], answered_by or saved["answered_by"]
+        if key_of(cases, contenders, own_epochs, own_answerer) == saved["key"]:
+            return directory
+    return None
+
+
 def list_runs(home: Home) -> list[RunDirectory]:
     """The newest first: plan.json is written once."""
     dated: list[tuple[int, Path]] = []

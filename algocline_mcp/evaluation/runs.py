@@ -6,7 +6,7 @@ another; a finished one is shown again and nothing is asked, unless `is_anew`. I
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from algocline_mcp.answering.pool_calls import Bounded
@@ -16,7 +16,7 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, Refused
 from algocline_mcp.evaluation import hosted, report, statistics
 from algocline_mcp.evaluation.code_graders import check_code
-from algocline_mcp.evaluation.execution import Row, Sessions, carry_out
+from algocline_mcp.evaluation.execution import Outcome, Row, Sessions, carry_out
 from algocline_mcp.evaluation.graders import Grader, check
 from algocline_mcp.evaluation.grading import grade_rows, saved_graders
 from algocline_mcp.evaluation.plan import PLAN, REPORT, Plan, RunDirectory, create_run, find_by_key, find_run, list_runs
@@ -45,11 +45,13 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """`jobs`: prompts that are answered at once, and sessions that run at once."""
+    """`jobs`: prompts that are answered at once, and sessions that run at once. `judged_by`: who answers a judge, where
+    it is somebody else than the plan says; another one judges anew."""
 
     answerer: Answerer
     jobs: int
     on_progress: Callable[[Progress], None] = lambda progress: None
+    judged_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,20 @@ class Result:
 
 
 def prepare(home: Home, plan: Plan, graders: Sequence[Grader], *, is_anew: bool) -> tuple[RunDirectory, Plan]:
-    """The run to go on with, else a new one. Raises Refused for graders that cannot grade these cases."""
+    """The run to go on with, else a new one. Prices that are given count, those of the stored run otherwise. Raises
+    Refused for graders that cannot grade these cases."""
+    _check(graders, plan)
+    directory = None if is_anew else find_by_key(home, plan.key)
+    if directory is None:
+        return create_run(home, plan), plan
+    stored = directory.plan()
+    return directory, stored if plan.prices is None else replace(stored, prices=plan.prices)
+
+
+def _check(graders: Sequence[Grader], plan: Plan) -> None:
     check(graders, plan.cases)
     for grader in graders:
         check_code(grader)
-    directory = None if is_anew else find_by_key(home, plan.key)
-    return (create_run(home, plan), plan) if directory is None else (directory, directory.plan())
 
 
 async def evaluate(
@@ -87,17 +97,17 @@ async def evaluate(
 
         execution.on_progress(Progress(len(rows), total, rows))
         outcome = await carry_out(sessions, plan, rows, on_row, parallel=execution.jobs)
-        return await _graded(sessions, directory, plan, graders, outcome.rows, outcome.problems, execution.jobs)
+        return await _graded(sessions, directory, plan, graders, outcome, execution)
 
 
 async def regrade(
     pool: Pool, directory: RunDirectory, plan: Plan, graders: Sequence[Grader], execution: Execution
 ) -> Result:
-    """Grades the recorded outputs anew; no prompt of a graded strategy is asked."""
-    check(graders, plan.cases)
+    """Grades the recorded outputs anew; no prompt of a graded strategy is asked. Raises as `prepare`."""
+    _check(graders, plan)
     with directory.locked():
         sessions = Sessions(pool, Bounded(execution.answerer, execution.jobs), execution.jobs)
-        return await _graded(sessions, directory, plan, graders, directory.rows(), [], execution.jobs)
+        return await _graded(sessions, directory, plan, graders, Outcome(directory.rows(), []), execution)
 
 
 async def _graded(
@@ -105,11 +115,13 @@ async def _graded(
     directory: RunDirectory,
     plan: Plan,
     graders: Sequence[Grader],
-    rows: dict[str, Row],
-    problems: list[str],
-    jobs: int,
+    outcome: Outcome,
+    execution: Execution,
 ) -> Result:
-    problems += await grade_rows(directory, plan, graders, rows, sessions, parallel=jobs)
+    judged_by = execution.judged_by or plan.answered_by
+    rows, parallel = outcome.rows, execution.jobs
+    unanswered = await grade_rows(directory, plan, graders, rows, sessions, judged_by=judged_by, parallel=parallel)
+    problems = [*outcome.problems, *unanswered]
     result = report.build(plan, graders, rows)
     if result["status"] == "completed" and not problems:
         result["cards"] = await _cards(sessions, plan, result)

@@ -90,15 +90,15 @@ def _strategies(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
 
 
 def _packages(context: PackageContext, query: CatalogQuery) -> dict[str, Any]:
-    search_path = context.search_path()
+    search_path, code_bytes = context.search_path(), context.limits.code_bytes
+    listed = [package for package in search_path.all() if not lookup.is_internal(package, code_bytes)]
     if query.name:
         package = search_path.find(query.name)
         if package is None:
-            nearest = lookup.nearest_names(query.name, [package.name for package in search_path.all()])
+            nearest = lookup.nearest_names(query.name, [package.name for package in listed])
             raise Refused(lookup.not_found_text("package", query.name, nearest), code="not_found")
-        metadata = lookup.read_metadata(package, context.limits.code_bytes)
-        return _in_full(context, package, metadata)
-    entries = [_describe(context, package, _LIST_DESCRIPTION_CHARS) for package in search_path.all()]
+        return _in_full(context, package, lookup.read_metadata(package, code_bytes))
+    entries = [_describe(context, package, _LIST_DESCRIPTION_CHARS) for package in listed]
     return _page(context, "packages", entries, query)
 
 

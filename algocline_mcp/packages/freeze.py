@@ -101,7 +101,11 @@ class _Reading:
                 self._header = record
                 self._check_header()
             case "fork":
-                raise Refused(f"{self._header['sid']} ran other strategies, whose prompts a spec cannot answer")
+                raise Refused(
+                    f"{self._header['sid']} ran other strategies by alc.fork or alc.call, whose prompts the model of a "
+                    "spec does not answer: freeze a session of each of them, and give this one a spec whose alc.fork "
+                    "is a function of yours"
+                )
             case "prompt":
                 self._turns |= {query["id"]: {"prompt": query["prompt"]} for query in record["queries"]}
             case "answer":

@@ -33,7 +33,7 @@ _LUA_NOISE = re.compile(
     r"--\[(=*)\[.*?\]\1\]|--[^\n]*|\[(=*)\[.*?\]\2\]|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.S
 )
 _LUA_NAME = re.compile(r"(?<![\w.:])alc\.(\w+)(?:\.(\w+))?")
-_PYTHON_ONLY = ("main", "use")
+_PYTHON_ONLY = ("main", "schema", "use")
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -10,6 +10,7 @@ on the disk: call them in a thread.
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -91,10 +92,14 @@ def _changing_roots(home: Home, environ: Mapping[str, str]) -> list[tuple[Path, 
 
 
 def stamp(home: Home, environ: Mapping[str, str], root: Path | None) -> tuple[object, ...]:
-    """Changes when a package comes or goes, or the project declares other ones. Reads no file, 20 times stat."""
-    paths = [path for path, _ in _changing_roots(home, environ)]
-    paths += [root / name for name in PROJECT_FILES] if root else []
-    return (root, *(_version(path) for path in paths))
+    """Changes when a package comes, goes or is edited, or the project declares other ones. Reads the project's files
+    alone, and calls stat three times for each package that is not built in: 200 of them take some 5 ms."""
+    roots = [path for path, _ in _changing_roots(home, environ)]
+    paths = roots + ([root / name for name in PROJECT_FILES] if root else [])
+    files = [file for directory in roots for _, file in _package_files(directory)]
+    with suppress(Refused):  # of a project whose files cannot be used: an edit of them shows
+        files += [entry_of(Path(path)) for path in read_project(root).variants.values()]
+    return (root, *(_version(path) for path in [*paths, *files]))
 
 
 def _version(path: Path) -> tuple[int, int, int] | None:
@@ -166,6 +171,14 @@ def read_metadata(package: Package, code_bytes: int) -> PackageMetadata | None:
         _metadata_cache.clear()
     _metadata_cache[package.file] = (version, metadata)
     return metadata
+
+
+def is_internal(package: Package, code_bytes: int) -> bool:
+    """Whether it is a library that comes with this program: strategies require it, no list shows it."""
+    if package.origin != BUILT_IN:
+        return False
+    metadata = read_metadata(package, code_bytes)
+    return metadata is None or metadata.is_library
 
 
 def read_source(package: Package, code_bytes: int) -> str:

@@ -31,6 +31,7 @@ from algocline_mcp.languages import LANGUAGES, LUA, Language
 from algocline_mcp.pool import dispatch, verify
 from algocline_mcp.pool.dispatch import OnProgress, Pool, PoolReply
 from algocline_mcp.pool.offline import refreshed, visible
+from algocline_mcp.session.digests import recorded_digest
 from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.session.streams import MAIN
@@ -179,7 +180,7 @@ def inherited(records: Iterable[Record], max_bytes: int) -> Record:
     left_bytes = max_bytes
     for record in records:
         if record["kind"] == "prompt":
-            asked += [(query["digest"], query["id"]) for query in record["queries"]]
+            asked += [(recorded_digest(query), query["id"]) for query in record["queries"]]
         elif record["kind"] == "answer":
             by_query |= {item["id"]: item for item in record["answers"]}
             left_bytes -= len(json.dumps(record["answers"]))

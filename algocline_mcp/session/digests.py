@@ -11,11 +11,26 @@ from algocline_mcp.session.usage import byte_size
 def query_digest(query: Mapping[str, Any]) -> str:
     """Digest of prompt, system and options; the order of the options does not matter. 32 hexadecimal digits.
 
-    Without a schema: the prompt asks for its form, and journals of before hold no more.
+    Without a label, a name for people: who renames a prompt keeps its answers. Without a schema: the prompt asks for
+    its form, and journals of before hold no more.
     """
+    if isinstance(query.get("label"), str):
+        query = {key: value for key, value in query.items() if key != "label"}
+    return digest_with_label(query)
+
+
+def digest_with_label(query: Mapping[str, Any]) -> str:
+    """As journals and recordings of before have it, whose digests counted the label."""
     if isinstance(query.get("schema"), Mapping):
         query = {key: value for key, value in query.items() if key != "schema"}
     return _digest(query)
+
+
+def recorded_digest(query: Mapping[str, Any]) -> str:
+    """Of a query in a record: computed anew where the recorded one may count the label."""
+    if not isinstance(query.get("label"), str):
+        return str(query["digest"])
+    return query_digest({key: value for key, value in query.items() if key not in ("id", "digest", "stream")})
 
 
 def answer_digest(item: Mapping[str, Any]) -> str:

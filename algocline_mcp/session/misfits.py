@@ -3,7 +3,7 @@ it without a new prompt. Pure.
 
 Contract: only an answer of a caller that can correct it is checked (`Continue.is_checked`). A query refuses at most
 REFUSALS answers; the next one is taken as it is, and the strategy deals with it. Each refusal is counted by a record of
-kind `misfit`, so that a kill gives no further one. One call checks at most _CHECKED_BYTES of its answers, because the
+kind `misfit`, so that a kill gives no further one. One call checks at most CHECKED_BYTES of its answers, because the
 keeper does nothing else meanwhile: 256 KiB took 11 ms as JSON, and 0.45 s as the worst text that was tried. A longer
 answer is taken unchecked, and read by the strategy, whose engine has a limit of processor time.
 """
@@ -19,7 +19,21 @@ if TYPE_CHECKING:
 
 REFUSALS = 2  # of one query
 _PROBLEM_CHARS = 2_000  # of a sentence, which may name a choice or a property of the schema
-_CHECKED_BYTES = 256 << 10  # of the answers of one call, with their schemas
+CHECKED_BYTES = 256 << 10  # of the answers of one call, with their schemas
+_MARK = " does not fit: "
+
+
+def problem_of(text: str, schema: Mapping[str, Any]) -> str | None:
+    """Where a whole answer does not fit, in a sentence of limited length; None where it fits."""
+    problem = misfit(text, schema)
+    if problem is not None and len(problem) > _PROBLEM_CHARS:
+        problem = f"{problem[:_PROBLEM_CHARS]}…"
+    return problem
+
+
+def is_misfit(reason: str) -> bool:
+    """Whether the reason of a refusal is one of AnswerCheck: the same prompt waits for a corrected answer."""
+    return _MARK in reason
 
 
 class AnswerCheck:
@@ -27,7 +41,7 @@ class AnswerCheck:
 
     def __init__(self, session: "Session", *, is_on: bool) -> None:
         self._session = session
-        self._left_bytes = _CHECKED_BYTES if is_on else 0
+        self._left_bytes = CHECKED_BYTES if is_on else 0
 
     def refusal(self, query_id: str, item: Mapping[str, Any]) -> str | None:
         """Why the answer to a pending query is not taken; None where it is."""
@@ -40,9 +54,5 @@ class AnswerCheck:
         if self._left_bytes < 0:
             self._left_bytes = 0
             return None
-        problem = misfit(item["response"], schema)
-        if problem is None:
-            return None
-        if len(problem) > _PROBLEM_CHARS:
-            problem = f"{problem[:_PROBLEM_CHARS]}…"
-        return f"the answer to {query_id} does not fit: {problem}. {query_id} stays open"
+        problem = problem_of(item["response"], schema)
+        return None if problem is None else f"the answer to {query_id}{_MARK}{problem}. {query_id} stays open"

@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
-from algocline_mcp.answering.choice import answerer_of, close, read_prices
+from algocline_mcp.answering.choice import answerer_of, read_prices
 from algocline_mcp.answering.drive import Drive
 from algocline_mcp.answering.model import Price
-from algocline_mcp.answering.prompts import Answer, NoAnswer, Numbering, Prompt
+from algocline_mcp.answering.prompts import Answer, NoAnswer, Numbering, Prompt, close
 from algocline_mcp.errors import Refused
 from tests.answering.test_drive import Batch
 from tests.peers.model_endpoint import KEY, MARKS, ModelEndpoint

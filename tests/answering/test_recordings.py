@@ -2,7 +2,9 @@
 
 import json
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from algocline_mcp.answering.prompts import Answer, Answerer, NoAnswer, Numbering, Prompt
 from algocline_mcp.answering.recordings import Recorded, Recording, Remembering
 from algocline_mcp.errors import Refused
+from algocline_mcp.session.digests import digest_with_label, query_digest
 
 
 class Counting:
@@ -110,3 +113,14 @@ def test_a_file_that_is_no_recording_is_refused(tmp_path: Path, content: str) ->
 def test_a_file_that_cannot_be_written_is_refused_before_the_first_prompt(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="cannot be used for --record: No such file"):
         Remembering(Counting(), None, str(tmp_path / "none" / "a.jsonl"))
+
+
+@pytest.mark.parametrize("digest_of", [query_digest, digest_with_label])
+def test_another_label_gets_the_recorded_answer(tmp_path: Path, digest_of: Callable[[dict[str, Any]], str]) -> None:
+    file = tmp_path / "a.jsonl"
+    asked = {"prompt": "p", "system": None, "max_tokens": 1024, "label": "one"}
+    record = {"digest": digest_of(asked), **asked, "options": {"label": "one"}, "response": "x"}
+    file.write_text(json.dumps(record) + "\n")
+    renamed = Numbering("p-1").prompt({"query_id": "q-0", "prompt": "p", "label": "two"})
+
+    assert Recording.read(str(file)).get(renamed) == Answer(text="x", by="recording")

@@ -17,6 +17,8 @@ FORMS: list[tuple[dict[str, Any], str]] = [
         {"type": "integer", "minimum": 1, "maximum": 10},
         'Last line: "Answer: N", where N is a whole number from 1 to 10.',
     ),
+    ({"type": "integer", "enum": [1, 2, 3]}, 'Last line: "Answer: N", where N is 1, 2 or 3.'),
+    ({"enum": [0.5, 1]}, 'Last line: "Answer: N", where N is 0.5 or 1.'),
     ({"type": "number", "maximum": 0.5}, 'Last line: "Answer: N", where N is a number to 0.5.'),
     ({"type": "array", "items": {}}, JSON_FORM + '{"items": {}, "type": "array"}'),
     ({"type": ["object", "null"], "title": "é"}, JSON_FORM + '{"title": "é", "type": ["object", "null"]}'),

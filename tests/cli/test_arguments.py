@@ -143,6 +143,7 @@ def test_a_shell_completes_files_and_names_of_strategies(
 
     assert _completed("run", "pan") == ["pan", "panel.lua", "panel_of_three"]
     assert _completed("run", "./pan") == ["./pan"]
+    assert _completed("run", "alc_") == ["alc_"], "libraries of the built-in strategies are nothing to run"
 
 
 def test_a_home_that_cannot_be_read_completes_nothing(terminal: "Terminal", monkeypatch: pytest.MonkeyPatch) -> None:

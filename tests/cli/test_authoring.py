@@ -49,7 +49,7 @@ def test_a_new_package_passes_its_spec(
     linted = terminal.alc("lint", "mine")
 
     assert (tested.exit_code, tested.stdout[:27]) == (0, "1 passed, 0 failed, 0 pendi"), tested.output
-    assert (linted.exit_code, linted.stderr) == (0, "0 found in 2 files\n")
+    assert (linted.exit_code, linted.stderr) == (0, "no mistake in 2 files\n")
 
 
 @pytest.mark.slow
@@ -86,6 +86,49 @@ def test_a_finished_session_becomes_a_spec_that_fails_when_the_strategy_changes(
     assert "prompt 1 differs from the recorded one" in without.stdout, "the state, the clock and chance are others"
 
 
+def test_mistakes_are_counted_in_plain_words(terminal: Terminal, tmp_path: Path) -> None:
+    good, bad, worse = (tmp_path / f"{name}.py" for name in ("good", "bad", "worse"))
+    good.write_text("import alc\n\n\ndef run(ctx):\n    return alc.llm('a')\n")
+    bad.write_text("import alc\n\n\ndef run(ctx):\n    return alc.lm('a')\n")
+    worse.write_text("import alc\n\n\ndef run(ctx):\n    return alc.lm('a') + alc.lm('b')\n")
+
+    said = {files: terminal.alc("lint", *map(str, files)).stderr for files in ((good,), (good, bad), (good, worse))}
+
+    assert said == {
+        (good,): "no mistake in 1 file\n",
+        (good, bad): "1 mistake in 2 files\n",
+        (good, worse): "2 mistakes in 2 files\n",
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("last", [["--from", "last"], ["--from"]], ids=["last", "no id"])
+def test_without_an_id_the_newest_completed_session_of_the_package_is_frozen(
+    stdio_home: StdioHome, tmp_path: Path, last: list[str]
+) -> None:
+    mine, other = (tmp_path / name / "init.lua" for name in ("mine", "other"))
+    for entry in (mine, other):
+        entry.parent.mkdir()
+        entry.write_text(
+            'return { run = function(ctx) return alc.llm(ctx.task) .. (ctx.more and error("x") or "") end }'
+        )
+
+    none = stdio_home.alc("test", str(mine.parent), *last)
+    assert (none.returncode, "no session of mine has completed here: alc run mine" in none.stderr) == (1, True)
+    assert not (mine.parent / "spec").exists()
+
+    ran = [
+        stdio_home.alc("run", str(entry), "task=tea", *more, "--exec", "cat")
+        for entry, more in ((mine, []), (mine, []), (mine, ["more=1"]), (other, []))
+    ]
+    frozen = stdio_home.alc("test", str(mine.parent), *last)
+
+    sid = re.findall(r"session (p-\S+)", ran[1].stderr)[0]
+    assert [one.returncode for one in ran] == [0, 0, 1, 0]
+    assert (frozen.returncode, frozen.stderr) == (0, ""), frozen.stdout
+    assert frozen.stdout.startswith(f"wrote {mine.parent / 'spec' / f'session_{sid[-4:]}_spec.lua'}\n1 passed")
+
+
 def _header(**fields: object) -> dict[str, object]:
     return {"kind": "header", "sid": "p-1-0123456789abcdef", "ctx": "{}", "strategy": "mine", **fields}
 
@@ -96,7 +139,7 @@ def _header(**fields: object) -> dict[str, object]:
         ([_header(strategy=None)], "ran code that is no package, not mine"),
         ([_header(strategy="other")], "ran the package other, not mine"),
         ([_header(kept="result")], "were removed by ALC_KEEP"),
-        ([_header(), {"kind": "fork"}], "ran other strategies, whose prompts a spec cannot answer"),
+        ([_header(), {"kind": "fork"}], "ran other strategies by alc.fork or alc.call, .*: freeze a session of each"),
         ([_header()], "has no result: a spec is made of a session that has completed"),
         ([_header(), {"kind": "end", "error": "x"}], "has no result"),
     ],

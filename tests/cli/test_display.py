@@ -3,7 +3,7 @@
 import pytest
 
 from algocline_mcp.answering.prompts import Answer, Prompt
-from algocline_mcp.cli.display import Display, Notes
+from algocline_mcp.cli.display import Display, Notes, view_for
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,22 @@ def test_a_prompt_is_named_by_its_label(capsys: pytest.CaptureFixture[str], labe
     Notes().begin(Prompt(text="?", options={} if label is None else {"label": label}), "1 of 2")
 
     assert capsys.readouterr().err == note
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_quiet_shows_no_progress_and_still_what_is_wrong_with_an_answer(
+    capsys: pytest.CaptureFixture[str], is_slow: bool
+) -> None:
+    prompt = Prompt(text="?")
+
+    with view_for(is_slow=is_slow, is_quiet=True) as view:
+        view.asked(1)
+        view.begin(prompt, "1 of 1")
+        view.progress("… running")
+        view.end_progress()
+        view.ended(prompt, Answer(text="a", warning="the answer to q-0 was cut"))
+
+    assert capsys.readouterr().err == "alc: the answer to q-0 was cut\n"
 
 
 def test_prompts_that_are_being_answered_stand_on_a_line_until_their_answer() -> None:

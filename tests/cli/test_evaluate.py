@@ -9,8 +9,10 @@ from click.testing import CliRunner, Result
 
 from algocline_mcp.cli.main import alc
 from algocline_mcp.config.home import Home
+from algocline_mcp.evaluation import inspect_log
 from algocline_mcp.evaluation.plan import ROWS, create_run
 from tests.evaluation.test_report import CASES, a_plan, a_report
+from tests.rig.stdio_home import StdioHome
 
 ONE = ["q.jsonl", "--strategy", "a.lua"]
 STRATEGY = "return alc.llm(ctx.task)"
@@ -59,6 +61,12 @@ def run(*arguments: str) -> Result:
             1,
             "has no price of openai:y",
         ),
+        (["--strategy", "a.lua", "--exec", "x"], 2, "Missing argument 'CASES'"),
+        ([*ONE, "--epochs", "0", "--exec", "x"], 2, "Invalid value for '--epochs'"),
+        ([*ONE, "--regrade", "--anew"], 2, "give --anew or --regrade, not both"),
+        ([*ONE, "--regrade"], 1, "q.jsonl has no run of these strategies with --regrade: alc eval RUN --regrade"),
+        (["q.jsonl", "--regrade"], 2, "give --strategy"),
+        (["x", "--regrade"], 1, "Eval result not found: x: alc eval list shows the runs"),
         (["show", "x"], 1, "Eval result not found: x: alc eval list shows the runs"),
         (["compare", "x", "y"], 1, "Eval result not found: x"),
     ],
@@ -70,6 +78,18 @@ def test_a_wrong_use_is_one_sentence_and_begins_no_run(
 
     assert (result.exit_code, sentence in result.stderr) == (code, True), result.stderr
     assert not home.evals.exists()
+
+
+@pytest.mark.parametrize("typed", [["eval"], ["eval", "run"]])
+def test_a_usage_error_names_the_command_as_it_was_typed(home: Home, typed: list[str]) -> None:
+    named = " ".join(["alc", *(typed if "run" in typed else ["eval", "CASES"])])
+
+    wrong = CliRunner().invoke(alc, [*typed, "q.jsonl", "--strateg", "a.lua"], prog_name="alc")
+    shown = CliRunner().invoke(alc, [*typed, "q.jsonl", "--help"], prog_name="alc")
+
+    usage = f"Usage: {named} [OPTIONS]{' CASES' if 'run' in typed else ''}\n"
+    assert wrong.stderr.startswith(f"{usage}Try '{named} --help' for help.\n")
+    assert shown.stdout.startswith(usage)
 
 
 def stored(home: Home, count: int = 2) -> tuple[str, dict[str, Any]]:
@@ -92,6 +112,40 @@ def test_stored_runs_are_listed_shown_and_written(home: Home, tmp_path: Path) ->
     assert "c0  0.50  0.50  x, y" in shown.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.json", "rows.csv", "score.png"}
     assert json.loads(run("show", run_id[:8], "--json").stdout) == report
+
+
+def test_without_the_library_of_inspect_nothing_is_shown_before_the_refusal(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id, _ = stored(home)
+    monkeypatch.setattr(inspect_log, "find_spec", lambda name: None)
+
+    refused = run("show", run_id, "--inspect", "logs")
+
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "pip install 'algocline-mcp[inspect]'" in refused.stderr
+
+
+@pytest.mark.slow
+def test_regrade_finds_the_run_and_who_judges_by_what_was_recorded(stdio_home: StdioHome, tmp_path: Path) -> None:
+    (tmp_path / "a.lua").write_text(STRATEGY)
+    (tmp_path / "q.jsonl").write_text('{"input": "1+1?", "expected": "2"}\n{"input": "1+2?", "expected": "3"}\n')
+    asked, files = tmp_path / "asked", [str(tmp_path / "q.jsonl"), "--strategy", str(tmp_path / "a.lua")]
+    command = f"echo x >> {asked}; echo 'It is 2 or 3. GRADE: C'"
+
+    def score(*arguments: str) -> tuple[float, int]:
+        done = stdio_home.alc("eval", *arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["strategies"][0]["score"], len(asked.read_text().splitlines())
+
+    assert score(*files, "--epochs", "2", "--exec", command) == (0.0, 4)
+    assert score("last", "--regrade", "--grader", "contains") == (1.0, 4)
+    assert score(*files, "--regrade", "--grader", "exact") == (0.0, 4)
+    assert score(*files, "--regrade", "--grader", "exact", "--exec", "false") == (0.0, 4), "it needs no answer"
+    assert score("last", "--regrade", "--grader", "judge") == (1.0, 8), "the recorded command judges"
+    assert score("last", "--regrade") == (1.0, 8), "the last graders, whose answers are kept"
+    assert score("last", "--regrade", "--grader", "judge", "--exec", "echo GRADE: I") == (0.0, 8), "another judge"
+    assert len(list((stdio_home.root / "evals").iterdir())) == 1
 
 
 def test_two_runs_are_compared_case_by_case(home: Home) -> None:

@@ -19,7 +19,9 @@ from tests.rig.stdio_home import LIMIT_S, StdioHome
 
 ROUNDS = """
 local drafts = alc.parallel({1, 2, 3, 4, 5}, function(n) return "[429] draft " .. n end)
+alc.phase("judging")
 alc.progress(1, 2, "half")
+alc.log("info", "judged")
 return alc.llm("[cut] best of " .. #drafts, {system = "judge", max_tokens = 7})
 """
 
@@ -89,6 +91,28 @@ def test_after_the_end_of_the_command_continue_asks_only_what_has_no_answer(
     assert sorted(asked) == sorted(["a", "b", "e", *2 * ["[slow] c", "[slow] d"]])
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("vendor", ["openai", "anthropic"])
+def test_a_model_corrects_an_answer_that_does_not_fit(
+    stdio_home: StdioHome, tmp_path: Path, endpoint: ModelEndpoint, model: list[str], vendor: str
+) -> None:
+    code = tmp_path / "typed.py"
+    code.write_text(
+        "import alc\n\nSCHEMA = {'type': 'object', 'properties': {'a': {'type': 'integer'}}, 'required': ['a']}\n\n\n"
+        "def run(ctx):\n    return alc.llm_json('A?', schema=SCHEMA)['a']\n"
+    )
+    stdio_home.environment["ANTHROPIC_API_KEY"] = KEY
+    address = f"{endpoint.address}/v1" if vendor == "openai" else endpoint.address
+    endpoint.answer = lambda text: '{"a": 1}' if "answer.a is missing" in text else "{}"
+    try:
+        done = stdio_home.alc("run", str(code), "--model", f"{vendor}:m", "--base-url", address)
+    finally:
+        endpoint.answer = "<{}>".format
+
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    assert len(endpoint.requests) == 2
+
+
 def _wait_for_answers(home: StdioHome, count: int) -> None:
     def are_on_disk() -> bool:
         journals = [path.read_bytes() for path in home.root.rglob("p-*.journal")]
@@ -146,7 +170,9 @@ def test_at_a_terminal_the_run_is_shown_while_it_goes_on_and_summed_up(
 
     assert "answering q-0" in shown[0]
     assert "6 prompts in 2 rounds · 6 answers · 600 tokens in, 42 out · $0.60 · " in shown[0]
-    assert "answer" not in shown[1]
+    assert "judging" in shown[0]
+    lines = [line for line in shown[1].splitlines() if line]
+    assert [lines[0].startswith("alc: session p-"), *lines[1:]] == [True, "judged"]
 
 
 def _all_of(master: int, words: str, once_shown: Callable[[], None]) -> str:

@@ -53,6 +53,82 @@ def test_continue_goes_on_where_the_answers_ran_out(stdio_home: StdioHome, tmp_p
     assert (ended.stdout, began.stdout) == ('"three"\n', "")
 
 
+TYPED = """
+local schema = {type = "object", properties = {a = {type = "integer"}}, required = {"a"}}
+local answers = alc.llm_batch({{prompt = "one", schema = schema}, {prompt = "two", schema = schema}})
+return {answers[1], answers[2]}
+"""
+# Corrects itself when it is told what is wrong; with WORSE it never does.
+CORRECTS = """text=$(cat); printf "%s\n" "$ALC_QUERY_ID" >> {asked}
+case "$text" in *"does not fit: answer.a is missing"*) [ -z "$WORSE" ] && echo '{{"a": 1}}' && exit;; esac
+echo '{{"b": 1}}'"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_worse", [False, True])
+def test_a_command_is_told_why_its_answer_does_not_fit_and_the_strategy_gets_the_last_one(
+    stdio_home: StdioHome, tmp_path: Path, is_worse: bool
+) -> None:
+    asked, record = tmp_path / "asked", tmp_path / "a.jsonl"
+    (tmp_path / "typed.lua").write_text(TYPED)
+    stdio_home.environment |= {"WORSE": "1"} if is_worse else {}
+    command = CORRECTS.format(asked=asked)
+
+    done = stdio_home.alc("run", str(tmp_path / "typed.lua"), "--exec", command, "--record", str(record))
+
+    answer = '{"b": 1}' if is_worse else '{"a": 1}'
+    assert (done.returncode, json.loads(done.stdout or "0")) == (0, [answer, answer]), done.stderr
+    attempts = 3 if is_worse else 2
+    assert sorted(asked.read_text().split()) == ["q-0"] * attempts + ["q-1"] * attempts
+    assert done.stderr.count("does not fit its schema, after 3 attempts: answer.a is missing") == 2 * is_worse
+    assert len(record.read_text().splitlines()) == 2, "a prompt has one answer"
+    again = stdio_home.alc("run", str(tmp_path / "typed.lua"), "--answers", str(record))
+    assert (again.returncode, again.stdout) == (0, done.stdout), again.stderr
+
+
+@pytest.mark.slow
+def test_a_file_whose_answer_does_not_fit_is_named_and_can_be_corrected(stdio_home: StdioHome, tmp_path: Path) -> None:
+    (tmp_path / "typed.lua").write_text(TYPED)
+    answers = tmp_path / "answers.json"
+    answers.write_text(json.dumps(['{"a": 1}', '{"b": 1}']))
+
+    began = stdio_home.alc("run", str(tmp_path / "typed.lua"), "--answers", str(answers))
+    assert began.returncode == 1
+    assert "the answer to q-1 does not fit: answer.a is missing. q-1 stays open" in began.stderr
+    answers.write_text(json.dumps(['{"a": 1}', '{"a": 2}']))
+    done = stdio_home.alc("continue", "--answers", str(answers))
+    assert (done.returncode, json.loads(done.stdout or "0")) == (0, ['{"a": 1}', '{"a": 2}']), done.stderr
+
+
+@pytest.mark.slow
+def test_a_person_is_told_why_an_answer_does_not_fit_and_asked_again(stdio_home: StdioHome, tmp_path: Path) -> None:
+    (tmp_path / "typed.lua").write_text(TYPED)
+
+    done = stdio_home.alc("run", str(tmp_path / "typed.lua"), stdin='{"b": 1}\n\n{"a": 2}\n\n{"a": 1}\n\n')
+
+    assert (done.returncode, json.loads(done.stdout or "0")) == (0, ['{"a": 1}', '{"a": 2}']), done.stderr
+    assert done.stderr.count("the answer to q-0 does not fit: answer.a is missing") == 1
+    assert done.stderr.count("── q-1") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_quiet", [True, False])
+def test_quiet_leaves_out_phases_and_progress_and_keeps_what_the_strategy_says(
+    stdio_home: StdioHome, tmp_path: Path, is_quiet: bool
+) -> None:
+    (tmp_path / "p.lua").write_text('alc.phase("draft") alc.progress(1, 2) print("said") return alc.llm("one")')
+
+    options = ["--answers", str(tmp_path / "a.txt"), *(["--quiet"] if is_quiet else [])]
+    (tmp_path / "a.txt").write_text("1\n")
+    done = stdio_home.alc("run", str(tmp_path / "p.lua"), *options)
+
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+    first, *rest = done.stderr.splitlines()
+    assert first.startswith("alc: session p-")
+    assert [line for line in rest if not line.startswith("…")] == (["said"] if is_quiet else ["phase: draft", "said"])
+    assert not is_quiet or rest == ["said"]
+
+
 LOUD = """
 local function rest(s) local t = alc.time() while alc.time() - t < s do end end
 print("begun", 1)

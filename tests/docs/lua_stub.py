@@ -65,7 +65,10 @@ def lua_type(hint: Any) -> str:
     if origin is Literal:
         return "|".join(f'"{value}"' if isinstance(value, str) else str(value).lower() for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        arguments = tuple(part for part in arguments if part is not SchemaWriter)  # Lua has no classes
+        # Lua has no classes
+        arguments = tuple(
+            part for part in arguments if part is not SchemaWriter and typing.get_origin(part) is not type
+        )
         names = dict.fromkeys(lua_type(part) for part in arguments if part is not int or float not in arguments)
         return "any" if "any" in names else "|".join(names)
     if origin in (typing.Required, typing.NotRequired):
@@ -135,8 +138,9 @@ def function_of(space: str, name: str, fn: Callable[..., Any]) -> str:
 
 
 def _is_in_lua(value: Any) -> bool:
-    """A function that Lua has too: what is there for a desk without an engine is Python's."""
-    return inspect.isfunction(value) and not value.__module__.startswith("alc.desk")
+    """A function that Lua has too: types, and what is there for a desk without an engine, are Python's."""
+    is_of_python = value is alc.schema or getattr(value, "__module__", "").startswith("alc.desk")
+    return inspect.isfunction(value) and not is_of_python
 
 
 def stub_text() -> str:

@@ -108,6 +108,31 @@ def test_charts_are_pictures() -> None:
 
 
 @pytest.mark.parametrize(
+    ("points", "label"),
+    [
+        ([(1, 0.5), (2, 0.9)], "Pareto front"),
+        ([(1, 0.9), (2, 0.5)], "Pareto front: one point,\nno other is better or cheaper"),
+        ([(1, 0.9), (2, 0.5), (1, 0.9)], "Pareto front: one point,\nno other is better or cheaper"),
+        ([(1, 0.9)], None),
+    ],
+)
+def test_the_front_is_drawn_and_named_also_where_one_strategy_beats_the_others(
+    points: list[tuple[float, float]], label: str | None
+) -> None:
+    report = a_report(1, prices=None)
+    entry = report["strategies"][0]
+    entries = [
+        entry | {"strategy": f"s{number}", "tokens": cost, "runs": 1, "score": score}
+        for number, (cost, score) in enumerate(points)
+    ]
+
+    figure = charts._cost(report, entries)
+
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert [name for name in named if name.startswith("Pareto")] == ([label] if label else [])
+
+
+@pytest.mark.parametrize(
     ("points", "front"),
     [
         ([(1, 0.5), (2, 0.4), (3, 0.9)], [0, 2]),
@@ -115,6 +140,7 @@ def test_charts_are_pictures() -> None:
         ([(1, 0.5), (1, 0.7)], [1]),
         ([(2, 0.5)], [0]),
         ([(1, 0.5), (2, 0.5)], [0]),
+        ([(1, 0.5), (2, 0.4), (1, 0.5)], [0, 2]),
     ],
 )
 def test_the_pareto_front_has_what_nothing_beats(points: list[tuple[float, float]], front: list[int]) -> None:

@@ -35,6 +35,21 @@ async def test_the_catalog_shows_the_medians_of_past_runs(rig: Rig) -> None:
     assert {"name": "one", "about": "", "runs": 3, "prompts": 1, "tokens": 101} in page["strategies"]
 
 
+def test_internal_packages_are_shown_by_name_alone(home: Home) -> None:
+    context = PackageContext(home, Limits(), {})
+    (home.packages / "evalframe").mkdir(parents=True)
+
+    def listed(kind: str) -> set[str]:
+        return {entry["name"] for entry in catalog(context, kind, CatalogQuery(limit=100))[kind]}
+
+    assert listed("packages") == listed("strategies")
+    assert "review" in listed("packages")
+    assert catalog(context, "packages", CatalogQuery("alc_rounds"))["type"] == "library"
+    assert "nearest: alc_r" not in refusal(lambda: catalog(context, "packages", CatalogQuery("alc_round")))
+    (home.packages / "evalframe" / "init.lua").write_text("return { meta = { type = 'library' } }")
+    assert listed("packages") - listed("strategies") == {"evalframe"}, "an installed one is the user's"
+
+
 def test_run_stats_read_a_bounded_number_of_journals(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     home.finished.mkdir(parents=True)
     for number in range(5):

@@ -9,7 +9,7 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history import run_stats
 from algocline_mcp.packages.catalog import CatalogQuery, PackageContext, catalog
-from algocline_mcp.packages.lookup import PUBLISHED, SearchPath, find_strategy
+from algocline_mcp.packages.lookup import PUBLISHED, SearchPath, find_strategy, stamp
 from algocline_mcp.pool.branch import Branch, branch_via_pool
 from algocline_mcp.pool.dispatch import Strategy, run_via_pool, view_via_pool
 from tests.packages.steps import install, refusal
@@ -40,6 +40,22 @@ def test_the_first_directory_of_the_search_path_wins(home: Home, source: Path, t
     assert origins == [["original"] * 2, ["placed"] * 2, ["path"] * 2]
     assert package is not None
     assert (package.origin, package.file) == ("project", project / "elsewhere" / "init.lua")
+
+
+@pytest.mark.parametrize("is_declared", [True, False], ids=["of the project", "in the home"])
+def test_stamp_sees_an_edit_inside_a_package(home: Home, tmp_path: Path, is_declared: bool) -> None:
+    project = tmp_path / "project"
+    package = (tmp_path if is_declared else home.packages) / "p"
+    for directory in (project, package):
+        directory.mkdir(parents=True)
+    (project / "alc.toml").write_text(f'[packages]\np = {{path = "{package}"}}\n' if is_declared else "")
+    (package / "init.lua").write_text("return {meta = {description = 'one'}}")
+    before = stamp(home, {}, project)
+    assert stamp(home, {}, project) == before
+
+    (package / "init.lua").write_text("return {meta = {description = 'another'}}")
+
+    assert stamp(home, {}, project) != before
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,8 @@ def test_where_no_answer_fits_the_error_names_the_first_ones() -> None:
     ("text", "more", "is_checked"),
     [
         (BAD, {}, False),  # the caller cannot correct it
-        (BAD + " " * misfits._CHECKED_BYTES, {}, True),
-        (BAD, {"title": "x" * misfits._CHECKED_BYTES}, True),
+        (BAD + " " * misfits.CHECKED_BYTES, {}, True),
+        (BAD, {"title": "x" * misfits.CHECKED_BYTES}, True),
         (BAD, {"pattern2": 1}, True),  # a journal that another program wrote
         ('{"age": 1}', {}, True),
     ],
@@ -107,6 +107,15 @@ def test_refusal_of_the_model_is_taken() -> None:
 def test_schema_is_no_part_of_a_digest() -> None:
     assert query_digest(query("p", schema=AGE)) == query_digest(query("p"))
     assert query_digest(query("p", schema="x")) != query_digest(query("p"))
+
+
+def test_label_is_no_part_of_a_digest() -> None:
+    assert (
+        query_digest(query("p", label="a", schema=AGE))
+        == query_digest(query("p", label="b"))
+        == query_digest(query("p"))
+    )
+    assert query_digest(query("p", label=5)) != query_digest(query("p")), "an option of the host"
 
 
 @pytest.mark.parametrize("ids", [[], ["q-1"], ["q-0", "q-0"]])

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 
-from algocline_mcp.answering.choice import answerer_of, close
+from algocline_mcp.answering.choice import answerer_of
 from algocline_mcp.answering.drive import UNFINISHED, Drive, State, Watcher
 from algocline_mcp.answering.pool_calls import Bounded, PoolCalls
-from algocline_mcp.answering.prompts import Answer, Numbering, Prompt
+from algocline_mcp.answering.prompts import Answer, Numbering, Prompt, close
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.replies import NEXT_WHILE_RUNNING, PoolReply, Progress
 from algocline_mcp.session.owner import caller

@@ -25,7 +25,7 @@ from alc_rounds.readers import verdict_of as verdict_of
 
 meta = {
     "name": "alc_rounds",
-    "version": "1.0.0",
+    "version": "1.0.1",
     "type": "library",
     "category": "built in",
     "description": "Asks rounds of prompts, reads the answers, asks again once, and collects warnings",
@@ -41,6 +41,7 @@ _ANSWER_CHARS = 100_000  # that are read of one answer
 _QUOTED_CHARS = 2000  # of a broken answer that is shown to the model again
 _REASON_CHARS = 200
 _LABEL_CHARS = 60
+_ONCE_MORE = "Answer the request above, in the form that it asks for."
 
 
 class Rounds:
@@ -84,10 +85,7 @@ class Rounds:
         broken = {number: problem for number, problem in problems.items() if problem is not None}
         if broken:
             for number, problem in broken.items():
-                prompt = (
-                    f"{items[number]['prompt']}\n\n{problem} Answer the request above, in the form that it asks for."
-                )
-                items[number] = _again(items[number], prompt)
+                items[number] = _again(items[number], problem)
             self._round(items, list(broken), read, values, reserve)
             mended = sum(values[number] is not None for number in broken)
             self._warn_of_broken(what, len(broken), mended, len(prompts))
@@ -167,7 +165,9 @@ def labelled(prompt: str, label: str) -> alc.Query:
     return {"prompt": prompt, "label": words if len(words) <= _LABEL_CHARS else f"{words[: _LABEL_CHARS - 1]}…"}
 
 
-def _again(item: alc.Query, prompt: str) -> alc.Query:
+def _again(item: alc.Query, problem: str) -> alc.Query:
+    """The prompt, what is wrong with its answer, and the request to answer again, in paragraphs."""
+    prompt = f"{item['prompt']}\n\n{problem}\n\n{_ONCE_MORE}"
     label = item.get("label")
     return {**item, "prompt": prompt} if label is None else {**item, "prompt": prompt, "label": f"{label}, again"}
 
@@ -194,7 +194,7 @@ def _problem_of(answer: Any) -> str | None:
 def _not_usable(answer: str) -> str:
     if not answer.strip():
         return "The first answer to this was empty."
-    return f"The first answer to this could not be read. It was:\n<answer>\n{cut(answer, _QUOTED_CHARS)}\n</answer>\n"
+    return f"The first answer to this could not be read. It was:\n<answer>\n{cut(answer, _QUOTED_CHARS)}\n</answer>"
 
 
 def _input(name: str, key: str, form: Mapping[str, Any], value: Any) -> Any:

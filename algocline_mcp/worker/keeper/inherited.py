@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from algocline_mcp.session.digests import digest_with_label, recorded_digest
 from algocline_mcp.session.records import Record
 
 
@@ -36,9 +37,12 @@ class Inherited:
         if not self._answers:
             return []
         for query in prompt["queries"]:
-            items = self._answers.get(query["digest"], ())
-            number = self._asked[query["digest"]]
-            self._asked[query["digest"]] += 1
+            digest = recorded_digest(query)
+            if digest not in self._answers:  # of a branch that an earlier program began
+                digest = query["digest"] if query["digest"] in self._answers else _digest_of_before(query)
+            items = self._answers.get(digest, ())
+            number = self._asked[digest]
+            self._asked[digest] += 1
             if number < len(items) and (item := items[number]) is not None:
                 self._items[query["id"]] = {**item, "id": query["id"], "shared": True}
         return self.items(query["id"] for query in prompt["queries"])
@@ -61,6 +65,10 @@ class Inherited:
                 unused.appendleft((outcome, times - count))
             count -= times
         return first
+
+
+def _digest_of_before(query: Record) -> str:
+    return digest_with_label({key: value for key, value in query.items() if key not in ("id", "digest", "stream")})
 
 
 def _key(name: str, args: Sequence[Any]) -> str:

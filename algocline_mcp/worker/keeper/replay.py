@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import Any
 
 from algocline_mcp.session import streams
-from algocline_mcp.session.digests import query_digest
+from algocline_mcp.session.digests import digest_with_label, query_digest, recorded_digest
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.streams import MAIN
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message, Wait
@@ -220,10 +220,10 @@ def _is_same(record: Record, message: Message) -> bool:
         case Ask(queries) | Wait(queries):
             digests = [query_digest(query) for query in queries]
             if record.get("name") == REFUSED_ASK:
-                return bool(record["args"] == digests)
+                return record["args"] in (digests, [digest_with_label(query) for query in queries])
             timer = (True, message.wake_s) if isinstance(message, Wait) else (False, None)
             is_alike = record["kind"] == "prompt" and ("wait" in record, record.get("wake_s")) == timer
-            return is_alike and [query["digest"] for query in record["queries"]] == digests
+            return is_alike and [recorded_digest(query) for query in record["queries"]] == digests
         case Call(name, args):
             return record.get("name") == name and record.get("args") == list(args)
         case Fork(strategies, ctx, on_error):

@@ -1,13 +1,16 @@
 """The replay serves recorded replies, reports when no record is left, and names the first difference."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from algocline_mcp.session.digests import digest_with_label, query_digest
 from algocline_mcp.session.events import Called, Logged
 from algocline_mcp.session.records import Record
 from algocline_mcp.worker.engine.messages import Ask, Call, End, Fork, Log, Message
 from algocline_mcp.worker.keeper.replay import (
+    REFUSED_ASK,
     REFUSED_FORK,
     Diverged,
     Outcome,
@@ -75,6 +78,28 @@ def test_recorded_reply_is_served_once_and_then_all_is_live(history: History, me
     first, over, then = served.serve("", message), served.is_over(""), served.serve("", message)
 
     assert (first, over, then) == (reply, True, Outcome.LIVE)
+
+
+@pytest.mark.parametrize("digest_of", [query_digest, digest_with_label])
+def test_another_label_is_the_same_prompt_also_where_the_digest_counted_it(digest_of: Callable[[Record], str]) -> None:
+    asked = query("p", label="a", temperature=1)
+    history = histories.running().ask(asked)
+    history.records[-1]["queries"][0]["digest"] = digest_of(asked)
+    history.answer(said("q-0", "x"))
+    renamed = Ask((query("p", label="b", temperature=1),))
+
+    assert replay(history).serve("", renamed) == {"answers": [{"response": "x"}]}
+    with pytest.raises(Diverged):
+        replay(history).serve("", Ask((query("p", label="a", temperature=2),)))
+
+
+@pytest.mark.parametrize("digest_of", [query_digest, digest_with_label])
+def test_a_refused_prompt_is_served_as_it_was(digest_of: Callable[[Record], str]) -> None:
+    asked = query("p", label="a")
+
+    served = replay(with_call(called(REFUSED_ASK, digest_of(asked), error="over"))).serve("", Ask((asked,)))
+
+    assert served == {"error": "over"}
 
 
 def test_records_are_served_in_their_order() -> None:

@@ -1,3 +1,4 @@
+import alc
 from alc_rounds import Rounds, cut, json_of, list_of, text_of, texts_of
 
 META = {
@@ -51,6 +52,20 @@ def test_what_is_missing_after_the_second_attempt_is_none(model):
     assert rounds.warnings == [
         "numbers: 1 of 3 could not be used, and were usable when asked for again",
         "numbers: 1 of 3 could not be used, and are missing from the result",
+    ]
+
+
+def test_the_second_prompt_says_what_was_wrong_in_lines_that_begin_with_a_word(model):
+    model.answers = {"one": "", "two": alc.Refused("refused", "no"), "three": "?"}
+    rounds = Rounds(META, {"task": "T"})
+
+    rounds.ask_all(["one", "two", "three"], lambda answer: None)
+
+    end = "\n\nAnswer the request above, in the form that it asks for."
+    assert model.prompts[3:] == [
+        "one\n\nThe first answer to this was empty." + end,
+        "two\n\nThe first answer to this was a refusal: no." + end,
+        "three\n\nThe first answer to this could not be read. It was:\n<answer>\n?\n</answer>" + end,
     ]
 
 

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 from algocline_mcp.answers.schema import schema_mismatch
 from algocline_mcp.worker.engine.python.api.answers import json_extract
 from algocline_mcp.worker.engine.python.api.arguments import fitted, function_of, listed
-from algocline_mcp.worker.engine.python.api.json_values import encoded, plain
+from algocline_mcp.worker.engine.python.api.json_values import encoded
 from algocline_mcp.worker.engine.python.api.memory import memory
 from algocline_mcp.worker.engine.python.api.options import KEYWORDS, query_of, refuse_unknown
 from algocline_mcp.worker.engine.python.api.refused import raise_refused, refused_answer
+from algocline_mcp.worker.engine.python.api.schemas import schema_of
 from algocline_mcp.worker.engine.python.api.steps import Steps
 from algocline_mcp.worker.engine.python.api.texts import TEXTS, kind_of, problem
 from algocline_mcp.worker.engine.python.exceptions import Error, Refused
@@ -110,6 +111,7 @@ def llm_safe(prompt: Any, default: Any, options: Keywords) -> Steps[Any]:
 def llm_json(prompt: Any, options: Keywords) -> Steps[JsonAnswer]:
     """Where the first answer has no JSON, or JSON of another form, a second prompt asks for it again."""
     schema = _schema_of(options)
+    options = {**options, "schema": schema}
     raw = yield from llm(prompt, options)
     value, mismatch = _parsed(raw, 1, schema)
     if value is None:
@@ -125,6 +127,8 @@ _READERS = {"integer": "parse_number", "number": "parse_number", "boolean": "mat
 
 def _schema_of(options: Keywords) -> Any:
     schema = options.get("schema")
+    if schema is not None:
+        schema = schema_of(schema, "alc.llm_json")
     if isinstance(schema, Mapping):
         kind = schema.get("type")
         reader = (
@@ -132,8 +136,7 @@ def _schema_of(options: Keywords) -> Any:
         )
         if reader is not None:
             raise problem("llm_json.schema", reader)
-        return plain(schema, "schema")
-    return None
+    return schema
 
 
 def _parsed(raw: str, attempt: int, schema: Any) -> tuple[Any, str | None]:

@@ -7,10 +7,10 @@ from typing import Any, Protocol, Required, TypedDict
 from algocline_mcp import wording
 from algocline_mcp.answers.schema import schema_form
 from algocline_mcp.nearness import nearest
-from algocline_mcp.worker.engine.python.api.json_values import plain
 from algocline_mcp.worker.engine.python.api.memory import memory
 from algocline_mcp.worker.engine.python.api.numbers import is_finite, is_number, whole
 from algocline_mcp.worker.engine.python.api.refused import raise_refused
+from algocline_mcp.worker.engine.python.api.schemas import schema_of
 from algocline_mcp.worker.engine.python.api.texts import TEXTS, kind_of, problem
 from algocline_mcp.worker.engine.python.exceptions import Error
 from algocline_mcp.worker.engine.python.session import current
@@ -33,7 +33,7 @@ class Options(TypedDict, total=False):
     max_tokens: int
     grounded: bool
     underspecified: bool
-    schema: Mapping[str, Any] | SchemaWriter | None
+    schema: Mapping[str, Any] | SchemaWriter | type[Any] | None
     label: str | None
     options: Mapping[str, HostOption] | None
 
@@ -72,7 +72,7 @@ def query_of(name: str, prompt: Any, options: Mapping[str, Any]) -> Record:
     if (label := _optional_text("label", options.get("label"))) is not None:
         query["label"] = label
     if options.get("schema") is not None:
-        schema = _schema_of(options["schema"])
+        schema = schema_of(options["schema"], name)
         query["prompt"] += _form_of(schema)
         query["schema"] = schema
     return query
@@ -111,12 +111,6 @@ def _max_tokens(value: Any) -> int:
         return count
     current().warn(TEXTS["option.max_tokens"])
     return int(DEFAULTS["max_tokens"])
-
-
-def _schema_of(schema: Any) -> Any:
-    """As JSON: of a model of pydantic, or of any other class that writes its schema as one does."""
-    write = getattr(schema, "model_json_schema", None)
-    return plain(write() if callable(write) else schema, "schema")
 
 
 def _form_of(value: Any) -> str:
