@@ -47,7 +47,7 @@ def acknowledge_before_append(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_flush_before_a_reply(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Journal, "flush", lambda self, line=None: None)
+    patch.setattr(Journal, "flush", lambda self, line=None, *, is_cache=False: None)
 
 
 def query_ids_reused(patch: pytest.MonkeyPatch) -> None:
