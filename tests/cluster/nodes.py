@@ -29,6 +29,7 @@ from algocline_mcp.cluster.connection import Database
 from algocline_mcp.cluster.rows import SessionRows
 from algocline_mcp.cluster.schema import migrate
 from algocline_mcp.config.home import Home
+from algocline_mcp.errors import StorageFailed
 from algocline_mcp.http.tokens import new_token
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage.files import make_directories
@@ -229,7 +230,7 @@ class Cluster:
         self.database = Database(postgres.emptied())
         with self.database.connect() as connection:
             migrate(connection, self.database, begins=True)
-        self.rows = SessionRows(self.database)
+        self._rows = SessionRows(self.database)
         chosen = {"ALC_NODE_LEASE_S": f"{lease_s:g}", **settings}
         self.nodes: list[Node] = []
         for number in range(count):
@@ -271,7 +272,7 @@ class Cluster:
                     node.end(signal.SIGKILL)
                 elif node._process is not None:
                     node._reap()
-            self.rows.close()
+            self._rows.close()
             for node in self.nodes:
                 until_blocking(node.has_no_process, START_S)
         finally:
@@ -291,6 +292,13 @@ class Cluster:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    @property
+    def rows(self) -> SessionRows:
+        """Also after a crash of the database, which a connection learns at its next statement."""
+        with suppress(StorageFailed):
+            self._rows.query("SELECT 1")
+        return self._rows
 
     # ── what the database has ─────────────────────────────────────────────────────────────────────────────
 
