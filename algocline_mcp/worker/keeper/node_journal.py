@@ -82,6 +82,10 @@ class NodeJournal:
         """A record that was appended."""
         self._uncommitted.append(encode(record, 0)[:-1].decode("ascii"))
 
+    @property
+    def has_uncommitted(self) -> bool:
+        return bool(self._uncommitted)
+
     def commit(self, phase: str, summary: Record, project: str) -> None:
         """On return everything that was added is in the database. Raises StorageBroken. `summary`: the session's line
         of the list."""

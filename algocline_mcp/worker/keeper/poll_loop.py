@@ -140,6 +140,7 @@ class Keeper:
         if self.runner.session.phase is Phase.FINISHED:
             self._archive()
         self.runner.close_database()
+        self.runner.commit_pause()
         is_asked = self._is_asked()
         if self.runner.computing or is_asked:
             if is_asked or not self.runner.engines.is_driven_by_timers:  # else a loop of timers would stay for ever

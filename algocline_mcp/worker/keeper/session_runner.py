@@ -281,6 +281,18 @@ class SessionRunner:
         self._record_clocks()
         self._journaled.flush()
 
+    def commit_pause(self) -> None:
+        """With a database: commits what no reply has committed, such as a prompt that came while no client waited. So
+        each server sees where the session stands, and none revives it again. Raises StorageBroken."""
+        if self.node is None or not self.node.has_uncommitted or self.computing:
+            return
+        try:
+            self.flush()
+        except StorageBroken:
+            raise
+        except StorageFailed:
+            return  # the next request is told
+
     def _record_clocks(self) -> None:
         for engine in self.engines.by_stream.values():
             self._effect_runner.record_clock(engine)
