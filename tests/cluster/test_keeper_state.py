@@ -129,7 +129,7 @@ KILLS = [
     for point in (
         "effect.asked",
         "effect.flushed",
-        "effect.committed",
+        "effect.replied",
         "effect.recorded",
         "commit.due",
         "commit.done",

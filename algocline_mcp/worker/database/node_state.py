@@ -122,7 +122,7 @@ class NodeState:
                 raise StorageBroken(sentence, code=code)
             return {"error": f"alc.{pending_call.call.name}: {sentence}"}
         if mark is not None:
-            fail_point("effect.committed")
+            fail_point("effect.replied")
         outcome: Record = reply["outcome"]
         return outcome
 

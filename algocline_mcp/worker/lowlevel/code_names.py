@@ -12,7 +12,6 @@ it does nothing. What is not changed can still be found by a search of the memor
 
 import _imp
 import gc
-import logging
 import os
 import sys
 from collections.abc import Iterable
@@ -38,7 +37,8 @@ def shorten() -> None:
     for module in list(sys.modules.values()):
         if isinstance(module, ModuleType):
             _rename(module, roots)
-    logging._srcfile = logging.addLevelName.__code__.co_filename  # by which logging knows its own frames
+    if (logging := sys.modules.get("logging")) is not None:  # not imported for that: it is 1 MiB of each worker
+        vars(logging)["_srcfile"] = logging.addLevelName.__code__.co_filename  # by which it knows its own frames
 
 
 def is_measured() -> bool:

@@ -10,6 +10,7 @@ and only the workers are to be ended.
     effect.flushed    all earlier records are on the disk
     effect.written    the transaction holds effect and mark, and the database is locked
     effect.committed  effect and mark are on the disk, the journal does not have the record
+    effect.replied    a node has committed effect and mark, the journal does not have the record
     effect.recorded   the record is appended, not flushed; the engine does not have the reply
     prompt.recorded   a prompt is appended, not flushed
     delivery.recorded what a wait gets is appended, not flushed; the engine does not have it
@@ -35,6 +36,7 @@ POINTS = (
     "effect.flushed",
     "effect.written",
     "effect.committed",
+    "effect.replied",
     "effect.recorded",
     "prompt.recorded",
     "delivery.recorded",

@@ -45,7 +45,8 @@ ELSEWHERE = (
     "misfit.recorded",
     "commit.due",
     "commit.done",
-)  # this strategy reaches none: see test_fork.py, test_wait_kills.py, test_misfits.py, tests/cluster/test_keepers.py
+    "effect.replied",
+)  # this strategy reaches none: see test_fork.py, test_wait_kills.py, test_misfits.py, tests/cluster
 PASSAGES = [f"{point}:kill{passage}" for point in POINTS for passage in ("", ":1", ":2") if point not in ELSEWHERE]
 
 
