@@ -81,7 +81,7 @@ class Postgres:
         """SIGINT ends it as `-m fast`, SIGQUIT as `-m immediate`: as a crash."""
         assert self._process is not None
         self._process.send_signal(how)
-        self._process.wait(SOON_S)
+        self._process.wait(4 * SOON_S)  # a backend that waits for a busy disk ends after it
 
     def remove(self) -> None:
         if self._process is not None and self._process.poll() is None:

@@ -98,6 +98,7 @@ class Pool:
         environ: Mapping[str, str] = os.environ,
         fork_process: object = None,
         is_home_required: bool = True,
+        node: object = None,
     ) -> None:
         self.home = home
         self.limits = limits
