@@ -27,13 +27,25 @@ def load(environ: Mapping[str, str]) -> tuple[str, ...]:
             raise _unusable(name, "no name of a module", "write names with commas between, such as numpy,pydantic")
         threads = _threads()
         try:
-            import_module(name)
+            _import_whole(name)
         except Exception as exc:  # a module may raise anything
             python = sys.executable
             raise _unusable(name, f"not importable by {python}: {exc}", "install it there, or take it out") from exc
         if _threads() > threads:
             raise _unusable(name, "a module that starts a thread", "take it out")
     return names
+
+
+def _import_whole(name: str) -> None:
+    """pydantic imports its parts when they are first used, and looks for plugins on the disk when a class is derived
+    from its model: an engine can do neither."""
+    module = import_module(name)
+    if name == "pydantic":
+        for public in module.__all__:
+            getattr(module, public)
+        model = module.create_model("Model", value=(list[int], module.Field(min_length=1)))
+        model.model_validate_json('{"value": [1]}').model_dump(mode="json")
+        model.model_json_schema()
 
 
 def _unusable(name: str, reason: str, cure: str) -> HomeUnusable:
