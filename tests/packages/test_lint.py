@@ -186,6 +186,6 @@ def test_the_command_names_file_and_line_and_ends_with_1(tmp_path: Path, monkeyp
         "pk/__init__.py:4: there is no alc.lmm: was alc.llm meant?",
         "pk/part.lua:1: <name> or '...' expected near 'end'",
     ]
-    assert (bad.exit_code, bad.stderr) == (1, "2 found in 2 files\n")
-    assert (good.exit_code, good.stdout, good.stderr) == (0, "", "0 found in 1 file\n")
+    assert (bad.exit_code, bad.stderr) == (1, "2 mistakes in 2 files\n")
+    assert (good.exit_code, good.stdout, good.stderr) == (0, "", "no mistake in 1 file\n")
     assert "notes.txt is no strategy: its name ends with .py or .lua" in wrong.stderr
