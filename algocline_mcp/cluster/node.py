@@ -242,7 +242,7 @@ class Node:
         errors: list[Exception] = []
         is_done = anyio.Event()
 
-        async def settle() -> None:
+        async def work_alone() -> None:
             try:
                 async with self._locked(sid):
                     values.append(await work())
@@ -252,7 +252,7 @@ class Node:
                 is_done.set()
                 self.give_back_soon(pool, sid)  # nobody may be waiting any more
 
-        pool.in_background(settle)
+        pool.in_background(work_alone)
         await is_done.wait()
         if values:
             return values[0]

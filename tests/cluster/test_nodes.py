@@ -62,7 +62,7 @@ async def refusal(server: HttpServer, tool: str, *, token: str = "", **arguments
     async with server.client(token=token) as client:
         reply = await client.call_tool(tool, arguments)
         assert reply.is_error, reply
-        return str(reply.content[0].text)  # type: ignore[union-attr]
+        return str(reply.content[0].text)  # type: ignore[union-attr]  # tools reply with text
 
 
 async def is_ready(server: HttpServer) -> None:
@@ -78,7 +78,7 @@ async def went_on(server: HttpServer, sid: str) -> dict[str, Any]:
             if not reply.is_error:
                 assert isinstance(reply.structured_content, dict)
                 return reply.structured_content
-            text = str(reply.content[0].text)  # type: ignore[union-attr]
+            text = str(reply.content[0].text)  # type: ignore[union-attr]  # tools reply with text
             assert "held_elsewhere" in text or "node" in text, text
 
 

@@ -52,7 +52,7 @@ class Recorder(TracerProvider, Tracer):
         return span
 
     @contextmanager
-    def start_as_current_span(self, name: str, *args: Any, **options: Any) -> Iterator[Any]:  # type: ignore[override]
+    def start_as_current_span(self, name: str, *args: Any, **options: Any) -> Iterator[Any]:  # type: ignore[override]  # less options
         span = self.start_span(name, attributes=options.get("attributes"))
         token = attach(trace.set_span_in_context(span))
         try:

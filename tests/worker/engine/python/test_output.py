@@ -64,4 +64,4 @@ def test_the_streams_are_streams(entries: list[tuple[Any, ...]]) -> None:
         with pytest.raises(io.UnsupportedOperation):
             sys.stdout.fileno()
         with pytest.raises(TypeError, match="must be str, not bytes"):
-            sys.stdout.write(b"x")  # type: ignore[arg-type]
+            sys.stdout.write(b"x")  # type: ignore[arg-type]  # a mistake on purpose
