@@ -1,4 +1,4 @@
-"""Commands on a database that holds sessions: alc db init, upgrade, check.
+"""Commands on a database that holds sessions: alc db init, upgrade, check; what others do with one.
 
 Contract: as in main.py. psycopg is an extra and takes 0.1 s to import, so it is imported inside the commands.
 """
@@ -91,6 +91,31 @@ def check(url: str | None) -> None:
     if risks:
         raise Refused(f"{database.label} has {' and '.join(risks)} off, a power cut loses sessions: set it to on")
     output.result(f"{database.label}: schema version {schema.VERSION}")
+
+
+# ── alc ps --all-nodes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def listed_of_database(url: str | None, *, also_finished: bool) -> dict[str, Any]:
+    """As sessions.listed: of every owner, each line with its `node`; beside them `nodes`."""
+    from algocline_mcp.cli.sessions import add_age
+    from algocline_mcp.cluster import schema, session_list
+    from algocline_mcp.cluster.connection import Database, bounded
+    from algocline_mcp.config.limits import Limits
+
+    size = Limits.from_env(os.environ).listed
+    database = Database(chosen(url))
+    with database.connect() as connection:
+        schema.check(connection, database)
+        with database.sentences(), bounded(connection):
+            listed = session_list.unfinished_page(connection, None, size, None)
+            if also_finished:
+                listed |= session_list.finished_page(connection, None, size, None)
+            listed |= {"nodes": session_list.nodes(connection)}
+    for line in [*listed["sessions"], *listed.get("finished", ())]:
+        line["pid"] = None  # of another machine, perhaps
+        add_age(line)
+    return listed
 
 
 # ── alc export and alc import, with --database ────────────────────────────────────────────────────────────

@@ -16,6 +16,7 @@ import click
 from algocline_mcp.cli import output
 from algocline_mcp.cli.answering_options import Chosen, answerer_options
 from algocline_mcp.cli.arguments import SID, UNFINISHED_SID, SessionId, StrategyFile, entry_file, refuse_others
+from algocline_mcp.cli.database import database_option, listed_of_database
 from algocline_mcp.cli.pairs import STDIN, context_of, stdin_readers
 from algocline_mcp.cli.start import Start
 from algocline_mcp.errors import whole
@@ -203,16 +204,22 @@ def _check_is_unicode(start: dict[str, Any]) -> None:
 
 
 @click.command(
-    epilog="\b\nExamples:\n  alc ps\n  alc ps --all\n  alc ps --json | jq -r '.sessions[].session_id'",
+    epilog="\b\nExamples:\n  alc ps\n  alc ps --all\n  alc ps --json | jq -r '.sessions[].session_id'\n"
+    "  alc ps --all-nodes                       the servers that share the database in ALC_DATABASE",
     short_help="List the unfinished sessions.",
 )
 @click.option("--all", "also_finished", is_flag=True, help="The newest finished sessions too.")
+@click.option("--all-nodes", "of_database", is_flag=True, help="Those of every server and owner in the database.")
+@database_option
 @click.option("--json", "is_json", is_flag=True, help="As JSON, with all fields.")
-def ps(also_finished: bool, is_json: bool) -> None:
+def ps(also_finished: bool, of_database: bool, url: str | None, is_json: bool) -> None:
     """List the unfinished sessions, those of this directory first, with pending prompts and the pid of the worker."""
     from algocline_mcp.cli import sessions
 
-    listed = sessions.listed(also_finished=also_finished)
+    if of_database or url:
+        listed = listed_of_database(url, also_finished=also_finished)
+    else:
+        listed = sessions.listed(also_finished=also_finished)
     output.result(json.dumps(listed, indent=2, ensure_ascii=False) if is_json else sessions.table(listed))
 
 

@@ -75,6 +75,10 @@ def _complete(line: dict[str, Any], pool: dispatch.Pool, pids: Mapping[str, int]
     line["pid"] = pids.get(line["session_id"])
     if line["pid"] is None and line["worker"] == "live" and not dispatch.is_listening(pool, line["session_id"]):
         line["worker"] = "none"  # the worker was killed while no server was there to remove its socket
+    add_age(line)
+
+
+def add_age(line: dict[str, Any]) -> None:
     if "created_at" in line:
         line["age_s"] = round(max(0.0, time.time() - line["created_at"]), 3)
 
@@ -105,12 +109,13 @@ def live_pids(home: Home) -> dict[str, int]:
 def table(sessions: Mapping[str, Any]) -> str:
     """The sessions of `listed`, one a line."""
     lines_shown = [*sessions["sessions"], *sessions.get("finished", ())]
-    if not lines_shown:
+    if not lines_shown and "nodes" not in sessions:
         return f"no session is {'here' if 'finished' in sessions else 'unfinished'}; start one with: alc run FILE"
     rows = [_HEADS, *map(_row, lines_shown)]
-    if any(line.get("owner") for line in lines_shown):
-        owners = ("OWNER", *(str(line.get("owner", "")) for line in lines_shown))
-        rows = [(sid, owner, *others) for (sid, *others), owner in zip(rows, owners, strict=True)]
+    for name in ("node", "owner"):
+        if any(line.get(name) for line in lines_shown):
+            column = (name.upper(), *(str(line.get(name, "")) for line in lines_shown))
+            rows = [(sid, cell, *others) for (sid, *others), cell in zip(rows, column, strict=True)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     left = sessions["active_sessions"] - len(sessions["sessions"])
@@ -119,6 +124,9 @@ def table(sessions: Mapping[str, Any]) -> str:
     left = sessions.get("finished_sessions", 0) - len(sessions.get("finished", ()))
     if left > 0:
         lines.append(f"and {left} older finished sessions: set ALC_LISTED higher to see them")
+    if "nodes" in sessions:
+        nodes = ", ".join(f"{node['node']} ({node['sessions']})" for node in sessions["nodes"])
+        lines.append(f"nodes, and how many sessions each holds: {nodes or 'none'}")
     return "\n".join(lines)
 
 

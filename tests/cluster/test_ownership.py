@@ -1,9 +1,12 @@
 """Who holds a session: one statement each, judged by the clock of the database."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from click.testing import CliRunner
 
+from algocline_mcp.cli.main import alc
 from algocline_mcp.cluster import ownership, session_list
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.rows import SessionRows
@@ -167,6 +170,44 @@ def test_lists_are_those_of_the_owner_newest_first_page_by_page(database: Databa
     assert session_list.usage(connection, "ben")[0] == 1
     with pytest.raises(Refused, match="is not from a list"):
         session_list.unfinished_page(connection, "ann", 2, "elsewhere")
+
+
+def test_ps_lists_those_of_every_owner_and_the_nodes_that_hold_them(database: Database, connection: Connection) -> None:
+    first, ended = store(database, 1, owner="ann"), store(database, 3, owner="ann", ends=True)
+    second = store(database, 2)
+    for node in ("here:11:aaaa", "there:12:bbbb", "gone:13:cccc"):
+        ownership.register(connection, node, HOUR_S)
+    ownership.take(connection, "here:11:aaaa", "ann", first)
+    ownership.take(connection, "gone:13:cccc", "", second)
+    expire(connection, "gone:13:cccc")
+
+    def ps(*arguments: str) -> str:
+        done = CliRunner().invoke(alc, ["ps", *arguments], env={"ALC_DATABASE": database._url})
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    listed = json.loads(ps("--all-nodes", "--all", "--json"))
+    table = ps("--all-nodes").splitlines()
+
+    lines = [*listed["sessions"], *listed["finished"]]
+    assert [(line["session_id"], line["owner"], line["node"], line["worker"]) for line in lines] == [
+        (second, "", "", "none"),
+        (first, "ann", "here:11", "live"),
+        (ended, "ann", "", "none"),
+    ]
+    assert listed["nodes"] == [{"node": "here:11", "sessions": 1}, {"node": "there:12", "sessions": 0}]
+    assert table[0].split()[:4] == ["SESSION", "OWNER", "NODE", "STATUS"]
+    assert table[2].split()[:4] == [first, "ann", "here:11", "running"]
+    assert table[3] == "nodes, and how many sessions each holds: here:11 (1), there:12 (0)"
+    assert ps("--database", database._url).splitlines() == table
+
+
+def test_ps_of_an_empty_database_and_without_one(database: Database) -> None:
+    empty = CliRunner().invoke(alc, ["ps", "--all-nodes"], env={"ALC_DATABASE": database._url})
+    without = CliRunner().invoke(alc, ["ps", "--all-nodes"], env={"ALC_DATABASE": ""})
+
+    assert empty.output.splitlines()[1:] == ["nodes, and how many sessions each holds: none"]
+    assert (without.exit_code, "set ALC_DATABASE" in without.output) == (2, True)
 
 
 def test_a_session_is_deleted_where_it_is_held_or_has_finished(database: Database, connection: Connection) -> None:
