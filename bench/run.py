@@ -20,6 +20,7 @@ from pathlib import Path
 import alternatives
 import anyio
 import burst
+import cluster
 import continues
 import first_prompt
 import idle
@@ -49,6 +50,7 @@ PARTS: dict[str, Callable[[Stage], Awaitable[list[Row]]]] = {
     "startup": startup.measure,
     "idle": idle.measure,
     "idle_server": idle_server.measure,
+    "cluster": cluster.measure,
     "alternatives": alternatives.measure,
 }
 
