@@ -5,7 +5,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY alc ./alc
 COPY algocline_mcp ./algocline_mcp
 RUN python3 -m venv /opt/alc
-RUN /opt/alc/bin/pip install --no-cache-dir --no-compile .
+RUN /opt/alc/bin/pip install --no-cache-dir --no-compile '.[cluster,metrics]'
 # The first start shall not compile: the image is read-only to its user. Hashes, because a copy changes times.
 RUN /opt/alc/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/alc/lib
 
@@ -13,6 +13,8 @@ FROM python:3.13-slim
 # tini, so that the server is not process 1, and workers whose server has ended are reaped.
 RUN apt-get update && apt-get install -y --no-install-recommends tini && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --create-home alc && install -d -o alc -g alc -m 700 /home/alc/sessions
+# Where compose.yaml has a volume, which takes its owner from here.
+RUN install -d -o alc -g alc -m 700 /home/alc/sessions/state /home/alc/sessions/state/principals
 COPY --from=build /opt/alc /opt/alc
 ENV PATH=/opt/alc/bin:$PATH ALC_HOME=/home/alc/sessions
 USER alc
