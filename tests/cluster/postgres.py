@@ -28,7 +28,7 @@ class Unavailable(Exception):
 class Postgres:
     def __init__(self) -> None:
         """Raises Unavailable."""
-        self._programs = _programs()
+        self._programs = programs()
         self.directory = Path(tempfile.mkdtemp(prefix="alcpg"))
         self._process: subprocess.Popen[bytes] | None = None
         if os.geteuid() == 0:  # which neither initdb nor postgres will be
@@ -102,7 +102,7 @@ class Postgres:
         return self.url("postgres")
 
 
-def _programs() -> Path:
+def programs() -> Path:
     """The directory of initdb and postgres. Debian has it outside of PATH."""
     for directory in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True):
         if (directory / "initdb").exists() and (directory / "postgres").exists():
