@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 import algocline_mcp
+from tests.cluster.fixtures import database, empty, postgres
 from tests.rig.fixtures import anyio_backend, rig, use_foreign_environment
 from tests.rig.full_server import echo_package
 from tests.rig.hosts import environment, host, raw, shared, tools
@@ -18,9 +19,12 @@ from tests.rig.subject import subject
 
 __all__ = [
     "anyio_backend",
+    "database",
     "echo_package",
+    "empty",
     "environment",
     "host",
+    "postgres",
     "raw",
     "rig",
     "shared",

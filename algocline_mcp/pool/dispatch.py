@@ -30,7 +30,7 @@ from algocline_mcp.history.new_session import Strategy, create_journal, header_o
 from algocline_mcp.history.retention import delete_session
 from algocline_mcp.pool.admission import admit
 from algocline_mcp.pool.conversation import SpawnIf, converse, persist_entry, remove_entry, reply_from_disk
-from algocline_mcp.pool.node import Forwarded, Node, carried_out
+from algocline_mcp.pool.node import Forwarded, HoldLost, Node, carried_out
 from algocline_mcp.pool.offline import (
     check_sid,
     fold_of,
@@ -117,6 +117,14 @@ async def begin_via_pool(
     await pool.node.begin(pool, sid)
     try:
         return await _begin(pool, header, more, wait_s, on_progress)
+    except HoldLost:
+        raise Unreachable(f"session {sid} went to another node meanwhile: alc_status with this id asks there") from None
+    except Refused as exc:
+        if exc.code != "not_found":
+            raise
+        raise Unreachable(
+            f"session {sid} ended before anything of it was committed, and nobody has seen it: call again"
+        ) from exc
     finally:
         pool.node.give_back_soon(pool, sid)
 

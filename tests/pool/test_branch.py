@@ -19,6 +19,7 @@ from algocline_mcp.pool.dispatch import (
 )
 from algocline_mcp.session.events import Answer
 from algocline_mcp.storage import journal, journal_lines
+from tests.rig.fixtures import on_both_storages
 from tests.rig.journals import sid_of
 from tests.rig.rig import ASK_TWICE, SOON_S, WAIT_S, Rig, finish, kill, run, say, until
 
@@ -74,6 +75,7 @@ async def test_session_of_several_megabytes_is_branched_as_a_short_one(
     assert branch["branch"]["shared"] == dry["shared"] == shared
 
 
+@on_both_storages
 @pytest.mark.slow
 @pytest.mark.parametrize("is_finished", [True, False])
 async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None:
@@ -81,10 +83,10 @@ async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None
         reply = await played(pool, THREE, "A", "B", *(["C"] if is_finished else []))
         if is_finished:
             await pool.wait_for_exit(reply.session_id, SOON_S)  # then the worker has archived the journal
-        parent = rig.journal(reply.session_id).read_bytes()
+        parent = rig.records(reply.session_id)
         branch = await branched(pool, reply.session_id, at="q-1", response="X")
         end = await finish(pool, PoolReply(branch["session_id"], branch, None), "Y")
-        unchanged = rig.journal(reply.session_id).read_bytes() == parent
+        unchanged = rig.records(reply.session_id) == parent
 
     assert (branch["prompt"], branch["query_id"]) == ("three after X", "q-2")
     assert branch["branch"] == {"session_id": reply.session_id, "at": "q-1", "shared": 1}
@@ -92,6 +94,7 @@ async def test_another_answer_at_one_prompt(rig: Rig, is_finished: bool) -> None
     assert unchanged
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_several_branches_of_one_session_each_ask_the_query_again(rig: Rig) -> None:
     async with rig.pool() as pool:
@@ -108,6 +111,7 @@ async def test_several_branches_of_one_session_each_ask_the_query_again(rig: Rig
     assert [end["result"] for end in ends] == ["A+B0+C", "A+B1+C", "A+B2+C"]
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -> None:
     async with rig.pool() as pool:
@@ -120,6 +124,7 @@ async def test_one_answer_of_a_batch_is_replaced_and_the_others_stay(rig: Rig) -
     assert end["result"] == "0,X,2!"
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
     async with rig.pool() as pool:
@@ -131,6 +136,7 @@ async def test_corrected_code_asks_only_what_changed(rig: Rig) -> None:
     assert (changed["prompt"], changed["query_id"], changed["branch"]["shared"]) == ("finally after B", "q-2", 2)
 
 
+@on_both_storages
 async def test_change_that_the_parent_made_is_not_made_twice(rig: Rig) -> None:
     code = 'local n = alc.state.incr("runs") return n .. alc.llm("ask " .. n)'
     async with rig.pool() as pool:
@@ -191,6 +197,7 @@ async def test_views_of_a_branch_hide_values_of_the_environment(rig: Rig) -> Non
     assert [turn["prompt"] for turn in history["history"]] == ["with [hidden]", "now [hidden]A"]
 
 
+@on_both_storages
 async def test_killed_branch_continues_with_its_shared_answers(rig: Rig) -> None:
     code = 'local r = {} for i = 1, 4 do r[i] = alc.llm("same") end return table.concat(r)'
     async with rig.pool() as pool:
@@ -296,6 +303,7 @@ async def test_dry_run_says_what_would_be_asked_and_starts_nothing(rig: Rig) -> 
     assert after == before
 
 
+@on_both_storages
 async def test_a_branch_can_be_branched_and_names_its_parent(rig: Rig) -> None:
     async with rig.pool() as pool:
         reply = await played(pool, ASK_TWICE, "A", "B")

@@ -10,6 +10,7 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import continue_via_pool, list_via_pool
 from algocline_mcp.pool.dispatch import status_via_pool as status
 from algocline_mcp.session.events import Answer
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, ended, finish, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +21,7 @@ return table.concat(said, ",")
 """
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_strategy_pauses_at_its_prompt_and_goes_on_with_the_answer(rig: Rig) -> None:
     async with rig.pool() as pool:
@@ -44,6 +46,7 @@ async def test_first_answer_needs_no_query_id_and_later_ones_do(rig: Rig) -> Non
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_batch_is_answered_in_any_order_and_each_part_is_kept(rig: Rig) -> None:
     async with rig.pool() as pool:
@@ -61,6 +64,7 @@ async def test_batch_is_answered_in_any_order_and_each_part_is_kept(rig: Rig) ->
     assert end["result"] == "A,B,C"
 
 
+@on_both_storages
 async def test_one_bad_item_among_good_ones_is_refused_alone(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, BATCH)
@@ -86,6 +90,7 @@ async def test_call_without_one_good_item_is_refused_and_changes_nothing(rig: Ri
         assert (await status(pool, sid)).result == first
 
 
+@on_both_storages
 async def test_refusal_is_an_error_that_the_strategy_may_catch(rig: Rig) -> None:
     caught = 'local ok, why = pcall(alc.llm, "x") return {ok = ok, why = why}'
     async with rig.pool() as pool:
@@ -102,6 +107,7 @@ async def test_refusal_is_an_error_that_the_strategy_may_catch(rig: Rig) -> None
     assert "too vague" in ends[1]["error"]
 
 
+@on_both_storages
 async def test_answer_sent_twice_is_taken_once_and_another_text_is_refused(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -114,6 +120,7 @@ async def test_answer_sent_twice_is_taken_once_and_another_text_is_refused(rig: 
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@on_both_storages
 async def test_finished_session_returns_its_result_again(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_ONCE)
@@ -126,6 +133,7 @@ async def test_finished_session_returns_its_result_again(rig: Rig) -> None:
     assert end == seen == again == other
 
 
+@on_both_storages
 async def test_two_sessions_take_turns_and_keep_their_answers_apart(rig: Rig) -> None:
     async with rig.pool() as pool:
         one, *_ = await run(pool, ASK_TWICE)
@@ -138,6 +146,7 @@ async def test_two_sessions_take_turns_and_keep_their_answers_apart(rig: Rig) ->
     assert (end_one["result"], end_two["result"]) == ("1a+1b", "2a+2b")
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_twenty_runs_at_once_all_come_to_their_own_end(rig: Rig) -> None:
     results: dict[int, Any] = {}

@@ -11,6 +11,7 @@ import pytest
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.protocol.messages import PoolRequest
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import (
     ASK_ONCE,
     ASK_TWICE,
@@ -31,6 +32,7 @@ from tests.worker.keeper.test_revival import paused_without_worker, rewrite
 pytestmark = pytest.mark.anyio
 
 
+@on_both_storages
 @pytest.mark.parametrize("with_worker", [True, False])
 async def test_hibernated_session_continues_where_it_was(rig: Rig, with_worker: bool) -> None:
     async with rig.pool() as pool:
@@ -44,10 +46,12 @@ async def test_hibernated_session_continues_where_it_was(rig: Rig, with_worker: 
         end = await finish(pool, await status_via_pool(pool, sid), "B")
 
     assert stopped == second
-    assert (listed["worker"], listed["status"]) == ("none", "needs_response")
+    assert listed["status"] == "needs_response"
+    assert listed["worker"] == "none" or rig.database is not None  # a node gives it back a moment later
     assert end["result"] == "A+B"
 
 
+@on_both_storages
 @pytest.mark.slow
 @pytest.mark.parametrize("with_worker", [True, False])
 async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -> None:
@@ -67,7 +71,7 @@ async def test_cancelled_session_is_over_for_good(rig: Rig, with_worker: bool) -
         assert stopped["stats"]["auto"]["llm_calls"] == 1
         assert again == [stopped, stopped]
         assert seen == stopped
-        assert lies == [rig.home.finished]
+        assert lies == ([rig.home.finished] if rig.database is None or with_worker else [])
         assert rig.workers() == []
 
 
@@ -82,6 +86,7 @@ async def test_worker_that_is_asked_to_stop_several_times_stops_once(rig: Rig) -
     assert stopped == [first] * 3
 
 
+@on_both_storages
 async def test_finished_session_stays_finished_when_it_is_stopped(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, end, _ = await run(pool, "return 1")

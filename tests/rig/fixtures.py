@@ -21,12 +21,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+# The conversations that the promises are about: with the journals of a home, and with rows of a database.
+on_both_storages = pytest.mark.parametrize("rig", ["home", "database"], indirect=True)
+
+
 @pytest.fixture
-def rig() -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest) -> Iterator[Rig]:
     """Fails a test that leaves a process, a socket, a temporary file or a crash report behind."""
     if sys.platform != "linux":
         pytest.skip("reads processes, descriptors and process sessions from /proc")
-    rig = Rig()
+    is_node = getattr(request, "param", "home") == "database"
+    rig = Rig(request.getfixturevalue("database") if is_node else None)
     try:
         yield rig
     finally:

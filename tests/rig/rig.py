@@ -14,13 +14,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, continue_via_pool, run_via_pool
+from algocline_mcp.pool.node import environ_of_workers
 from algocline_mcp.pool.spawn import is_forking
 from algocline_mcp.session.events import Answer
 from algocline_mcp.session.records import Record
@@ -40,6 +41,9 @@ from tests.rig.processes import (
     wait_until_ended,
 )
 from tests.rig.programs import LIMIT_S, PEERS, ROOMY, Program, RawClient
+
+if TYPE_CHECKING:
+    from algocline_mcp.cluster.connection import Database
 
 __all__ = [
     "ASK_ONCE",
@@ -82,7 +86,9 @@ ENDLESS = "while true do end"
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, database: "Database | None" = None) -> None:
+        """`database`: its pools are those of nodes, one after the other."""
+        self.database = database
         self.root = Path(os.path.realpath(tempfile.mkdtemp(prefix="alc")))
         self.home = Home(self.root / "h")
         self.expected_reports: set[str] = set()  # sids whose worker may write to stderr
@@ -95,10 +101,31 @@ class Rig:
             chosen = dict(os.environ if environ is None else environ)
             if "pool_max" in limits:  # as in Limits.from_env: a cap that is chosen is never exceeded
                 limits = {"pool_burst": limits["pool_max"]} | limits
-            async with Pool(self.home, Limits(**ROOMY | limits), environ=chosen) as pool:
+            async with self._server(Limits(**ROOMY | limits), chosen) as pool:
                 if is_forking(chosen):  # in a server it was started long before the first call
                     await until(lambda: pool.fork_server.pid is not None)
                 yield pool
+
+    @asynccontextmanager
+    async def _server(self, limits: Limits, environ: Mapping[str, str]) -> AsyncIterator[Pool]:
+        if self.database is None:
+            async with Pool(self.home, limits, environ=environ) as pool:
+                yield pool
+            return
+        from algocline_mcp.cluster.copies import claim
+        from algocline_mcp.cluster.node import Node
+
+        fd = claim(self.home)
+        try:
+            node = Node(self.database, self.home, limits)
+            async with Pool(self.home, limits, environ=environ_of_workers(self.home, environ), node=node) as pool:
+                try:
+                    yield pool
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await node.close(pool)
+        finally:
+            os.close(fd)
 
     def readable_pool(self, **limits: Any) -> AbstractAsyncContextManager[Pool]:
         """As `pool`; an ordinary user may see descriptors and environment of its workers, and trace them."""
@@ -145,11 +172,19 @@ class Rig:
         return path if path.exists() else self.home.finished_journal(sid)
 
     def records(self, sid: str, *kinds: str) -> list[Record]:
+        """Of the journal; with a database, its rows."""
+        return [record for record in self._records(sid) if not kinds or record["kind"] in kinds]
+
+    def _records(self, sid: str) -> list[Record]:
+        if self.database is not None:
+            from algocline_mcp.cluster.rows import SessionRows
+
+            with contextlib.closing(SessionRows(self.database)) as rows:
+                return list(rows.records(sid))
         try:
-            records = journal.read(self.home.journal(sid))
+            return journal.read(self.home.journal(sid))
         except FileNotFoundError:  # also if it was archived since: a finished session is read from its last place
-            records = journal.read(self.home.finished_journal(sid))
-        return [record for record in records if not kinds or record["kind"] in kinds]
+            return journal.read(self.home.finished_journal(sid))
 
     def answers(self, sid: str) -> list[tuple[str, str]]:
         """`(query id, text)` of every recorded answer, in order, also of one that is recorded twice."""

@@ -6,6 +6,7 @@ from typing import Any
 import anyio
 import pytest
 
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import Rig, kill, run, say
 from tests.worker.database.steps import result_of, stored
 
@@ -71,6 +72,7 @@ TABLE: dict[str, tuple[str, Any]] = {
 }
 
 
+@on_both_storages
 @pytest.mark.slow
 @pytest.mark.parametrize(("code", "expected"), TABLE.values(), ids=TABLE.keys())
 async def test_state_answers(rig: Rig, code: str, expected: Any) -> None:
@@ -89,6 +91,7 @@ async def test_invalid_namespace_is_an_error_that_can_be_caught(rig: Rig, namesp
     assert f"Invalid namespace: '{namespace}'" in error
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_namespaces_are_separate_and_one_that_is_not_a_string_is_the_default(rig: Rig) -> None:
     code = "alc.state.incr('c') return alc.state.get('c')"
@@ -116,6 +119,7 @@ LIMITED = {
 }
 
 
+@on_both_storages
 @pytest.mark.slow
 @pytest.mark.parametrize(("call", "sentence"), LIMITED.values(), ids=LIMITED.keys())
 async def test_call_over_a_limit_is_an_error_and_changes_nothing(rig: Rig, call: str, sentence: str) -> None:
@@ -127,6 +131,7 @@ async def test_call_over_a_limit_is_an_error_and_changes_nothing(rig: Rig, call:
     assert count == (3 if "keys" in sentence else 0)
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_session_that_is_killed_at_each_pause_counts_right(rig: Rig) -> None:
     code = "for i = 1, 4 do alc.state.incr('c') alc.llm('p' .. i) end return alc.state.get('c')"
@@ -139,6 +144,7 @@ async def test_session_that_is_killed_at_each_pause_counts_right(rig: Rig) -> No
     assert reply.result["result"] == 4.0
 
 
+@on_both_storages
 @pytest.mark.slow
 async def test_two_sessions_that_increment_at_once_lose_no_count(rig: Rig) -> None:
     counts: list[float] = []

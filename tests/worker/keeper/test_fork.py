@@ -15,6 +15,7 @@ from algocline_mcp.pool.dispatch import (
     view_via_pool,
 )
 from algocline_mcp.session.events import Answer
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import WAIT_S, Rig, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +70,7 @@ def entry(strategy: str, result: Any) -> dict[str, Any]:
     return {"strategy": strategy, "ok": True, "result": result}
 
 
+@on_both_storages
 async def test_each_child_goes_on_with_its_own_answer_and_results_keep_the_order_of_the_names(rig: Rig) -> None:
     install(rig, a=ASKS_TWICE, b=ASKS)
     async with rig.pool() as pool:
@@ -98,6 +100,7 @@ async def test_children_are_numbered_through_the_session_also_those_of_children(
     assert len({each["id"] for record in rig.records(sid, "prompt") for each in record["queries"]}) == 5
 
 
+@on_both_storages
 async def test_child_that_fails_is_an_entry_and_the_others_go_on(rig: Rig) -> None:
     install(rig, a=ASKS, b=FAILS, c="return {}")
     async with rig.pool() as pool:
@@ -111,6 +114,7 @@ async def test_child_that_fails_is_an_entry_and_the_others_go_on(rig: Rig) -> No
     assert "does not export run(ctx)" in result[3]["error"]
 
 
+@on_both_storages
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fail", "abort"])
 async def test_fork_that_shall_fail_with_a_child_drops_the_others_at_once(rig: Rig, mode: str) -> None:
@@ -180,6 +184,7 @@ async def test_forks_over_a_limit_raise_an_error_that_a_revival_raises_again(rig
     assert said == "A"
 
 
+@on_both_storages
 async def test_budget_is_shared_and_its_verdicts_are_replayed(rig: Rig) -> None:
     install(rig, a=ASKS, b=ASKS, c=ASKS)
     async with rig.pool() as pool:
@@ -228,6 +233,7 @@ async def test_what_children_say_and_count_is_kept_and_shown_as_theirs(rig: Rig)
         assert [kind for kind, whose in kinds if whose == name] == ["log", "progress", "child"]
 
 
+@on_both_storages
 async def test_branch_at_a_childs_prompt_shares_what_was_answered_before(rig: Rig) -> None:
     install(rig, a=ASKS, b=ASKS_TWICE)
     async with rig.pool() as pool:

@@ -10,6 +10,7 @@ import pytest
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool, view_via_pool
 from algocline_mcp.storage.process_stat import read_process_stat
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import KEEPER_DESCRIPTORS, WAIT_S, Rig, descriptors, ended, kill, open_pidfd, until
 from tests.worker.keeper.test_fork import (
     ASKS,
@@ -28,6 +29,7 @@ from tests.worker.keeper.test_fork import (
 pytestmark = pytest.mark.anyio
 
 
+@on_both_storages
 @pytest.mark.slow
 @pytest.mark.parametrize("victims", ["keeper", "child", "engines"])
 async def test_fork_comes_to_the_same_end_whatever_is_killed_between_its_answers(rig: Rig, victims: str) -> None:

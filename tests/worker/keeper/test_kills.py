@@ -9,6 +9,7 @@ import pytest
 
 from algocline_mcp.pool.dispatch import PoolReply, list_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.protocol.messages import PoolRequest
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import (
     ASK_ONCE,
     ASK_TWICE,
@@ -61,6 +62,7 @@ def prompts(rig: Rig, sid: str) -> list[str]:
 @pytest.mark.slow
 @ways
 @victims
+@on_both_storages
 async def test_session_goes_on_after_its_worker_was_killed_at_each_pause(rig: Rig, victims: str, way: str) -> None:
     async with rig.pool(environ=by(way)) as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -78,6 +80,7 @@ async def test_session_goes_on_after_its_worker_was_killed_at_each_pause(rig: Ri
 
 @pytest.mark.slow
 @victims
+@on_both_storages
 async def test_call_survives_the_death_of_the_worker_that_computes_for_it(rig: Rig, victims: str) -> None:
     replies: list[PoolReply] = []
     async with rig.pool() as pool, anyio.create_task_group() as tasks:
@@ -160,6 +163,7 @@ async def test_death_of_the_fork_server_ends_no_session_and_it_is_replaced(rig: 
     assert other["prompt"] == third["prompt"] == "question"
 
 
+@on_both_storages
 async def test_reply_that_got_lost_is_asked_for_again_and_the_answer_counts_once(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, ASK_TWICE)
@@ -172,6 +176,7 @@ async def test_reply_that_got_lost_is_asked_for_again_and_the_answer_counts_once
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@on_both_storages
 async def test_call_that_the_host_cancels_leaves_the_session_going(rig: Rig) -> None:
     async with rig.pool() as pool:
         sid, *_ = await run(pool, SLOW)
@@ -184,6 +189,7 @@ async def test_call_that_the_host_cancels_leaves_the_session_going(rig: Rig) -> 
     assert late["prompt"] == "late after A"
 
 
+@on_both_storages
 async def test_answer_that_a_dying_keeper_never_read_is_taken_by_the_next_one_once(rig: Rig) -> None:
     replies: list[PoolReply] = []
     async with rig.pool() as pool, anyio.create_task_group() as tasks:
@@ -202,6 +208,7 @@ async def test_answer_that_a_dying_keeper_never_read_is_taken_by_the_next_one_on
     assert rig.answers(sid) == [("q-0", "A")]
 
 
+@on_both_storages
 async def test_death_of_a_keeper_or_of_a_waiting_engine_is_no_strike(rig: Rig) -> None:
     async with rig.pool(strikes=1) as pool:
         sid, *_ = await run(pool, ASK_TWICE)

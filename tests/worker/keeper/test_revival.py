@@ -11,6 +11,7 @@ import pytest
 
 from algocline_mcp.errors import Refused
 from algocline_mcp.pool.dispatch import Pool, list_via_pool, status_via_pool, stop_via_pool
+from tests.rig.fixtures import on_both_storages
 from tests.rig.processes import READABLE
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, WAIT_S, Rig, kill, run, say, until
 
@@ -69,6 +70,7 @@ async def test_two_sessions_of_the_same_code_see_different_chance(rig: Rig) -> N
     assert len(numbers) == 5
 
 
+@on_both_storages
 async def test_batch_that_is_answered_between_deaths_keeps_every_answer_in_its_place(rig: Rig) -> None:
     code = 'return table.concat(alc.llm_batch({{prompt = "a"}, {prompt = "b"}, {prompt = "c"}}), ",")'
     async with rig.pool() as pool:
@@ -121,6 +123,7 @@ async def test_variable_of_the_environment_keeps_the_value_it_was_read_with(rig:
     assert end["result"] == "red"
 
 
+@on_both_storages
 async def test_log_lines_and_progress_are_not_repeated(rig: Rig) -> None:
     code = 'print("one") alc.progress(1, 2, "half") alc.llm("p") print("two") alc.llm("p") return 1'
     async with rig.pool() as pool:

@@ -200,6 +200,7 @@ NOT_GIVEN = [
     ("for i, x in pairs(ctx.items) do end", "got nil) (not given: ctx.items)"),
     ("return alc.llm(ctx.question)", "and not nil (not given: ctx.question)"),
     ("local question = ctx.question\nreturn alc.llm(question)", "and not nil (not given: ctx.question)"),
+    ("ctx.result = alc.llm(ctx.question)", "and not nil (not given: ctx.question)"),
     ("return 'a' .. ctx.task", "(field 'task') (not given: ctx.task)"),
     ("return ctx.n + 1", "(field 'n') (not given: ctx.n)"),
     ("if ctx.n > 3 then end", "compare number with nil (not given: ctx.n)"),
