@@ -46,7 +46,8 @@ def answering_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option(
                 "--grader", "graders", multiple=True, metavar="GRADER",
                 help="exact (default), contains, regex, number, choice, schema, judge, with options as in "
-                "number:tolerance=0.1, or a file .py or .lua with a function grade. Several: all must pass.",
+                "number:tolerance=0.1, or a file .py or .lua with a function grade(output, expected, case). Several: "
+                "all must pass.",
             ),
             click.option(
                 "--out", "directory", metavar="DIR", type=click.Path(file_okay=False),

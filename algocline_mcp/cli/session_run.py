@@ -151,10 +151,10 @@ class SessionRun:
         return state_at_end, drive.problem
 
     async def end_answering(self) -> None:
-        """Closes connections, and writes the summary where somebody reads it."""
+        """Closes connections, and writes the summary."""
         if isinstance(self._answerer, Answering):
             await close(self._answerer.answerer)
-            if self._answerer.is_slow and not self.is_quiet and output.screen().isatty() and self._view.prompts:
+            if self._answerer.is_slow and not self.is_quiet and self._view.prompts:
                 self.say(self._view.summary())
 
     async def _begin(self, start: Start) -> State | None:

@@ -20,10 +20,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _LINE_CHARS = 200
 DIRECTORY = "spec"  # of the specs in a package
 _PYTHON = """\
-\"\"\"{name}: {description}
-
-Options: none yet.
-\"\"\"
+\"\"\"{name}: {description}\"\"\"
 
 import alc
 
@@ -32,6 +29,9 @@ meta = {{
     "version": "0.1.0",
     "description": "{description}",
     "category": "{category}",
+    "inputs": {{
+        "task": {{"type": "string", "description": "what to ask"}},
+    }},
 }}
 
 
@@ -41,8 +41,6 @@ def run(ctx):
 """
 _LUA = """\
 --- {name}: {description}
----
---- Options: none yet.
 
 local M = {{}}
 
@@ -51,6 +49,9 @@ M.meta = {{
   version = "0.1.0",
   description = "{description}",
   category = "{category}",
+  inputs = {{
+    task = {{ type = "string", description = "what to ask" }},
+  }},
 }}
 
 function M.run(ctx)

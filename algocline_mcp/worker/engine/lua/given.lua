@@ -56,7 +56,8 @@ local function missing_in(line, names)
   for _, pattern in ipairs(READS) do
     for start, owner, key, stop in gmatch(line, pattern) do
       local has_default = find(line, "^%s*or%f[^%w_]", stop)
-      if names[owner] and rawget(shared.given, key) == nil and not has_default then
+      local is_assigned = find(line, "^%s*=[^=]", stop)
+      if names[owner] and rawget(shared.given, key) == nil and not (has_default or is_assigned) then
         keys[key] = match(sub(line, 1, start - 1), "([%a_][%w_]*)%s*=%s*$") or ""
       end
     end
