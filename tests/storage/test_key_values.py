@@ -15,10 +15,7 @@ from algocline_mcp.storage.key_values import FUNCTIONS
 from algocline_mcp.worker.database.call_context import CardDirectories, EffectMark
 from algocline_mcp.worker.database.connection import Database, MarkDiffers
 from algocline_mcp.worker.engine.messages import Call
-from tests.cluster.conftest import database, empty, postgres
 from tests.rig.journals import sid_of
-
-__all__ = ["database", "empty", "postgres"]
 
 SID, OTHER = sid_of(1), sid_of(2)
 LIMITS = Limits(state_keys=3)

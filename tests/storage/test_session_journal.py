@@ -13,10 +13,7 @@ from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal
 from algocline_mcp.storage.journal import Journal
 from algocline_mcp.storage.session_journal import SessionJournal, Take
-from tests.cluster.conftest import database, empty, postgres
 from tests.rig.journals import answer, header, prompt, sid_of
-
-__all__ = ["database", "empty", "postgres"]
 
 SID = sid_of(1)
 RECORDS = [header(SID), prompt("q-0"), answer("q-0"), prompt("q-1")]
