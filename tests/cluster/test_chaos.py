@@ -1,6 +1,6 @@
 """Random failures of nodes, connections and the database under many sessions: nothing is lost, doubled or changed.
 
-A few seconds; 60 with ALC_THOROUGH=1; `python bench/cluster_chaos.py --seconds N --sessions N --seed S` runs longer.
+A few seconds; 30 with ALC_THOROUGH=1; `python bench/cluster_chaos.py --seconds N --sessions N --seed S` runs longer.
 """
 
 import os
@@ -11,7 +11,7 @@ from tests.cluster.chaos import OWNERS, SETTINGS, Chaos
 from tests.cluster.nodes import Cluster
 from tests.cluster.postgres import Postgres
 
-_SECONDS = 60.0 if os.environ.get("ALC_THOROUGH") == "1" else 12.0
+_SECONDS = 30.0 if os.environ.get("ALC_THOROUGH") == "1" else 12.0
 
 
 @pytest.mark.slow

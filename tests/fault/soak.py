@@ -35,6 +35,9 @@ _BUSY_S = 60.0  # for the state database: the soak loads the machine
 _CALM_S = 240.0
 _LONGEST_S = 600.0
 _VICTIMS = {"keeper": 40, "engine": 30, "terminated": 8, "standing by": 6, "fork server": 8, "server": 12}
+# Those that the sessions of a soak pass: not those of nodes, nor of answers that do not fit. An armed point that no
+# session passes kills nobody, and the soak went on for ten minutes until enough others had struck.
+PASSED = tuple(sorted(set(POINTS) - {"commit.due", "commit.done", "effect.replied", "misfit.recorded"}))
 _PASSING = {"busy", "unreachable", "no_process"}  # refusals after which asking again is right
 
 
@@ -91,7 +94,7 @@ class Soak:
         if is_armed:
             self._points += 1
             if self._points % 2:
-                point, passage = POINTS[self._points // 2 % len(POINTS)], self._random.choice((1, 1, 1, 2))
+                point, passage = PASSED[self._points // 2 % len(PASSED)], self._random.choice((1, 1, 1, 2))
                 environ["ALC_FAILPOINT"] = f"{point}:kill:{passage}"
         command = [sys.executable, str(PEERS / "server.py")]
         server = Server(await anyio.open_process(command, stderr=sys.stderr, env=environ))

@@ -8,8 +8,7 @@ from collections import Counter
 
 import pytest
 
-from algocline_mcp.worker.lowlevel.failpoints import POINTS
-from tests.fault.soak import Soak
+from tests.fault.soak import PASSED, Soak
 from tests.rig.rig import Rig
 
 VICTIMS = ("keeper", "engine", "server", "fork server")
@@ -21,9 +20,9 @@ def is_enough(events: Counter[str]) -> bool:
     """A slow machine runs until then. Each fail point has a test of its own as well."""
     if events["answers acknowledged"] < 20 or not any(events[f"deaths: {victim}"] for victim in VICTIMS[:3]):
         return False
-    points = [point for point in POINTS if events[f"deaths: fail point {point}"]]
+    points = [point for point in PASSED if events[f"deaths: fail point {point}"]]
     return not _IS_THOROUGH or (
-        all(events[f"deaths: {victim}"] for victim in VICTIMS) and len(points) > len(POINTS) // 2
+        all(events[f"deaths: {victim}"] for victim in VICTIMS) and len(points) > len(PASSED) // 2
     )
 
 
