@@ -5,7 +5,7 @@ Without PostgreSQL there is one row `not run`.
 
 import http.client
 import json
-import os
+import resource
 import statistics
 import threading
 import time
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.to_thread
 from floor import blocking
-from idle import switches_of
 from measure import Comparison, Row, Stopwatch, at_most, figure, interleaved, not_run, other, p99, ratio, row
 from stage import ENDLESS, WAIT_S, Stage, all_gone, answer, cancel_all, processes, run
 
@@ -35,6 +34,7 @@ PART = "cluster"
 FLOOR = "floor: a transaction with NOTIFY"
 STEP, STEP_HOME = "step, pool layer, a node", "step, pool layer, a home"
 FIRST, FIRST_HOME = "first prompt, pool layer, a node", "first prompt, pool layer, a home"
+RATE, RATE_HOME = "steps/s, pool layer, a node", "steps/s, pool layer, a home"
 PAGE = "page of the list"
 
 _STEP_AT_MOST = 3.0  # of the floor
@@ -42,6 +42,7 @@ _STEPS_PER_S = 300.0
 _PAGE_MS = 20.0
 _NODES = (("1 node", 1), ("2 nodes", 2), ("3 nodes", 3))
 _LINE = "x" * 250  # about what a step appends to a journal
+_RATE_NOTE = "n sessions, each answered again as soon as it has asked; the database shares the cores"
 _SHARED = "over HTTP, by clients that only write and read JSON; clients, nodes and database share the cores"
 _HEADERS = {
     "content-type": "application/json",
@@ -128,6 +129,9 @@ async def _one_call(stage: Stage, database: "Database") -> list[Row]:
                 FIRST_HOME: _Firsts(home).once,
             }
             times = await interleaved(stage.choose(200, 5), calls)
+            rates = [await _rate(stage, pool) for pool in (node, home)]
+    count, of_node, of_home = stage.choose(32, 4), *rates
+    aim = Comparison(RATE_HOME, of_node / of_home, f"≥ {_STEPS_PER_S:g} steps/s", of_node >= _STEPS_PER_S)
     bound = ratio(FLOOR, times[STEP], times[FLOOR], at_most=_STEP_AT_MOST)
     return [
         other(PART, FLOOR, times[FLOOR]),
@@ -135,7 +139,27 @@ async def _one_call(stage: Stage, database: "Database") -> list[Row]:
         other(PART, STEP_HOME, times[STEP_HOME]),
         row(PART, FIRST, times[FIRST], ratio(FIRST_HOME, times[FIRST], times[FIRST_HOME])),
         other(PART, FIRST_HOME, times[FIRST_HOME]),
+        figure(PART, RATE, of_node, aim, unit="/s", n=count, note=_RATE_NOTE),
+        replace(figure(PART, RATE_HOME, of_home, unit="/s", n=count), is_ours=False),
     ]
+
+
+async def _rate(stage: Stage, pool: Pool) -> float:
+    """Steps a second, of so many sessions that are each answered again as soon as they have asked."""
+    seconds, sessions = stage.choose(5, 1), [_Steps(pool, await run(pool, ENDLESS)) for _ in range(stage.choose(32, 4))]
+    steps = 0
+
+    async def play(session: _Steps) -> None:
+        nonlocal steps
+        while anyio.current_time() < end_s:
+            await session.once()
+            steps += 1
+
+    end_s = anyio.current_time() + seconds
+    async with anyio.create_task_group() as tasks:
+        for session in sessions:
+            tasks.start_soon(play, session)
+    return steps / seconds
 
 
 class _Steps:
@@ -201,12 +225,10 @@ def _loaded(name: str, urls: Sequence[str], sessions: int, seconds: float) -> li
         if client.error is not None:
             raise client.error
     firsts, steps = [client.first_ms for client in clients], [ms for client in clients for ms in client.steps_ms]
-    rate = len(steps) / seconds
-    aim = Comparison("", None, f"≥ {_STEPS_PER_S:g} steps/s", rate >= _STEPS_PER_S)
     what = f"{sessions} sessions at once, {name}"
     note = f"{_SHARED}; first prompts, all at once: p99 {p99(firsts):.0f} ms"
     return [
-        figure(PART, f"{what}: steps/s", rate, aim, unit="/s", n=len(steps), note=note),
+        figure(PART, f"{what}: steps/s", len(steps) / seconds, unit="/s", n=len(steps), note=note),
         row(PART, f"{what}: step", steps),
     ]
 
@@ -277,9 +299,9 @@ async def _many(stage: Stage, database: "Database") -> list[Row]:
 
         pages = (await interleaved(stage.choose(50, 3), {PAGE: page}))[PAGE]
         running = len(processes(pool.home.root))
-        before = switches_of(os.getpid())
+        before = _switches()
         await anyio.sleep(watched_s)
-        switched = switches_of(os.getpid()) - before
+        switched = _switches() - before
     name = f"{PAGE}, {count:,} paused"
     note = f"{running} processes besides the node: the fork server, its standby, and the one session that is live"
     beats = "the lease is renewed every 10 s, and the sweep looks"
@@ -287,3 +309,9 @@ async def _many(stage: Stage, database: "Database") -> list[Row]:
         row(PART, name, pages, at_most(statistics.median(pages), _PAGE_MS, "ms"), note=note),
         figure(PART, f"context switches of the node in {watched_s} s", switched, unit="switches", n=1, note=beats),
     ]
+
+
+def _switches() -> int:
+    """Of this process, with the threads that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nvcsw + usage.ru_nivcsw

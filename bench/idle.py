@@ -25,12 +25,12 @@ async def measure(stage: Stage) -> list[Row]:
                 tasks.start_soon(_start, client)
         await anyio.sleep(_SETTLE_S)
         pids = [process.pid for process in processes(home.root)]
-        before = {pid: switches_of(pid) for pid in pids}
+        before = {pid: _switches(pid) for pid in pids}
         await anyio.sleep(watched_s)
-        switched = {pid: switches_of(pid) - count for pid, count in before.items()}
-    switches = sum(switched.values())
+        switches_of = {pid: _switches(pid) - count for pid, count in before.items()}
+    switches = sum(switches_of.values())
     name = f"context switches of {sessions} paused sessions in {watched_s} s"
-    note = f"{len(pids)} processes, {sum(count > 0 for count in switched.values())} of them ran; {_UPSTREAM}"
+    note = f"{len(pids)} processes, {sum(count > 0 for count in switches_of.values())} of them ran; {_UPSTREAM}"
     return [figure(PART, name, switches, at_most(switches, 0, "switches"), unit="switches", n=len(pids), note=note)]
 
 
@@ -38,7 +38,7 @@ async def _start(client: Client) -> None:
     await call(client, "alc_run", code=ENDLESS, wait_s=WAIT_S)
 
 
-def switches_of(pid: int) -> int:
+def _switches(pid: int) -> int:
     """Of all its threads. One that has ended counts no further."""
     total = 0
     with contextlib.suppress(OSError):

@@ -2,7 +2,7 @@
 
     python bench/run.py [--quick] [--only NAMES] [--baseline PYTHON] [--out DIR]
 
-Contract: about two minutes (--quick: seconds, for a look whether it works; its figures mean little). NAMES are parts,
+Contract: about five minutes (--quick: seconds, for a look whether it works; its figures mean little). NAMES are parts,
 separated by commas. PYTHON has another version of the program installed. Prints a table; writes results.json into DIR.
 Needs Linux. Homes lie below TMPDIR and are removed, and no process is left. Exit code 0, also where an aim is
 missed; 1 where a part broke; 2 for a wrong command line.

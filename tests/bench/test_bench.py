@@ -40,7 +40,7 @@ ROWS = {
     "start": 13,
     "idle": 1,
     "idle server": 1,
-    "cluster": 11,
+    "cluster": 13,
 }
 ROUGH = "available memory lost"  # only there where the machine has less than before
 MAY_LACK = ("no tmpfs to write to", "PostgreSQL is not installed")
