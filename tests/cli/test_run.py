@@ -154,11 +154,12 @@ def test_what_a_strategy_prints_and_reports_is_shown_while_it_runs_once_and_in_o
         done = stdio_home.alc("run", str(tmp_path / "loud.lua"), *options)
 
         shown = [line for line in done.stderr.splitlines() if not line.startswith("alc: session")]
-        said = [line for line in shown if not line.startswith("…")]
+        said = [line for line in shown if not line.startswith(("…", "alc: 1 prompt in 1 round"))]
         assert (done.returncode, done.stdout) == (0, "A\n"), done.stderr
         assert said == ["begun\t1", "warn: before the prompt", "got A", "last"]
         assert "… 1/2 half (0 s)" in shown
         assert ("… answering q-0 (1 of 1)" in shown) is (options[0] == "--exec")
+        assert shown[-1].startswith("alc: 1 prompt in 1 round · 1 answer · ") is (options[0] == "--exec")
 
 
 @pytest.mark.slow
