@@ -54,18 +54,18 @@ async def test_a_session_of_somebody_else_takes_the_statements_of_one_that_is_no
         resting = (await run(ann, ASK_ONCE)).session_id
         await stop_via_pool(ann, resting, "hibernate")
         ended = (await run(ann, "return 1")).session_id
-        told = dict[tuple[str, str], tuple[str, list[str]]]()
+        outcomes = dict[tuple[str, str], tuple[str, list[str]]]()
         for name, call in CALLS.items():
             for what, sid in (("nothing", gen_pool_sid()), ("live", live), ("resting", resting), ("ended", ended)):
                 statements.clear()
                 with pytest.raises(Refused) as caught:
                     await call(ben, sid)
-                told[name, what] = (f"{caught.value} [{caught.value.code}]".replace(sid, "SID"), list(statements))
+                outcomes[name, what] = (f"{caught.value} [{caught.value.code}]".replace(sid, "SID"), list(statements))
         mine = await finish(ann, await status_via_pool(ann, resting))
 
     for name in CALLS:
-        assert "SID" in told[name, "nothing"][0]
+        assert "SID" in outcomes[name, "nothing"][0]
         for what in ("live", "resting", "ended"):
-            assert told[name, what] == told[name, "nothing"], (name, what)
-    assert told["status", "nothing"][1], "no statement was noted"
+            assert outcomes[name, what] == outcomes[name, "nothing"], (name, what)
+    assert outcomes["status", "nothing"][1], "no statement was noted"
     assert mine["result"] == "got end"

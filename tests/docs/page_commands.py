@@ -31,7 +31,7 @@ def outputs_of(commands: Sequence[str], directory: Path, environment: Mapping[st
     """What each prints, stderr included. All run in one shell, which ends what it has left running. Raises
     AssertionError with everything where one fails."""
     parts = [f"echo '{_MARK.format(number)}'\n{command}" for number, command in enumerate(commands)]
-    script = "\n".join(['trap \'test -z "$!" || kill "$!"; wait\' EXIT', *parts, f"echo '{_MARK.format(len(parts))}'"])
+    script = "\n".join([_END_THE_LAST, *parts, f"echo '{_MARK.format(len(parts))}'"])
     with tempfile.TemporaryFile("w+") as file:  # a pipe would stay open as long as what runs in the background
         code = subprocess.run(
             ["sh", "-ec", script],
