@@ -7,10 +7,11 @@ database does not answer at all, which no setting of the database can do. `sente
 
 import re
 import socket
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
+from algocline_mcp.cluster.deadlines import Deadlines
 from algocline_mcp.errors import Refused, StorageFailed
 
 try:
@@ -28,6 +29,8 @@ LOCK_S = 5.0  # a statement waits for the lock of another transaction
 IDLE_S = 10.0  # a transaction whose client is silent: a frozen process must not keep its locks
 _SILENT_S = 5.0  # beyond STATEMENT_S: a database that has not answered by then does not answer
 _WRITTEN = re.compile(r"postgres(?:ql)?://[^/?@]*@?[^/?@]*(?:[/?][^@]*)?")
+
+_DEADLINES = Deadlines()
 
 # What the database says by its code, as far as a user can do something about it.
 _REFUSALS = {
@@ -118,13 +121,11 @@ class Database:
 @contextmanager
 def bounded(connection: Connection, limit_s: float = STATEMENT_S + _SILENT_S) -> Iterator[None]:
     """Cuts the connection after the limit, so a wait for a frozen database ends with an error of psycopg."""
-    timer = threading.Timer(limit_s, cut, (connection,))
-    timer.daemon = True
-    timer.start()
+    key = _DEADLINES.add(limit_s, partial(cut, connection))
     try:
         yield
     finally:
-        timer.cancel()
+        _DEADLINES.remove(key)
 
 
 def fetch(connection: Connection, sql: str, parameters: Parameters = ()) -> list[tuple[object, ...]]:
