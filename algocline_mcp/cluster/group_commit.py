@@ -4,8 +4,11 @@ Contract. Each session is compared and locked by its row: it is written only whe
 worker knows. A session that is not is left out (`fenced`), and the others are committed. A commit may be sent again: it
 was made already where the rows have its records with its epoch, because no two owners have the same. Committed records
 count as flushed. With the record that ends a session its marks of effects go.
+
+The rows go out as JSON: a statement with an array for each column took 0.22 ms of processor time here, and takes 0.12.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,9 +39,8 @@ class Commit:
 
 _COMMIT = """
 WITH given AS (
-    SELECT * FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::bigint[],
-                         %s::text[], %s::text[])
-        AS given(sid, epoch, length, ending, phase, summary, size, owner, project)
+    SELECT * FROM json_to_recordset(%s) AS given(sid text, epoch bigint, length bigint, ending bigint, phase text,
+                                                 summary text, size bigint, owner text, project text)
 ), extended AS (
     UPDATE alc.sessions SET phase = given.phase, length = given.ending, summary = given.summary,
                             bytes = bytes + given.size, changed_at = clock_timestamp()
@@ -54,7 +56,7 @@ WITH given AS (
 ), written AS (
     INSERT INTO alc.records (sid, n, epoch, line)
     SELECT record.sid, n, epoch, line
-    FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::text[]) AS record(sid, n, epoch, line)
+    FROM json_to_recordset(%s) AS record(sid text, n bigint, epoch bigint, line text)
     JOIN committed ON committed.sid = record.sid
 )"""
 _FORGOTTEN = """, forgotten AS (
@@ -63,7 +65,7 @@ _FORGOTTEN = """, forgotten AS (
 )"""
 _COMMITTED = " SELECT sid FROM committed"
 _BEFORE = """
-SELECT sid FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) AS given(sid, epoch, length, ending)
+SELECT sid FROM json_to_recordset(%s) AS given(sid text, epoch bigint, length bigint, ending bigint)
 WHERE ending - length = (
     SELECT count(*) FROM alc.records
     WHERE records.sid = given.sid AND records.epoch = given.epoch AND n >= given.length AND n < given.ending
@@ -73,26 +75,30 @@ WHERE ending - length = (
 def commit(connection: Connection, node: str, commits: Sequence[Commit]) -> set[str]:
     """Of which sessions the records are committed now; the others are fenced. `commits`: at most one of a session.
     `node`: its name, for sessions that are new. Raises errors of psycopg; then each is committed, or none."""
-    keys: list[list[object]] = [
-        [each.sid for each in commits],
-        [each.epoch for each in commits],
-        [each.length for each in commits],
-        [each.end for each in commits],
+    given = [
+        {
+            "sid": each.sid,
+            "epoch": each.epoch,
+            "length": each.length,
+            "ending": each.end,
+            "phase": each.phase,
+            "summary": each.summary,
+            "size": each.size,
+            "owner": each.owner,
+            "project": each.project,
+        }
+        for each in commits
     ]
-    values: list[list[object]] = [
-        [each.phase for each in commits],
-        [each.summary for each in commits],
-        [each.size for each in commits],
-        [each.owner for each in commits],
-        [each.project for each in commits],
+    records = [
+        {"sid": each.sid, "n": n, "epoch": each.epoch, "line": line}
+        for each in commits
+        for n, line in enumerate(each.lines, each.length)
     ]
-    records = [(each.sid, n, each.epoch, line) for each in commits for n, line in enumerate(each.lines, each.length)]
     ends = any(each.phase == "finished" for each in commits)
     sql = _COMMIT + (_FORGOTTEN if ends else "") + _COMMITTED
-    columns = [list(column) for column in zip(*records, strict=True)]
-    committed = _sids(connection, sql, [*keys, *values, node, node, *columns])
+    committed = _sids(connection, sql, [json.dumps(given), node, node, json.dumps(records)])
     if len(committed) < len(commits):  # fenced, or committed by an attempt whose reply was lost
-        committed |= _sids(connection, _BEFORE, keys)
+        committed |= _sids(connection, _BEFORE, [json.dumps(given)])
     return committed
 
 

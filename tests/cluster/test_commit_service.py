@@ -295,8 +295,9 @@ def test_the_commit_that_ends_a_session_deletes_its_marks(node: SmallNode) -> No
 
 def test_a_commit_reads_sessions_by_their_key_however_many_there_are(node: SmallNode) -> None:
     link = Link(node.database, threading.Event())
-    keys, values = [[SID], [1], [1], [2]], [["paused"], ["{}"], [9], [""], [""]]
-    parameters = [*keys, *values, "node", "node", [SID], [1], [1], ["line"]]
+    given = {"sid": SID, "epoch": 1, "length": 1, "ending": 2, "phase": "finished", "summary": "{}", "size": 9}
+    record = {"sid": SID, "n": 1, "epoch": 1, "line": "line"}
+    parameters = [json.dumps([given]), "node", "node", json.dumps([record])]
     sql = f"EXPLAIN {group_commit._COMMIT}{group_commit._FORGOTTEN}{group_commit._COMMITTED}".encode()
     rows = link.run(lambda connection: connection.execute(sql, parameters).fetchall(), lambda: LIMIT_S)
     link.close()
