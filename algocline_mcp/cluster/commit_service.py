@@ -11,7 +11,7 @@ nobody knows whether it was committed: the next hold shows it. Every message get
 
 Messages (worker/keeper/node_journal.py is the other end), and their replies:
   {op: open, sid, part}                                       {length, epoch}
-  {op: commit, length, lines, phase, summary, project?}       {length}
+  {op: commit, length, lines, phase, summary, project?, prompts?}       {length}
   {op: effect, …}                                             that of `Effects`
 Any of them: {error, code}. A connection for effects needs no `open`.
 """
@@ -143,6 +143,7 @@ class CommitService:
             summary=json.dumps(message["summary"]),
             owner=hold.owner if hold is not None else "",
             project=str(message.get("project", "")),
+            prompts=int(message.get("prompts", 0)),
         )
 
     # ── on the threads that wait for the database ─────────────────────────────────────────────────────────

@@ -3,7 +3,8 @@
 Contract. Each session is compared and locked by its row: it is written only where epoch and length are those that its
 worker knows. A session that is not is left out (`fenced`), and the others are committed. A commit may be sent again: it
 was made already where the rows have its records with its epoch, because no two owners have the same. Committed records
-count as flushed. With the record that ends a session its marks of effects go.
+count as flushed. With the record that ends a session its marks of effects go. Prompts that count for the quota of their
+owner are counted by the same statement: so a prompt counts once, if its record is committed.
 
 The rows go out as JSON: a statement with an array for each column took 0.22 ms of processor time here, and takes 0.12.
 """
@@ -27,6 +28,7 @@ class Commit:
     summary: str
     owner: str = ""
     project: str = ""
+    prompts: int = 0  # among the records, that count for the quota of the owner
 
     @property
     def end(self) -> int:
@@ -40,7 +42,8 @@ class Commit:
 _COMMIT = """
 WITH given AS (
     SELECT * FROM json_to_recordset(%s) AS given(sid text, epoch bigint, length bigint, ending bigint, phase text,
-                                                 summary text, size bigint, owner text, project text)
+                                                 summary text, size bigint, owner text, project text,
+                                                 prompts bigint)
 ), extended AS (
     UPDATE alc.sessions SET phase = given.phase, length = given.ending, summary = given.summary,
                             bytes = bytes + given.size, changed_at = clock_timestamp()
@@ -62,6 +65,13 @@ WITH given AS (
 _FORGOTTEN = """, forgotten AS (
     DELETE FROM alc.effects USING committed, given
     WHERE effects.sid = committed.sid AND effects.sid = given.sid AND given.phase = 'finished'
+)"""
+# In one order, so no two wait for each other.
+_COUNTED = """, counted AS (
+    INSERT INTO alc.prompts (day, owner, count)
+    SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, owner, sum(given.prompts) FROM given JOIN committed USING (sid)
+    WHERE given.prompts > 0 GROUP BY owner ORDER BY owner
+    ON CONFLICT (day, owner) DO UPDATE SET count = prompts.count + EXCLUDED.count
 )"""
 _COMMITTED = " SELECT sid FROM committed"
 _BEFORE = """
@@ -86,6 +96,7 @@ def commit(connection: Connection, node: str, commits: Sequence[Commit]) -> set[
             "size": each.size,
             "owner": each.owner,
             "project": each.project,
+            "prompts": each.prompts,
         }
         for each in commits
     ]
@@ -95,7 +106,8 @@ def commit(connection: Connection, node: str, commits: Sequence[Commit]) -> set[
         for n, line in enumerate(each.lines, each.length)
     ]
     ends = any(each.phase == "finished" for each in commits)
-    sql = _COMMIT + (_FORGOTTEN if ends else "") + _COMMITTED
+    asks = any(each.prompts for each in commits)
+    sql = _COMMIT + (_FORGOTTEN if ends else "") + (_COUNTED if asks else "") + _COMMITTED
     committed = _sids(connection, sql, [json.dumps(given), node, node, json.dumps(records)])
     if len(committed) < len(commits):  # fenced, or committed by an attempt whose reply was lost
         committed |= _sids(connection, _BEFORE, [json.dumps(given)])

@@ -297,6 +297,9 @@ class Node:
     async def usage(self, pool: Pool) -> tuple[int, int]:
         return await self._calls.run(partial(session_list.usage, owner=pool.owner))
 
+    async def prompts_today(self, pool: Pool) -> int:
+        return await self._calls.run(partial(session_list.prompts_today, owner=pool.owner))
+
     def state_reader(self, owner: str) -> StateReader:
         return StateRows(self._calls.query, owner)
 

@@ -74,6 +74,14 @@ MIGRATIONS = (
         PRIMARY KEY (sid, stream)
     );
     """,
+    """
+    CREATE TABLE alc.prompts (                 -- how many the strategies of each principal ask, where there is a quota
+        day date NOT NULL,                     -- UTC
+        owner text NOT NULL,
+        count bigint NOT NULL,
+        PRIMARY KEY (day, owner)
+    );
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -111,3 +111,12 @@ def usage(connection: Connection, owner: str) -> tuple[int, int]:
     ).fetchone()
     assert row is not None
     return int(str(row[0])), int(str(row[1]))
+
+
+def prompts_today(connection: Connection, owner: str) -> int:
+    """By the primary key: as fast however many sessions and owners there are."""
+    row = connection.execute(
+        "SELECT count FROM alc.prompts WHERE day = (clock_timestamp() AT TIME ZONE 'UTC')::date AND owner = %s",
+        (owner,),
+    ).fetchone()
+    return int(str(row[0])) if row else 0

@@ -4,7 +4,7 @@ Contract. A session is stalled where its phase is `running` and nobody holds it:
 beyond its lease. One statement finds at most BATCH of them, those that wait longest first; each is revived as by a
 status call, and goes on by itself after it. Several nodes may find the same one: the hold decides. After a batch in
 which all were revived comes the next one at once. The same statement removes requests and nodes that have been over
-for KEPT_S, long after anybody would look at them.
+for KEPT_S, long after anybody would look at them, and the prompts counted on earlier days.
 """
 
 import random
@@ -26,7 +26,8 @@ _PART = 2  # of a lease, between two sweeps
 _REVIVE_S = 1.0  # of a status call; the session goes on after it
 _SWEEP = """
 WITH requests AS (DELETE FROM alc.requests WHERE created_at < clock_timestamp() - make_interval(secs => %(kept)s)),
-nodes AS (DELETE FROM alc.nodes WHERE lease_until < clock_timestamp() - make_interval(secs => %(kept)s))
+nodes AS (DELETE FROM alc.nodes WHERE lease_until < clock_timestamp() - make_interval(secs => %(kept)s)),
+prompts AS (DELETE FROM alc.prompts WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date)
 SELECT sid, owner FROM alc.sessions WHERE phase = 'running' AND length > 0 AND lease_until < clock_timestamp()
 AND NOT EXISTS (SELECT 1 FROM alc.nodes WHERE node = held_by AND alc.nodes.lease_until > clock_timestamp())
 ORDER BY changed_at LIMIT %(batch)s

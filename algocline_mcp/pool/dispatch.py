@@ -168,7 +168,7 @@ async def continue_via_pool(
     Raises Refused if none of the answers was accepted, with the reason; Unreachable.
     """
     check_sid(pool, sid)
-    pool.refuse_over_prompts()
+    await pool.refuse_over_prompts()
     items = [{key: value for key, value in asdict(answer).items() if value is not None} for answer in answers]
     event = Continue(tuple(answers), now_s(), is_checked)
     request = PoolRequest("continue", 1, sid, wait_s, answers=items, check=is_checked)

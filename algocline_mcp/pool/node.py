@@ -104,6 +104,10 @@ class Node(Protocol):
         """Number and bytes of the sessions of this owner."""
         ...
 
+    async def prompts_today(self, pool: "Pool") -> int:
+        """That strategies of this owner asked today (UTC), at any node; counted where there is a quota."""
+        ...
+
     def state_reader(self, owner: str) -> StateReader:
         """Reads what the strategies of an owner have stored. Its methods block: for threads."""
         ...

@@ -56,7 +56,7 @@ class OwnedPool(Pool):
     @asynccontextmanager
     async def room_for(self, sid: str) -> AsyncIterator[None]:
         """As of any pool. Raises Refused over a quota, too."""
-        self.refuse_over_prompts()
+        await self.refuse_over_prompts()
         try:
             if self.limits.owner_sessions or self.limits.owner_bytes:
                 async with self._counting:
@@ -101,11 +101,14 @@ class OwnedPool(Pool):
             return f"and what they keep take {taken:.1f} MiB, at most {limit:.1f} are kept"
         return None
 
-    def refuse_over_prompts(self) -> None:
+    async def refuse_over_prompts(self) -> None:
         allowed = self.limits.owner_prompts
-        if allowed and (asked := prompt_count.today(self.home)) >= allowed:
+        if allowed and (asked := await self.prompts_today()) >= allowed:
             raise Refused(
                 f"your strategies have asked {asked} prompts today, at most {allowed} in a day: go on after 00:00 UTC, "
                 "nothing is lost",
                 code="quota",
             )
+
+    async def prompts_today(self) -> int:
+        return prompt_count.today(self.home) if self.node is None else await self.node.prompts_today(self)

@@ -178,7 +178,7 @@ class Pool:
             self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
             self.usage.refuse_over(self.limits, self.home.root)
 
-    def refuse_over_prompts(self) -> None:
+    async def refuse_over_prompts(self) -> None:
         """Raises Refused where a principal may have no more prompts today. For the user there is no such limit."""
 
     def apply_retention_soon(self, sid: str) -> None:

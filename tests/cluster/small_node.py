@@ -51,8 +51,8 @@ class SmallNode:
         """Of a pool whose workers commit here."""
         return {**os.environ, "ALC_NODE_SOCKET": os.fspath(self.path)}
 
-    def journal(self, sid: str) -> NodeJournal:
-        self.journals.append(NodeJournal(sid, "", os.fspath(self.path)))
+    def journal(self, sid: str, *, is_counting: bool = False) -> NodeJournal:
+        self.journals.append(NodeJournal(sid, "", os.fspath(self.path), is_counting=is_counting))
         return self.journals[-1]
 
     def records(self, sid: str) -> list[Record]:

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from algocline_mcp.cluster import commit_service, group_commit
+from algocline_mcp.cluster import commit_service, group_commit, session_list
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.group_commit import Commit
 from algocline_mcp.cluster.link import Link
@@ -44,9 +44,9 @@ def threads() -> Iterator[ThreadPoolExecutor]:
         yield pool
 
 
-def begun(node: SmallNode, sid: str = SID) -> NodeJournal:
+def begun(node: SmallNode, sid: str = SID, *, is_counting: bool = False) -> NodeJournal:
     """A new session whose header is committed."""
-    journal = node.journal(sid)
+    journal = node.journal(sid, is_counting=is_counting)
     journal.take(header(sid))
     commit(journal)
     return journal
@@ -298,13 +298,62 @@ def test_a_commit_reads_sessions_by_their_key_however_many_there_are(node: Small
     given = {"sid": SID, "epoch": 1, "length": 1, "ending": 2, "phase": "finished", "summary": "{}", "size": 9}
     record = {"sid": SID, "n": 1, "epoch": 1, "line": "line"}
     parameters = [json.dumps([given]), "node", "node", json.dumps([record])]
-    sql = f"EXPLAIN {group_commit._COMMIT}{group_commit._FORGOTTEN}{group_commit._COMMITTED}".encode()
+    parts = (group_commit._COMMIT, group_commit._FORGOTTEN, group_commit._COUNTED, group_commit._COMMITTED)
+    sql = f"EXPLAIN {''.join(parts)}".encode()
     rows = link.run(lambda connection: connection.execute(sql, parameters).fetchall(), lambda: LIMIT_S)
     link.close()
 
     plan = "\n".join(str(line) for (line,) in rows)
     assert "Index" in plan
     assert "Seq Scan on" not in plan
+
+
+# ── the quota of prompts ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _prompts(node: SmallNode) -> int:
+    with node.database.connect() as connection:
+        return session_list.prompts_today(connection, "")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_prompt_counts_once_with_its_record(node: SmallNode, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    monkeypatch.setattr(group_commit, "commit", lost_at_each_second_call(when))
+    journals = [begun(node, sid, is_counting=True) for sid in SIDS[:2]]
+    for journal in journals:
+        commit(journal, prompt("q-0", "q-1"), answer("q-0"), prompt("q-2"))
+        commit(journal, answer("q-1"))
+
+    assert _prompts(node) == 6
+
+
+def test_prompts_of_sessions_that_commit_together_count_for_their_owner(
+    node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals = [begun(node, sid, is_counting=True) for sid in SIDS]
+    taken(node.database, SIDS[7], "other")
+
+    _, groups = committed_together(node, threads, monkeypatch, journals)
+
+    until_blocking(lambda: _prompts(node) == len(SIDS) - 1)  # without the one that is fenced
+    assert max(groups) > 1
+
+
+def test_prompts_count_that_a_killed_keeper_left_in_its_file_and_not_those_of_a_branch(node: SmallNode) -> None:
+    begun(node, is_counting=True)
+    later, branch = node.journal(SID, is_counting=True), node.journal(SIDS[1], is_counting=True)
+    for journal in (later, branch):
+        for stored in (header(SID), prompt("q-0"), answer("q-0")):
+            journal.take(stored)
+        commit(journal)
+
+    assert _prompts(node) == 1
+
+
+def test_prompts_without_a_quota_are_not_counted(node: SmallNode) -> None:
+    commit(begun(node), prompt("q-0"))
+
+    assert _prompts(node) == 0
 
 
 class CountedEffects:

@@ -1,6 +1,6 @@
 """A session of somebody else in the database is looked up by the same statements as one that is not there."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,17 @@ CALLS: dict[str, Callable[[Pool, str], Awaitable[Any]]] = {
     "view": lambda pool, sid: view_via_pool(pool, sid, "history"),
     "branch": lambda pool, sid: branch_via_pool(pool, sid, Branch(at="q-0"), wait_s=1.0),
 }
+
+
+@pytest.fixture
+def elsewhere(rig: Rig) -> Iterator[Rig]:
+    """Another node of the same database."""
+    other = Rig(rig.database)
+    try:
+        yield other
+    finally:
+        leaks = other.end()
+    assert not leaks
 
 
 @pytest.fixture
@@ -69,3 +80,17 @@ async def test_a_session_of_somebody_else_takes_the_statements_of_one_that_is_no
             assert outcomes[name, what] == outcomes[name, "nothing"], (name, what)
     assert outcomes["status", "nothing"][1], "no statement was noted"
     assert mine["result"] == "got end"
+
+
+async def test_prompts_of_a_day_count_at_all_nodes(rig: Rig, elsewhere: Rig) -> None:
+    async with rig.pool(owner_prompts=2) as pool, elsewhere.pool(owner_prompts=2) as other:
+        here, there = pool_of(pool, "ann"), pool_of(other, "ann")
+        first = await run(here, ASK_ONCE)
+        second = await run(there, ASK_ONCE)
+        for refused in (run(here, ASK_ONCE), run(there, ASK_ONCE), say(here, first.session_id, "q-0", "A")):
+            with pytest.raises(Refused, match="have asked 2 prompts today, at most 2 in a day") as caught:
+                await refused
+        bens = await run(pool_of(other, "ben"), ASK_ONCE)
+
+    assert caught.value.code == "quota"
+    assert [reply.result["status"] for reply in (first, second, bens)] == ["needs_response"] * 3

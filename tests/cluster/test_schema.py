@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from algocline_mcp.cli.main import alc
 from algocline_mcp.cluster import schema
 from algocline_mcp.cluster.connection import Database
+from algocline_mcp.cluster.schema import VERSION
 from algocline_mcp.config.home import Home
 from algocline_mcp.errors import Refused, StorageFailed
 from tests.cluster.postgres import Postgres
@@ -40,21 +41,22 @@ def test_a_database_is_made_checked_and_made_again(empty: Database) -> None:
     assert [output.exit_code for output in outputs] == [1, 1, 0, 0, 0, 0]
     assert outputs[0].output == f"Error: {empty.label} has no tables of alc: run alc db init\n"
     assert outputs[1].output == outputs[0].output
-    assert outputs[2].output.endswith("schema version 1, created\n")
-    assert outputs[3].output.endswith("schema version 1, as before\n")
-    assert outputs[5].output == f"{empty.label}: schema version 1\n"
+    assert outputs[2].output.endswith(f"schema version {VERSION}, created\n")
+    assert outputs[3].output.endswith(f"schema version {VERSION}, as before\n")
+    assert outputs[5].output == f"{empty.label}: schema version {VERSION}\n"
 
 
 def test_an_older_schema_waits_for_its_upgrade(database: Database) -> None:
     with database.connect() as connection:
-        with pytest.raises(Refused, match=r"has schema version 1, this program needs 2: run alc db upgrade$"):
-            schema.check(connection, database, version=2)
+        versions = f"has schema version {VERSION}, this program needs {VERSION + 1}"
+        with pytest.raises(Refused, match=f"{versions}: run alc db upgrade$"):
+            schema.check(connection, database, version=VERSION + 1)
         with pytest.raises(Refused, match="run alc db upgrade"):
             schema.migrate(connection, database, begins=True, migrations=NEXT)
-        versions = schema.migrate(connection, database, begins=False, migrations=NEXT)
-        schema.check(connection, database, version=2)
+        upgraded = schema.migrate(connection, database, begins=False, migrations=NEXT)
+        schema.check(connection, database, version=VERSION + 1)
 
-    assert versions == (1, 2)
+    assert upgraded == (VERSION, VERSION + 1)
     assert "colour" in _columns(database)
 
 
@@ -71,7 +73,8 @@ def test_a_newer_schema_is_refused_by_every_command(empty: Database, tmp_path: P
 
     assert {output.exit_code for output in outputs} == {1}
     assert {output.output.removeprefix("Error: ").removeprefix("alc: ") for output in outputs} == {
-        f"{empty.label} has schema version 2, this program knows 1 at most: install a newer algocline-mcp here\n"
+        f"{empty.label} has schema version {VERSION + 1}, this program knows {VERSION} at most: install a newer "
+        "algocline-mcp here\n"
     }
 
 
@@ -89,7 +92,7 @@ def test_of_many_at_once_one_makes_the_tables(empty: Database) -> None:
     for thread in threads:
         thread.join()
 
-    assert sorted(results) == [(0, 1), *[(1, 1)] * 5]
+    assert sorted(results) == [(0, VERSION), *[(VERSION, VERSION)] * 5]
 
 
 def test_a_migration_that_fails_leaves_nothing(database: Database) -> None:
@@ -123,7 +126,7 @@ def test_an_upgrade_killed_in_the_middle_leaves_nothing_and_is_made_again(databa
     with database.connect() as connection:
         versions = schema.migrate(connection, database, begins=False, migrations=NEXT)
 
-    assert versions == (1, 2)
+    assert versions == (VERSION, VERSION + 1)
     assert "colour" in _columns(database)
 
 

@@ -104,13 +104,20 @@ async def test_one_that_cannot_be_revived_hinders_no_other(rows: SessionRows, re
     assert revivals.asked == [("", second)]
 
 
-async def test_requests_and_nodes_that_are_long_over_are_removed(rows: SessionRows, revivals: Revivals) -> None:
+async def test_requests_nodes_and_counts_of_prompts_that_are_over_are_removed(
+    rows: SessionRows, revivals: Revivals
+) -> None:
     for name, age_s in (("old", KEPT_S + 60), ("young", KEPT_S / 2)):
         age = "clock_timestamp() - make_interval(secs => %s)"
         rows.query(f"INSERT INTO alc.requests VALUES (%s, 's', '', 'n', '{{}}', NULL, {age})", (name, age_s))
         rows.query(f"INSERT INTO alc.nodes VALUES (%s, {age})", (name, age_s))
 
+    for days in (0, 1):
+        day = "(clock_timestamp() AT TIME ZONE 'UTC')::date - %s::integer"
+        rows.query(f"INSERT INTO alc.prompts VALUES ({day}, 'ann', 9)", (days,))
+
     await revivals.sweep()
 
+    assert rows.query("SELECT count(*) FROM alc.prompts") == [(1,)]
     assert rows.query("SELECT id FROM alc.requests") == [("young",)]
     assert sorted(rows.query("SELECT node FROM alc.nodes")) == [(LIVE,), (OVER,), ("young",)]

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -14,13 +14,13 @@ from algocline_mcp.history.new_session import header_of
 from algocline_mcp.history.retention import apply_retention, usage_of
 from algocline_mcp.pool import owned
 from algocline_mcp.pool.dispatch import Pool, Strategy, begin_via_pool, gen_pool_sid, run_via_pool, stop_via_pool
-from algocline_mcp.pool.owned import pool_of
+from algocline_mcp.pool.owned import OwnedPool, pool_of
 from algocline_mcp.pool.reach import find_entry
 from algocline_mcp.session.owner import calling_as
-from algocline_mcp.storage import prompt_count
 from algocline_mcp.storage.owners import name_part, owners_of
 from algocline_mcp.storage.sockets import live_sessions, live_workers
 from tests.pool.test_admission import age
+from tests.rig.fixtures import on_both_storages
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, finish, kill, run, say, until
 
 pytestmark = pytest.mark.anyio
@@ -218,12 +218,13 @@ async def test_sessions_are_not_counted_for_each_run(rig: Rig, monkeypatch: pyte
     assert counted.count(ann.home.part) == 1
 
 
+@on_both_storages
 async def test_prompts_of_a_day_are_counted_whatever_dies_and_over_them_nothing_is_accepted(rig: Rig) -> None:
     asks_three = 'return #alc.parallel({"a", "b"}, function(x) return x end) .. alc.llm("third")'
     async with rig.pool(owner_prompts=3) as pool:
         ann = pool_of(pool, "ann")
         first = await run(ann, asks_three)
-        two = prompt_count.today(ann.home)
+        two = await cast(OwnedPool, ann).prompts_today()
         await kill(rig.keeper(first.session_id))
         second = await say(ann, first.session_id, "q-0", "A")
         third = await say(ann, first.session_id, "q-1", "B")

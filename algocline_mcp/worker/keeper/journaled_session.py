@@ -51,11 +51,12 @@ class JournaledSession:
         self.session = Session(sid=sid)
         self._home = home
         self._limits = limits
-        self._counts = bool(home.part and limits.owner_prompts)  # its prompts are counted
         self._journal: journal.Journal | None = None
         self._is_directory_synced = False
         self._hides = False  # the session has read its environment
-        self.node = NodeJournal(sid, home.part, node_socket) if node_socket else None
+        is_counting = bool(home.part and limits.owner_prompts)  # prompts, for the quota of their owner
+        self._is_counting = is_counting and not node_socket
+        self.node = NodeJournal(sid, home.part, node_socket, is_counting=is_counting) if node_socket else None
         self._is_revived = False  # another worker has acknowledged something, and nothing was appended since
 
     @property
@@ -124,7 +125,7 @@ class JournaledSession:
         self._is_revived = False
         evolve(self.session, record)
         self._hides = self._hides or reads_environment(record)
-        if self._counts and record["kind"] == "prompt":
+        if self._is_counting and record["kind"] == "prompt":
             prompt_count.add(self._home, len(record["queries"]))
 
     def flush(self) -> None:

@@ -33,13 +33,16 @@ _GONE = "the server of this worker has ended: ask again, another one goes on wit
 
 
 class NodeJournal:
-    def __init__(self, sid: str, part: str, path: str) -> None:
-        """`path`: of the node's socket. Raises StorageBroken."""
+    def __init__(self, sid: str, part: str, path: str, *, is_counting: bool = False) -> None:
+        """`path`: of the node's socket. `is_counting`: prompts count for the quota of their owner. Raises
+        StorageBroken."""
+        self._is_counting = is_counting
         self.is_gone = False
         self._opened: Record | None = None  # the reply to `open`
         self._taken = 0  # records of the file that were there at the start
         self._length = -1  # records that are committed; -1: not compared with those of the file yet
         self._uncommitted: list[str] = []
+        self._prompts: list[int] = []  # that count, of each line
         self._lines = messages.LineBuffer(_REPLY_BYTES)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -75,12 +78,18 @@ class NodeJournal:
         if record["kind"] == "flushed":
             return
         if not self._taken or self._taken >= self._open()["length"]:
-            self.add(record)  # the header in any case: a new session does not wait here
+            # The header in any case: a new session does not wait here. The prompts of a new branch are its parent's.
+            self._add(record, is_counting=bool(self._taken) and self._open()["length"] > 0)
         self._taken += 1
 
     def add(self, record: Record) -> None:
         """A record that was appended."""
+        self._add(record, is_counting=True)
+
+    def _add(self, record: Record, *, is_counting: bool) -> None:
         self._uncommitted.append(encode(record, 0)[:-1].decode("ascii"))
+        counts = self._is_counting and is_counting and record["kind"] == "prompt"
+        self._prompts.append(len(record["queries"]) if counts else 0)
 
     @property
     def has_uncommitted(self) -> bool:
@@ -93,9 +102,11 @@ class NodeJournal:
         while self._uncommitted:
             lines = list(_first(self._uncommitted, _MESSAGE_BYTES))
             message = {"op": "commit", "length": self._length, "lines": lines, "phase": phase, "summary": summary}
+            if count := sum(self._prompts[: len(lines)]):
+                message["prompts"] = count
             self._send(message if self._length else {**message, "project": project})
             self._length = int(self._reply()["length"])
-            del self._uncommitted[: len(lines)]
+            del self._uncommitted[: len(lines)], self._prompts[: len(lines)]
 
     def _open(self) -> Record:
         if self._opened is None:
@@ -113,7 +124,7 @@ class NodeJournal:
                 "is then written anew"
             )
         if length:
-            del self._uncommitted[0]  # the header
+            del self._uncommitted[0], self._prompts[0]  # the header
         self._length = length
 
     def _send(self, message: Record) -> None:
