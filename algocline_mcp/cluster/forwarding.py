@@ -20,7 +20,7 @@ from algocline_mcp.pool.dispatch import StopMode, continue_via_pool, status_via_
 from algocline_mcp.pool.node import Forwarded
 from algocline_mcp.pool.owned import pool_of
 from algocline_mcp.pool.pool import Pool
-from algocline_mcp.pool.replies import PoolReply
+from algocline_mcp.pool.replies import OnProgress, PoolReply
 from algocline_mcp.session.events import Answer
 
 _SPARE_S = 1.0  # of the grace of a tool call, kept for the error that says what happened
@@ -43,7 +43,7 @@ class Forwarding:
         self.requests = Requests(database, name, self._serve, lease_s=lease_s)
         self._pool: Pool  # of the user, while it runs
 
-    async def elsewhere(self, pool: Pool, request: Forwarded) -> PoolReply | None:
+    async def elsewhere(self, pool: Pool, request: Forwarded, on_progress: OnProgress | None) -> PoolReply | None:
         """Raises what `hold` and the holder raise, StorageFailed, and Unreachable when the time is over."""
         ends = anyio.current_time() + request.wait_s
         pause_s, longest_s = _PAUSES_S
@@ -52,7 +52,7 @@ class Forwarding:
             while holder := await self._node.hold(pool, request.sid):
                 left = replace(request, wait_s=max(0.0, ends - anyio.current_time()))
                 try:
-                    return await self.requests.ask(holder, request.sid, pool.owner, asdict(left))
+                    return await self.requests.ask(holder, request.sid, pool.owner, asdict(left), on_progress)
                 except HolderGone:
                     await anyio.sleep(pause_s)
                     pause_s = min(2 * pause_s, longest_s)
@@ -70,27 +70,29 @@ class Forwarding:
             tasks.start_soon(self.requests.run)
             await sweep_forever(self._database, pool, lease_s=self._lease_s)
 
-    async def _serve(self, owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def _serve(self, owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         pool, forwarded = pool_of(self._pool, owner), Forwarded(**request)
         if await self._node.hold(pool, forwarded.sid):
             raise HolderGone
-        return await _CALLS[forwarded.op](pool, forwarded)
+        return await _CALLS[forwarded.op](pool, forwarded, on_progress)
 
 
-async def _continue(pool: Pool, request: Forwarded) -> PoolReply:
+async def _continue(pool: Pool, request: Forwarded, on_progress: OnProgress | None) -> PoolReply:
     answers = [Answer(**{"query_id": None, **item}) for item in request.answers]
-    return await continue_via_pool(pool, request.sid, answers, wait_s=request.wait_s, is_checked=request.check)
+    return await continue_via_pool(
+        pool, request.sid, answers, wait_s=request.wait_s, on_progress=on_progress, is_checked=request.check
+    )
 
 
-async def _status(pool: Pool, request: Forwarded) -> PoolReply:
-    return await status_via_pool(pool, request.sid, wait_s=request.wait_s)
+async def _status(pool: Pool, request: Forwarded, on_progress: OnProgress | None) -> PoolReply:
+    return await status_via_pool(pool, request.sid, wait_s=request.wait_s, on_progress=on_progress)
 
 
-async def _stop(pool: Pool, request: Forwarded) -> PoolReply:
+async def _stop(pool: Pool, request: Forwarded, on_progress: OnProgress | None) -> PoolReply:
     return await stop_via_pool(pool, request.sid, cast(StopMode, request.mode))
 
 
-_CALLS: Mapping[str, Callable[[Pool, Forwarded], Awaitable[PoolReply]]] = {
+_CALLS: Mapping[str, Callable[[Pool, Forwarded, OnProgress | None], Awaitable[PoolReply]]] = {
     "continue": _continue,
     "status": _status,
     "stop": _stop,

@@ -37,7 +37,7 @@ from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFaile
 from algocline_mcp.history.database_reader import StateReader
 from algocline_mcp.pool.node import Forwarded, HoldLost, not_found, socket_of
 from algocline_mcp.pool.pool import Pool
-from algocline_mcp.pool.replies import PoolReply
+from algocline_mcp.pool.replies import OnProgress, PoolReply
 from algocline_mcp.session.records import Record
 from algocline_mcp.session.state import Session
 
@@ -260,8 +260,8 @@ class Node:
 
     # ── ends of sessions; lists ───────────────────────────────────────────────────────────────────────────
 
-    async def elsewhere(self, pool: Pool, request: Forwarded) -> PoolReply | None:
-        return await self.forwarding.elsewhere(pool, request)
+    async def elsewhere(self, pool: Pool, request: Forwarded, on_progress: OnProgress | None) -> PoolReply | None:
+        return await self.forwarding.elsewhere(pool, request, on_progress)
 
     async def finish(self, pool: Pool, sid: str, session: Session, records: Sequence[Record]) -> None:
         hold, state = self.holds.of(sid), self._copies.state_of(pool.home, sid)

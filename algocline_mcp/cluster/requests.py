@@ -14,6 +14,7 @@ Contract.
   - A request may run twice, after a lost connection or when its holder has changed meanwhile. So `serve` must be
     idempotent, as are answers by their query id.
   - What waits for a slot is bounded: beyond _KEPT_IDS a row waits in its table for the next look.
+  - Progress of a request comes as in reports.py, where the asker wants it.
 """
 
 import json
@@ -30,9 +31,10 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from algocline_mcp.cluster.connection import Connection, Database, bounded, fetch
+from algocline_mcp.cluster.reports import SEND, WANTED, Reports, progress_of
 from algocline_mcp.cluster.statements import Statements
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed, Unreachable
-from algocline_mcp.pool.replies import PoolReply
+from algocline_mcp.pool.replies import OnProgress, PoolReply
 
 CHECK_PART = 3  # of a lease, between two looks at what no ring announced
 UNDER_WAY = 200  # requests of other nodes that run at a time
@@ -65,8 +67,8 @@ _KINDS: dict[str, type[AlcError]] = {
     kind.__name__: kind for kind in (Refused, HomeUnusable, Unreachable, StorageFailed)
 }
 
-# owner and request -> reply; raises HolderGone where this node does not hold the session
-Serve = Callable[[str, Mapping[str, Any]], Awaitable[PoolReply]]
+# owner, request and what takes its progress -> reply; raises HolderGone where this node does not hold the session
+Serve = Callable[[str, Mapping[str, Any], OnProgress | None], Awaitable[PoolReply]]
 
 
 class HolderGone(Exception):
@@ -82,9 +84,19 @@ def channel_of(token: str) -> str:
     return f"alc_node_{token}"
 
 
+def _channel_of_asker(request_id: str) -> str:
+    return channel_of(request_id.partition("-")[0])
+
+
 @dataclass(slots=True)
 class _Waiting:
+    on_progress: OnProgress | None
     rung: anyio.Event = field(default_factory=anyio.Event)
+
+    async def tell(self, report: str) -> None:
+        progress = progress_of(report)
+        if self.on_progress is not None and progress is not None:
+            await self.on_progress(progress)
 
 
 class Requests:
@@ -99,16 +111,24 @@ class Requests:
         self._asked: dict[str, _Waiting] = {}  # own requests, by id
         self._taken: set[str] = set()  # ids of requests of other nodes that run or wait for a slot
         self._slots = anyio.Semaphore(UNDER_WAY)
+        self._reports = Reports(self._report)
         self._tasks: TaskGroup
         self.is_listening = anyio.Event()
 
     # ── the asker ─────────────────────────────────────────────────────────────────────────────────────────
 
-    async def ask(self, holder: str, sid: str, owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def ask(
+        self,
+        holder: str,
+        sid: str,
+        owner: str,
+        request: Mapping[str, Any],
+        on_progress: OnProgress | None = None,
+    ) -> PoolReply:
         """Waits as long as the caller lets it. `request`: JSON. Raises HolderGone, StorageFailed, and what the holder
         raises."""
-        request_id = f"{token_of(self._node)}-{secrets.token_hex(16)}"
-        waiting = self._asked[request_id] = _Waiting()
+        request_id = f"{token_of(self._node)}-{secrets.token_hex(16)}{WANTED if on_progress else ''}"
+        waiting = self._asked[request_id] = _Waiting(on_progress)
         try:
             left_s = await self._send(holder, request_id, sid, owner, json.dumps(dict(request)))
             response = await self._response(holder, request_id, waiting, left_s)
@@ -118,10 +138,8 @@ class Requests:
 
     async def _send(self, holder: str, request_id: str, sid: str, owner: str, request: str) -> float:
         """For how many seconds the holder's lease lasts."""
-        rows = await self._query(
-            _SEND,
-            (holder, request_id, sid, owner, request, channel_of(token_of(holder)), request_id),
-        )
+        channel = channel_of(token_of(holder))
+        rows = await self._query(_SEND, (holder, request_id, sid, owner, request, channel, request_id))
         if not rows:
             raise HolderGone
         return float(str(rows[0][1]))
@@ -166,6 +184,7 @@ class Requests:
         """Listens until it is cancelled; then all who wait for this node learn that it has gone."""
         try:
             async with anyio.create_task_group() as self._tasks:
+                self._tasks.start_soon(self._reports.run)
                 pause_s, longest_s = _RECONNECT_PAUSE_S
                 while True:
                     began = anyio.current_time()
@@ -220,8 +239,13 @@ class Requests:
 
     def _take(self, ids: list[str]) -> None:
         """Empties `ids`."""
-        for request_id in ids:
-            if (waiting := self._asked.get(request_id)) is not None:
+        for ring in ids:
+            request_id, _, report = ring.partition(" ")
+            waiting = self._asked.get(request_id)
+            if report:
+                if waiting is not None:
+                    self._tasks.start_soon(waiting.tell, report)
+            elif waiting is not None:
                 waiting.rung.set()
             elif request_id not in self._taken and len(self._taken) < _KEPT_IDS:
                 self._taken.add(request_id)
@@ -235,8 +259,10 @@ class Requests:
                     "SELECT owner, request FROM alc.requests WHERE id = %s AND node = %s AND response IS NULL",
                     (request_id, self._node),
                 )
+                on_progress = self._reports.on_progress(request_id)
                 for owner, request in rows:
-                    await self._respond(request_id, await self._outcome(str(owner), json.loads(str(request))))
+                    outcome = await self._outcome(str(owner), json.loads(str(request)), on_progress)
+                    await self._respond(request_id, outcome)
         except StorageFailed:
             return  # the next look finds the row again
         finally:
@@ -249,7 +275,7 @@ class Requests:
         pause_s, longest_s = _RECONNECT_PAUSE_S
         while True:
             try:
-                await self._query(_RESPOND, (response, request_id, channel_of(request_id.partition("-")[0])))
+                await self._query(_RESPOND, (response, request_id, _channel_of_asker(request_id)))
             except StorageFailed:
                 if anyio.current_time() > deadline:
                     raise
@@ -258,9 +284,13 @@ class Requests:
             await anyio.sleep(pause_s)
             pause_s = min(2 * pause_s, longest_s)
 
-    async def _outcome(self, owner: str, request: Mapping[str, Any]) -> str:
+    async def _report(self, payloads: list[tuple[str, str]]) -> None:
+        channels = [_channel_of_asker(request_id) for request_id, _ in payloads]
+        await self._query(SEND, (channels, [payload for _, payload in payloads]))
+
+    async def _outcome(self, owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> str:
         try:
-            reply = await self._serve(owner, request)
+            reply = await self._serve(owner, request, on_progress)
         except HolderGone:
             return _GONE
         except AlcError as exc:
@@ -272,10 +302,7 @@ class Requests:
         return json.dumps(reply._asdict())
 
     async def _leave(self) -> None:
-        await self._query(
-            _LEAVE,
-            (_GONE, self._node),
-        )
+        await self._query(_LEAVE, (_GONE, self._node))
 
 
 def _read_rings(connection: Connection, ids: list[str]) -> None:

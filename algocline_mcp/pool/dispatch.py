@@ -173,7 +173,7 @@ async def continue_via_pool(
     event = Continue(tuple(answers), now_s(), is_checked)
     request = PoolRequest("continue", 1, sid, wait_s, answers=items, check=is_checked)
     asked = Forwarded("continue", sid, wait_s, answers=items, check=is_checked)
-    return await carried_out(pool, asked, lambda: converse(pool, request, on_progress, event=event))
+    return await carried_out(pool, asked, lambda: converse(pool, request, on_progress, event=event), on_progress)
 
 
 async def status_via_pool(
@@ -196,7 +196,8 @@ async def status_via_pool(
         return await reply_from_disk(pool, sid)
     request = PoolRequest("status", 1, sid, wait_s)
     ask = partial(converse, pool, request, on_progress, spawn_if=spawn_if)
-    return await carried_out(pool, Forwarded("status", sid, wait_s), lambda: _status(pool, sid, ask))
+    asked = Forwarded("status", sid, wait_s)
+    return await carried_out(pool, asked, lambda: _status(pool, sid, ask), on_progress)
 
 
 async def _is_at_rest(pool: Pool, node: Node, sid: str, spawn_if: SpawnIf) -> bool:

@@ -25,7 +25,7 @@ from algocline_mcp.session.state import Session
 
 if TYPE_CHECKING:
     from algocline_mcp.pool.pool import Pool
-    from algocline_mcp.pool.replies import PoolReply
+    from algocline_mcp.pool.replies import OnProgress, PoolReply
 
 SOCKET_VARIABLE = "ALC_NODE_SOCKET"  # tells a worker where its node listens; not a setting
 _ATTEMPTS = 3  # a hold is lost where this node was frozen, or cut off, for longer than its lease
@@ -75,7 +75,7 @@ class Node(Protocol):
         """In the background, if no worker of the session lives here and no call is under way to it."""
         ...
 
-    async def elsewhere(self, pool: "Pool", request: Forwarded) -> "PoolReply | None":
+    async def elsewhere(self, pool: "Pool", request: Forwarded, on_progress: "OnProgress | None") -> "PoolReply | None":
         """The reply of the node that holds the session; None: this node holds it now. Raises as `hold`."""
         ...
 
@@ -144,23 +144,32 @@ def not_found(sid: str) -> str:
     return f"Session {sid[:80]!r} not found: alc_status() lists the unfinished ones; or start with alc_run"
 
 
-async def carried_out(pool: "Pool", request: Forwarded, here: Callable[[], Awaitable["PoolReply"]]) -> "PoolReply":
+async def carried_out(
+    pool: "Pool",
+    request: Forwarded,
+    here: Callable[[], Awaitable["PoolReply"]],
+    on_progress: "OnProgress | None" = None,
+) -> "PoolReply":
     if pool.node is None:
         return await here()
     for _ in range(_ATTEMPTS):
         try:
-            return await _held(pool, pool.node, request, here)
+            return await _held(pool, pool.node, request, here, on_progress)
         except HoldLost:
             continue
     raise Unreachable(f"session {request.sid} went from node to node meanwhile: send the same request again")
 
 
 async def _held(
-    pool: "Pool", node: Node, request: Forwarded, here: Callable[[], Awaitable["PoolReply"]]
+    pool: "Pool",
+    node: Node,
+    request: Forwarded,
+    here: Callable[[], Awaitable["PoolReply"]],
+    on_progress: "OnProgress | None",
 ) -> "PoolReply":
     try:
         with pool.calling(request.sid):
-            reply = await node.elsewhere(pool, request)
+            reply = await node.elsewhere(pool, request, on_progress)
             return await here() if reply is None else reply
     finally:
         node.give_back_soon(pool, request.sid)

@@ -13,6 +13,8 @@ import pytest
 
 from algocline_mcp.cluster import schema
 from algocline_mcp.cluster.connection import Database
+from algocline_mcp.cluster.reports import WANTED
+from algocline_mcp.cluster.rows import SessionRows
 from algocline_mcp.config.home import Home
 from algocline_mcp.http.tokens import new_token
 from tests.cluster.postgres import Postgres
@@ -97,6 +99,49 @@ async def test_a_session_goes_on_at_another_node_after_its_own_was_stopped(homes
     assert (ends[0], ends[1].count("\n")) == (0, 1), ends[1]
     assert second["prompt"] == shown["prompt"] == again["prompt"] == "second after A"
     assert (ended["status"], ended["result"]) == ("completed", "A+B")
+
+
+PROGRESS = """
+if ctx.asks then alc.llm("first") end
+alc.progress(1, 3, "reading")
+while true do end
+"""
+
+
+@pytest.mark.parametrize("tool", ["alc_status", "alc_continue"])
+async def test_a_call_at_another_node_reports_the_progress_of_the_session(
+    homes: tuple[NodeHome, NodeHome], database: Database, tool: str
+) -> None:
+    is_told = anyio.Event()
+    replies = list[Any]()
+    rows = SessionRows(database)
+
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        if message is not None and (progress, total, "1/3 reading" in message) == (1, 3, True):
+            is_told.set()
+
+    with homes[0].serve() as one, homes[1].serve() as two:
+        first = await call(one, "alc_run", code=PROGRESS, ctx={"asks": tool == "alc_continue"}, wait_s=0)
+        asked: dict[str, Any] = {"session_id": first["session_id"], "wait_s": 40}
+        if tool == "alc_continue":
+            asked |= {"query_id": "q-0", "response": "A"}
+        async with two.client() as client, two.client() as quiet, anyio.create_task_group() as tasks:
+
+            async def ask() -> None:
+                replies.append(await client.call_tool(tool, asked, progress_callback=note))
+
+            tasks.start_soon(ask)
+            await is_told.wait()
+            tasks.start_soon(quiet.call_tool, tool, asked)
+            await until(lambda: len(rows.query("SELECT id FROM alc.requests WHERE response IS NULL")) == 2)
+            ids = [str(request_id) for (request_id,) in rows.query("SELECT id FROM alc.requests ORDER BY created_at")]
+            await call(one, "alc_stop", session_id=first["session_id"], mode="cancel")
+        one.stop()
+        two.stop()
+    rows.close()
+
+    assert replies[0].structured_content["status"] == "cancelled"
+    assert [request_id.endswith(WANTED) for request_id in ids] == [True, False]
 
 
 async def test_a_session_goes_on_at_another_node_after_its_own_was_killed(short: tuple[NodeHome, NodeHome]) -> None:

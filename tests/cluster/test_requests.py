@@ -8,11 +8,12 @@ import anyio
 import anyio.abc
 import pytest
 
+from algocline_mcp.cluster import reports
 from algocline_mcp.cluster.connection import Database
-from algocline_mcp.cluster.requests import HolderGone, Requests, Serve
+from algocline_mcp.cluster.requests import HolderGone, Requests, Serve, channel_of, token_of
 from algocline_mcp.cluster.rows import SessionRows
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFailed, Unreachable
-from algocline_mcp.pool.replies import PoolReply
+from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress
 from tests.rig.processes import SOON_S, until
 
 pytestmark = pytest.mark.anyio
@@ -20,9 +21,10 @@ pytestmark = pytest.mark.anyio
 LONG_S = 600.0  # a lease that ends in no test: what comes has been rung for
 SID = "p-1-0123456789abcdef"
 ASKER, HOLDER = "host:1:aaaa", "host:2:bbbb"
+LONGEST = "😀" * (1 << 16)  # of a strategy; each takes 12 bytes of a payload
 
 
-async def echo(owner: str, request: Mapping[str, Any]) -> PoolReply:
+async def echo(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
     return PoolReply(SID, {"owner": owner, **request}, None)
 
 
@@ -86,6 +88,82 @@ async def test_a_request_runs_at_the_holder_and_its_row_is_removed(database: Dat
     assert reply == PoolReply(SID, {"owner": "anna", "op": "status", "text": "\ud800 ä \0"}, None)
 
 
+async def test_progress_comes_to_the_one_who_asked_for_it_and_nobody_else_pays(database: Database) -> None:
+    heard: list[Progress] = []
+    is_heard, wanted = anyio.Event(), list[bool]()
+
+    async def hear(progress: Progress) -> None:
+        heard.append(progress)
+        is_heard.set()
+
+    async def work(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
+        wanted.append(on_progress is not None)
+        if on_progress is not None:
+            await on_progress(Progress(7, 9, LONGEST, 1.5))
+            await is_heard.wait()
+        return PoolReply(SID, {}, None)
+
+    async with _cluster(database) as cluster:
+        asker, _ = await cluster.start(ASKER), await cluster.start(HOLDER, work)
+        await asker.ask(HOLDER, SID, "", {}, hear)
+        await asker.ask(HOLDER, SID, "", {})
+
+    (progress,) = heard
+    assert (progress.step, progress.total, progress.elapsed_s) == (7, 9, 1.5)
+    assert progress.message is not None
+    assert progress.message.endswith("😀…")
+    assert wanted == [True, False]
+
+
+async def test_only_the_newest_report_of_each_request_is_sent_and_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "GAP_S", 0.0)
+    sent, are_both_sent = list[list[str]](), anyio.Event()
+
+    async def send(payloads: list[tuple[str, str]]) -> None:
+        sent.append([payload for _, payload in payloads])
+        if len(sent) == 1:
+            raise StorageFailed("lost: the next one is sent all the same")
+        are_both_sent.set()
+
+    holder = reports.Reports(send)
+    first, second = (holder.on_progress(name + reports.WANTED) for name in ("a-1", "a-2"))
+    assert first is not None
+    assert second is not None
+    for step in (1, 2, 3):
+        await first(Progress(step, 3, None))
+    await second(Progress(10**4200, 10**4200, "too long for a payload"))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(holder.run)
+        await until(lambda: sent)
+        await first(Progress(4, 0, "on"))
+        await second(Progress(1, 0, "begun", 2.0))
+        await are_both_sent.wait()
+        tasks.cancel_scope.cancel()
+
+    assert sent == [
+        ["a-1-progress [3, 3, null, null]"],
+        ['a-1-progress [4, 0, "on", null]', 'a-2-progress [1, 0, "begun", 2.0]'],
+    ]
+
+
+async def test_a_report_that_nobody_awaits_or_understands_does_no_harm(database: Database) -> None:
+    async def hear(progress: Progress) -> None:
+        raise AssertionError
+
+    async def work(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
+        ((request_id,),) = cluster.rows.query("SELECT id FROM alc.requests")
+        for payload in (f"{request_id} [1]", f"{request_id} {{", "a-0-progress [1, 2, null, null]"):
+            cluster.rows.query("SELECT pg_notify(%s, %s)", (channel_of(token_of(ASKER)), payload))
+        return PoolReply(SID, {}, None)
+
+    async with _cluster(database) as cluster:
+        asker, _ = await cluster.start(ASKER), await cluster.start(HOLDER, work)
+
+        reply = await asker.ask(HOLDER, SID, "", {}, hear)
+
+    assert reply == PoolReply(SID, {}, None)
+
+
 async def test_many_at_once_get_their_own_replies(database: Database) -> None:
     replies: dict[int, object] = {}
 
@@ -114,7 +192,7 @@ async def test_many_at_once_get_their_own_replies(database: Database) -> None:
 async def test_an_error_of_the_holder_is_raised_at_the_asker(
     database: Database, error: AlcError, kind: type[AlcError]
 ) -> None:
-    async def fail(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def fail(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         raise error
 
     async with _cluster(database) as cluster:
@@ -129,7 +207,7 @@ async def test_an_error_of_the_holder_is_raised_at_the_asker(
 async def test_a_failure_of_the_holder_ends_one_request_and_not_the_node(
     database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    async def fail(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def fail(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         return PoolReply(SID, {"is": 1 / int(request["by"])}, None)
 
     async with _cluster(database) as cluster:
@@ -168,7 +246,7 @@ async def test_where_the_lease_of_the_holder_ends_its_request_is_taken_back(data
 async def test_a_request_waits_on_while_the_holder_renews_its_lease(database: Database) -> None:
     is_asked, may_reply = anyio.Event(), anyio.Event()
 
-    async def wait(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def wait(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         is_asked.set()
         await may_reply.wait()
         return PoolReply(SID, {}, None)
@@ -201,7 +279,7 @@ def _counted(requests: Requests) -> list[str]:
 
 
 async def test_a_holder_that_holds_no_more_says_so(database: Database) -> None:
-    async def pass_on(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def pass_on(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         raise HolderGone
 
     async with _cluster(database) as cluster:
@@ -214,7 +292,7 @@ async def test_a_holder_that_holds_no_more_says_so(database: Database) -> None:
 async def test_a_node_that_leaves_lets_those_go_who_wait_for_it(database: Database) -> None:
     is_asked = anyio.Event()
 
-    async def hang(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def hang(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         is_asked.set()
         await anyio.sleep_forever()
         raise AssertionError
@@ -246,7 +324,7 @@ async def test_a_request_that_was_not_rung_for_is_found_at_the_start(database: D
 async def test_connections_that_are_lost_lose_no_ring(database: Database) -> None:
     is_asked, may_reply = anyio.Event(), anyio.Event()
 
-    async def wait(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def wait(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         is_asked.set()
         await may_reply.wait()
         return PoolReply(SID, {}, None)
@@ -275,7 +353,7 @@ def _end_listeners(cluster: Cluster) -> None:
 async def test_a_call_that_is_cancelled_leaves_its_request_to_the_holder(database: Database) -> None:
     served: list[Mapping[str, Any]] = []
 
-    async def note(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def note(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         served.append(request)
         return PoolReply(SID, {}, None)
 
@@ -296,7 +374,7 @@ async def test_a_request_that_was_taken_back_is_not_carried_out(database: Databa
     """As by a holder that was frozen: the ring still waits in its connection when it goes on."""
     served: list[str] = []
 
-    async def note(owner: str, request: Mapping[str, Any]) -> PoolReply:
+    async def note(owner: str, request: Mapping[str, Any], on_progress: OnProgress | None) -> PoolReply:
         served.append(str(request["text"]))
         return PoolReply(SID, {}, None)
 

@@ -24,7 +24,7 @@ from algocline_mcp.server.tool_call.truncation import shown_bytes, truncate
 if TYPE_CHECKING:
     from algocline_mcp.pool import dispatch
 
-    PoolCall = Callable[[dispatch.Pool, float, dispatch.OnProgress], Awaitable[dispatch.PoolReply]]
+    PoolCall = Callable[[dispatch.Pool, float, dispatch.OnProgress | None], Awaitable[dispatch.PoolReply]]
 
 Found = TypeVar("Found")
 
@@ -57,16 +57,18 @@ async def call_pool(
     additions: Mapping[str, list[Any]] | None = None,
     goes_on: bool = True,
 ) -> dict[str, Any]:
-    """The result of `call(pool, granted wait, on_progress)`, which is about one session.
+    """The result of `call(pool, granted wait, on_progress)`, which is about one session. `on_progress` is None where
+    the host does not ask for progress: another node would report it for nothing.
 
     `additions`: field -> items that are appended to the list of this name in the result, such as `refused`. `goes_on`:
     where this server answers prompts itself, the open prompts of the session are answered.
     """
     server, granted_s = server_state(context), granted_wait_s(context, wait_s)
+    is_reported = "progress_token" in (context.request_context.meta or {})
 
     async def answered(on_progress: "dispatch.OnProgress") -> "dispatch.PoolReply":
         began_s = anyio.current_time()
-        reply = await call(server.pool(), granted_s, on_progress)
+        reply = await call(server.pool(), granted_s, on_progress if is_reported else None)
         answering = server.answering() if goes_on else None
         if answering is None:
             return reply
