@@ -1,19 +1,21 @@
 """Commits the records of all sessions that a node holds, for its keepers.
 
-A keeper sends what it appended and waits; a few threads, each with a connection of its own, commit for all of them. One
-transaction takes whatever waits, so many sessions that step at once share a flush of the database's log.
+A keeper sends what it appended and waits. One thread reads what has come from all of them, commits it in one
+transaction, and replies; what comes meanwhile is the next transaction. So many sessions that step at once share a flush
+of the database's log, and a single one pays for no change of thread. Effects have threads of their own.
 
 Contract. A session is committed under the epoch under which its keeper opened it, as long as the node holds it under
 that epoch; the database compares once more. A session that another node has taken is refused (`fenced`), and dropped
 from `holds`. Where the database is away, the connection is opened again and the same transaction is sent again, for
-RECONNECT_S after the message came; then the keeper gets the error, and the session is dropped from `holds`, because
+RECONNECT_S after the message was sent; then the keeper gets the error, and the session is dropped from `holds`, because
 nobody knows whether it was committed: the next hold shows it. Every message gets a reply, or its connection ends.
 
 Messages (worker/keeper/node_journal.py is the other end), and their replies:
   {op: open, sid, part}                                       {length, epoch}
   {op: commit, length, lines, phase, summary, project?, prompts?}       {length}
   {op: effect, …}                                             that of `Effects`
-Any of them: {error, code}. A connection for effects needs no `open`.
+Any of them: `sent_at`, by the monotonic clock, which is the same in all processes of a machine; and {error, code}. A
+connection for effects needs no `open`.
 """
 
 import json
@@ -21,10 +23,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 import anyio
@@ -37,12 +40,11 @@ from algocline_mcp.cluster.group_commit import Commit
 from algocline_mcp.cluster.holds import Holds
 from algocline_mcp.cluster.keeper_sockets import KeeperSocket, KeeperSockets
 from algocline_mcp.cluster.link import Link
-from algocline_mcp.cluster.task_queue import TaskQueue
 from algocline_mcp.errors import AlcError, StorageBroken
 
 RECONNECT_S = 45.0  # less than node_journal.COMMIT_S: a database that was killed replays its log first
-_THREADS = 2  # one waits for the disk of the database while the other collects
-_BATCH_BYTES = 1 << 23
+_EFFECT_THREADS = 2  # one effect is a transaction: a slow one delays neither a commit nor the next one
+_BATCH_BYTES = 1 << 23  # of lines in one transaction, or one message
 _STOP_S = 2.0  # a statement that is under way at the end
 
 
@@ -60,8 +62,8 @@ class Request:
     keeper: KeeperSocket
     sid: str
     message: dict[str, Any]
+    sent_at: float
     commit: Commit | None = None
-    came_at: float = field(default_factory=time.monotonic)
 
     @property
     def size(self) -> int:
@@ -74,16 +76,15 @@ class CommitService:
         self._holds = holds
         self._effects = effects
         self._ending = threading.Event()
-        self._sockets = KeeperSockets(path, self._receive)
-        self._commits = TaskQueue[Request](_BATCH_BYTES)
-        self._calls = TaskQueue[Request](0)  # of effects, one a transaction: a slow one delays no commit
-        self._links: list[Link] = []
-        self._threads: list[threading.Thread] = []
-        for queue, carry_out in ((self._commits, self._carry_out), (self._calls, self._perform)):
-            for _ in range(_THREADS):
-                self._links.append(link := Link(database, self._ending))
-                arguments = (queue, carry_out, link)
-                self._threads.append(threading.Thread(target=self._work, args=arguments, name="commits", daemon=True))
+        self._sockets = KeeperSockets(path, self._take, self._process)
+        self._taken: list[Request] = []  # at most one of each connection
+        self._link = Link(database, self._ending)
+        self._effect_requests: SimpleQueue[Request | None] = SimpleQueue()  # None: a thread leaves
+        self._effect_links = [Link(database, self._ending) for _ in range(_EFFECT_THREADS)]
+        self._threads = [
+            threading.Thread(target=self._perform_all, args=(link,), name="effects", daemon=True)
+            for link in self._effect_links
+        ]
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Started when it listens. When it is cancelled, all keepers of the node leave. Raises OSError."""
@@ -104,13 +105,14 @@ class CommitService:
     def stop(self) -> None:
         """Ends all connections. What is under way at the database may be committed, and is not acknowledged."""
         self._ending.set()
-        self._sockets.stop()
-        self._commits.close()
-        self._calls.close()
-        for thread, link in zip(self._threads, self._links, strict=True):
+        for _ in self._threads:
+            self._effect_requests.put(None)
+        self._sockets.stop(_STOP_S, self._link.cut)
+        for thread, link in zip(self._threads, self._effect_links, strict=True):
             thread.join(_STOP_S)
             link.cut()
             thread.join()
+        for link in (self._link, *self._effect_links):
             link.close()
 
     def end_keepers(self, sids: Collection[str] | None = None) -> None:
@@ -119,18 +121,21 @@ class CommitService:
 
     # ── messages ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _receive(self, keeper: KeeperSocket, message: dict[str, Any]) -> None:
-        """On the reading thread. What it raises ends the connection."""
-        if message["op"] == "effect":
+    def _take(self, keeper: KeeperSocket, message: dict[str, Any]) -> None:
+        """Raises what ends the connection: KeyError, TypeError, ValueError."""
+        op, sent_at, commit = message["op"], float(message["sent_at"]), None
+        if op == "commit":
+            commit = self._commit_of(keeper, message)
+        else:
             keeper.sid = str(message["sid"])
-            self._calls.put(Request(keeper, keeper.sid, message))
-        elif message["op"] == "open":
-            keeper.sid = str(message["sid"])
+        request = Request(keeper, keeper.sid, message, sent_at, commit)
+        if op == "effect":
+            self._effect_requests.put(request)
+            return
+        if op == "open":
             hold = self._holds.of(keeper.sid)
             keeper.epoch = hold.epoch if hold is not None else 0
-            self._commits.put(Request(keeper, keeper.sid, message))
-        else:
-            self._commits.put(Request(keeper, keeper.sid, message, self._commit_of(keeper, message)))
+        self._taken.append(request)
 
     def _commit_of(self, keeper: KeeperSocket, message: dict[str, Any]) -> Commit:
         hold = self._holds.of(keeper.sid)
@@ -146,32 +151,27 @@ class CommitService:
             prompts=int(message.get("prompts", 0)),
         )
 
-    # ── on the threads that wait for the database ─────────────────────────────────────────────────────────
-
-    def _work(
-        self, queue: TaskQueue[Request], carry_out: Callable[[Link, Sequence[Request]], None], link: Link
-    ) -> None:
-        while requests := queue.take():
+    def _process(self) -> None:
+        taken, self._taken = self._taken, []
+        for requests in _batches(taken):
             try:
-                carry_out(link, [request for request in requests if request.keeper.is_open])
-            except Exception:  # noqa: BLE001  the top of a thread: the keepers leave, and are revived
+                self._carry_out([request for request in requests if request.keeper.is_open])
+            except Exception:  # noqa: BLE001  the keepers leave, and are revived
                 traceback.print_exc(file=sys.stderr)
                 for request in requests:
                     request.keeper.end()
-            finally:
-                queue.done(requests)
 
-    def _carry_out(self, link: Link, requests: Sequence[Request]) -> None:
+    def _carry_out(self, requests: Sequence[Request]) -> None:
         opening = [request for request in requests if request.commit is None]
         if opening:
-            self._open(link, opening)
+            self._open(opening)
         commits = [request for request in requests if request.commit is not None]
         if commits:
-            self._commit(link, commits)
+            self._commit(commits)
 
-    def _open(self, link: Link, requests: Sequence[Request]) -> None:
+    def _open(self, requests: Sequence[Request]) -> None:
         try:
-            rows = link.run(
+            rows = self._link.run(
                 lambda connection: group_commit.lengths(connection, [request.sid for request in requests]),
                 _left(requests),
             )
@@ -187,7 +187,7 @@ class CommitService:
             else:
                 self._refuse_fenced(request, opened)
 
-    def _commit(self, link: Link, requests: Sequence[Request]) -> None:
+    def _commit(self, requests: Sequence[Request]) -> None:
         held: list[Request] = []
         for request in requests:
             if self._is_held(request):
@@ -199,11 +199,13 @@ class CommitService:
         commits = [request.commit for request in held if request.commit is not None]
         left_s = _left(held)
         try:
-            committed = link.run(lambda connection: group_commit.commit(connection, self._holds.node, commits), left_s)
+            committed = self._link.run(
+                lambda connection: group_commit.commit(connection, self._holds.node, commits), left_s
+            )
         except AlcError as exc:
             if len(held) > 1 and exc.code != "database_unreachable" and left_s() > 0:
                 for request in held:  # one of them is the reason; the others go on
-                    self._commit(link, [request])
+                    self._commit([request])
                 return
             for request in held:
                 self._holds.drop(request.sid, request.keeper.epoch)
@@ -215,12 +217,16 @@ class CommitService:
             else:
                 self._refuse_fenced(request, commit.epoch)
 
-    def _perform(self, link: Link, requests: Sequence[Request]) -> None:
-        for request in requests:
+    def _perform_all(self, link: Link) -> None:
+        """On a thread of effects."""
+        while (request := self._effect_requests.get()) is not None and not self._ending.is_set():
             try:
                 reply = link.run(partial(self._effect, request.message), _left([request]))
             except AlcError as exc:
                 self._refuse(request, exc)
+            except Exception:  # noqa: BLE001  the top of a thread: the keeper leaves, and is revived
+                traceback.print_exc(file=sys.stderr)
+                request.keeper.end()
             else:
                 request.keeper.reply(reply)
 
@@ -243,6 +249,19 @@ class CommitService:
         request.keeper.reply({"error": str(exc), "code": exc.code})
 
 
+def _batches(requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """In their order; in each at most one of a session, and at most _BATCH_BYTES, or one request."""
+    batch, size = dict[str, Request](), 0
+    for request in requests:
+        if batch and (request.sid in batch or size + request.size > _BATCH_BYTES):
+            yield list(batch.values())
+            batch, size = {}, 0
+        batch[request.sid] = request
+        size += request.size
+    if batch:
+        yield list(batch.values())
+
+
 def _left(requests: Sequence[Request]) -> Callable[[], float]:
-    deadline = min(request.came_at for request in requests) + RECONNECT_S
+    deadline = min(request.sent_at for request in requests) + RECONNECT_S
     return lambda: deadline - time.monotonic()

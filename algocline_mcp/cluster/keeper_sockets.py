@@ -79,9 +79,13 @@ class KeeperSocket:
 
 
 class KeeperSockets:
-    def __init__(self, path: Path, process: Callable[[KeeperSocket, dict[str, Any]], None]) -> None:
-        """`process`: gets each message, on the reading thread; it does not wait. What it raises ends the connection."""
+    def __init__(
+        self, path: Path, take: Callable[[KeeperSocket, dict[str, Any]], None], process: Callable[[], None]
+    ) -> None:
+        """`take`: gets each message, on the reading thread; what it raises ends the connection. `process`: carries out
+        what was taken, when everything that had come is read. What comes while it waits is read after it."""
         self._path = path
+        self._take = take
         self._process = process
         self._selector = selectors.DefaultSelector()
         self._keepers: dict[int, KeeperSocket] = {}  # by descriptor
@@ -111,10 +115,12 @@ class KeeperSockets:
         for keeper in keepers:
             keeper.end()
 
-    def stop(self) -> None:
-        """Ends everything; on return nobody listens."""
+    def stop(self, wait_s: float, cut: Callable[[], None]) -> None:
+        """Ends everything; on return nobody listens. `cut`: ends what `process` waits for, after `wait_s`."""
         self._is_ending = True
         self._wake_write.send(b".")
+        self._thread.join(wait_s)
+        cut()
         self._thread.join()
         self._path.unlink(missing_ok=True)
 
@@ -122,6 +128,7 @@ class KeeperSockets:
         while not self._is_ending:
             for key, _ in self._selector.select():
                 key.data()
+            self._process()
         for key in list(self._selector.get_map().values()):
             key.fileobj.close()  # type: ignore[union-attr]  # sockets and keepers, all of which can be closed
         self._selector.close()
@@ -147,7 +154,7 @@ class KeeperSockets:
         try:
             message = keeper.receive()
             if message is not None:
-                self._process(keeper, message)
+                self._take(keeper, message)
         except (OSError, ProtocolError):
             self._forget(keeper)
         except Exception:  # noqa: BLE001  one connection must not end the others

@@ -1,10 +1,10 @@
 """A node commits for its keepers: together, each as a whole, once, and only what it holds."""
 
-import contextlib
 import json
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +14,11 @@ import psycopg
 import pytest
 
 from algocline_mcp.cluster import commit_service, group_commit, session_list
+from algocline_mcp.cluster.commit_service import Request
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.group_commit import Commit
+from algocline_mcp.cluster.keeper_sockets import KeeperSocket
 from algocline_mcp.cluster.link import Link
-from algocline_mcp.cluster.task_queue import TaskQueue
 from algocline_mcp.errors import AlcError, StorageBroken
 from algocline_mcp.session.records import Record
 from algocline_mcp.worker.keeper import node_journal
@@ -165,20 +166,25 @@ def test_of_keepers_that_commit_together_the_fenced_one_alone_is_refused(
 def committed_together(
     node: SmallNode, threads: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, journals: list[NodeJournal]
 ) -> tuple[list[Future[None]], list[int]]:
-    """A prompt of each, while the database lets nobody write: both threads wait, and the rest gathers. Returns the
+    """A prompt of each, while the database lets nobody write: the first ones wait, and the rest gathers. Returns the
     results, and how many sessions each transaction had."""
-    sizes = list[int]()
-    real = group_commit.commit
+    sizes, sent = list[int](), list[str]()
+    real, send = group_commit.commit, NodeJournal._send
 
     def seen(connection: Connection, name: str, commits: list[Commit]) -> set[str]:
         sizes.append(len(commits))
         return real(connection, name, commits)
 
+    def counted(journal: NodeJournal, message: Record) -> None:
+        send(journal, message)
+        sent.append(message["op"])
+
     monkeypatch.setattr(group_commit, "commit", seen)
+    monkeypatch.setattr(NodeJournal, "_send", counted)
     with node.database.connect() as other, other.transaction():
         other.execute("LOCK TABLE alc.sessions IN ACCESS EXCLUSIVE MODE")
         replies = [threads.submit(commit, journal, prompt("q-0")) for journal in journals]
-        until_blocking(lambda: sum(sizes) + len(node.service._commits._waiting) == len(journals))
+        until_blocking(lambda: sizes and len(sent) == len(journals))
     return replies, sizes
 
 
@@ -363,7 +369,7 @@ class CountedEffects:
 
 
 def test_an_effect_is_performed_on_a_connection_of_its_own(database: Database, tmp_path: Path) -> None:
-    message = {"op": "effect", "sid": SID, "name": "state.set"}
+    message = {"op": "effect", "sid": SID, "name": "state.set", "sent_at": time.monotonic()}
     with small_node(database, tmp_path / "effects", CountedEffects()) as node:
         begun(node)
         assert _asked(node, message) == [{"outcome": {"result": ["state.set", [1]]}}] * 2
@@ -425,30 +431,37 @@ def test_a_node_that_does_not_reply_is_given_up(tmp_path: Path, monkeypatch: pyt
         NodeJournal(SID, "", str(tmp_path / "none"))
 
 
-class Work:
-    def __init__(self, sid: str, size: int = 1) -> None:
-        self.sid, self.size = sid, size
+def test_a_transaction_has_one_request_of_a_session_and_is_of_limited_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commit_service, "_BATCH_BYTES", 10)
+    keeper = KeeperSocket(socket.socket())
+
+    def request(sid: str, size: int = 1) -> Request:
+        return Request(keeper, sid, {}, 0.0, Commit(sid, 1, 1, ["x" * (size - 1)], "paused", "{}"))
+
+    requests = [request("a"), request("b", 3), request("a"), request("c", 9), request("d", 12), request("e")]
+    batches = list(commit_service._batches(requests))
+    keeper.close()
+
+    assert batches == [requests[0:2], requests[2:4], requests[4:5], requests[5:6]]
 
 
-def test_tasks_of_a_session_keep_their_order_and_do_not_meet() -> None:
-    queue = TaskQueue[Work](10)
-    first, second, other, large = Work("a"), Work("a"), Work("b", 3), Work("c", 7)
-    for task in (first, second, other, large):
-        queue.put(task)
+def test_the_time_for_which_a_message_was_not_read_counts(
+    node: SmallNode, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(node)
+    attempts = list[Link]()
+    real = Link._opened
 
-    assert queue.take() == [first, other]
-    assert queue.take() == [large]
-    queue.done([first, other])
-    assert queue.take() == [second]
+    def counted(link: Link) -> Connection:
+        attempts.append(link)
+        return real(link)
 
+    monkeypatch.setattr(Link, "_opened", counted)
+    postgres.end(signal.SIGQUIT)
+    try:
+        (reply, _) = _asked(node, {"op": "open", "sid": SID, "sent_at": time.monotonic() - commit_service.RECONNECT_S})
+    finally:
+        postgres.start()
 
-def test_a_queue_that_is_closed_lets_its_threads_go() -> None:
-    queue = TaskQueue[Work](10)
-    thread = threading.Thread(target=queue.take)
-    thread.start()
-    queue.close()
-    thread.join(LIMIT_S)
-
-    assert not thread.is_alive()
-    with contextlib.suppress(AssertionError):
-        assert queue.take() == []
+    assert reply["code"] == "database_unreachable"
+    assert len(attempts) == 2  # one for each message

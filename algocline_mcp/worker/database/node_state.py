@@ -102,7 +102,7 @@ class NodeState:
             first = next(waiting for waiting in self._requests if waiting.reply is None)
             if first.deadline == math.inf:
                 first.deadline = time.monotonic() + EFFECT_S
-                link.send(messages.encode(first.message))
+                link.send(messages.encode({**first.message, "sent_at": time.monotonic()}))
             left_s = max(0.0, end - time.monotonic())
             for line in link.exchange(left_s):
                 if first.reply is not None:

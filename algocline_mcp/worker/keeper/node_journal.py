@@ -130,7 +130,7 @@ class NodeJournal:
     def _send(self, message: Record) -> None:
         with _translated():
             self._socket.settimeout(COMMIT_S)
-            self._socket.sendall(messages.encode(message))
+            self._socket.sendall(messages.encode({**message, "sent_at": time.monotonic()}))
 
     def _reply(self) -> Record:
         with _translated():
