@@ -18,6 +18,7 @@ import json
 from typing import Any
 
 from algocline_mcp.cluster.connection import Connection, Database
+from algocline_mcp.cluster.owner_bytes import OwnerBytes
 from algocline_mcp.cluster.state_rows import Entries, lock_namespace
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import StorageBroken, StorageFailed
@@ -33,6 +34,7 @@ class Effects:
     def __init__(self, database: Database, limits: Limits) -> None:
         self._database = database
         self._limits = limits
+        self._owner_bytes = OwnerBytes(limits.owner_bytes, limits.sweep_s) if limits.owner_bytes else None
 
     def perform(self, connection: Connection, request: Record) -> Record:
         """`request`: `{sid, epoch, owner, namespace, stream, n, name, args, digest}`, of a call that reads without `n`.
@@ -57,7 +59,8 @@ class Effects:
     def _attempt(self, connection: Connection, request: Record) -> Record:
         try:
             if request.get("n") is None:
-                return {"outcome": {"result": self._result(connection, str(request["owner"]), request)}}
+                entries = _entries(connection, str(request["owner"]), request)
+                return {"outcome": {"result": self._result(entries, request)}}
             with connection.transaction():
                 return self._once(connection, request)
         except CallRefused as exc:
@@ -73,7 +76,10 @@ class Effects:
                 return {"differs": {"called": mark[1], "n": mark[0]}}
             return {"outcome": json.loads(str(mark[3]))}
         lock_namespace(connection, owner, well_formed(str(request["namespace"])))
-        outcome = {"result": self._result(connection, owner, request)}
+        entries = _entries(connection, owner, request)
+        outcome = {"result": self._result(entries, request)}
+        if owner and self._owner_bytes is not None:
+            self._owner_bytes.refuse_over(connection, owner, request["name"], entries.growth)
         connection.execute(
             "INSERT INTO alc.effects (sid, stream, n, name, digest, outcome) VALUES (%s, %s, %s, %s, %s, %s) "
             "ON CONFLICT (sid, stream) DO UPDATE SET (n, name, digest, outcome) = "
@@ -93,15 +99,16 @@ class Effects:
             )
         return str(row[0])
 
-    def _result(self, connection: Connection, owner: str, request: Record) -> Any:
-        def open_namespace(name: str) -> Entries:
-            return Entries(connection, owner, name)
-
+    def _result(self, entries: Entries, request: Record) -> Any:
         namespace, name, args = str(request["namespace"]), str(request["name"]), tuple(request["args"])
-        result = key_values.perform(open_namespace, namespace, name, args, max_keys=self._limits.state_keys)
+        result = key_values.perform(lambda checked: entries, namespace, name, args, max_keys=self._limits.state_keys)
         if name == "state.keys" and len(encode({"": result})) > self._limits.line_bytes // 2:
             raise CallRefused(
                 f"alc.{name}: namespace '{namespace}' has {len(result)} keys, too long for one message: delete some, "
                 "or raise ALC_LINE_BYTES"
             )
         return result
+
+
+def _entries(connection: Connection, owner: str, request: Record) -> Entries:
+    return Entries(connection, owner, well_formed(str(request["namespace"])))

@@ -105,9 +105,11 @@ def ids(connection: Connection, owner: str, beginning: str) -> list[str]:
 
 
 def usage(connection: Connection, owner: str) -> tuple[int, int]:
-    """Number and bytes of the sessions of an owner."""
+    """Number of the sessions of an owner, and bytes of them and of what its strategies keep."""
     row = connection.execute(
-        "SELECT count(*), coalesce(sum(bytes), 0) FROM alc.sessions WHERE owner = %s", (owner,)
+        "SELECT count(*), coalesce(sum(bytes), 0) + (SELECT coalesce(sum(octet_length(key) + octet_length(value)), 0) "
+        "FROM alc.state WHERE state.owner = %s) FROM alc.sessions WHERE owner = %s",
+        (owner, owner),
     ).fetchone()
     assert row is not None
     return int(str(row[0])), int(str(row[1]))

@@ -17,6 +17,15 @@ from algocline_mcp.history.database_reader import SHOWN_CHARS
 
 Query = Callable[[str, Sequence[object]], list[tuple[object, ...]]]  # the rows of one statement
 
+_PUT = """
+WITH before AS (
+    SELECT octet_length(value) AS size FROM alc.state WHERE owner = %s AND namespace = %s AND key = %s
+)
+INSERT INTO alc.state (owner, namespace, key, value) VALUES (%s, %s, %s, %s)
+ON CONFLICT (owner, namespace, key) DO UPDATE SET value = EXCLUDED.value
+RETURNING (SELECT size FROM before)
+"""
+
 
 def lock_namespace(connection: Connection, owner: str, namespace: str) -> None:
     """Until the transaction ends. Statements after it see what the holder before has committed."""
@@ -27,6 +36,7 @@ class Entries:
     def __init__(self, connection: Connection, owner: str, namespace: str) -> None:
         self._connection = connection
         self._scope = (owner, namespace)
+        self.growth = 0  # bytes of keys and values, by what was put
 
     def stored(self, key: str) -> str | None:
         query = "SELECT value FROM alc.state WHERE owner = %s AND namespace = %s AND key = %s"
@@ -43,11 +53,10 @@ class Entries:
         return int(str(row[0])) if row else 0
 
     def put(self, key: str, value: str) -> None:
-        self._connection.execute(
-            "INSERT INTO alc.state (owner, namespace, key, value) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT (owner, namespace, key) DO UPDATE SET value = EXCLUDED.value",
-            (*self._scope, key.encode(), value),
-        )
+        name = key.encode()
+        row = self._connection.execute(_PUT, (*self._scope, name, *self._scope, name, value)).fetchone()
+        before = int(str(row[0])) if row and row[0] is not None else -len(name)
+        self.growth += len(value.encode()) - before
 
     def delete(self, key: str) -> bool:
         query = "DELETE FROM alc.state WHERE owner = %s AND namespace = %s AND key = %s"

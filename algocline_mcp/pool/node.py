@@ -101,7 +101,7 @@ class Node(Protocol):
         ...
 
     async def usage(self, pool: "Pool") -> tuple[int, int]:
-        """Number and bytes of the sessions of this owner."""
+        """Number of the sessions of this owner, and bytes of them and of what its strategies keep."""
         ...
 
     async def prompts_today(self, pool: "Pool") -> int:

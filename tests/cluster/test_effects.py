@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from algocline_mcp.cluster import session_list
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.effects import IN_DOUBT, Effects
 from algocline_mcp.config.limits import Limits
@@ -102,6 +103,64 @@ def test_keys_that_are_too_long_for_a_message_are_refused(database: Database) ->
 
     assert store.call("state.keys")["error"].startswith("alc.state.keys: namespace 'default' has 5 keys, too long")
     store.close()
+
+
+# ── the quota of bytes ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _quota_store(database: Database, number: int, max_bytes: int, owner: str = "ann") -> StateStore:
+    return StateStore(database, Limits(owner_bytes=max_bytes), [sid_of(number)], owner)
+
+
+def test_values_of_a_principal_count_with_its_sessions_at_all_nodes(database: Database) -> None:
+    one, other, user = (_quota_store(database, number, 10_000, who) for number, who in enumerate(("ann", "ann", "")))
+    for store in (one, user):
+        store.call("state.set", "k", "v" * 6000)
+    over = other.call("state.set", "ké", "v" * 4000)
+    fits = other.call("state.set", "ké", "v" * 1000)
+    users = user.call("state.set", "more", "v" * 9000)
+    with one._rows.database.connect() as connection:
+        total = session_list.usage(connection, "ann")[1]
+        lines = sum(int(str(size)) for (size,) in other.query("SELECT bytes FROM alc.sessions WHERE owner = 'ann'"))
+    for opened in (one, other, user):
+        opened.close()
+
+    assert over["error"].startswith("alc.state.set: your sessions and what they keep take 0.0 MiB with it, at most 0.0")
+    assert (fits, users) == ({"result": None}, {"result": None})
+    assert total == lines + 1 + 6002 + 3 + 1002  # keys and values, as JSON
+
+
+def test_over_the_quota_values_are_deleted_and_replaced_by_shorter_ones(database: Database) -> None:
+    before = _quota_store(database, 1, 0)
+    before.call("state.set", "k", "v" * 20_000)
+    before.call("state.set", "other", 1)
+    store = _quota_store(database, 1, 10_000)
+
+    outcomes = [store.call("state.set", "k", "w" * length) for length in (20_001, 20_000, 19_000)]
+    deleted = store.call("state.delete", "k")
+    again = store.call("state.set", "other", "v" * 5000)
+    for opened in (before, store):
+        opened.close()
+
+    assert ["error" in outcome for outcome in outcomes] == [True, False, False]
+    assert (deleted, again) == ({"result": True}, {"result": None})
+
+
+def test_the_rows_of_an_owner_are_not_summed_for_each_change(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, summed, usage = _quota_store(database, 1, 100_000), list[str](), session_list.usage
+
+    def count(connection: Connection, owner: str) -> tuple[int, int]:
+        summed.append(owner)
+        return usage(connection, owner)
+
+    monkeypatch.setattr(session_list, "usage", count)
+    outcomes = [store.call("state.set", f"k{n}", "v" * 9000) for n in range(12)]
+    store.close()
+
+    assert ["error" in outcome for outcome in outcomes] == [False] * 11 + [True]
+    assert summed == ["ann"] * 2  # at the first change, and before the refusal
 
 
 # ── nodes that die ────────────────────────────────────────────────────────────────────────────────────────

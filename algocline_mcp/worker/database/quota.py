@@ -7,9 +7,8 @@ change of a step. A change that makes the database no larger is always allowed: 
 import _sqlite3 as sqlite3
 
 from algocline_mcp.config.home import Home
-from algocline_mcp.config.limits import MIB, Limits
+from algocline_mcp.config.limits import Limits
 from algocline_mcp.storage import owner_usage
-from algocline_mcp.storage.key_values import CallRefused
 
 
 class Quota:
@@ -29,12 +28,7 @@ class Quota:
             return
         if self._journals is None:
             _, self._journals = owner_usage.journals([self._part])
-        if (total := self._journals + now) > self._max_bytes:
-            raise CallRefused(
-                f"alc.{name}: your sessions and what they keep take {total / MIB:.1f} MiB with it, at most "
-                f"{self._max_bytes / MIB:.1f} are allowed: delete values with alc.state.delete, or sessions with "
-                'alc_stop(mode="delete")'
-            )
+        owner_usage.refuse_over(name, self._journals + now, self._max_bytes)
 
 
 def used_bytes(connection: sqlite3.Connection) -> int:
