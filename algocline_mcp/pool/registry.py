@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,7 +60,7 @@ class PoolSessionEntry(BaseModel):
     start_time: int | None = None
     pidfd_ino: int | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """As Home.worker_key: the same id in the parts of two owners is two sessions."""
         name = os.path.basename(self.sock).removesuffix(".sock")
