@@ -1,9 +1,9 @@
 """Calls for a session that another node may hold, and the calls of other nodes for what this node holds.
 
 Contract. `elsewhere` returns None once this node holds the session: the call goes on here. Otherwise the reply, or the
-error, is that of the holder. Where the holder's lease ends, or it gives the session back, this node takes hold. The
-call ends within the `wait_s` of the request and the grace of a tool call, whatever node or database hangs. `run`
-carries out what other nodes ask, in the pool of the session's owner, and sweeps.
+error, is that of the holder. Where the holder's lease ends, it gives the session back, or its program lacks the engine
+of the session, this node takes hold. The call ends within the `wait_s` of the request and the grace of a tool call,
+whatever node or database hangs. `run` carries out what other nodes ask, in the pool of the session's owner, and sweeps.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -74,7 +74,11 @@ class Forwarding:
         pool, forwarded = pool_of(self._pool, owner), Forwarded(**request)
         if await self._node.hold(pool, forwarded.sid):
             raise HolderGone
-        return await _CALLS[forwarded.op](pool, forwarded, on_progress)
+        reply = await _CALLS[forwarded.op](pool, forwarded, on_progress)
+        if reply.result.get("error_code") == "needs_version":
+            await stop_via_pool(pool, forwarded.sid, "hibernate")
+            raise HolderGone  # the node that asks takes hold, and may have the engine that is missing here
+        return reply
 
 
 async def _continue(pool: Pool, request: Forwarded, on_progress: OnProgress | None) -> PoolReply:

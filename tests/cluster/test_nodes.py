@@ -3,8 +3,6 @@
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,35 +15,18 @@ from algocline_mcp.cluster.reports import WANTED
 from algocline_mcp.cluster.rows import SessionRows
 from algocline_mcp.config.home import Home
 from algocline_mcp.http.tokens import new_token
+from tests.cluster.node_homes import ASK_TWICE, NodeHome, call, homes
 from tests.cluster.postgres import Postgres
 from tests.rig.http_server import LIMIT_S, HttpServer
 from tests.rig.journals import header, sid_of, write
 from tests.rig.processes import until
-from tests.rig.stdio_home import StdioHome, call_tool, wait_for_workers_to_leave
+from tests.rig.stdio_home import StdioHome
 
 pytestmark = pytest.mark.anyio
 
-ASK_TWICE = 'local a = alc.llm("first") return a .. "+" .. alc.llm("second after " .. a)'
+__all__ = ["homes"]
+
 LEASE_S = "1.5"  # where the lease of a killed node has to run out
-
-
-class NodeHome(StdioHome):
-    def __init__(self, root: Path, database: Database, **settings: str) -> None:
-        super().__init__(root)
-        self.environment |= {"ALC_DATABASE": database._url, "ALC_POOL_IDLE_TIMEOUT": "600", **settings}
-
-    def serve(self) -> HttpServer:
-        return HttpServer(self.environment, "--database", "-")
-
-
-@pytest.fixture
-def homes(database: Database) -> Iterator[tuple[NodeHome, NodeHome]]:
-    """Fails a test that leaves a worker behind."""
-    with tempfile.TemporaryDirectory(prefix="alc-") as one, tempfile.TemporaryDirectory(prefix="alc-") as two:
-        homes = NodeHome(Path(one), database), NodeHome(Path(two), database)
-        yield homes
-        for home in homes:
-            wait_for_workers_to_leave(home)
 
 
 @pytest.fixture
@@ -53,11 +34,6 @@ def short(homes: tuple[NodeHome, NodeHome]) -> tuple[NodeHome, NodeHome]:
     for home in homes:
         home.environment["ALC_NODE_LEASE_S"] = LEASE_S
     return homes
-
-
-async def call(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> dict[str, Any]:
-    async with server.client(token=token) as client:
-        return await call_tool(client, tool, **arguments)
 
 
 async def refusal(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> str:
