@@ -314,6 +314,19 @@ def test_a_commit_reads_sessions_by_their_key_however_many_there_are(node: Small
     assert "Seq Scan on" not in plan
 
 
+def test_a_reply_that_was_read_since_the_poll_is_not_the_end_of_the_node(node: SmallNode) -> None:
+    """Engine and node may be readable in one round: the commit for the engine reads the reply to `open`."""
+    journal = begun(node)
+    journal.receive()
+    is_gone = journal.is_gone
+    commit(journal, prompt("q-0"))
+    node.service.end_keepers()
+    journal.receive()
+
+    assert (is_gone, journal.is_gone) == (False, True)
+    assert node.kinds(SID) == ["header", "prompt"]
+
+
 # ── the quota of prompts ──────────────────────────────────────────────────────────────────────────────────
 
 

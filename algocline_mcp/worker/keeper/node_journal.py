@@ -70,8 +70,15 @@ class NodeJournal:
         node. Raises StorageBroken."""
         if self._opened is None:
             self._open()
-        else:
-            self.is_gone = True
+            return
+        self._socket.settimeout(0)
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return  # a commit of the same round of the poll loop has read the reply to `open`
+        except OSError:
+            pass
+        self.is_gone = True
 
     def take(self, record: Record) -> None:
         """A record that was in the file at the start, in order. Marks are not committed. Raises StorageBroken."""
