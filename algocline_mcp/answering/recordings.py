@@ -10,6 +10,7 @@ the end of its writer is passed over.
 import json
 import os
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from algocline_mcp.errors import Refused
 from algocline_mcp.session.digests import query_digest
 
 _SHOWN = 200  # characters of a prompt in a sentence
+_BY = "recording"
 
 
 class Recording:
@@ -75,7 +77,7 @@ def _answer(record: dict[str, Any]) -> Answer:
     text, refusal = record.get("response"), record.get("refuse")
     if not isinstance(text if refusal is None else refusal, str):
         raise ValueError("neither a response nor a refusal")
-    return Answer(text=text if refusal is None else None, refusal=refusal, usage=record.get("usage"), by="recording")
+    return Answer(text=text if refusal is None else None, refusal=refusal, usage=record.get("usage"), by=_BY)
 
 
 class Recorded:
@@ -89,7 +91,7 @@ class Recorded:
     async def answer(self, prompt: Prompt) -> Answer:
         answer = self._recording.get(prompt)
         if answer is not None:
-            return answer
+            return replace(answer, by=_BY, cost=None)  # of this process: it was counted when it was given
         if self._otherwise is None:
             times = f", asked for the {prompt.occurrence + 1}. time" if prompt.occurrence else ""
             times += f" in epoch {prompt.epoch + 1}" if prompt.epoch else ""

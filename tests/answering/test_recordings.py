@@ -23,7 +23,7 @@ class Counting:
         self.count += 1
         if "refuse" in prompt.text:
             return Answer(refusal="no")
-        return Answer(text=f"{self.count}", usage={"prompt_tokens": 5, "completion_tokens": 1}, by="m")
+        return Answer(text=f"{self.count}", usage={"prompt_tokens": 5, "completion_tokens": 1}, cost=0.5, by="m")
 
 
 def _play(answerer: Answerer, *texts: str, session: str = "p-1", epoch: int | None = None) -> list[str | None]:
@@ -72,6 +72,21 @@ def test_what_is_not_recorded_is_asked(tmp_path: Path) -> None:
     assert model.count == 3
 
 
+@pytest.mark.parametrize("is_of_a_file", [True, False])
+def test_an_answer_that_is_used_again_costs_nothing_and_says_where_it_comes_from(
+    tmp_path: Path, is_of_a_file: bool
+) -> None:
+    path, recording = str(tmp_path / "a.jsonl"), Recording()
+    prompt = Numbering("p-1").prompt({"query_id": "q-0", "prompt": "a"})
+    asked = anyio.run(Remembering(Counting(), recording, path).answer, prompt)
+    again = Recorded(Recording.read(path) if is_of_a_file else recording, None, "the run before")
+
+    used = anyio.run(again.answer, prompt)
+
+    assert (asked.text, asked.by, asked.cost) == ("1", "m", 0.5)
+    assert (used.text, used.by, used.cost) == ("1", "recording", None)
+
+
 def test_a_record_has_the_prompt_the_answer_and_who_gave_it_and_is_for_the_user_alone(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     _play(Remembering(Counting(), None, str(file)), "a")
@@ -87,6 +102,7 @@ def test_a_record_has_the_prompt_the_answer_and_who_gave_it_and_is_for_the_user_
         "max_tokens": 1024,
         "response": "1",
         "usage": {"prompt_tokens": 5, "completion_tokens": 1},
+        "cost": 0.5,
         "by": "m",
     }
 
