@@ -18,11 +18,11 @@ import anyio
 import anyio.to_thread
 from floor import blocking
 from measure import Comparison, Row, Stopwatch, at_most, figure, interleaved, not_run, other, p99, ratio, row
-from stage import ENDLESS, WAIT_S, Stage, all_gone, answer, cancel_all, processes, run
+from stage import ENDLESS, WAIT_S, Stage, Steps, all_gone, cancel_all, processes, run
 
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.pool.dispatch import Pool, PoolReply, Strategy, list_via_pool, run_via_pool
+from algocline_mcp.pool.dispatch import Pool, Strategy, list_via_pool, run_via_pool
 from algocline_mcp.pool.node import environ_of_workers
 from tests.rig.http_server import HttpServer
 
@@ -123,8 +123,8 @@ async def _one_call(stage: Stage, database: "Database") -> list[Row]:
         async with _node(stage, database) as node, stage.pool() as home:
             calls = {
                 FLOOR: blocking(floor),
-                STEP: _Steps(node, await run(node, ENDLESS)).once,
-                STEP_HOME: _Steps(home, await run(home, ENDLESS)).once,
+                STEP: Steps(node, await run(node, ENDLESS)).once,
+                STEP_HOME: Steps(home, await run(home, ENDLESS)).once,
                 FIRST: _Firsts(node).once,
                 FIRST_HOME: _Firsts(home).once,
             }
@@ -146,10 +146,10 @@ async def _one_call(stage: Stage, database: "Database") -> list[Row]:
 
 async def _rate(stage: Stage, pool: Pool) -> float:
     """Steps a second, of so many sessions that are each answered again as soon as they have asked."""
-    seconds, sessions = stage.choose(5, 1), [_Steps(pool, await run(pool, ENDLESS)) for _ in range(stage.choose(32, 4))]
+    seconds, sessions = stage.choose(5, 1), [Steps(pool, await run(pool, ENDLESS)) for _ in range(stage.choose(32, 4))]
     steps = 0
 
-    async def play(session: _Steps) -> None:
+    async def play(session: Steps) -> None:
         nonlocal steps
         while anyio.current_time() < end_s:
             await session.once()
@@ -160,19 +160,6 @@ async def _rate(stage: Stage, pool: Pool) -> float:
         for session in sessions:
             tasks.start_soon(play, session)
     return steps / seconds
-
-
-class _Steps:
-    """One session that is answered again and again."""
-
-    def __init__(self, pool: Pool, reply: PoolReply) -> None:
-        self._pool = pool
-        self._reply = reply
-
-    async def once(self) -> float:
-        with Stopwatch() as watch:
-            self._reply = await answer(self._pool, self._reply)
-        return watch.ms
 
 
 class _Firsts:

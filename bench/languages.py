@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import anyio.to_thread
 from measure import Comparison, Row, Stopwatch, Timed, at_most, beyond, figure, interleaved, other, ratio, row
 from memory import rollup
-from stage import PROGRAMS, WAIT_S, Stage, answer, cancel_all, checked, processes
+from stage import PROGRAMS, WAIT_S, Stage, Steps, cancel_all, checked, processes
 from startup import OURS, first_call_ms
 
 from algocline_mcp.config.home import Home
@@ -64,7 +64,7 @@ async def measure(stage: Stage) -> list[Row]:
             ALONE: _first(alone, LUA.name),
         }
         first = await interleaved(stage.choose(60, 3), calls, pause_s=_PAUSE_S)
-        both = {name: _Steps(pool, await _run(pool, language)).once for language, name in _NAMES.items()}
+        both = {name: Steps(pool, await _run(pool, language)).once for language, name in _NAMES.items()}
         steps = await interleaved(stage.choose(200, 10), both, pause_s=0.0)
         await cancel_all(pool)
         memory = await _memory(stage, pool, alone)
@@ -108,17 +108,6 @@ def _first(pool: Pool, language: str) -> Timed:
         return watch.ms
 
     return once
-
-
-class _Steps:
-    def __init__(self, pool: Pool, reply: PoolReply) -> None:
-        self._pool = pool
-        self._reply = reply
-
-    async def once(self) -> float:
-        with Stopwatch() as watch:
-            self._reply = await answer(self._pool, self._reply)
-        return watch.ms
 
 
 # ── memory ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import anyio
 from listing import fill
 from measure import Row, Stopwatch, at_most, interleaved, ratio, row
-from stage import ENDLESS, Stage, answer, run, unfinished, worker_gone
+from stage import ENDLESS, Stage, Steps, answer, run, unfinished, worker_gone
 
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.pool.dispatch import Pool, PoolReply, list_via_pool, stop_via_pool
@@ -25,7 +25,7 @@ async def measure(stage: Stage) -> list[Row]:
     many = stage.choose(10_000, 50)
     few_step, many_step = f"step, {_FEW} on disk", f"step, {many} on disk"
     async with _filled(stage, _FEW) as few_pool, _filled(stage, many) as many_pool:
-        few, full = _Steps(few_pool, await run(few_pool, ENDLESS)), _Steps(many_pool, await run(many_pool, ENDLESS))
+        few, full = Steps(few_pool, await run(few_pool, ENDLESS)), Steps(many_pool, await run(many_pool, ENDLESS))
         calls = {few_step: few.once, many_step: full.once}
         times = await interleaved(stage.choose(200, 10), calls, pause_s=0.0)
         pages, page_cpu_ms = await _pages(many_pool, stage.choose(30, 5))
@@ -53,17 +53,6 @@ async def _filled(stage: Stage, sessions: int) -> AsyncIterator[Pool]:
         finally:
             for sid in made:
                 pool.home.journal(sid).unlink(missing_ok=True)  # one that has ended is archived behind its reply
-
-
-class _Steps:
-    def __init__(self, pool: Pool, reply: PoolReply) -> None:
-        self._pool = pool
-        self.reply = reply
-
-    async def once(self) -> float:
-        with Stopwatch() as watch:
-            self.reply = await answer(self._pool, self.reply)
-        return watch.ms
 
 
 async def _pages(pool: Pool, rounds: int) -> tuple[list[float], float]:

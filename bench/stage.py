@@ -168,6 +168,19 @@ async def answer(pool: Pool, reply: PoolReply, text: str = "A") -> PoolReply:
     return checked(await continue_via_pool(pool, reply.session_id, [given], wait_s=WAIT_S))
 
 
+class Steps:
+    """One session that is answered again and again."""
+
+    def __init__(self, pool: Pool, reply: PoolReply) -> None:
+        self.pool = pool
+        self.reply = reply
+
+    async def once(self) -> float:
+        with Stopwatch() as watch:
+            self.reply = await answer(self.pool, self.reply)
+        return watch.ms
+
+
 def checked(reply: PoolReply) -> PoolReply:
     """A figure for something that went wrong would be a lie."""
     if reply.result["status"] != "needs_response" or reply.pool_save_error is not None:

@@ -12,12 +12,12 @@ from floor import blocking, echo_floor, flush_floor
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 from measure import Row, Stopwatch, Timed, beyond, interleaved, not_run, other, ratio, row
-from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, answer, bare_call, call, run
+from stage import ENDLESS, PROGRAMS, WAIT_S, Stage, Steps, bare_call, call, run
 from upstream import Upstream
 
 from algocline_mcp import __version__
 from algocline_mcp.config.home import Home
-from algocline_mcp.pool.dispatch import Pool, PoolReply, extract_feed_response
+from algocline_mcp.pool.dispatch import extract_feed_response
 from algocline_mcp.protocol.messages import PoolRequest, PoolResponse
 
 PART = "step"
@@ -51,7 +51,7 @@ async def _on_disk(stage: Stage) -> list[Row]:
             bare = await stack.enter_async_context(Client(stub))
             sid = await _start(port)
             calls = {
-                POOL: _Steps(pool, await run(pool, ENDLESS)).once,
+                POOL: Steps(pool, await run(pool, ENDLESS)).once,
                 ECHO: blocking(echo),
                 FLUSH: blocking(flush),
                 PORT: _of_port(port, sid),
@@ -79,35 +79,24 @@ async def _in_memory(stage: Stage) -> list[Row]:
     if stage.memory_root is None:
         return [not_run(PART, name, "no tmpfs to write to") for name in (POOL_MEMORY, RAW)]
     async with stage.pool(root=stage.memory_root) as pool:
-        steps = _Steps(pool, await run(pool, ENDLESS))
+        steps = _RawSteps(pool, await run(pool, ENDLESS))
         both = {POOL_MEMORY: steps.once, RAW: steps.once_raw}
         times = await interleaved(stage.choose(400, 10), both, pause_s=0.0)
     bound = ratio(RAW, times[POOL_MEMORY], times[RAW], at_most=_RAW_AT_MOST)
     return [row(PART, POOL_MEMORY, times[POOL_MEMORY], bound), other(PART, RAW, times[RAW])]
 
 
-class _Steps:
-    """One session that is answered again and again, by either way."""
-
-    def __init__(self, pool: Pool, reply: PoolReply) -> None:
-        self._pool = pool
-        self._reply = reply
-
-    async def once(self) -> float:
-        with Stopwatch() as watch:
-            self._reply = await answer(self._pool, self._reply)
-        return watch.ms
-
+class _RawSteps(Steps):
     async def once_raw(self) -> float:
         """What `continue` needs of a socket and of JSON, blocking, without anything around it."""
-        sid, query_id = self._reply.session_id, self._reply.result["query_id"]
+        sid, query_id = self.reply.session_id, self.reply.result["query_id"]
         with Stopwatch() as watch:
             answers = [{"query_id": query_id, "response": "A"}]
             request = PoolRequest("continue", 1, sid, WAIT_S, answers=answers, version=__version__)
-            response = PoolResponse.decode(_exchange(self._pool.home.socket(sid), request.encode()))
+            response = PoolResponse.decode(_exchange(self.pool.home.socket(sid), request.encode()))
         _, feed_result = extract_feed_response(response)
         (query,) = feed_result["Paused"]["queries"]
-        self._reply = self._reply._replace(result={"query_id": query["id"]})
+        self.reply = self.reply._replace(result={"query_id": query["id"]})
         return watch.ms
 
 
