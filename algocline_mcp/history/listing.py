@@ -24,7 +24,7 @@ import os
 import stat
 import time
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -77,7 +77,7 @@ def list_unfinished(
         page, following = _page(home, names, size, cursor, project)
     if not names:
         return dict(EMPTY)
-    counts = {"unfinished": len(names), "live": len(live), "finished": journal_count(home.finished)}
+    counts = {"unfinished": len(names), "live": _count_of(live, names), "finished": journal_count(home.finished)}
     sessions = [entries[sid] for sid in page]
     listed: dict[str, Any] = {"active_sessions": len(names), "sessions": sessions, "counts": counts}
     return listed | ({"cursor": following} if following else {})
@@ -148,6 +148,12 @@ def _is_of(home: Home, project: str | None, sid: str) -> bool:
 def _older(names: Sequence[str], sid: str) -> int:
     """How many of the sorted names are older than an id: a name sorts as its id does."""
     return bisect_left(names, sid)
+
+
+def _count_of(sids: Iterable[str], names: Sequence[str]) -> int:
+    """How many of the sessions have one of the sorted names. The worker of a finished session may not have left yet."""
+    starts = [(f"{sid}.", _older(names, f"{sid}.")) for sid in sids]
+    return sum(at < len(names) and names[at].startswith(start) for start, at in starts)
 
 
 def _newest(names: Sequence[str], older: int, count: int) -> Sequence[str]:

@@ -95,6 +95,17 @@ def test_counts_are_of_the_home_and_not_of_the_page(home: Home) -> None:
     assert [line["worker"] for line in page["sessions"]] == ["none", "none"]
 
 
+def test_a_worker_of_a_session_that_has_ended_does_not_count_as_live(home: Home) -> None:
+    """It stays for a moment, in which its journal is archived."""
+    sids = fill(home, 4)
+    write(home.journal(sids[3]), [header(sids[3]), prompt("q-0"), answer("q-0"), final()])
+    write(home.finished_journal(sid_of(9)), [header(sid_of(9)), final()])
+    for sid in (sids[0], sids[2], sids[3], sid_of(9), "p-0", sids[1][:-1]):
+        home.socket(sid).touch()
+
+    assert list_unfinished(home, LIMITS)["counts"] == {"unfinished": 3, "live": 2, "finished": 1}
+
+
 def test_a_count_of_finished_sessions_is_never_stale(home: Home) -> None:
     fill(home, 1)
     counts = []
