@@ -12,10 +12,11 @@ from algocline_mcp.cluster import commit_service
 from algocline_mcp.cluster.connection import Database
 from algocline_mcp.errors import AlcError
 from algocline_mcp.pool.dispatch import Pool, PoolReply, status_via_pool
+from algocline_mcp.protocol.messages import PoolRequest
 from algocline_mcp.session.records import Record
 from tests.cluster.postgres import Postgres
 from tests.cluster.small_node import SmallNode, small_node, taken
-from tests.rig.rig import ASK_TWICE, WAIT_S, Rig, finish, kill, run, say, until, wait_until_ended
+from tests.rig.rig import ASK_TWICE, WAIT_S, RawClient, Rig, finish, kill, run, say, until, wait_until_ended
 
 pytestmark = pytest.mark.anyio
 
@@ -163,6 +164,23 @@ async def test_a_worker_whose_session_another_node_has_taken_acknowledges_nothin
 
     assert "held by another server" in rig.home.stderr(sid).read_text()
     assert node.kinds(sid) == ["header", "prompt"]
+
+
+async def test_a_worker_that_is_refused_leaves_no_socket_although_no_server_watches_it(
+    rig: Rig, node: SmallNode
+) -> None:
+    async with rig.pool(environ=node.environ) as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+    pid = rig.keeper(sid)
+    rig.expected_reports.add(sid)
+    taken(node.database, sid, "other")
+    node.holds.gives = False
+    with RawClient(rig.home.socket(sid)) as client:
+        client.send(PoolRequest("continue", 1, sid, WAIT_S, answers=[{"query_id": "q-0", "response": "A"}]))
+        assert await anyio.to_thread.run_sync(wait_until_ended, pid, WAIT_S)
+
+    assert "held by another server" in rig.home.stderr(sid).read_text()
+    assert not rig.home.socket(sid).exists()
 
 
 async def test_paused_workers_leave_when_their_node_goes(rig: Rig, database: Database) -> None:

@@ -94,12 +94,16 @@ def keep(sid: str, journal_fd: int, listener_fd: int, preloaded: Preloaded, spar
     By `os._exit`: the journal is flushed, the socket unlinked, the database closed. The teardown of an interpreter
     would write to, and so copy, every page that a forked worker shares: 7 of the 10 ms of processor time of a session.
     """
-    status = 1
+    status, socket_name = 1, os.fspath(preloaded.home.socket(sid))  # made here: there may be no memory left for it
     try:
         _limit_memory(preloaded.limits.keeper_bytes)
         status = _keep(sid, journal_fd, listener_fd, preloaded, spare)
     finally:
-        os._exit(status)
+        try:
+            if status:  # else it is unlinked. The name is this process's own as long as it has the lock of the journal
+                os.unlink(socket_name)
+        finally:
+            os._exit(status)
 
 
 def _limit_memory(keeper_bytes: int) -> None:

@@ -14,10 +14,10 @@ from algocline_mcp.config.limits import KIB, MIB
 from algocline_mcp.errors import Unreachable
 from algocline_mcp.pool.dispatch import status_via_pool, stop_via_pool
 from algocline_mcp.protocol import messages
-from algocline_mcp.protocol.messages import NO_MEMORY
+from algocline_mcp.protocol.messages import NO_MEMORY, PoolRequest
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage import journal_lines
-from tests.rig.rig import ASK_TWICE, WAIT_S, Rig, run, say, until
+from tests.rig.rig import ASK_TWICE, WAIT_S, RawClient, Rig, run, say, until, wait_until_ended
 
 pytestmark = [
     pytest.mark.anyio,
@@ -154,6 +154,19 @@ async def test_worker_without_memory_says_so_by_its_exit_code(rig: Rig) -> None:
         await until(lambda: bool(exits.seen))
 
     assert exits.seen[0] == f"exit code {NO_MEMORY}"
+
+
+async def test_worker_without_memory_leaves_no_socket_although_no_server_watches_it(rig: Rig) -> None:
+    async with rig.pool() as pool:
+        sid, *_ = await run(pool, ASK_TWICE)
+    pid = rig.keeper(sid)
+    rig.expected_reports.add(sid)
+    with full_memory(pid, 0), RawClient(rig.home.socket(sid)) as client:
+        with contextlib.suppress(OSError):  # it may end before it has read all
+            client.send(PoolRequest("continue", 1, sid, WAIT_S, answers=[{"query_id": "q-0", "response": LONG}]))
+        assert wait_until_ended(pid, WAIT_S)
+
+    assert not rig.home.socket(sid).exists()
 
 
 def test_line_that_finds_no_memory_is_not_taken_for_damage(monkeypatch: pytest.MonkeyPatch) -> None:
