@@ -28,7 +28,6 @@ from algocline_mcp.server.tool_call import principals
 from algocline_mcp.server.tool_call.arguments import VIEWS
 from algocline_mcp.session import owner
 from algocline_mcp.storage import journal_parts
-from algocline_mcp.worker.lowlevel.code_names import is_measured
 
 LIMIT_S = 240.0
 ANN, BEN, USER = "ann", "ben", owner.USER
@@ -86,7 +85,7 @@ ATTEMPTS: dict[str, list[Attempt]] = {
         Attempt({"strategy": "refinery"}, "unknown_strategy"),
         Attempt({"code": "return select(2, pcall(require, 'absent.part'))"}, shows="among the modules of this server"),
         Attempt({"code": "import absent"}, shows="among the modules of this server"),
-        *([] if is_measured() else [Attempt({"code": WHERE, "language": "python"}, exactly="<lib>/")]),
+        Attempt({"code": WHERE, "language": "python"}, exactly="<lib>/"),
         Attempt({"code": "return ctx.text", "ctx_files": {"text": "/etc/hostname"}}, NOT_ALLOWED),
     ],
     "alc_continue": [

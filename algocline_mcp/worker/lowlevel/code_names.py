@@ -6,8 +6,8 @@ next machine on which the session is replayed.
 
 Contract: `shorten` changes what is loaded by now, in place: `/opt/venv/lib/python3.13/site-packages/alc/steps.py`
 becomes `<lib>/alc/steps.py`. Call it once, before the first fork, so that all children share what it writes. It leaves
-alone what the import system needs to import more (`__path__`, loaders). Where code is measured by its files (coverage)
-it does nothing. What is not changed can still be found by a search of the memory: this hides, it protects nothing.
+alone what the import system needs to import more (`__path__`, loaders). What is not changed can still be found by a
+search of the memory: this hides, it protects nothing.
 """
 
 import _imp
@@ -25,8 +25,6 @@ LIBRARY = "<lib>/"
 
 
 def shorten() -> None:
-    if is_measured():
-        return
     roots, names = _roots(), dict[str, str | None]()
     for code in {id(code): code for code in _codes()}.values():
         path = code.co_filename
@@ -39,12 +37,6 @@ def shorten() -> None:
             _rename(module, roots)
     if (logging := sys.modules.get("logging")) is not None:  # not imported for that: it is 1 MiB of each worker
         vars(logging)["_srcfile"] = logging.addLevelName.__code__.co_filename  # by which it knows its own frames
-
-
-def is_measured() -> bool:
-    """coverage is loaded at the start of each process where it is installed."""
-    coverage = getattr(sys.modules.get("coverage"), "Coverage", None)
-    return coverage is not None and coverage.current() is not None
 
 
 def _roots() -> list[str]:

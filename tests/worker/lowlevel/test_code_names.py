@@ -1,4 +1,4 @@
-"""Names of code and modules, in a process of its own that is not measured."""
+"""Names of code and modules, in a process of its own."""
 
 import json
 import os
@@ -11,7 +11,6 @@ from tests.rig.stdio_home import LIMIT_S
 ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import gc, json, logging, sys, traceback
-sys.modules.pop("coverage", None)
 import alc
 from types import FunctionType
 from algocline_mcp.worker.lowlevel.code_names import shorten
