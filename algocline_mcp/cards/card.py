@@ -15,7 +15,7 @@ from typing import Any
 Card = dict[str, Any]
 
 SCHEMA = "card/v0"
-NO_CARDS = "this server keeps sessions in a database, which keeps no cards: keep values with alc.state"
+NO_FILES = "this server keeps cards in a database, and none as files: create cards with alc.card.create"
 _NAME_BYTES = 200  # a file name has 255 bytes, and ".samples.jsonl" and the suffix of a draft follow it
 _HEX = 6
 _VENDORS = ("claude-", "gpt-")

@@ -1,4 +1,5 @@
-"""Calls of alc.state that keepers send to their node: each change happens once, while the node has the session.
+"""Changes of alc.state and alc.card, and their reading, as keepers ask for them: each change happens once, while the
+node of the keeper has the session.
 
 Contract. A change is one transaction. It locks the row of its session and compares the epoch under which the keeper
 writes, so a node that was frozen while another took the session changes nothing (StorageBroken, code `fenced`). It then
@@ -7,24 +8,28 @@ the connection dies before the journal has the record, the replay sends the same
 another node, and gets the stored result; another digest is a divergence. A stream needs its last mark only, because the
 journal is committed before the next change. The marks go with the commit that finishes the session.
 
-Two locks, always in this order: the row of the session, then the namespace. Whoever has the second waits for nothing
-more, and nobody takes the row of a session under it; so no two wait for each other. The mark is read by a statement
-after the first lock, and the values by statements after the second: each of them sees what the holder before committed.
+Two locks, always in this order: the row of the session, then the namespace, or all cards of the owner. Whoever has the
+second waits for nothing more, and nobody takes the row of a session under it; so no two wait for each other. The mark
+is read by a statement after the first lock, and the values by statements after the second: each of them sees what the
+holder before committed.
 
-A reading call is one statement and compares nothing: whatever a fenced keeper reads, it can record nothing.
+A reading call is a few statements and compares nothing: whatever a fenced keeper reads, it can record nothing.
 """
 
 import json
+from functools import partial
 from typing import Any
 
-from algocline_mcp.cluster.connection import Connection, Database
+from algocline_mcp.cluster.card_rows import CardRows
+from algocline_mcp.cluster.connection import Connection, Database, fetch
 from algocline_mcp.cluster.owner_bytes import OwnerBytes
-from algocline_mcp.cluster.state_rows import Entries, lock_namespace
+from algocline_mcp.cluster.state_rows import CARDS, Entries, lock_namespace
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import StorageBroken, StorageFailed
 from algocline_mcp.protocol.messages import encode
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage import key_values
+from algocline_mcp.storage import card_functions, key_values
+from algocline_mcp.storage.card_functions import CardCall
 from algocline_mcp.storage.key_values import CallRefused, well_formed
 
 IN_DOUBT = "database_unreachable"  # code of an error: the change has happened or not
@@ -59,8 +64,8 @@ class Effects:
     def _attempt(self, connection: Connection, request: Record) -> Record:
         try:
             if request.get("n") is None:
-                entries = _entries(connection, str(request["owner"]), request)
-                return {"outcome": {"result": self._result(entries, request)}}
+                stored = _stored(connection, str(request["owner"]), request)
+                return {"outcome": {"result": self._result(stored, request)}}
             with connection.transaction():
                 return self._once(connection, request)
         except CallRefused as exc:
@@ -75,11 +80,11 @@ class Effects:
             if (mark[0], mark[2]) != (n, request["digest"]):
                 return {"differs": {"called": mark[1], "n": mark[0]}}
             return {"outcome": json.loads(str(mark[3]))}
-        lock_namespace(connection, owner, well_formed(str(request["namespace"])))
-        entries = _entries(connection, owner, request)
-        outcome = {"result": self._result(entries, request)}
+        lock_namespace(connection, owner, CARDS if _is_of_cards(request) else well_formed(str(request["namespace"])))
+        stored = _stored(connection, owner, request)
+        outcome = {"result": self._result(stored, request)}
         if owner and self._owner_bytes is not None:
-            self._owner_bytes.refuse_over(connection, owner, request["name"], entries.growth)
+            self._owner_bytes.refuse_over(connection, owner, request["name"], stored.growth)
         connection.execute(
             "INSERT INTO alc.effects (sid, stream, n, name, digest, outcome) VALUES (%s, %s, %s, %s, %s, %s) "
             "ON CONFLICT (sid, stream) DO UPDATE SET (n, name, digest, outcome) = "
@@ -99,16 +104,30 @@ class Effects:
             )
         return str(row[0])
 
-    def _result(self, entries: Entries, request: Record) -> Any:
+    def _result(self, stored: Entries | CardRows, request: Record) -> Any:
         namespace, name, args = str(request["namespace"]), str(request["name"]), tuple(request["args"])
-        result = key_values.perform(lambda checked: entries, namespace, name, args, max_keys=self._limits.state_keys)
-        if name == "state.keys" and len(encode({"": result})) > self._limits.line_bytes // 2:
-            raise CallRefused(
-                f"alc.{name}: namespace '{namespace}' has {len(result)} keys, too long for one message: delete some, "
+        if isinstance(stored, CardRows):
+            identity = f"{request['sid']} {request.get('stream')} {request.get('n')}"
+            result = card_functions.perform(CardCall(stored, self._limits, identity), name, args)
+            excess = "the result is too long for one message: ask for less with limit and offset"
+        else:
+            result = key_values.perform(lambda checked: stored, namespace, name, args, max_keys=self._limits.state_keys)
+            if name != "state.keys":
+                return result
+            excess = (
+                f"namespace '{namespace}' has {len(result)} keys, too long for one message: delete some, "
                 "or raise ALC_LINE_BYTES"
             )
+        if len(encode({"": result})) > self._limits.line_bytes // 2:
+            raise CallRefused(f"alc.{name}: {excess}")
         return result
 
 
-def _entries(connection: Connection, owner: str, request: Record) -> Entries:
+def _is_of_cards(request: Record) -> bool:
+    return str(request["name"]).startswith("card.")
+
+
+def _stored(connection: Connection, owner: str, request: Record) -> Entries | CardRows:
+    if _is_of_cards(request):
+        return CardRows(partial(fetch, connection), owner)
     return Entries(connection, owner, well_formed(str(request["namespace"])))

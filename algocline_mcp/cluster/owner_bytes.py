@@ -1,8 +1,9 @@
-"""The quota of bytes of a principal (ALC_OWNER_BYTES) at one node, as far as strategies fill it: alc.state.
+"""The quota of bytes of a principal (ALC_OWNER_BYTES) at one node, as far as strategies fill it: alc.state, alc.card.
 
-Contract: sessions and values of a principal count together, in the database. They are summed once in `sum_s` and before
-a refusal, because a sum reads all rows of the owner; between two sums, what the changes at this node add is added. So
-several nodes may exceed the quota for as long. A change after which less is stored than before is always allowed.
+Contract: sessions, values and cards of a principal count together, in the database. They are summed once in `sum_s` and
+before a refusal, because a sum reads all rows of the owner; between two sums, what the changes at this node add is
+added. So several nodes may exceed the quota for as long. A change after which less is stored than before is always
+allowed.
 """
 
 import time

@@ -81,6 +81,28 @@ MIGRATIONS = (
         count bigint NOT NULL,
         PRIMARY KEY (day, owner)
     );
+    CREATE TABLE alc.cards (                   -- records of runs that strategies keep
+        number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+        owner text NOT NULL,
+        card_id text COLLATE "C" NOT NULL,
+        pkg text COLLATE "C" NOT NULL,
+        created_at text COLLATE "C" NOT NULL,
+        prior text COLLATE "C",                -- the card that it was made from
+        summary text NOT NULL,                 -- its line of a list, as JSON
+        card text NOT NULL,                    -- JSON
+        samples text,                          -- JSON, one a line; NULL: none were written
+        UNIQUE (owner, card_id)
+    );
+    CREATE INDEX cards_of_package ON alc.cards (owner, pkg);
+    CREATE INDEX children ON alc.cards (owner, prior) WHERE prior IS NOT NULL;
+    CREATE TABLE alc.card_aliases (            -- names for cards, which can be moved to others
+        number bigint GENERATED ALWAYS AS IDENTITY,  -- in which order they were set
+        owner text NOT NULL,
+        name text COLLATE "C" NOT NULL,
+        card_id text COLLATE "C" NOT NULL,
+        alias text NOT NULL,                   -- all of it, as JSON
+        PRIMARY KEY (owner, name)
+    );
     """,
 )
 VERSION = len(MIGRATIONS)

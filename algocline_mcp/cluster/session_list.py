@@ -108,8 +108,11 @@ def usage(connection: Connection, owner: str) -> tuple[int, int]:
     """Number of the sessions of an owner, and bytes of them and of what its strategies keep."""
     row = connection.execute(
         "SELECT count(*), coalesce(sum(bytes), 0) + (SELECT coalesce(sum(octet_length(key) + octet_length(value)), 0) "
-        "FROM alc.state WHERE state.owner = %s) FROM alc.sessions WHERE owner = %s",
-        (owner, owner),
+        "FROM alc.state WHERE state.owner = %(owner)s) + (SELECT coalesce(sum(octet_length(summary) + "
+        "octet_length(card) + coalesce(octet_length(samples), 0)), 0) FROM alc.cards WHERE cards.owner = %(owner)s) + "
+        "(SELECT coalesce(sum(octet_length(alias)), 0) FROM alc.card_aliases WHERE card_aliases.owner = %(owner)s) "
+        "FROM alc.sessions WHERE owner = %(owner)s",
+        {"owner": owner},
     ).fetchone()
     assert row is not None
     return int(str(row[0])), int(str(row[1]))

@@ -1,4 +1,4 @@
-"""alc.state in PostgreSQL: a row for each key of each owner.
+"""alc.state in PostgreSQL: a row for each key of each owner. What the tools read of it and of cards.
 
 Contract. A key is stored as its bytes: it may hold NUL, which `text` refuses, and the order of bytes is that of the
 home's database. `Entries` is a namespace as storage/key_values.py wants it, on a connection of its caller; where the
@@ -7,15 +7,14 @@ caller changes something, `lock_namespace` keeps every other change of that name
 """
 
 import json
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from algocline_mcp.cards.card import NO_CARDS
+from algocline_mcp.cluster.card_rows import CardRows, Query
 from algocline_mcp.cluster.connection import Connection
 from algocline_mcp.errors import Refused
 from algocline_mcp.history.database_reader import SHOWN_CHARS
 
-Query = Callable[[str, Sequence[object]], list[tuple[object, ...]]]  # the rows of one statement
+CARDS = "/cards"  # all cards of an owner, to be locked as a namespace: no namespace has a slash
 
 _PUT = """
 WITH before AS (
@@ -64,7 +63,7 @@ class Entries:
 
 
 class StateRows:
-    """Each method is one or two statements. Raises StorageFailed; Refused for cards."""
+    """Each method is one or two statements, and more for many cards. Raises StorageFailed; Refused for too many."""
 
     def __init__(self, query: Query, owner: str) -> None:
         self._query = query
@@ -93,10 +92,18 @@ class StateRows:
         return [json.loads(str(text)) for (text,) in self._query(sql, (self._owner, _whole(namespace), _bytes(key)))]
 
     def cards(self) -> list[dict[str, Any]]:
-        raise Refused(NO_CARDS)
+        try:
+            return [json.loads(text) for text in self._cards.summaries(None, offset=0, limit=None)]
+        except ValueError as exc:
+            raise Refused(str(exc), code="too_large") from exc
 
     def card(self, card_id: str) -> list[dict[str, Any]]:
-        raise Refused(NO_CARDS)
+        row = self._cards.card(card_id)
+        return [] if row is None else [json.loads(row[1])]
+
+    @property
+    def _cards(self) -> CardRows:
+        return CardRows(self._query, self._owner)  # for one call
 
     def _keys(self, namespace: str) -> list[bytes]:
         """All of a namespace: at most ALC_STATE_KEYS."""

@@ -1,4 +1,4 @@
-"""alc.state in a database, as its contract (tests/storage/test_key_values.py) wants it."""
+"""alc.state and alc.card in a database, as their contracts (tests/storage/) want them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,8 +10,7 @@ from algocline_mcp.cluster.state_rows import StateRows
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history.database_reader import StateReader
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage.key_values import FUNCTIONS
-from algocline_mcp.worker.database.connection import digest
+from algocline_mcp.worker.database.connection import FUNCTIONS, digest
 from algocline_mcp.worker.engine.messages import Call
 from tests.rig.journals import header
 
@@ -39,7 +38,7 @@ class StateStore:
         """As a keeper sends it. `n`: number of the change in its stream; None: the next one."""
         message: Record = {"sid": sid, "epoch": self.epochs[sid], "owner": self.owner}
         message |= {"namespace": namespace, "name": name, "args": list(args)}
-        if FUNCTIONS[name][0]:
+        if FUNCTIONS[name]:
             self._next = max(self._next, n or 0) + 1
             message |= {"stream": stream, "n": self._next if n is None else n}
             message["digest"] = digest(namespace, Call(name, args))

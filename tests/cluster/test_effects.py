@@ -1,4 +1,4 @@
-"""Changes of alc.state in PostgreSQL: each happens once, whoever dies, and none for a node that lost the session."""
+"""Changes of alc.state and alc.card in PostgreSQL: each happens once, whoever dies, and none for a fenced node."""
 
 import json
 import signal
@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from algocline_mcp.cluster import session_list
+from algocline_mcp.cluster import card_rows, session_list
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.effects import IN_DOUBT, Effects
 from algocline_mcp.config.limits import Limits
@@ -90,10 +90,61 @@ def test_marks_go_with_their_session(store: StateStore) -> None:
     assert _count(store) == [2.0]
 
 
-def test_cards_are_refused_to_readers(store: StateStore) -> None:
-    for read in (store.reader.cards, lambda: store.reader.card("c")):
-        with pytest.raises(Refused, match=r"keeps no cards: keep values with alc\.state"):
-            read()
+def test_cards_of_owners_are_separate(store: StateStore, database: Database) -> None:
+    ben = StateStore(database, Limits(), [sid_of(3)], owner="ben")
+    made = {"card_id": "c", "pkg": {"name": "p"}}
+    store.call("card.create", {**made, "of": "ann"})
+    store.call("card.alias_set", "best", "c", None)
+    seen = [ben.call("card.get", "c"), ben.call("card.list", None), ben.call("card.get_by_alias", "best")]
+    seen += [ben.call("card.alias_list", None), {"result": ben.reader.cards()}, {"result": ben.reader.card("c")}]
+    created = ben.call("card.create", {**made, "of": "ben"})
+    ben.close()
+
+    assert [outcome["result"] for outcome in seen] == [None, [], None, [], [], []]
+    assert created == {"result": {"card_id": "c"}}
+    assert store.call("card.get", "c")["result"]["of"] == "ann"
+
+
+def test_cards_that_would_fill_the_memory_of_the_server_are_not_read(
+    store: StateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(3):
+        fields = {"metadata": {"prior_card_id": "c0"}} if n else {}
+        store.call("card.create", {"card_id": f"c{n}", "pkg": {"name": "p"}, "text": "x" * 500, **fields})
+    monkeypatch.setattr(card_rows, "READ_BYTES", 1000)
+    refused = [
+        store.call("card.find", {"where": {}}),
+        store.call("card.lineage", {"card_id": "c0", "direction": "down"}),
+    ]
+    monkeypatch.setattr(card_rows, "READ_BYTES", 100)
+    refused.append(store.call("card.list", None))
+    store.call("card.alias_set", "x", "c0", {"note": "x" * 100})
+    refused.append(store.call("card.alias_list", None))
+
+    assert [outcome.get("error", "").partition(": ")[2][:23] for outcome in refused] == ["the cards have over 0 M"] * 4
+    with pytest.raises(Refused, match="name their pkg, or a limit") as caught:
+        store.reader.cards()
+    assert caught.value.code == "too_large"
+    assert store.call("card.find", {"limit": 1})["result"][0]["card_id"] == "c2"
+    assert store.call("card.get", "c0")["result"]["text"] == "x" * 500
+
+
+def test_samples_that_are_too_long_for_a_message_are_refused(database: Database) -> None:
+    store = StateStore(database, Limits(line_bytes=2000), [SID])
+    store.call("card.create", {"card_id": "c", "pkg": {"name": "p"}})
+    store.call("card.write_samples", "c", ["é" * 100, "é" * 100])
+
+    assert store.call("card.read_samples", "c", {"limit": 1})["result"] == ["é" * 100]
+    assert "is too long for one message: ask for less" in store.call("card.read_samples", "c", None)["error"]
+    store.close()
+
+
+def test_there_are_no_files_to_be_copied(store: StateStore) -> None:
+    outcome = store.call("card.sink_backfill", {"sink": "file:///tmp"})
+
+    assert outcome["error"].startswith(
+        "alc.card.sink_backfill: this server keeps cards in a database, and none as files"
+    )
 
 
 def test_keys_that_are_too_long_for_a_message_are_refused(database: Database) -> None:
@@ -128,6 +179,26 @@ def test_values_of_a_principal_count_with_its_sessions_at_all_nodes(database: Da
     assert over["error"].startswith("alc.state.set: your sessions and what they keep take 0.0 MiB with it, at most 0.0")
     assert (fits, users) == ({"result": None}, {"result": None})
     assert total == lines + 1 + 6002 + 3 + 1002  # keys and values, as JSON
+
+
+def test_cards_of_a_principal_count_with_their_samples(database: Database) -> None:
+    store, text = _quota_store(database, 1, 10_000), "v" * 3000
+    outcomes = [
+        store.call("card.create", {"card_id": "c", "pkg": {"name": "p"}, "text": text}),
+        store.call("card.write_samples", "c", [text]),
+        store.call("card.append", "c", {"more": "v" * 4000}),
+        store.call("state.set", "k", "v" * 4000),
+        store.call("card.alias_set", "x", "c", {"note": "v" * 4000}),
+        store.call("card.append", "c", {"less": 1}),
+        store.call("card.alias_set", "x", "c", {"note": "n"}),
+    ]
+    kept, listed = store.call("card.get", "c")["result"], store.call("card.alias_list", None)["result"]
+    store.close()
+
+    assert ["error" in outcome for outcome in outcomes] == [False, False, True, True, True, False, False]
+    assert "your sessions and what they keep take" in outcomes[2]["error"]
+    assert sorted(kept)[3:] == ["less", "pkg", "schema_version", "text"]
+    assert [alias["note"] for alias in listed] == ["n"]
 
 
 def test_over_the_quota_values_are_deleted_and_replaced_by_shorter_ones(database: Database) -> None:
@@ -198,8 +269,8 @@ class Sender:
 def sender(database: Database, store: StateStore, tmp_path: Path) -> Iterator[Callable[..., Sender]]:
     senders: list[Sender] = []
 
-    def start(sid: str = SID, when: str = "-") -> Sender:
-        arguments = (sid, str(store.epochs[sid]), when)
+    def start(sid: str = SID, when: str = "-", call: str = "incr") -> Sender:
+        arguments = (sid, str(store.epochs[sid]), when, call)
         senders.append(Sender(database, tmp_path / str(len(senders)), *arguments))
         return senders[-1]
 
@@ -222,6 +293,22 @@ def test_a_change_happens_once_wherever_its_node_is_killed(
 
     assert outcomes == [{"result": 1.0}] * 2
     assert _count(store) == [1.0]
+
+
+@pytest.mark.parametrize(("when", "left"), [("written", 0), ("committed", 1)])
+def test_a_card_is_made_once_wherever_its_node_is_killed(
+    store: StateStore, sender: Callable[..., Sender], when: str, left: int
+) -> None:
+    killed = sender(when=when, call="create")
+    killed.say("0")
+    killed.process.wait(60)
+    until_blocking(lambda: len(store.reader.cards()) == left)
+    _taken_by_another(store)
+
+    first, again = (store.send(message(SID, store.epochs[SID], 0, "create")) for _ in range(2))
+
+    assert first == again
+    assert [line["card_id"] for line in store.reader.cards()] == [first["result"]["card_id"]]
 
 
 def test_a_node_that_was_frozen_in_the_middle_of_a_change_has_not_made_it(
@@ -347,6 +434,20 @@ def test_a_namespace_that_another_change_holds_is_a_failure_that_changes_nothing
 
     assert caught.value.code == "storage_failed"
     assert _count(store) == [1.0]
+
+
+def test_two_nodes_do_not_change_the_cards_of_an_owner_at_the_same_time(store: StateStore, database: Database) -> None:
+    holder, other = database.connect(), database.connect()
+    other.execute("SET lock_timeout = 1")
+    with holder.transaction():
+        store.effects._once(holder, store.request("card.create", {"pkg": {"name": "p"}}, sid=SID))
+        with pytest.raises(StorageFailed, match="is changed by another process"):
+            store.effects.perform(other, store.request("card.create", {"pkg": {"name": "q"}}, sid=OTHER))
+        assert store.call("state.set", "k", 1, sid=OTHER) == {"result": None}
+    for connection in (holder, other):
+        connection.close()
+
+    assert [line["pkg"] for line in store.reader.cards()] == ["p"]
 
 
 def test_other_namespaces_are_not_held(store: StateStore, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""alc.state of real workers whose node keeps it in PostgreSQL: changes happen once, whoever is killed between steps."""
+"""alc.state and alc.card of real workers with a database: changes happen once, whoever is killed between steps."""
 
 import contextlib
 import json
@@ -21,7 +21,9 @@ from algocline_mcp.pool.dispatch import Pool, status_via_pool
 from algocline_mcp.session.records import Record
 from tests.rig.processes import READABLE
 from tests.rig.rig import WAIT_S, Rig, finish, run, until
-from tests.worker.database.steps import failing, only_session, result_of
+from tests.worker.database.steps import ALL_CARD_CHANGES, failing, only_session, result_of
+from tests.worker.database.test_cards import SEED
+from tests.worker.database.test_cards import TABLE as CARDS
 from tests.worker.database.test_connection import TWICE
 from tests.worker.database.test_key_value import LIMITED, TABLE
 
@@ -114,14 +116,24 @@ async def test_limits_are_those_of_a_home(node: Node, call: str, sentence: str) 
     assert number == (3 if "keys" in sentence else 0)
 
 
-async def test_cards_are_an_error_that_can_be_caught(node: Node, rig: Rig) -> None:
-    code = "local ok, e = pcall(alc.card.create, {pkg = {name = 'p'}}) return {ok, e, #alc.state.keys()}"
+@pytest.mark.slow
+async def test_cards_answer_as_in_a_home_and_have_no_files(node: Node, rig: Rig) -> None:
+    asked = "".join(f"answers[{n}] = {code}\n" for n, code in enumerate(CARDS, 1))
     async with node.pool() as pool:
-        ok, error, _ = await result_of(pool, code)
+        answers = await result_of(pool, f"{SEED}{asked}return answers")
 
-    assert not ok
-    assert "alc.card.create: this server keeps sessions in a database, which keeps no cards: keep values with" in error
+    assert dict(zip(CARDS, answers, strict=True)) == CARDS
     assert not rig.home.state_database.exists()
+    assert not rig.home.cards.exists()
+
+
+async def test_a_card_without_a_file_has_no_path(node: Node) -> None:
+    code = """
+made = alc.card.create({"pkg": {"name": "p"}})
+return [sorted(made), alc.card.write_samples(made["card_id"], [1]), len(alc.card.list())]
+"""
+    async with node.pool() as pool:
+        assert await result_of(pool, code, language="python") == [["card_id"], {"count": 1}, 1]
 
 
 KILLS = [
@@ -155,6 +167,27 @@ async def test_each_change_happens_once_wherever_its_keeper_is_killed(node: Node
 
     assert ended["result"] == [1.0, 11.0]
     assert node.stored() == {"c": 11.0}
+    assert node.query("SELECT * FROM alc.effects") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", [*KILLS[4:8], "effect.replied:kill:3", "effect.recorded:kill:4"])
+async def test_each_change_of_cards_happens_once_wherever_its_keeper_is_killed(
+    node: Node, rig: Rig, point: str
+) -> None:
+    async with node.pool(environ=failing(point), resends=2) as pool:
+        with contextlib.suppress(AlcError):
+            await finish(pool, await run(pool, ALL_CARD_CHANGES))
+            await until(lambda: not rig.workers())
+    sid = only_session(rig)
+    rig.expected_reports.add(sid)
+    async with node.pool() as pool:
+        ended = await finish(pool, await status_via_pool(pool, sid, wait_s=WAIT_S))
+        await until(lambda: not rig.workers())
+
+    ((card_id, samples, text),) = node.query("SELECT card_id, samples, card FROM alc.cards")
+    assert (ended["result"], samples, json.loads(str(text))["note"]) == (card_id, "1\n2", "n")
+    assert node.query("SELECT name, card_id FROM alc.card_aliases") == [("best", card_id)]
     assert node.query("SELECT * FROM alc.effects") == []
 
 

@@ -60,6 +60,17 @@ def test_an_older_schema_waits_for_its_upgrade(database: Database) -> None:
     assert "colour" in _columns(database)
 
 
+def test_an_upgrade_keeps_what_the_first_version_had(empty: Database) -> None:
+    with empty.connect() as connection:
+        schema.migrate(connection, empty, begins=True, migrations=schema.MIGRATIONS[:1])
+        connection.execute("INSERT INTO alc.state VALUES ('ann', 'default', 'k', '1')")
+        versions = schema.migrate(connection, empty, begins=False)
+        kept = connection.execute("SELECT value, (SELECT count(*) FROM alc.cards) FROM alc.state").fetchall()
+
+    assert versions == (1, VERSION)
+    assert kept == [("1", 0)]
+
+
 def test_a_newer_schema_is_refused_by_every_command(empty: Database, tmp_path: Path) -> None:
     with empty.connect() as connection:
         schema.migrate(connection, empty, begins=True, migrations=NEXT)

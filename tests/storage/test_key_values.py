@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.history.database_reader import SHOWN_CHARS, StateFile, StateReader
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage.key_values import FUNCTIONS
 from algocline_mcp.worker.database.call_context import CardDirectories, EffectMark
-from algocline_mcp.worker.database.connection import Database, MarkDiffers
+from algocline_mcp.worker.database.connection import FUNCTIONS, Database, MarkDiffers
 from algocline_mcp.worker.engine.messages import Call
 from tests.rig.journals import sid_of
 
@@ -34,17 +33,17 @@ class Store(Protocol):
 
 
 class File:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, limits: Limits = LIMITS) -> None:
         path = directory / "state.db"
         self.reader: StateReader = StateFile(path)
-        self._database = Database(path, LIMITS, CardDirectories(directory / "cards"))
+        self._database = Database(path, limits, CardDirectories(directory / "cards"))
         self._next = 0
 
     def call(
         self, name: str, *args: Any, namespace: str = "default", sid: str = SID, stream: str = "", n: int | None = None
     ) -> Record:
         mark = None
-        if FUNCTIONS[name][0]:
+        if FUNCTIONS[name]:
             self._next = max(self._next, n or 0) + 1
             mark = EffectMark(sid, stream, self._next if n is None else n)
         try:

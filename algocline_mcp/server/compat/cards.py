@@ -11,7 +11,6 @@ from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from algocline_mcp.cards.card import NO_CARDS
 from algocline_mcp.errors import Refused
 from algocline_mcp.packages.card_install import install_cards
 from algocline_mcp.server.compat.arguments import Names, names_of
@@ -135,8 +134,6 @@ async def alc_card_sink_backfill(
 async def alc_card_install(context: ToolContext, url: Text) -> Annotated[CallToolResult, Listing]:
     """Install cards from a git URL or a directory: files PACKAGE/CARD.toml, also in its directory cards."""
     server = server_state(context)
-    if server.pool().node is not None:
-        raise Refused(NO_CARDS)
     fetch_s = granted_wait_s(context, server.limits.package_fetch_s)
     install = partial(install_cards, server.pool().home, server.limits, url, fetch_s=fetch_s)
     advice = "some cards may be installed; check with alc_card_list"

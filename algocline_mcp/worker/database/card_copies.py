@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from algocline_mcp.cards.card import Card
-from algocline_mcp.worker.database import card_files, card_tables
+from algocline_mcp.storage.card_functions import CardStore, as_card, existing_card
+from algocline_mcp.worker.database import card_files
 from algocline_mcp.worker.database.call_context import CallContext
 from algocline_mcp.worker.engine.messages import Call
 
 
-def copy(context: CallContext, call: Call, result: Any) -> str | None:
+def copy(context: CallContext, cards: CardStore, call: Call, result: Any) -> str | None:
     """Writes what the call changed into the files. Returns a warning for each directory where that failed, or None."""
     if call.name not in ("card.create", "card.append", "card.write_samples", "card.alias_set"):
         return None
@@ -22,17 +23,17 @@ def copy(context: CallContext, call: Call, result: Any) -> str | None:
     for root in (context.directories.own, *context.directories.sinks):
         try:
             if call.name == "card.alias_set":
-                card_files.write(root / card_files.ALIASES, _aliases_toml(context))
+                card_files.write(root / card_files.ALIASES, _aliases_toml(cards))
             elif call.name == "card.write_samples":
-                _copy_samples(context, root, card_id)
+                _copy_samples(cards, root, card_id)
             else:
-                _copy_card(context, root, card_id)
+                _copy_card(cards, root, card_id)
         except (OSError, ValueError, sqlite3.Error) as exc:
             problems.append(f"no copy in {root}: {getattr(exc, 'strerror', None) or exc}")
     return "; ".join(problems) or None
 
 
-def backfill(context: CallContext, sink: str, *, is_dry: bool) -> Card:
+def backfill(context: CallContext, cards: CardStore, sink: str, *, is_dry: bool) -> Card:
     """Writes the copies that a sink lacks, and reports them; a dry run only reports.
 
     Returns `{sink, pushed, skipped, failed, pushed_samples}`; `pushed`, `skipped` and `pushed_samples` list card ids,
@@ -54,23 +55,23 @@ def backfill(context: CallContext, sink: str, *, is_dry: bool) -> Card:
                 continue
             try:
                 if not is_dry:
-                    write(context, roots[sink], card_id)
+                    write(cards, roots[sink], card_id)
                 report[name].append(card_id)
             except OSError as exc:
                 report["failed"].append({"card_id": card_id, "error": str(exc.strerror)})
     return report
 
 
-def _aliases_toml(context: CallContext) -> str:
-    return "".join(f"[[alias]]\n{card_files.toml(alias)}\n" for alias in card_tables.aliases(context))
+def _aliases_toml(cards: CardStore) -> str:
+    return "".join(f"[[alias]]\n{card_files.toml(alias)}\n" for alias in cards.aliases())
 
 
-def _copy_card(context: CallContext, root: Path, card_id: str) -> None:
-    pkg, text, _ = card_tables.existing_card(context, card_id)
-    card_files.write(card_files.card_path(root, pkg, card_id), card_files.toml(card_tables.as_card(text)))
+def _copy_card(cards: CardStore, root: Path, card_id: str) -> None:
+    pkg, text, _ = existing_card(cards, card_id)
+    card_files.write(card_files.card_path(root, pkg, card_id), card_files.toml(as_card(text)))
 
 
-def _copy_samples(context: CallContext, root: Path, card_id: str) -> None:
-    pkg, _, _ = card_tables.existing_card(context, card_id)
-    lines = [f"{sample}\n" for sample in card_tables.sample_texts(context, card_id)]
+def _copy_samples(cards: CardStore, root: Path, card_id: str) -> None:
+    pkg, _, _ = existing_card(cards, card_id)
+    lines = [f"{sample}\n" for sample in cards.samples(card_id)]
     card_files.write(card_files.samples_path(root, pkg, card_id), "".join(lines))

@@ -13,9 +13,11 @@ from pathlib import Path
 from algocline_mcp.cards.card import check_name, without_null
 from algocline_mcp.config.limits import KIB
 from algocline_mcp.protocol.messages import is_deeper
+from algocline_mcp.storage.card_functions import put_card, put_samples
 from algocline_mcp.storage.key_values import well_formed
-from algocline_mcp.worker.database import card_files, card_tables
+from algocline_mcp.worker.database import card_files
 from algocline_mcp.worker.database.call_context import CallContext, ImportUnfinished, transaction
+from algocline_mcp.worker.database.card_tables import CardTables
 from algocline_mcp.worker.engine.messages import Call
 
 _BATCH, _BATCH_BYTES = 200, 512 * KIB  # files of one batch, which takes 0.1 s
@@ -39,12 +41,13 @@ def import_cards(context: CallContext, call: Call) -> None:
 
 def _needs_files(context: CallContext, call: Call) -> bool:
     """Not where the call names a card that is stored, nor where it creates a card with a generated id."""
-    card_id = call.args[0] if call.name in _BY_ID else None
+    first = call.args[0] if call.args else None
+    card_id = first if call.name in _BY_ID else None
     if call.name == "card.create":
-        card_id = call.args[0].get("card_id", "") if isinstance(call.args[0], dict) else ""
+        card_id = first.get("card_id", "") if isinstance(first, dict) else ""
         if not card_id:
             return False
-    return not isinstance(card_id, str) or card_tables.stored_card(context, card_id) is None
+    return not isinstance(card_id, str) or CardTables(context).card(card_id) is None
 
 
 def _packages(root: Path) -> list[str]:
@@ -72,31 +75,31 @@ def _new_files(context: CallContext, directory: Path, pkg: str) -> Iterator[tupl
     known = {card_id for (card_id,) in context.connection.execute(query, (well_formed(pkg),))}
     with contextlib.suppress(OSError):
         for card_id in card_files.card_ids(directory):
-            if card_id not in known and card_tables.stored_card(context, card_id) is None:
+            if card_id not in known and CardTables(context).card(card_id) is None:
                 path = directory / f"{card_id}.toml"
                 if not _is_skipped(context, path, stamp := _stamp(path)):
                     yield path, stamp
 
 
 def _import_card(context: CallContext, path: Path, pkg: str, stamp: str) -> None:
-    limits, card_id = context.limits, path.stem
+    limits, card_id, cards = context.limits, path.stem, CardTables(context)
     try:
         check_name(card_id, "card_id")
         card = without_null(card_files.read_card(path, card_id, max_bytes=limits.card_bytes))
         samples = card_files.read_samples(_samples_of(path), max_bytes=limits.samples_bytes)
         if is_deeper([card, samples], limits.json_depth):
             raise ValueError("too deep")
-        card_tables.put_card(context, card, well_formed(pkg))
+        put_card(cards, card, well_formed(pkg), limits)
         if samples is not None:
-            card_tables.put_samples(context, card_id, samples)
+            put_samples(cards, card_id, samples, limits)
     except (OSError, ValueError, RecursionError):
         _skip(context, path, stamp)
 
 
 def _import_aliases(context: CallContext, root: Path) -> None:
     """Imports aliases whose names are not stored. The home's own file is only a copy as soon as one alias is stored."""
-    path = root / card_files.ALIASES
-    known = {alias["name"] for alias in card_tables.aliases(context)}
+    path, cards = root / card_files.ALIASES, CardTables(context)
+    known = {alias["name"] for alias in cards.aliases()}
     stamp = _stamp(path)
     if stamp == _ABSENT or (root == context.directories.own and known) or _is_skipped(context, path, stamp):
         return
@@ -108,8 +111,8 @@ def _import_aliases(context: CallContext, root: Path) -> None:
         for alias in aliases:
             name, card_id = alias.get("name"), alias.get("card_id")
             is_complete = isinstance(name, str) and isinstance(card_id, str) and isinstance(alias.get("set_at"), str)
-            if is_complete and name not in known and card_tables.stored_card(context, str(card_id)) is not None:
-                card_tables.put_alias(context, dict(alias))
+            if is_complete and name not in known and cards.card(str(card_id)) is not None:
+                cards.put_alias(dict(alias))
         _skip(context, path, stamp)
 
 

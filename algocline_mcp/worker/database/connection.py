@@ -35,8 +35,8 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import StorageBroken
 from algocline_mcp.session.records import Record
 from algocline_mcp.storage.files import sync_directory
-from algocline_mcp.storage.key_values import CallRefused, check_arguments
-from algocline_mcp.worker.database import card_copies, card_import, card_tables, cards, key_value
+from algocline_mcp.storage.key_values import CallRefused
+from algocline_mcp.worker.database import card_copies, card_import, card_tables, key_value
 from algocline_mcp.worker.database.call_context import (
     CallContext,
     CardDirectories,
@@ -48,9 +48,9 @@ from algocline_mcp.worker.database.quota import Quota, used_bytes
 from algocline_mcp.worker.engine.messages import Call
 from algocline_mcp.worker.lowlevel.failpoints import fail_point
 
-_FAMILIES = {"state": key_value, "card": cards}  # by the first part of a host function's name
+_FAMILIES = {"state": key_value, "card": card_tables}  # by the first part of a host function's name
 # Host function -> whether the function changes something.
-FUNCTIONS = {name: changes for family in (key_value, cards) for name, (changes, _) in family.FUNCTIONS.items()}
+FUNCTIONS = {name: changes for family in (key_value, card_tables) for name, (changes, _) in family.FUNCTIONS.items()}
 _FORMAT = 2
 _SCHEMA = (
     "CREATE TABLE state (namespace TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (namespace, key)) WITHOUT ROWID",
@@ -104,10 +104,10 @@ class Database:
             connection = self._opened()
             context = CallContext(connection, self._limits, namespace, self._directories, mark, self._write_lock)
             if call.name.startswith("card."):
-                check_arguments(call.name, call.args, cards.FUNCTIONS[call.name][1])
                 card_import.import_cards(context, call)
             outcome = {"result": _perform(context, call)} if mark is None else self._once(context, call, mark)
-            if (problem := card_copies.copy(context, call, outcome["result"])) and "path" in outcome["result"]:
+            problem = card_copies.copy(context, card_tables.CardTables(context), call, outcome["result"])
+            if problem and "path" in outcome["result"]:
                 outcome["result"]["warning"] = problem
             return outcome
         except CallRefused as exc:

@@ -1,4 +1,4 @@
-"""Calls of alc.state that the node of this keeper carries out: in a database that several nodes share.
+"""Calls of alc.state and alc.card that the node of this keeper carries out: in a database that several nodes share.
 
 Contract: as SharedState of calls.py. The keeper sends each call over a connection of its own, `{op: "effect", …}` (see
 cluster/effects.py), and gets `{outcome}`, `{differs}` or `{error, code}`, before it sends the next one. It does not
@@ -8,8 +8,6 @@ of the keeper are answered meanwhile. A reply that comes later is taken at once.
 A call whose reply is lost has happened or not. Then the keeper must end (StorageBroken): nothing of it is acknowledged,
 and the replay, on whichever node, sends it again with its mark and gets what the first one did. A node has replied
 within EFFECT_S, or is broken: it gives up itself when its database has been away for a minute.
-
-Cards have no tables in such a database; a call of alc.card is an error for the strategy.
 """
 
 import math
@@ -20,12 +18,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from algocline_mcp.cards.card import NO_CARDS
 from algocline_mcp.errors import ProtocolError, StorageBroken
 from algocline_mcp.protocol import messages
 from algocline_mcp.protocol.messages import LineBuffer
 from algocline_mcp.session.records import Record
-from algocline_mcp.storage.key_values import FUNCTIONS
 from algocline_mcp.storage.socket_paths import short_path
 from algocline_mcp.worker.database.call_context import EffectMark
 from algocline_mcp.worker.database.calls import PendingCall
@@ -67,9 +63,6 @@ class NodeState:
 
         Raises MarkDiffers and StorageBroken.
         """
-        call = pending_call.call
-        if call.name not in FUNCTIONS:
-            return {"error": f"alc.{call.name}: {NO_CARDS}"}
         if self._link is None:
             self._link = _Link(self._path, self._line_bytes)
         request = next((sent for sent in self._requests if sent.pending_call is pending_call), None)

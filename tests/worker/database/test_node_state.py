@@ -294,15 +294,6 @@ def test_a_line_over_the_limit_ends_the_keeper(node: FakeNode) -> None:
     state.close()
 
 
-@pytest.mark.parametrize("name", ["card.create", "card.get"])
-def test_cards_are_refused_without_asking_the_node(state: NodeState, name: str) -> None:
-    outcome = state.attempt(pending(Call(name, ({},))), "default", mark(1))
-
-    assert outcome is not None
-    assert outcome["error"].startswith(f"alc.{name}: this server keeps sessions in a database, which keeps no cards")
-    assert not state.is_open
-
-
 def test_forgetting_asks_nothing(state: NodeState) -> None:
     is_unfinished: Callable[[str], bool] = lambda sid: True  # noqa: E731
     state.forget("p-1", is_unfinished)
