@@ -30,7 +30,6 @@ from uvicorn.server import ServerState
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.http import Address, HttpLimits, HttpSettings, refuse_open_door
 from algocline_mcp.config.limits import Limits
-from algocline_mcp.config.settings import tool_set
 from algocline_mcp.errors import Refused
 from algocline_mcp.history.retention import keep_of
 from algocline_mcp.http.connections import BoundedProtocol, Connections, uvicorn_config
@@ -107,8 +106,8 @@ def node_of(url: str, home: Home) -> "Node":
 
 def _refuse_settings(environ: Mapping[str, str]) -> None:
     """Raises Refused for what reads the home, which of a node is a cache."""
-    if tool_set(environ) == "full":
-        raise Refused("ALC_TOOLS=full reads a home, and the sessions are in the database: set ALC_TOOLS=core")
+    if environ.get("ALC_CARD_SINKS"):
+        raise Refused("ALC_CARD_SINKS is not applied to cards in a database: unset it, or serve without --database")
     if keep_of(environ) != "all":
         raise Refused("ALC_KEEP is not applied to a database yet: unset it, or serve without --database")
 

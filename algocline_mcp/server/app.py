@@ -187,7 +187,7 @@ def build_as(kind: type[ServerT], fork_process: "ForkServerProcess | None", node
         description="Runs reasoning strategies whose prompts the host's own model answers.",
         instructions=instructions_of(os.environ),
         version=__version__,
-        tools=tools_of(os.environ),
+        tools=tools_of(os.environ, has_database=node is not None),
         lifespan=partial(_lifespan, fork_process, node),
         log_level="WARNING",
         subscriptions=False,  # the front tells of another list of prompts; who would subscribe would wait for the SDK
@@ -201,8 +201,9 @@ def instructions_of(environ: Mapping[str, str]) -> str:
     return INSTRUCTIONS.format(language="Python" if is_python_taught(environ) else "Lua")
 
 
-def tools_of(environ: Mapping[str, str]) -> list[Tool]:
-    """The set that ALC_TOOLS names. For an unknown set the core is listed, and each call says what is wrong."""
+def tools_of(environ: Mapping[str, str], *, has_database: bool = False) -> list[Tool]:
+    """The set that ALC_TOOLS names, without those that a server with a database cannot serve. For an unknown set the
+    core is listed, and each call says what is wrong."""
     chosen = environ.get("ALC_TOOLS", "") or "core"
     listed = [*sessions.tools(is_python_taught=is_python_taught(environ)), *branches.tools(), *catalog.tools()]
     if chosen in ("author", "full"):
@@ -212,7 +213,7 @@ def tools_of(environ: Mapping[str, str]) -> list[Tool]:
     if chosen == "full":
         from algocline_mcp.server.compat import sessions as compat
 
-        listed = compat.tools(listed)
+        listed = compat.tools(listed, has_database=has_database)
     return listed
 
 

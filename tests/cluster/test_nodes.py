@@ -249,6 +249,63 @@ async def test_what_belongs_to_another_is_not_found_at_either_node(homes: tuple[
     assert shown["prompt"] == "first"
 
 
+async def test_cards_that_a_strategy_stores_at_one_node_are_read_and_extended_at_the_other(
+    homes: tuple[NodeHome, NodeHome],
+) -> None:
+    tokens = [{name: new_token(Home(home.root), name) for name in ("ann", "ben")} for home in homes]
+    for home in homes:
+        home.environment["ALC_TOOLS"] = "full"
+    card = "{card_id = 'c', pkg = {name = 'p'}, stats = {pass_rate = 0.5}}"
+    made = f"return {{alc.card.create({card}).card_id, #alc.card.list()}}"
+    with homes[0].serve() as one, homes[1].serve() as two:
+        ann, ben = tokens[1]["ann"], tokens[1]["ben"]
+        created = await call(one, "alc_run", token=tokens[0]["ann"], code=made)
+        seen = await call(two, "alc_run", token=ann, code="return alc.card.get('c').stats.pass_rate")
+        extended = await call(two, "alc_card_append", token=ann, card_id="c", fields={"note": "n"})
+        found = await call(one, "alc_card_find", token=tokens[0]["ann"], where={"note": "n"})
+        await call(two, "alc_card_alias_set", token=ann, name="best", card_id="c")
+        aliased = await call(one, "alc_card_get_by_alias", token=tokens[0]["ann"], name="best")
+        listed = await call(one, "alc_catalog", token=tokens[0]["ann"], kind="cards")
+        shown = await call(one, "alc_catalog", token=tokens[0]["ann"], kind="cards", name="c")
+        others = [
+            await call(two, "alc_run", token=ben, code=made),
+            await call(two, "alc_catalog", token=ben, kind="cards"),
+            await call(two, "alc_card_append", token=ben, card_id="c", fields={"note": "ben's"}),
+        ]
+        refused = await refusal(two, "alc_card_append", token=ann, card_id="c", fields={"note": "again"})
+        for server in (one, two):
+            server.stop()
+
+    line = {"card_id": "c", "pkg": "p", "created_at": shown["card"]["created_at"], "pass_rate": 0.5}
+    assert (created["result"], seen["result"]) == (["c", 1], 0.5)
+    assert extended == aliased == shown["card"]
+    assert (found["cards"], listed) == ([line], {"cards": [line], "total": 1})
+    assert others[0]["result"] == ["c", 1]
+    assert others[1]["total"] == 1
+    assert others[2]["note"] == "ben's"
+    assert "key 'note' already set on card 'c'" in refused
+    assert not any(Home(home.root).of(owner).cards.exists() for home in homes for owner in ("", "ann", "ben"))
+
+
+async def test_upstreams_status_shows_at_one_node_what_the_other_one_holds(homes: tuple[NodeHome, NodeHome]) -> None:
+    for home in homes:
+        home.environment["ALC_TOOLS"] = "full"
+    with homes[0].serve() as one, homes[1].serve() as two:
+        first = await call(one, "alc_run", code=ASK_TWICE)
+        sid = first["session_id"]
+        before = await call(two, "alc_status", session_id=sid, include_history=True)
+        await call(one, "alc_continue", session_id=sid, query_id="q-0", response="A")
+        after = await call(two, "alc_status", session_id=sid, include_history=True, pending_filter="full")
+        listed = await call(two, "alc_status")
+        for server in (one, two):
+            server.stop()
+
+    assert before["metrics"]["conversation_history"] == []
+    assert [turn["response"] for turn in after["metrics"]["conversation_history"]] == ["A"]
+    assert [query["prompt"] for query in after["pending"]] == ["second after A"]
+    assert [line["metrics"]["llm_calls"] for line in listed["sessions"]] == [2]
+
+
 async def test_without_the_database_each_call_gets_a_sentence_and_nothing_is_acknowledged(
     short: tuple[NodeHome, NodeHome], postgres: Postgres
 ) -> None:
@@ -340,7 +397,7 @@ def test_two_nodes_do_not_share_a_home(homes: tuple[NodeHome, NodeHome]) -> None
     assert "another node uses" in text
 
 
-@pytest.mark.parametrize("setting", [{"ALC_TOOLS": "full"}, {"ALC_KEEP": "none"}])
+@pytest.mark.parametrize("setting", [{"ALC_CARD_SINKS": "file:///tmp"}, {"ALC_KEEP": "none"}])
 def test_settings_that_need_a_home_are_refused(homes: tuple[NodeHome, NodeHome], setting: dict[str, str]) -> None:
     text = served(homes[0], "--database", "-", **setting)
 

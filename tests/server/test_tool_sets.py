@@ -42,6 +42,19 @@ def test_each_set_holds_the_smaller_one(listed: Any) -> None:
     assert set(list(full)[7:]) == UPSTREAM
 
 
+def test_with_a_database_what_lies_in_a_home_is_left_out() -> None:
+    with_home, with_database = (
+        {tool.name for tool in app.tools_of({"ALC_TOOLS": "full"}, has_database=has_database)}
+        for has_database in (False, True)
+    )
+
+    assert with_home - with_database == {
+        *("alc_log_view", "alc_note", "alc_stats", "alc_card_install", "alc_card_sink_backfill"),
+        *("alc_eval", "alc_eval_history", "alc_eval_detail", "alc_eval_compare"),
+    }
+    assert with_database < with_home
+
+
 def test_full_adds_the_arguments_of_upstream(listed: Any) -> None:
     core, full = listed("core"), listed("full")
     for name, more in (("alc_run", {"host_mode"}), ("alc_status", {"pending_filter", "include_history"})):

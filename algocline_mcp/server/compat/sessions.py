@@ -7,6 +7,7 @@ differences.
 """
 
 import os
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any, cast
 
@@ -21,6 +22,7 @@ from algocline_mcp.history.reader import records_of
 from algocline_mcp.packages.lookup import SearchPath
 from algocline_mcp.packages.project import find_root
 from algocline_mcp.pool import dispatch
+from algocline_mcp.pool.offline import refreshed, visible
 from algocline_mcp.pool.registry import PoolRegistry, PoolSessionEntry
 from algocline_mcp.server.compat import cards, evaluation, logs, package_authoring, packages, state
 from algocline_mcp.server.compat.arguments import AnyValue
@@ -121,6 +123,9 @@ async def alc_status(
         return reply
     result: dict[str, Any] = reply.structured_content or {}
     sids = [session_id] if session_id else [line["session_id"] for line in result.get("sessions", [])]
+    for sid in sids:
+        with suppress(AlcError):
+            await refreshed(server_state(context).pool(), sid)
     snapshots = await run_in_thread(context, partial(_snapshots, context, sids, filter, include_history))
     max_bytes = max_result_bytes(context)
     if session_id:
@@ -146,7 +151,7 @@ def _snapshots(
     snapshots = {}
     for sid in sids:
         try:
-            records = records_of(server.pool().home, server.limits, sid)
+            records = visible(server.pool(), sid, records_of(server.pool().home, server.limits, sid))
             snapshots[sid] = snapshot(records, now_s=now_s(), pending=filter, include_history=include_history)
         except AlcError:
             continue  # the line of the session shows the error
@@ -270,7 +275,16 @@ async def alc_stats(
 # ── registration ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def tools(listed: list[Tool]) -> list[Tool]:
+# They keep something in the home, or read all that is there. The home of a server with a database is a cache.
+_OF_A_HOME = frozenset(
+    (
+        *("alc_log_view", "alc_note", "alc_stats", "alc_card_install", "alc_card_sink_backfill"),
+        *("alc_eval", "alc_eval_history", "alc_eval_detail", "alc_eval_compare"),
+    )
+)
+
+
+def tools(listed: list[Tool], *, has_database: bool) -> list[Tool]:
     """`listed`, with alc_run and alc_status replaced by those that take upstream's arguments, and upstream's tools."""
     by_name = {tool.name: tool for tool in listed}
     for function in (alc_run, alc_status):
@@ -289,4 +303,5 @@ def tools(listed: list[Tool]) -> list[Tool]:
         make_tool(alc_stats, "Show statistics", _READ, None),
     ]
     rooms = (packages, package_authoring, state, cards, evaluation)
-    return [*by_name.values(), *own, *(tool for room in rooms for tool in room.tools())]
+    upstream = [*own, *(tool for room in rooms for tool in room.tools())]
+    return [*by_name.values(), *(tool for tool in upstream if not (has_database and tool.name in _OF_A_HOME))]
