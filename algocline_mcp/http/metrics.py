@@ -44,7 +44,7 @@ class Metrics:
                     status = str(message["status"])
                 await send(message)
 
-            is_call = scope.get("path") == self._path
+            is_call = scope.get("path") in (self._path, f"{self._path}/")
             try:
                 await app(scope, receive, note)
             finally:

@@ -104,13 +104,14 @@ class Service:
             show = RequireAuthMiddleware(request_response(show), [], metadata_url)
             middleware = [Middleware(AuthenticationMiddleware, backend=BearerAuthBackend(verifier))]
         routes = [
-            Route(PATH, endpoint=endpoint),
+            *(Route(path, endpoint=endpoint) for path in (PATH, f"{PATH}/")),
             Route("/healthz", endpoint=self._health),
             Route("/readyz", endpoint=self._readiness),
             Route("/metrics", endpoint=show, methods=["GET"]),
             *metadata_routes,
         ]
         app = Starlette(routes=routes, middleware=middleware)
+        app.router.redirect_slashes = False  # it leads to http://, also behind TLS, and to whatever Host was sent
         guarded = Guard(app, settings, checks_host=verifier is None)
         self.app: ASGIApp = guarded if metrics is None else metrics.around(guarded)
 

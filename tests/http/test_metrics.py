@@ -31,7 +31,7 @@ async def test_requests_are_counted_by_status_and_what_is_under_way_is_shown() -
     service = Service(HttpSettings(), HttpLimits())
     async with service.running(), client_of(service) as client:
         assert (await client.post("/mcp", content=LIST, headers=JSON)).status_code == 200
-        assert (await client.post("/mcp", content=b"{", headers=JSON)).status_code == 400
+        assert (await client.post("/mcp/", content=b"{", headers=JSON)).status_code == 400
         assert (await client.get("/mcp", headers={"host": "evil.example"})).status_code == 421
         text = (await client.get("/metrics")).text
 

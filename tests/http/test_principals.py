@@ -51,6 +51,15 @@ def server() -> Iterator[Open]:
         wait_for_workers_to_leave(home)
 
 
+def test_address_with_a_slash_behind_it_asks_and_serves_and_leads_nowhere(server: Open) -> None:
+    bearer = {"authorization": f"Bearer {server.anna}"}
+    asked, _, _ = server.ask("/mcp/", LIST, **JSON, host="any.example")
+    served, headers, _ = server.ask("/mcp/", LIST, **JSON, **bearer, host="any.example")
+
+    assert (asked, served) == (401, 200)
+    assert "location" not in headers  # http:// and the Host of the request: without TLS, or to a stranger
+
+
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Bearer x", "Basic {anna}", "Bearer {anna}x", "Bearer {anna} x", "{anna}"]
 )

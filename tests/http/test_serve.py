@@ -125,7 +125,10 @@ def test_what_is_not_a_call_is_refused_with_one_sentence(server: HttpServer) -> 
         ("/mcp", b"{}", {**JSON, "origin": "https://evil.example"}, 403, "ALC_HTTP_ORIGINS"),
         ("/mcp", b"{", JSON, 400, "the body is not JSON"),
         ("/mcp", b"[]", JSON, 400, "batches are not read"),
+        ("/mcp/", b"{", JSON, 400, "the body is not JSON"),
+        ("/mcp//", b"{", JSON, 404, ""),
         ("/elsewhere", None, {}, 404, ""),
+        ("/healthz/", None, {}, 404, ""),
         ("/healthz", None, {"Host": "10.0.0.7:8080"}, 200, "ok"),
         ("/readyz", None, {}, 200, "ready"),
     ]
