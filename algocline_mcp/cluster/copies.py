@@ -109,7 +109,7 @@ class Copies:
         try:
             draft = home.sessions / f".draft-{secrets.token_hex(8)}"
             target, other = (finished, unfinished) if is_finished else (unfinished, finished)
-            replace_by_parts(target, _lines(connection, sid, state[1]), draft=draft)
+            replace_by_parts(target, _content(connection, sid, state[1]), draft=draft)
             other.unlink(missing_ok=True)
         except OSError as exc:
             raise StorageFailed(f"cannot write the copy of {sid}: {exc.strerror}; free or repair that disk") from exc
@@ -130,9 +130,17 @@ class Copies:
                     self.note(home, sid, state)
 
 
-def _lines(connection: Connection, sid: str, length: int) -> Iterator[bytes]:
-    """The content of a journal, page by page: in bounded memory."""
+def _content(connection: Connection, sid: str, length: int) -> Iterator[bytes]:
+    """Of a journal."""
     size = 0
+    for line in lines_of(connection, sid, length):
+        size += len(line) + 1
+        yield line + b"\n"
+    yield journal_lines.encode_mark(size)
+
+
+def lines_of(connection: Connection, sid: str, length: int) -> Iterator[bytes]:
+    """The first records of a session, page by page: in bounded memory. Raises JournalCorrupt where one is missing."""
     for start in range(0, length, _PAGE):
         end = min(start + _PAGE, length)
         rows = connection.execute(
@@ -141,7 +149,4 @@ def _lines(connection: Connection, sid: str, length: int) -> Iterator[bytes]:
         if len(rows) != end - start:
             raise JournalCorrupt(f"{sid} in the database", start + len(rows) + 1)
         for (line,) in rows:
-            content = str(line).encode("ascii", "replace") + b"\n"
-            size += len(content)
-            yield content
-    yield journal_lines.encode_mark(size)
+            yield str(line).encode("ascii", "replace")

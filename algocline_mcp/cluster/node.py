@@ -20,7 +20,7 @@ import anyio.to_thread
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from algocline_mcp.cluster import ownership, session_list
+from algocline_mcp.cluster import ownership, scrubbing, session_list
 from algocline_mcp.cluster.commit_service import CommitService
 from algocline_mcp.cluster.connection import Database
 from algocline_mcp.cluster.copies import Copies
@@ -36,9 +36,10 @@ from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFailed, Unreachable
 from algocline_mcp.history.database_reader import StateReader
 from algocline_mcp.pool.node import Forwarded, HoldLost, not_found, socket_of
+from algocline_mcp.pool.owned import pool_of
 from algocline_mcp.pool.pool import Pool
 from algocline_mcp.pool.replies import OnProgress, PoolReply
-from algocline_mcp.session.records import Record
+from algocline_mcp.session.records import IllegalRecord, Record
 from algocline_mcp.session.state import Session
 
 _CONNECTIONS = 4  # of the calls, beside one for the lease and those that commit
@@ -303,6 +304,17 @@ class Node:
     def state_reader(self, owner: str) -> StateReader:
         return StateRows(self._calls.query, owner)
 
-    async def remove_expired(self, days: float) -> None:
+    async def scrub(self, pool: Pool, sid: str) -> None:
+        if not pool.has_worker(sid):
+            work = partial(scrubbing.scrub, node=self.name, owner=pool.owner, sid=sid, keep=pool.keep)
+            await self._calls.run(work, limit_s=_COPY_S)
+            self._copies.forget(pool.home, sid)
+
+    async def apply_retention(self, pool: Pool, days: float) -> None:
         if days:
             await self._calls.run(partial(ownership.delete_expired, days=days))
+        if pool.keep != "all":
+            for sid, owner in await self._calls.run(partial(scrubbing.waiting, node=self.name)):
+                with suppress(JournalCorrupt, IllegalRecord):
+                    await self.scrub(pool_of(pool, owner), sid)
+            await self._calls.run(partial(scrubbing.remove_old_copies, home=pool.home))

@@ -81,6 +81,7 @@ MIGRATIONS = (
         count bigint NOT NULL,
         PRIMARY KEY (day, owner)
     );
+    ALTER TABLE alc.sessions ADD COLUMN kept text NOT NULL DEFAULT 'all';  -- of its records, since it was scrubbed
     CREATE TABLE alc.cards (                   -- records of runs that strategies keep
         number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         owner text NOT NULL,

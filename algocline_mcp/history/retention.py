@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ from pathlib import Path
 from algocline_mcp.config.home import Home
 from algocline_mcp.config.limits import MIB, Limits
 from algocline_mcp.errors import AlcError, HomeUnusable, Refused, StorageFailed
-from algocline_mcp.session.records import Record
-from algocline_mcp.session.state import fold
+from algocline_mcp.session.records import IllegalRecord, Record
+from algocline_mcp.session.state import Session, evolve, fold
 from algocline_mcp.storage import journal, journal_lines, owner_usage
 from algocline_mcp.storage.files import replace_atomically, sync_directory
 from algocline_mcp.storage.owners import parts_of
@@ -182,12 +182,19 @@ def scrub(path: Path, keep: str) -> bool:
         os.close(fd)
 
 
-def scrubbed(records: Sequence[Record], keep: str) -> list[Record]:
-    """The two records that remain of a finished session. Pure."""
-    session = fold(records)
-    assert session.final is not None
+def scrubbed(records: Iterable[Record], keep: str) -> list[Record]:
+    """The two records that remain of a finished session; the same where it was scrubbed already. Pure, and in bounded
+    memory. Raises IllegalRecord."""
+    session, first = Session(), Record()
+    for record in records:
+        first = first or record
+        evolve(session, record)
+    if session.final is None:
+        raise IllegalRecord("the session has no end")
+    if first.get("kept"):
+        return [first, session.final]
     kept = {"kept": keep, "tally": asdict(session.usage), "child_stats": dict(session.child_stats)}
-    header = {key: value for key, value in records[0].items() if key not in ("kind", "s", "carried")}
+    header = {key: value for key, value in first.items() if key not in ("kind", "s", "carried")}
     gone = {"ctx": "{}", "parent": None} | ({} if keep == "result" else {"code": "", "title": ""})
     final = {key: value for key, value in session.final.items() if key != "s"}
     if keep == "result":

@@ -31,7 +31,6 @@ from algocline_mcp.config.home import Home
 from algocline_mcp.config.http import Address, HttpLimits, HttpSettings, refuse_open_door
 from algocline_mcp.config.limits import Limits
 from algocline_mcp.errors import Refused
-from algocline_mcp.history.retention import keep_of
 from algocline_mcp.http.connections import BoundedProtocol, Connections, uvicorn_config
 from algocline_mcp.http.identity import Verifier, asks_who
 from algocline_mcp.http.service import PATH, Service
@@ -108,8 +107,6 @@ def _refuse_settings(environ: Mapping[str, str]) -> None:
     """Raises Refused for what reads the home, which of a node is a cache."""
     if environ.get("ALC_CARD_SINKS"):
         raise Refused("ALC_CARD_SINKS is not applied to cards in a database: unset it, or serve without --database")
-    if keep_of(environ) != "all":
-        raise Refused("ALC_KEEP is not applied to a database yet: unset it, or serve without --database")
 
 
 def listen(address: Address) -> socket.socket:

@@ -112,8 +112,14 @@ class Node(Protocol):
         """Reads what the strategies of an owner have stored. Its methods block: for threads."""
         ...
 
-    async def remove_expired(self, days: float) -> None:
-        """Deletes the sessions that finished so long ago, of all owners."""
+    async def scrub(self, pool: "Pool", sid: str) -> None:
+        """Removes what ALC_KEEP does not keep of a finished session, unless its worker lives. Raises AlcError:
+        `apply_retention` tries again."""
+        ...
+
+    async def apply_retention(self, pool: "Pool", days: float) -> None:
+        """Deletes the sessions that finished so long ago, of all owners, and scrubs those that wait. `pool`: of the
+        user."""
         ...
 
     async def check(self) -> None:

@@ -157,7 +157,7 @@ class Pool:
             self.usage = await anyio.to_thread.run_sync(retention.usage_of, self.home, limiter=self.files)
             if self.node is not None:
                 with suppress(StorageFailed):  # the next check tries again
-                    await self.node.remove_expired(self.limits.retention_days)
+                    await self.node.apply_retention(self, self.limits.retention_days)
 
     @asynccontextmanager
     async def room_for(self, sid: str) -> AsyncIterator[None]:
@@ -193,6 +193,9 @@ class Pool:
             with suppress(AlcError, OSError):  # the next server tries again
                 path = self.home.finished_journal(sid)
                 await anyio.to_thread.run_sync(retention.scrub, path, self.keep, limiter=self.files)
+            if self.node is not None:
+                with suppress(AlcError):
+                    await self.node.scrub(self, sid)
         if (applied := self._under_retention.pop(self.home.worker_key(sid), None)) is not None:
             applied.set()
         await self._remove_expired()

@@ -17,6 +17,7 @@ from algocline_mcp.session.results import metrics
 from algocline_mcp.session.state import fold
 from algocline_mcp.storage import home_setup, journal
 from tests.history.terminal import alc
+from tests.rig.fixtures import on_both_storages
 from tests.rig.journals import answer, final, header, prompt, sid_of, write
 from tests.rig.rig import ASK_ONCE, ASK_TWICE, ENDLESS, WAIT_S, Rig, kill, run, say, stopped, until
 
@@ -142,6 +143,7 @@ def test_scrubbed_records_hold_how_it_ended_and_no_more(keep: str, left_over: in
     assert metrics(after, 0.0) == metrics(before, 0.0)
     assert after.phase == before.phase
     assert (after.answered == before.answered) == (keep == "result")
+    assert retention.scrubbed(records, "none") == records
 
 
 @pytest.mark.parametrize("outcome", [{"result": SECRET}, {"error": SECRET}])
@@ -150,13 +152,14 @@ def test_with_keep_none_neither_result_nor_error_is_left(outcome: dict[str, Any]
 
 
 @pytest.mark.anyio
+@on_both_storages
 @pytest.mark.parametrize("keep", ["result", "none"])
 async def test_finished_session_is_scrubbed_and_still_readable(rig: Rig, keep: str) -> None:
     async with rig.pool(environ={**os.environ, "ALC_KEEP": keep}) as pool:
         sid, *_ = await run(pool, ASK_ONCE)
         end = (await say(pool, sid, "q-0", SECRET)).result
-        await until(lambda: len(rig.records(sid)) == 3)  # header, final, mark
-        content = rig.journal(sid).read_text()
+        await until(lambda: [record["kind"] for record in rig.records(sid)][:2] == ["header", "final"])
+        content = rig.journal(sid).read_text() + json.dumps(rig.records(sid))
         again = (await status_via_pool(pool, sid)).result
         history = await view_via_pool(pool, sid, "history")
 
@@ -170,12 +173,14 @@ async def test_finished_session_is_scrubbed_and_still_readable(rig: Rig, keep: s
 
 
 @pytest.mark.anyio
+@on_both_storages
 async def test_server_that_leaves_with_the_end_of_its_last_session_scrubs_it_first(rig: Rig) -> None:
     """As after alc run, or in a host that was opened only for this run: the next server may start a year later."""
     async with rig.pool(environ={**os.environ, "ALC_KEEP": "none"}) as pool:
         sid, *_ = await run(pool, f'alc.log("info", "{SECRET}") return 1')
 
     assert SECRET not in rig.journal(sid).read_text()
+    assert [record["kind"] for record in rig.records(sid)][:2] == ["header", "final"]
 
 
 @pytest.mark.slow
