@@ -17,7 +17,7 @@ import psycopg
 
 from algocline_mcp.cluster import schema
 from algocline_mcp.cluster.connection import Connection, Database, bounded
-from algocline_mcp.errors import StorageFailed
+from algocline_mcp.errors import Refused, StorageFailed
 
 CALL_S = 5.0  # for one statement of a call; a page of records takes milliseconds
 DOWN_S = 0.5
@@ -101,6 +101,9 @@ class Statements:
         try:
             with bounded(connection, limit_s):
                 schema.check(connection, self.database)
+        except Refused as exc:  # upgraded under a node that runs: each call says so, and the node goes on
+            connection.close()
+            raise StorageFailed(str(exc), code=exc.code) from exc
         except BaseException:
             connection.close()
             raise

@@ -36,3 +36,10 @@ def homes(database: Database) -> Iterator[tuple[NodeHome, NodeHome]]:
 async def call(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> dict[str, Any]:
     async with server.client(token=token) as client:
         return await call_tool(client, tool, **arguments)
+
+
+async def refusal(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> str:
+    async with server.client(token=token) as client:
+        reply = await client.call_tool(tool, arguments)
+        assert reply.is_error, reply
+        return str(reply.content[0].text)  # type: ignore[union-attr]  # tools reply with text

@@ -15,7 +15,7 @@ from algocline_mcp.cluster.reports import WANTED
 from algocline_mcp.cluster.rows import SessionRows
 from algocline_mcp.config.home import Home
 from algocline_mcp.http.tokens import new_token
-from tests.cluster.node_homes import ASK_TWICE, NodeHome, call, homes
+from tests.cluster.node_homes import ASK_TWICE, NodeHome, call, homes, refusal
 from tests.cluster.postgres import Postgres
 from tests.rig.http_server import LIMIT_S, HttpServer
 from tests.rig.journals import header, sid_of, write
@@ -34,13 +34,6 @@ def short(homes: tuple[NodeHome, NodeHome]) -> tuple[NodeHome, NodeHome]:
     for home in homes:
         home.environment["ALC_NODE_LEASE_S"] = LEASE_S
     return homes
-
-
-async def refusal(server: HttpServer, tool: str, *, token: str = "", **arguments: Any) -> str:
-    async with server.client(token=token) as client:
-        reply = await client.call_tool(tool, arguments)
-        assert reply.is_error, reply
-        return str(reply.content[0].text)  # type: ignore[union-attr]  # tools reply with text
 
 
 async def is_ready(server: HttpServer) -> None:

@@ -12,6 +12,8 @@ from algocline_mcp.cluster import reports
 from algocline_mcp.cluster.connection import Database
 from algocline_mcp.cluster.requests import HolderGone, Requests, Serve, channel_of, token_of
 from algocline_mcp.cluster.rows import SessionRows
+from algocline_mcp.cluster.schema import MIGRATIONS, migrate
+from algocline_mcp.cluster.statements import Statements
 from algocline_mcp.errors import AlcError, JournalCorrupt, Refused, StorageFailed, Unreachable
 from algocline_mcp.pool.replies import OnProgress, PoolReply, Progress
 from tests.rig.processes import SOON_S, until
@@ -287,6 +289,32 @@ async def test_a_holder_that_holds_no_more_says_so(database: Database) -> None:
 
         with pytest.raises(HolderGone):
             await asker.ask(HOLDER, SID, "", {})
+
+
+async def test_a_node_whose_database_was_upgraded_under_it_does_not_end(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = list[str]()
+    run = Statements.run
+
+    async def noted(self: Statements, *arguments: Any, **more: Any) -> Any:
+        try:
+            return await run(self, *arguments, **more)
+        except StorageFailed as exc:
+            refused.append(str(exc))
+            raise
+
+    monkeypatch.setattr(Statements, "run", noted)
+    async with _cluster(database) as cluster:
+        await cluster.start(HOLDER)
+        with database.connect() as connection:
+            migrate(connection, database, begins=False, migrations=(*MIGRATIONS, "SELECT 1"))
+            sql = "INSERT INTO alc.requests (id, sid, owner, node, request) VALUES ('aaaa-1', %s, '', %s, '{}')"
+            connection.execute(sql, (SID, HOLDER))
+            connection.execute("SELECT pg_notify(%s, 'aaaa-1')", (channel_of(token_of(HOLDER)),))
+        await until(lambda: refused)
+
+    assert "this program knows" in refused[0]
 
 
 async def test_a_node_that_leaves_lets_those_go_who_wait_for_it(database: Database) -> None:

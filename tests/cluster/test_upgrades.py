@@ -8,8 +8,9 @@ import pytest
 
 from algocline_mcp import __version__
 from algocline_mcp.cluster.connection import Database
+from algocline_mcp.cluster.schema import MIGRATIONS, migrate
 from algocline_mcp.languages import LUA
-from tests.cluster.node_homes import ASK_TWICE, NodeHome, call, homes
+from tests.cluster.node_homes import ASK_TWICE, NodeHome, call, homes, refusal
 from tests.rig.http_server import HttpServer
 from tests.rig.stdio_home import ROOT
 
@@ -67,6 +68,32 @@ async def test_a_session_goes_on_at_a_node_of_another_version_with_the_same_engi
     assert forwarded["prompt"] == "second after A"
     assert (answered["result"], ended["result"]) == ("A+C", "A+B")
     assert shown["prompt"] == "first"
+
+
+async def test_a_node_whose_database_was_upgraded_under_it_says_so_and_ends_in_order(
+    homes: tuple[NodeHome, NodeHome], database: Database
+) -> None:
+    with homes[0].serve() as old:
+        sid = await begun(old)
+        with database.connect() as connection:
+            migrate(connection, database, begins=False, migrations=(*MIGRATIONS, "SELECT 1"))
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        texts = [
+            await refusal(old, tool, session_id=sid, **arguments)
+            for tool, arguments in (
+                ("alc_continue", {"query_id": "q-1", "response": "B"}),
+                ("alc_stop", {}),
+                ("alc_branch", {}),
+            )
+        ]
+        health = old.ask("/healthz")[0]
+        code, stderr = old.stop()
+
+    for text in texts:
+        assert "this program knows" in text, text
+    assert health == 200
+    assert code == 0, stderr
+    assert "Traceback" not in stderr
 
 
 async def test_a_node_without_the_engine_of_a_session_names_its_version_and_leaves_it_to_one_that_has_it(
