@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from tests.rig.journals import sid_of
 from tests.storage.test_key_values import File, Store
 
 SID, OTHER = sid_of(1), sid_of(2)
-LIMITS = Limits(cards=4, card_bytes=1024, samples_bytes=64)
+LIMITS = Limits(cards=4, card_bytes=5000, samples_bytes=64)
 
 
 def _store(kind: str, request: pytest.FixtureRequest, directory: Path, owner: str = "ann") -> Store:
@@ -66,6 +67,7 @@ def line(card_id: str, pkg: str = "p", **fields: Any) -> dict[str, Any]:
 
 
 ALIAS = {"pkg": "p\0é", "note": "\0'%s\\\n"}
+LONG = "\0" + "".join(Random(1).choices("0123456789abcdef", k=4000))  # longer than an index takes
 ODD = "é'%s\"\\\0\n\u2028🎈"
 TABLE: dict[str, Calls] = {
     "a card": [made("a", n=[1, {"x": ODD}]), ("get", "a", card("a", n=[1, {"x": ODD}])), ("get", "b", None)],
@@ -155,7 +157,7 @@ TABLE: dict[str, Calls] = {
         made("a", stats={"n": 1}),
         made("b", metadata={"prior_card_id": "a", "prior_relation": "sweep"}),
         made("c", metadata={"prior_card_id": "a"}),
-        made("d", metadata={"prior_card_id": "\0" + "x" * 300}),
+        made("d", metadata={"prior_card_id": LONG}),
         ("lineage", {"card_id": "b"}, {
             "root": "b", "truncated": False, "edges": [{"from": "b", "to": "a", "relation": "sweep"}],
             "nodes": [{"card_id": "b", "pkg": "p", "depth": 0, "prior_card_id": "a", "prior_relation": "sweep"},
@@ -178,9 +180,9 @@ TABLE: dict[str, Calls] = {
         ("find", {"limit": 9, "offset": 4}, [line("0")]),
     ],
     "a card that is too long": [
-        ("create", card("a", text="é" * 500), "!alc.card.create: a card of 1"),
+        ("create", card("a", text="é" * 2500), "!alc.card.create: a card of 5"),
         made("a"),
-        ("append", "a", {"text": "é" * 500}, "!alc.card.append: a card of 1"),
+        ("append", "a", {"text": "é" * 2500}, "!alc.card.append: a card of 5"),
         ("get", "a", card("a")),
         ("write_samples", "a", ["é" * 40], "!alc.card.write_samples: samples of 82 bytes as JSON, at most 64"),
         ("read_samples", "a", None, []),
