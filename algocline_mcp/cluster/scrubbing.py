@@ -41,7 +41,7 @@ def scrub(connection: Connection, node: str, owner: str, sid: str, keep: str) ->
     ready = f"SELECT s.length FROM alc.sessions s WHERE s.sid = %(sid)s AND s.owner = %(owner)s AND {_IS_READY}"
     with connection.transaction():
         values = {"sid": sid, "owner": owner, "node": node}
-        row = connection.execute(f"{ready} FOR UPDATE OF s SKIP LOCKED".encode(), values).fetchone()
+        row = connection.execute(f"{ready} FOR UPDATE OF s".encode(), values).fetchone()
         if row is None:
             return False
         records = scrubbed(_records(connection, sid, int(str(row[0]))), keep)

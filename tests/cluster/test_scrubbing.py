@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import psycopg
@@ -17,6 +18,7 @@ from algocline_mcp.errors import JournalCorrupt
 from algocline_mcp.pool.dispatch import list_finished_via_pool, status_via_pool, stop_via_pool
 from algocline_mcp.session.records import Record
 from tests.rig.journals import answer, final, header, prompt, sid_of
+from tests.rig.processes import until_blocking
 from tests.rig.rig import ASK_ONCE, Rig, run, say, until
 
 SID = sid_of(1)
@@ -101,6 +103,20 @@ def test_sessions_that_are_unfinished_held_elsewhere_or_of_others_are_left_alone
     assert results == [False, False, True, True, False, False]
     assert scrub(connection, anns, owner="ann")
     assert scrubbing.waiting(connection, "me") == []
+
+
+def test_a_session_that_is_being_given_back_is_waited_for(
+    rows: SessionRows, database: Database, connection: Connection
+) -> None:
+    store(rows)
+    rows.query("UPDATE alc.sessions SET held_by = 'me'")
+    with database.connect() as other, ThreadPoolExecutor(1) as threads:
+        with other.transaction():
+            other.execute("UPDATE alc.sessions SET held_by = ''")
+            result = threads.submit(scrub, connection)
+            until_blocking(lambda: rows.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"))
+
+        assert result.result(60)
 
 
 def test_a_writer_of_the_earlier_epoch_is_fenced(rows: SessionRows, connection: Connection) -> None:
