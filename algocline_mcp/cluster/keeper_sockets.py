@@ -122,6 +122,10 @@ class KeeperSockets:
         self._thread.join(wait_s)
         cut()
         self._thread.join()
+        for key in list(self._selector.get_map().values()):  # not on the thread, which may end before it is woken
+            key.fileobj.close()  # type: ignore[union-attr]  # sockets and keepers, all of which can be closed
+        self._selector.close()
+        self._wake_write.close()
         self._path.unlink(missing_ok=True)
 
     def _read(self) -> None:
@@ -129,10 +133,6 @@ class KeeperSockets:
             for key, _ in self._selector.select():
                 key.data()
             self._process()
-        for key in list(self._selector.get_map().values()):
-            key.fileobj.close()  # type: ignore[union-attr]  # sockets and keepers, all of which can be closed
-        self._selector.close()
-        self._wake_write.close()
 
     def _accept(self, listener: socket.socket) -> None:
         try:

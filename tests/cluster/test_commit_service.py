@@ -17,7 +17,7 @@ from algocline_mcp.cluster import commit_service, group_commit, session_list
 from algocline_mcp.cluster.commit_service import Request
 from algocline_mcp.cluster.connection import Connection, Database
 from algocline_mcp.cluster.group_commit import Commit
-from algocline_mcp.cluster.keeper_sockets import KeeperSocket
+from algocline_mcp.cluster.keeper_sockets import KeeperSocket, KeeperSockets
 from algocline_mcp.cluster.link import Link
 from algocline_mcp.errors import AlcError, StorageBroken
 from algocline_mcp.session.records import Record
@@ -478,3 +478,21 @@ def test_the_time_for_which_a_message_was_not_read_counts(
 
     assert reply["code"] == "database_unreachable"
     assert len(attempts) == 2  # one for each message
+
+
+def test_a_thread_that_ends_before_it_is_woken_harms_nobody(tmp_path: Path) -> None:
+    """It looks whether it shall end after each round of messages, so a round may be its last one by itself."""
+    last_round = threading.Event()
+
+    def process() -> None:
+        sockets._is_ending = True
+        last_round.set()
+
+    sockets = KeeperSockets(tmp_path / "socket", lambda keeper, message: None, process)
+    sockets.start()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(str(tmp_path / "socket"))
+        assert last_round.wait(LIMIT_S)
+        sockets._thread.join(LIMIT_S)
+        sockets.stop(LIMIT_S, lambda: None)
+        assert sock.recv(1) == b""

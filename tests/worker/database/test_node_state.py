@@ -4,6 +4,7 @@ import json
 import math
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class FakeNode:
         self._listener.listen(8)
         self._listener.settimeout(WAIT_S)
         self._connections: list[socket.socket] = []
+        self.sent_at = 0.0  # of the last message
 
     def accept(self) -> None:
         connection, _ = self._listener.accept()
@@ -47,7 +49,9 @@ class FakeNode:
         self._lines = connection.makefile("rb")
 
     def next(self) -> Record:
+        """The message, without the time at which it was sent."""
         message: Record = json.loads(self._lines.readline())
+        self.sent_at = message.pop("sent_at")
         return message
 
     def say(self, *replies: Record | bytes) -> None:
@@ -104,12 +108,14 @@ def asked(state: NodeState, node: FakeNode, call: Call = INCR, at: EffectMark | 
 
 def test_a_change_goes_out_with_session_and_mark_and_gets_its_outcome(state: NodeState, node: FakeNode) -> None:
     sent = pending(INCR)
+    before = time.monotonic()
     first = state.attempt(sent, "ns", mark(4, "1"))
     node.accept()
     message = node.next()
     node.say({"outcome": {"result": 2.0}})
 
     assert first is None
+    assert before <= node.sent_at <= time.monotonic()
     assert message == SESSION | {
         "op": "effect", "namespace": "ns", "name": "state.incr", "args": ["c", 1, 0],
         "stream": "1", "n": 4, "digest": digest("ns", INCR),
