@@ -152,18 +152,24 @@ KILLS = [
 ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("point", KILLS)
-async def test_each_change_happens_once_wherever_its_keeper_is_killed(node: Node, rig: Rig, point: str) -> None:
+async def ended_after_a_kill(node: Node, rig: Rig, point: str, code: str) -> dict[str, Any]:
+    """The end of a session whose keeper was killed at `point`, and which another pool took to its end."""
     async with node.pool(environ=failing(point), resends=2) as pool:
         with contextlib.suppress(AlcError):
-            await finish(pool, await run(pool, TWICE))
+            await finish(pool, await run(pool, code))
             await until(lambda: not rig.workers())
     sid = only_session(rig)
     rig.expected_reports.add(sid)
     async with node.pool() as pool:
         ended = await finish(pool, await status_via_pool(pool, sid, wait_s=WAIT_S))
         await until(lambda: not rig.workers())
+    return ended
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", KILLS)
+async def test_each_change_happens_once_wherever_its_keeper_is_killed(node: Node, rig: Rig, point: str) -> None:
+    ended = await ended_after_a_kill(node, rig, point, TWICE)
 
     assert ended["result"] == [1.0, 11.0]
     assert node.stored() == {"c": 11.0}
@@ -175,15 +181,7 @@ async def test_each_change_happens_once_wherever_its_keeper_is_killed(node: Node
 async def test_each_change_of_cards_happens_once_wherever_its_keeper_is_killed(
     node: Node, rig: Rig, point: str
 ) -> None:
-    async with node.pool(environ=failing(point), resends=2) as pool:
-        with contextlib.suppress(AlcError):
-            await finish(pool, await run(pool, ALL_CARD_CHANGES))
-            await until(lambda: not rig.workers())
-    sid = only_session(rig)
-    rig.expected_reports.add(sid)
-    async with node.pool() as pool:
-        ended = await finish(pool, await status_via_pool(pool, sid, wait_s=WAIT_S))
-        await until(lambda: not rig.workers())
+    ended = await ended_after_a_kill(node, rig, point, ALL_CARD_CHANGES)
 
     ((card_id, samples, text),) = node.query("SELECT card_id, samples, card FROM alc.cards")
     assert (ended["result"], samples, json.loads(str(text))["note"]) == (card_id, "1\n2", "n")
