@@ -22,6 +22,8 @@ _POOL_BYTES = 16 * 1024
 _POOL_HEADER_BYTES = 48
 _LARGE_BYTES = 64 * 1024  # the C library maps larger blocks one by one (from 128 KiB on)
 _LEAST_BYTES = 24  # the smallest chunk of the C library; Lua allocates small blocks there
+# The C library keeps some freed blocks of up to this size (tcache), and hands each out for its own size only.
+_KEPT_BYTES = 1040
 _MAX_BYTES = 8 * 1024 * 1024
 
 
@@ -68,7 +70,7 @@ def _fill_heap(max_bytes: int) -> int:
             used += size
         else:
             _give_back(block)
-            size = size * 7 // 8
+            size = size * 7 // 8 if size > _KEPT_BYTES else size - _STEP_BYTES
     return used
 
 
