@@ -30,6 +30,7 @@ from algocline_mcp.protocol import messages
 from algocline_mcp.worker.confinement.confinement import Confinement, ConfinementFailed
 from algocline_mcp.worker.lowlevel import memory_pages
 from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
+from algocline_mcp.worker.lowlevel.plain_fork import fork
 from algocline_mcp.worker.lowlevel.process_title import set_title
 from algocline_mcp.worker.lowlevel.resource_limits import address_space_bytes, lower_for_good
 
@@ -142,7 +143,7 @@ def spawn_engine(
     keeper_end, engine_end = socket.socketpair()
     keeper = os.getpid()
     try:
-        pid = os.fork()
+        pid = fork()
     except OSError:
         keeper_end.close()
         engine_end.close()

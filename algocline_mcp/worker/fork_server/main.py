@@ -41,9 +41,10 @@ from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.engine.process import Spawned
 from algocline_mcp.worker.fork_server.warmup import record_pages, warm_up
 from algocline_mcp.worker.keeper import main as keeper
-from algocline_mcp.worker.lowlevel import code_names, free_blocks, memory_pages
+from algocline_mcp.worker.lowlevel import code_names, free_blocks, memory_pages, plain_fork
 from algocline_mcp.worker.lowlevel.failpoints import arm
 from algocline_mcp.worker.lowlevel.immortal import immortalize
+from algocline_mcp.worker.lowlevel.memory_pages import NO_RANGES, Ranges
 from algocline_mcp.worker.lowlevel.privileges import give_up_new_privileges
 from algocline_mcp.worker.lowlevel.process_title import set_title
 
@@ -60,7 +61,7 @@ class Handoff:
     part: str  # of the home to which the session belongs
     journal_fd: int
     listener_fd: int
-    engine: Spawned | None  # of a standby worker, forked in advance
+    engine: Spawned | None  # None where no process was left for it
 
 
 class ForkServer:
@@ -108,8 +109,7 @@ class ForkServer:
             self._send({"id": request["id"], "error": exc.strerror})
             return None
         if pid == 0:
-            self._detach()
-            return _handoff(request, fds, None)
+            return _handoff(request, fds, self._begin_worker(NO_RANGES))
         self._close_all(fds)
         self._send({"id": request["id"], "pid": pid})
         return None
@@ -130,10 +130,9 @@ class ForkServer:
             worker_end.close()
             self._standby[pid] = server_end
             return None
+        engine = self._begin_worker(self._preloaded.engine_pages)
         server_end.close()
-        self._detach()
         set_title("alc pool-worker")
-        engine = keeper.spare_engine(self._preloaded, self._preloaded.engine_pages)
         memory_pages.copy(self._preloaded.keeper_pages)
         request, fds, _, _ = socket.recv_fds(worker_end, _MESSAGE_BYTES, _DESCRIPTORS)
         worker_end.close()
@@ -157,18 +156,22 @@ class ForkServer:
     # ── children ──────────────────────────────────────────────────────────────────────────────────────────
 
     def _fork(self) -> int:
-        if (threads := os.stat("/proc/self/task").st_nlink - 2) != 1:
+        if (threads := plain_fork.threads()) != 1:
             raise OSError(0, f"the fork server has {threads} threads")
-        pid = os.fork()
+        pid = plain_fork.fork()
         if pid:
             pidfd = os.pidfd_open(pid)
             self._children[pidfd] = pid
             self._poll.register(pidfd, select.EPOLLIN)
         return pid
 
-    def _detach(self) -> None:
-        """In a child: starts a process session and closes all descriptors of the fork server."""
+    def _begin_worker(self, engine_pages: Ranges) -> Spawned | None:
+        """In a child: starts a process session and spawns the engine, then closes all descriptors of the fork server.
+
+        The engine as early as can be: what the keeper has written by then it copies once more, as it shares it again.
+        """
         os.setsid()
+        engine = keeper.spare_engine(self._preloaded, engine_pages)
         self._control.close()
         self._poll.close()
         self._close_all(list(self._children))
@@ -176,6 +179,7 @@ class ForkServer:
         for sock in self._standby.values():
             sock.close()
         self._standby.clear()
+        return engine
 
     def _reap(self, pidfd: int) -> None:
         pid = self._children.pop(pidfd)
@@ -233,5 +237,4 @@ def main(argv: Sequence[str]) -> int:
     if handoff is None:
         return 0
     arm(os.environ)
-    engine = handoff.engine or keeper.spare_engine(preloaded)
-    return keeper.keep(handoff.sid, handoff.journal_fd, handoff.listener_fd, preloaded.of(handoff.part), engine)
+    return keeper.keep(handoff.sid, handoff.journal_fd, handoff.listener_fd, preloaded.of(handoff.part), handoff.engine)
