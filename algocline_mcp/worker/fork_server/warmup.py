@@ -1,4 +1,5 @@
-"""Warms up a fork server: plays sessions before the first fork, and records which pages a worker writes.
+"""Warms up a fork server: plays sessions before the first fork, moves the code together that a worker writes to, and
+records which pages a worker writes.
 
 Python specialises code while it runs, and creates method caches, interned names and lazy objects at first use: a forked
 process that does so copies the pages. The sessions are complete, with this process as the keeper: a journal in memory,
@@ -15,6 +16,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 
@@ -27,12 +29,12 @@ from algocline_mcp.worker.engine import process
 from algocline_mcp.worker.engine.preload import Preloaded
 from algocline_mcp.worker.keeper import main as keeper
 from algocline_mcp.worker.keeper.poll_loop import Keeper
-from algocline_mcp.worker.lowlevel import memory_pages
+from algocline_mcp.worker.lowlevel import code_pages, free_blocks, memory_pages, plain_fork
 
 _SID = "p-0-0000000000000000"
 _TIMEOUT_S = 1.0
 # Sessions of a round in each language: Python 3.11 specialises a function at its eighth call, later ones at the second.
-_PLAYS = 3 if sys.version_info < (3, 12) else 1
+_PLAYS = 4 if sys.version_info < (3, 12) else 1
 # A standby worker copies pages before it knows its language. With those of Python every paused session in Lua takes
 # 0.9 MiB more; with those of Lua one in Python takes 0.1 MiB more.
 _EXAMINED = LUA.name
@@ -44,41 +46,78 @@ def warm_up(preloaded: Preloaded) -> None:
     with contextlib.suppress(OSError, AlcError):
         os.makedirs(preloaded.home.sessions, mode=0o700, exist_ok=True)
         gc.freeze()  # an engine in Python begins with a collection: of 33,000 objects it took 20 to 40 ms
-        for _ in range(limits.warmup_runs * _PLAYS):
-            for language in preloaded.runtimes:
-                _play_session(replace(preloaded, limits=limits, node_socket=""), language)
-                _run_strategy(preloaded, language)
-                gc.collect()  # a keeper is part of reference cycles, and its sockets stay open until it is collected
+        own = replace(preloaded, limits=limits, node_socket="")
+        for number in range(limits.warmup_runs):
+            if number == 1:
+                _gather_code(preloaded)
+            for _ in range(_PLAYS):
+                _play_round(own)
     gc.unfreeze()
     gc.collect()
+
+
+def _play_round(preloaded: Preloaded) -> None:
+    for language in preloaded.runtimes:
+        _play_session(preloaded, language)
+        _run_strategy(preloaded, language)
+        gc.collect()  # a keeper is part of reference cycles, and its sockets stay open until it is collected
+
+
+def _gather_code(preloaded: Preloaded) -> None:
+    """Moves the code together that a worker writes to before its first prompt."""
+    gc.unfreeze()  # the collector does not list what is frozen
+    known, addresses = code_pages.loaded(), code_pages.shared_addresses()
+
+    def compare(keeper_pid: int, engine_pid: int) -> None:
+        """Appends, in this order: what keepers write to, and what engines of this language do."""
+        found = list(iter(iter(addresses).__next__, 0))
+        for pid in (keeper_pid, engine_pid):
+            found += code_pages.written(pid, known).difference(found)
+        for at, address in enumerate(found[: len(addresses) - 1]):
+            addresses[at] = address
+
+    for language in preloaded.runtimes:
+        _examine_worker(preloaded, language, compare)
+    free_blocks.fill()  # so that the copies lie one after the other
+    code_pages.gather(known, addresses)
+    gc.freeze()
 
 
 def record_pages(preloaded: Preloaded) -> Preloaded:
     """Returns a copy of `preloaded` with the pages that a worker writes before its first prompt.
 
-    Comes before `refuse_tracers`: the pages of another process are read. Starts one worker as it will be started later,
-    and examines it at its first pause. Another process does so, because
-    this process, whose memory all workers share, must not write pages meanwhile.
+    Comes before `refuse_tracers`: the pages of another process are read.
     """
     recorded = replace(preloaded, keeper_pages=memory_pages.shared_ranges(), engine_pages=memory_pages.shared_ranges())
-    pid = os.fork()
-    if pid == 0:
-        try:
-            _examine_worker(replace(recorded, node_socket=""))
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
+
+    def record(keeper_pid: int, engine_pid: int) -> None:
+        memory_pages.record_written(keeper_pid, recorded.keeper_pages)
+        memory_pages.record_written(engine_pid, recorded.engine_pages)
+
+    _examine_worker(recorded, _EXAMINED, record)
     return recorded
 
 
-def _examine_worker(preloaded: Preloaded) -> None:
+def _examine_worker(preloaded: Preloaded, language: str, examine: Callable[[int, int], None]) -> None:
+    """Another process starts a worker as it will be started later, and calls `examine` at its first pause, with the
+    pids of keeper and engine. Not this process: workers share its memory, so it must not write meanwhile."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _start_and_examine(replace(preloaded, node_socket=""), language, examine)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _start_and_examine(preloaded: Preloaded, language: str, examine: Callable[[int, int], None]) -> None:
     with contextlib.suppress(OSError, AlcError), socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")
         listener.listen()
         journal_fd = os.memfd_create("warmup", os.MFD_CLOEXEC)
-        header = _header(preloaded, _EXAMINED)
+        header = _header(preloaded, language)
         journal.Journal(journal_fd, preloaded.home.journal(_SID)).append(header)
-        pid = os.fork()
+        pid = plain_fork.fork()
         if pid == 0:
             keeper.keep(_SID, journal_fd, listener.fileno(), preloaded, keeper.spare_engine(preloaded))
             os._exit(0)
@@ -86,8 +125,7 @@ def _examine_worker(preloaded: Preloaded) -> None:
             _request(listener.getsockname(), "run", [])
             with open(f"/proc/{pid}/task/{pid}/children") as children:
                 engine_pid = int(children.read())
-            memory_pages.record_written(pid, preloaded.keeper_pages)
-            memory_pages.record_written(engine_pid, preloaded.engine_pages)
+            examine(pid, engine_pid)
         finally:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)

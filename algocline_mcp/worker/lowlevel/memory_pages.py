@@ -46,17 +46,22 @@ def copy(ranges: Ranges) -> None:
 
 def record_written(pid: int, ranges: Ranges) -> None:
     """Writes into `ranges` the pages that process `pid` has written since its fork. Raises OSError."""
+    at, end = -2, 0
+    for page in written_pages(pid):
+        if page != end:
+            at += 2
+            if at >= len(ranges):
+                return
+            ranges[at] = page
+        ranges[at + 1] += _PAGE_BYTES
+        end = page + _PAGE_BYTES
+
+
+def written_pages(pid: int) -> Iterator[int]:
+    """Addresses of the pages that process `pid` has written since its fork. Raises OSError."""
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as pagemap, open(f"/proc/{pid}/maps") as maps:
-        pages = (page for area in _private_areas(maps) for page in _exclusive_pages(pagemap.fileno(), *area))
-        at, end = -2, 0
-        for page in pages:
-            if page != end:
-                at += 2
-                if at >= len(ranges):
-                    return
-                ranges[at] = page
-            ranges[at + 1] += _PAGE_BYTES
-            end = page + _PAGE_BYTES
+        for area in _private_areas(maps):
+            yield from _exclusive_pages(pagemap.fileno(), *area)
 
 
 def _private_areas(maps: Iterable[str]) -> Iterator[tuple[int, int]]:
