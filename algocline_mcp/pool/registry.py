@@ -202,7 +202,9 @@ class RegistryWriter:
                 self._complete(registry, is_new=before is None)
                 for change in group:
                     if change.add is not None:
-                        if change.add.identity.is_alive():  # else its removal may have been written before
+                        is_listed = any(entry is change.add for entry in registry.sessions)  # by _complete
+                        # Where it is not alive, its removal may have been written before.
+                        if not is_listed and change.add.identity.is_alive():
                             registry.add(change.add)
                     elif change.remove is not None:
                         registry.remove(*change.remove)
