@@ -47,6 +47,14 @@ def test_with_several_threads_the_hooks_run() -> None:
     assert run("threads") == ["hook", "signal thread loop True False", "7"]
 
 
+def test_without_proc_the_hooks_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_fork, "_TASKS", "/nowhere")
+    monkeypatch.setattr(os, "fork", lambda: -7)
+
+    assert plain_fork.threads() == 0
+    assert plain_fork.fork() == -7
+
+
 def test_refused_fork_is_an_error_with_the_systems_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     close = ctypes.CDLL(None, use_errno=True).close
     monkeypatch.setattr(plain_fork, "_fork", lambda: close(-1))
