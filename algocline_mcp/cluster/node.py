@@ -89,6 +89,7 @@ class Node:
     async def is_ready(self) -> bool:
         with anyio.move_on_after(_READY_S), suppress(AlcError):
             await self._lease.check()
+            self._calls.try_again()  # who is told that this node is ready is not refused for a failure before
             return self._lease.is_current
         return False
 

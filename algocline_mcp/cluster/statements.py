@@ -45,6 +45,10 @@ class Statements:
             self._run, work, limit_s, limiter=self._threads, abandon_on_cancel=is_left_alone
         )
 
+    def try_again(self) -> None:
+        """The database has answered somebody else: the next call tries it."""
+        self._failed = None
+
     def query(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
         """The rows of one statement. Blocks, as `run` does on its threads: for threads that are limited elsewhere."""
 
