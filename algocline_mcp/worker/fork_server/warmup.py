@@ -70,10 +70,10 @@ def _gather_code(preloaded: Preloaded) -> None:
 
     def compare(keeper_pid: int, engine_pid: int) -> None:
         """Appends, in this order: what keepers write to, and what engines of this language do."""
-        found = list(iter(iter(addresses).__next__, 0))
+        chosen = list(iter(iter(addresses).__next__, 0))
         for pid in (keeper_pid, engine_pid):
-            found += code_pages.written(pid, known).difference(found)
-        for at, address in enumerate(found[: len(addresses) - 1]):
+            chosen += code_pages.written(pid, known).difference(chosen)
+        for at, address in enumerate(chosen[: len(addresses) - 1]):
             addresses[at] = address
 
     for language in preloaded.runtimes:

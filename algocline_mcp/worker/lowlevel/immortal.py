@@ -19,7 +19,7 @@ from typing import Any
 
 _IMMORTAL = 0xFFFF_FFFF
 _COUNT_BYTES = 4
-_ADDRESSES = 1 << 47  # of a process, in bytes
+_ADDRESSES = 1 << 57  # in bytes; a process has 47 bits of them on x86-64, 48 on aarch64, up to 56 where it asks
 _PROBE_REFERENCES = 8
 # abiflags: debug and free-threaded builds have another object layout.
 # What isinstance and vars look up goes into Python's method cache, in place of what workers look up.

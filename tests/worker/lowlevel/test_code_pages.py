@@ -53,8 +53,8 @@ if not pid:
     os.write(write, b".")
     signal.pause()
 os.read(read, 1)
-found = code_pages.written(pid, known)
-print(id(ran.__code__) in found, id(did_not_run.__code__) in found)
+changed = code_pages.written(pid, known)
+print(id(ran.__code__) in changed, id(did_not_run.__code__) in changed)
 os.kill(pid, 9)
 os.waitpid(pid, 0)
 """
